@@ -1,0 +1,67 @@
+"""The errors a user can meet: each is one sentence on the terminal and an exit code of its own.
+
+A message says what is wrong, where, what was found, what was expected, and what to do about it.
+Everything else that is raised is a defect of the program and keeps its traceback.
+"""
+
+
+class DistlenetError(Exception):
+    """Base of all expected errors; ``exit_code`` is what the process returns."""
+
+    exit_code = 1
+
+
+class UsageError(DistlenetError):
+    """A wrong option or argument on the command line."""
+
+    exit_code = 2
+
+
+class ConfigError(DistlenetError):
+    """A setting that is unknown, of the wrong type, out of range or in conflict with another."""
+
+    exit_code = 3
+
+
+class DataError(DistlenetError):
+    """A dataset that is missing, damaged, of another format, or not what the network expects."""
+
+    exit_code = 4
+
+
+class CheckpointError(DistlenetError):
+    """A checkpoint that is missing, damaged, or belongs to another network or run."""
+
+    exit_code = 5
+
+
+class RunDirectoryError(DistlenetError):
+    """A run directory that cannot be written, is in use, or already holds a run."""
+
+    exit_code = 6
+
+
+class LaunchError(DistlenetError):
+    """A launcher or MPI installation that does not fit, or more ranks than shards."""
+
+    exit_code = 7
+
+
+class NonFiniteError(DistlenetError):
+    """A NaN or an infinity in the loss or the gradient of a step."""
+
+    exit_code = 8
+
+
+class DownloadError(DistlenetError):
+    """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
+
+    exit_code = 9
+
+
+def nearest(word: str, choices: object) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the choice most like ``word``, or an empty string."""
+    from difflib import get_close_matches
+
+    found = get_close_matches(word, [str(choice) for choice in choices], n=1, cutoff=0.5)
+    return f" (did you mean {found[0]!r}?)" if found else ""

@@ -1,0 +1,104 @@
+"""What the training loop tells its listeners.
+
+The loop in ``training/loop.py`` is a generator of these events. Only the root rank has listeners
+(display, journal, checkpoint keeper); on every other rank the events are made and dropped.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Score:
+    """Accuracy and mean loss over ``count`` images."""
+
+    loss: float
+    accuracy: float  # 0 to 1
+    count: int
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """The run is about to take its first step (or to go on from ``step``)."""
+
+    title: str  # one line: model, recipe, dataset
+    facts: dict[str, str]  # what the header shows: ranks, shards, batch, hosts, BLAS, ...
+    epochs: int
+    steps_per_epoch: int
+    epoch: int  # epochs already complete, 0 for a new run
+    step: int  # steps already complete within the epoch
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """One optimizer step was taken by all ranks."""
+
+    epoch: int  # 0-based
+    step: int  # 0-based within the epoch
+    lr: float
+    loss: float  # mean over the global batch
+    accuracy: float  # over the global batch, 0 to 1
+    count: int  # images in the global batch
+    seconds: float  # wall time of the step on the root rank
+    exchange_seconds: float  # of which spent exchanging gradients between ranks
+
+
+@dataclass(frozen=True)
+class EvaluationProgress:
+    """``done`` of ``total`` chunks of ``split`` are evaluated on the root rank."""
+
+    split: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class EpochDone:
+    """One epoch is complete and evaluated."""
+
+    epoch: int  # 0-based
+    step: int  # optimizer steps taken since the start of the run
+    lr: float  # of the epoch's last step
+    running: Score  # over the epoch's own (augmented) batches, while the weights were changing
+    train: Score  # training images without augmentation, after the epoch
+    validation: Score | None  # None when nothing is held back
+    test: Score | None  # only with --test-curve
+    seconds: float  # training time of the epoch, evaluation excluded
+    evaluation_seconds: float
+    images_per_second: float
+    exchange_share: float  # share of the epoch's step time spent exchanging gradients, 0 to 1
+
+
+@dataclass(frozen=True)
+class CheckpointSaved:
+    """A checkpoint file was written."""
+
+    path: Path
+    reason: str  # "last", "best", "every 5 epochs", ...
+
+
+@dataclass(frozen=True)
+class Notice:
+    """Something the user should read once: a fallback, a damaged file, a full disk."""
+
+    text: str
+    level: str = "info"  # "info" or "warning"
+
+
+@dataclass(frozen=True)
+class RunFinished:
+    """The run is over; ``summary`` is what summary.json holds (status, test_accuracy, seconds, ...)."""
+
+    summary: dict[str, Any] = field(default_factory=dict)
+
+
+Event = RunStarted | StepDone | EvaluationProgress | EpochDone | CheckpointSaved | Notice | RunFinished
+
+
+class Listener(Protocol):
+    """Root-only work: shown, written or kept in answer to an event."""
+
+    def on(self, event: Event) -> None:
+        """Take note of ``event``; must not block for long: all ranks wait for the root."""
+        ...
