@@ -9,6 +9,8 @@ class DistlenetError(Exception):
     """Base of all expected errors; ``exit_code`` is what the process returns."""
 
     exit_code = 1
+    agreed = False  # True once every rank knows of it: all leave in good order
+    reported = False  # True where another process says it: one sentence for the whole job
 
 
 class UsageError(DistlenetError):

@@ -1,0 +1,32 @@
+"""The network: layers, loss, optimizers, schedules. Pure numpy, one process, no files, no terminal.
+
+Conventions, stated once:
+
+* Activations are (channels, rows, columns, samples), samples LAST: elementwise work, the copies of a
+  convolution and the flattening before dense layers then run over long contiguous rows, and nothing is
+  transposed between layers.
+* Between spatial layers a picture may be stored *split by phase* (see ``split.py``):
+  (row phases, column phases, channels, rows / row phases, columns / column phases, samples).
+  With one phase each way this is the plain order with two leading axes of length one.
+* Gradients are named ``d`` + the thing, and are SUMS over the samples, never means: sums of parts of a
+  batch can be added, means of unequal parts cannot.
+* All parameters of a network live in one flat vector ``theta``; layers hold views of it.
+* Buffers are made once per micro-batch size and used again: what ``forward`` or ``backward`` returns is
+  valid until the same layer runs again.
+"""
+
+from distlenet.nn.models import MODELS, build_model, lenet5
+from distlenet.nn.net import Net
+from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
+from distlenet.nn.schedules import SCHEDULES, build_schedule
+
+__all__ = [
+    "MODELS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Net",
+    "build_model",
+    "build_optimizer",
+    "build_schedule",
+    "lenet5",
+]

@@ -71,6 +71,13 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
+class SaveAsked:
+    """The state between two steps should be saved now: the epoch is over, or a signal asked for it."""
+
+    reason: str  # "epoch", "stopped by SIGINT", "SIGUSR1", ...
+
+
+@dataclass(frozen=True)
 class CheckpointSaved:
     """A checkpoint file was written."""
 
@@ -93,7 +100,9 @@ class RunFinished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = RunStarted | StepDone | EvaluationProgress | EpochDone | CheckpointSaved | Notice | RunFinished
+Event = (
+    RunStarted | StepDone | EvaluationProgress | EpochDone | SaveAsked | CheckpointSaved | Notice | RunFinished
+)
 
 
 class Listener(Protocol):

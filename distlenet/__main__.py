@@ -1,0 +1,7 @@
+"""``python -m distlenet``."""
+
+import sys
+
+from distlenet.cli import main
+
+sys.exit(main())

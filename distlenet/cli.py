@@ -1,0 +1,77 @@
+"""The command line: ``distlenet COMMAND ...``; each command is a module in ``commands/``.
+
+A command module has ``HELP``, ``configure(parser)`` and ``run(args)``, and imports what it needs only
+when it runs: ``distlenet --help`` answers at once, and a run in one process never loads MPI.
+"""
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from distlenet.errors import DistlenetError, UsageError, nearest
+
+COMMANDS = {
+    "prepare": "make a dataset file: MNIST, or digits drawn by the program",
+    "train": "train a network, in one process or under mpirun",
+    "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
+    "bench": "measure the speed of this machine, beside PyTorch where it is installed",
+}
+BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse, but an unknown option is answered with the nearest known one, by our own error."""
+
+    def error(self, message: str) -> None:
+        """Raise UsageError instead of leaving."""
+        hint = ""
+        if message.startswith("unrecognized arguments: "):
+            word = message.split(": ", 1)[1].split()[0].split("=")[0]
+            hint = nearest(word, [option for action in self._actions for option in action.option_strings])
+        raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
+
+    def parse_args(self, args: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
+        """Parse; unknown arguments are reported by the subcommand's own parser, which knows its options."""
+        parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown:
+            getattr(parsed, "parser", self).error(f"unrecognized arguments: {' '.join(unknown)}")
+        return parsed
+
+
+def build_parser(command: str | None) -> Parser:
+    """Return the parser; only ``command``'s own options are filled in, the others are listed by name."""
+    parser = Parser(prog="distlenet", description="Train a pure-numpy LeNet-5 on many processes.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
+    for name, text in COMMANDS.items():
+        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+        if name == command:
+            importlib.import_module(f"distlenet.commands.{name}").configure(sub)
+            sub.set_defaults(parser=sub)
+            sub.add_argument("--debug", action="store_true", help="show tracebacks; train: check every number")
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    # before numpy loads: a rank is one core's worth of work; an explicit setting wins
+    for variable in BLAS_THREADS:
+        os.environ.setdefault(variable, "1")
+    try:
+        command = next((word for word in arguments if not word.startswith("-")), None)
+        args = build_parser(command).parse_args(arguments)
+        return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
+    except DistlenetError as error:
+        if "--debug" in arguments:
+            raise
+        if not error.reported:
+            print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("distlenet: interrupted", file=sys.stderr, flush=True)
+        return 130
+    except BrokenPipeError:  # the reader of our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141

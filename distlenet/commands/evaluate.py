@@ -1,0 +1,68 @@
+"""``distlenet evaluate``: measure a checkpoint on a dataset, in one process or under mpirun.
+
+    distlenet evaluate runs/a --data datasets/mnist.h5
+    mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
+"""
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument("--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)")
+    parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.parallel.launcher import all_or_nothing, connect
+
+    comm = connect()
+    with all_or_nothing(comm, args.debug):
+        report = measure(args, comm)
+        if comm.is_root:
+            from distlenet.ui.evaluation_view import show
+
+            show(report, as_json=args.json)
+    return 0
+
+
+def measure(args: argparse.Namespace, comm: object) -> dict:
+    """Evaluate on all ranks; return what is shown, the same on every rank."""
+    from distlenet.data.augmentation import Resampler
+    from distlenet.data.digitfile import open_digit_file
+    from distlenet.errors import DataError
+    from distlenet.parallel.launcher import in_agreement
+    from distlenet.training.evaluation import evaluate
+    from distlenet.training.rundir import find_checkpoint
+    from distlenet.training.session import divide
+
+    with in_agreement(comm):
+        checkpoint = find_checkpoint(args.checkpoint)
+        net, trained = checkpoint.build_net(), checkpoint.dataset
+        digits = open_digit_file(args.data)
+        if (digits.image_shape, len(digits.class_names)) != (trained.image_shape, len(trained.class_names)):
+            raise DataError(
+                f"{digits.path} has {digits.image_shape} pixels and {len(digits.class_names)} classes, but "
+                f"{checkpoint.path} was trained on {trained.image_shape} and {len(trained.class_names)}"
+            )
+        part = divide(checkpoint.config, digits)[args.split]
+        if part is None:
+            raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
+    with in_agreement(comm):
+        result = evaluate(
+            net,
+            part,
+            Resampler(*trained.image_shape, trained.mean, trained.std),
+            comm,
+            len(trained.class_names),
+        )
+    return {
+        "checkpoint": str(checkpoint.path),
+        "data": str(digits.path),
+        "split": args.split,
+        "class_names": list(trained.class_names),
+        "result": result,
+    }

@@ -1,0 +1,134 @@
+"""``distlenet prepare``: make a dataset file.
+
+distlenet prepare mnist                      found on this machine, else downloaded
+distlenet prepare mnist --from ~/mnist       from the four files in a directory
+distlenet prepare synthetic --train 100000   drawn digits: no network, any number
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distlenet.data.prepare import Prepared
+
+HELP = "make a dataset file: MNIST, or digits drawn by the program"
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments of ``distlenet prepare`` to ``parser``."""
+    datasets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    mnist = datasets.add_parser(
+        "mnist",
+        help="60,000 + 10,000 handwritten digits, verified",
+        description="Make MNIST's dataset file from --from, else $DISTLENET_MNIST, else the places where "
+        "torchvision and keras keep it, else the network.",
+    )
+    mnist.add_argument(
+        "--from", dest="place", type=Path, metavar="DIR", help="directory of the four files (.gz or not)"
+    )
+    synthetic = datasets.add_parser(
+        "synthetic",
+        help="digits drawn by the program (not MNIST), no network needed",
+        description="Draw digits and make a dataset file of them. They are not MNIST: no accuracy on them "
+        "compares with a published one.",
+    )
+    synthetic.add_argument(
+        "--train", type=_count, default=60000, help="training images (default: %(default)s)"
+    )
+    synthetic.add_argument("--test", type=_count, default=10000, help="test images (default: %(default)s)")
+    synthetic.add_argument("--seed", type=_seed, default=1998, help="which digits (default: %(default)s)")
+    for command, out in ((mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")):
+        command.add_argument(
+            "--out", type=Path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
+        )
+        command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
+    from distlenet.data.prepare import prepare_mnist, prepare_synthetic
+
+    with _shown_progress() as progress:
+        if args.dataset == "mnist":
+            prepared = prepare_mnist(args.out, place=args.place, force=args.force, progress=progress)
+        else:
+            prepared = prepare_synthetic(
+                args.out,
+                train=args.train,
+                test=args.test,
+                seed=args.seed,
+                force=args.force,
+                progress=progress,
+            )
+    print(_report(prepared))
+    return 0
+
+
+def _report(prepared: "Prepared") -> str:
+    did = "wrote" if prepared.written else "unchanged, holds the same digits already, verified:"
+    made_up = prepared.name == "drawn digits"
+    path = shlex.quote(str(prepared.path))
+    lines = (
+        f"{did} {prepared.path}",
+        f"  name         {prepared.name}" + (" (NOT MNIST: made up by the program)" if made_up else ""),
+        f"  images       {prepared.train:,} train, {prepared.test:,} test",
+        f"  source       {prepared.source}",
+        f"  read from    {prepared.origin}" if prepared.origin else "",
+        f"  fingerprint  {prepared.fingerprint[:12]}",
+        f"  size         {prepared.size / 1e6:.1f} MB",
+        f"next: mpirun -n 2 distlenet train --data {path} --run runs/first",
+    )
+    return "\n".join(line for line in lines if line)
+
+
+@contextmanager
+def _shown_progress() -> Iterator[Callable[[str, int, int], None]]:
+    """Give a progress callback: a bar when the terminal can show one, else one line per stage."""
+    from distlenet.ui.terminal import is_live
+
+    if not is_live(sys.stderr):
+        yield _lines()
+        return
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bars:
+        tasks = {}
+
+        def progress(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage)
+            bars.update(tasks[stage], completed=done, total=total or None)
+
+        yield progress
+
+
+def _lines() -> Callable[[str, int, int], None]:
+    last = ""
+
+    def progress(stage: str, _done: int, _total: int) -> None:
+        nonlocal last
+        if stage != last:
+            print(f"{stage} ...", file=sys.stderr, flush=True)
+            last = stage
+
+    return progress
+
+
+def _count(text: str) -> int:
+    count = int(text)
+    if not 1 <= count <= 1_000_000_000:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of images, expected 1 to 1,000,000,000")
+    return count
+
+
+def _seed(text: str) -> int:
+    seed = int(text)
+    if not 0 <= seed < 2**64:
+        raise argparse.ArgumentTypeError(f"{text} is not a seed, expected 0 to 2**64 - 1")
+    return seed

@@ -1,0 +1,136 @@
+"""Settings of a run: one flat, frozen dataclass; a recipe, a TOML file and flags fill it, in that order."""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from distlenet.errors import ConfigError, nearest
+
+
+def setting(default: Any, text: str, *, least: float | None = None, most: float | None = None, **more: Any) -> Any:
+    """Declare a setting: its default, its help text, and the range of numbers it allows."""
+    return field(default=default, metadata={"help": text, "least": least, "most": most, **more})
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that decides what a run computes. Names are those of the flags and of the TOML keys."""
+
+    model: str = setting("lenet5", "network")
+    activation: str = setting("relu", "relu or tanh")
+    pooling: str = setting("average", "average or max")
+    init: str = setting("he", "initial weights: he, glorot, fan-in or normal")
+    sigma: float = setting(0.1, "standard deviation for --init normal", least=0)
+
+    epochs: int = setting(20, "passes over the training set", least=0)
+    batch_size: int = setting(256, "images in the global batch of a step, over all shards", least=1)
+    shards: int = setting(8, "fixed parts of the training set, at least as many as ranks", least=1)
+    seed: int = setting(1, "of the initial weights, the order and the augmentation", least=0, most=2**63 - 1)
+    validation: int = setting(-1, "images held back at the end of the training set (-1: the last twelfth)", least=-1)
+
+    optimizer: str = setting("nesterov", "sgd, momentum, nesterov, rmsprop or adam")
+    lr: float = setting(0.14, "peak learning rate", least=0)
+    momentum: float = setting(0.9, "for momentum and nesterov", least=0, most=1)
+    beta1: float = setting(0.9, "Adam's decay of the mean", least=0, most=1)
+    beta2: float = setting(0.999, "Adam's decay of the square", least=0, most=1)
+    rho: float = setting(0.9, "RMSProp's decay of the square", least=0, most=1)
+    epsilon: float = setting(1e-8, "for rmsprop and adam", least=0)
+    weight_decay: float = setting(5e-4, "on weights, not on biases", least=0)
+    schedule: str = setting("one-cycle", "learning rate: constant, step, inverse-time, cosine or one-cycle")
+    warmup: float = setting(0.15, "share of the steps in which one-cycle rises", least=0, most=1)
+    decay: float = setting(0.001, "of inverse-time: rate / (1 + decay * step)", least=0)
+
+    rotate: float = setting(12.0, "augmentation: rotation within +- this many degrees", least=0, most=180)
+    shift: float = setting(2.0, "augmentation: shift within +- this many pixels", least=0)
+    zoom: float = setting(0.15, "augmentation: zoom by a factor within 1 +- this", least=0, most=0.9)
+
+    train_sample: int = setting(5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False)
+    test_curve: bool = setting(False, "record the test error after each epoch; nothing is chosen by it", math=False)
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            object.__setattr__(self, item.name, _checked(item, getattr(self, item.name)))
+        if self.batch_size % self.shards:
+            lower = self.batch_size // self.shards * self.shards
+            fitting = [str(size) for size in (lower, lower + self.shards) if size]
+            raise ConfigError(
+                f"batch_size {self.batch_size} is not divisible by {self.shards} shards: every shard gives the same "
+                f"number of images to a step; use {' or '.join(fitting)}, or other --shards"
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the settings by name."""
+        return asdict(self)
+
+    def to_toml(self) -> str:
+        """Return the settings as a TOML file that ``--config`` reads."""
+        return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_dict().items())
+
+
+RECIPES: dict[str, dict[str, Any]] = {
+    # settled on the validation set, default shards and batch size
+    "standard": {},
+    "fast": {"epochs": 4, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "weight_decay": 1e-4},
+}
+
+
+def build_config(
+    recipe: str | None = None, file: str | Path | None = None, flags: Mapping[str, Any] | None = None
+) -> Config:
+    """Return the settings of ``recipe``, overridden by the TOML ``file``, overridden by ``flags``.
+
+    Without ``recipe``, the file's key ``recipe`` names it; without that too it is "standard".
+
+    Raises ConfigError naming the key, where it stands, and the nearest known name.
+    """
+    values = {} if file is None else _read_toml(Path(file))
+    named = values.pop("recipe", "standard")
+    recipe = recipe or named
+    if recipe not in RECIPES:
+        raise ConfigError(f"recipe {recipe!r} is unknown{nearest(recipe, RECIPES)}: one of {', '.join(RECIPES)}")
+    return Config(**{**RECIPES[recipe], **values, **(flags or {})})
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        read = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    names = [item.name for item in fields(Config)] + ["recipe"]
+    values = {}
+    for key, value in read.items():
+        name = key.replace("-", "_")
+        if name not in names:
+            raise ConfigError(f"unknown key {key!r} in {path}{nearest(name, names)}")
+        values[name] = value
+    return values
+
+
+def _checked(item: Any, value: Any) -> Any:
+    """Return ``value`` as the type of the setting, within its range; raise ConfigError otherwise."""
+    if item.type is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if type(value) is not item.type:
+        raise ConfigError(f"{item.name} is {value!r}, expected {_KINDS[item.type]}")
+    least, most = item.metadata["least"], item.metadata["most"]
+    if item.type in (int, float):
+        inside = (least is None or value >= least) and (most is None or value <= most)
+        if not inside or value != value:
+            limits = f"at least {least}" + (f" and at most {most}" if most is not None else "")
+            raise ConfigError(f"{item.name} is {value!r}, expected {limits}")
+    return value
+
+
+_KINDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    return repr(value)

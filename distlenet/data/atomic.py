@@ -1,0 +1,58 @@
+"""Replace a file as a whole: readers see the old file or the new one, never a half-written one."""
+
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, over the file size limit
+
+
+@contextmanager
+def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give a temporary path beside ``path``; move it onto ``path`` when the body ends without an error.
+
+    The body creates and closes the temporary file. It is then flushed to the disk, renamed, and the
+    directory is flushed as well, so that a power cut leaves the old file or the new one. When the body
+    raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as it was. The name is
+    unique: two processes that write the same file do not meet; the last one to finish wins.
+    """
+    target = Path(os.path.realpath(path))  # a link to another disk stays a link
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+    try:
+        yield temporary
+        flush_to_disk(temporary)
+        os.replace(temporary, target)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+    with suppress(OSError):  # some file systems refuse to flush a directory; the rename is done all the same
+        flush_to_disk(target.parent)
+
+
+def flush_to_disk(path: Path) -> None:
+    """Wait until the file or directory ``path`` is on the disk; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def require_space(path: str | os.PathLike[str], size: int) -> None:
+    """Raise OSError (no space left) unless the disk of ``path`` has room for ``size`` bytes more."""
+    directory = Path(os.path.realpath(path)).parent
+    directory.mkdir(parents=True, exist_ok=True)
+    if shutil.disk_usage(directory).free < size:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def why_not_written(error: OSError) -> str:
+    """Return in a few words why a file could not be written."""
+    reason = (error.strerror or str(error) or type(error).__name__).lower()
+    return f"the disk is full ({reason})" if error.errno in FULL else reason

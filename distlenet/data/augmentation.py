@@ -1,0 +1,132 @@
+"""Rotation, shift and zoom as ONE affine map, resampled once, bilinearly, a whole leaf at a time.
+
+Everything runs in (pixels, samples) order, the order the network wants. Each output pixel asks where in
+the picture it comes from; the four pixels around that place are fetched and blended. The pictures lie in
+a frame of background, so that places outside need no special case.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from distlenet.data.plan import NOISE, random_stream
+
+BEFORE, AFTER = 1, 2  # width of the frame before the first and after the last row and column
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
+    factor within 1 +- ``zoom``; all uniform. All zero: pictures pass unchanged.
+    """
+
+    rotate: float = 0.0
+    shift: float = 0.0
+    zoom: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """True if any range is not zero."""
+        return bool(self.rotate or self.shift or self.zoom)
+
+    def noise(self, seed: int, epoch: int, step: int, batch_size: int) -> np.ndarray:
+        """Draw for a whole global batch (batch_size, 4), uniform in [-1, 1): angle, down, right, zoom.
+
+        Row ``shard * leaf + place`` belongs to that place of that shard's leaf: a picture's fate depends
+        on its place in the global batch alone, never on who computes it.
+        """
+        return 2 * random_stream(seed, NOISE, epoch, step).random((batch_size, 4)) - 1
+
+    def maps(self, noise: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """Return, for each sample, how output places map to source places: (2, 3, N) float32.
+
+        ``noise`` is (N, 4). Source row = m[0, 0] * row + m[0, 1] * column + m[0, 2], likewise the
+        column with m[1]; output places count from the centre, source places from the frame's corner.
+        """
+        angle = np.deg2rad(self.rotate) * noise[:, 0]
+        scale = 1 / (1 + self.zoom * noise[:, 3])  # a picture twice as large is read half as far apart
+        cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+        down, right = BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1], BEFORE + (columns - 1) / 2 - self.shift * noise[:, 2]
+        return np.array([[cosine, sine, down], [-sine, cosine, right]], np.float32)
+
+
+class Resampler:
+    """Turns leaves of uint8 pictures into the network's input; owns the buffers for it.
+
+    ``mean`` and ``std`` normalise: output = (pixel / 255 - mean) / std.
+    """
+
+    def __init__(self, rows: int, columns: int, mean: float, std: float) -> None:
+        self.rows, self.columns = rows, columns
+        self.scale, self.offset = np.float32(1 / (255 * std)), np.float32(mean / std)
+        down, right = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
+        places = [down.ravel() - (rows - 1) / 2, right.ravel() - (columns - 1) / 2, np.ones(rows * columns)]
+        self.places = np.stack(places, axis=1).astype(np.float32)  # (pixels, 3)
+        self._buffers: dict[int, tuple] = {}
+
+    def normalize(self, pictures: np.ndarray) -> np.ndarray:
+        """Return (1, rows, columns, N) float32 for uint8 ``pictures`` (N, rows, columns), unchanged otherwise."""
+        out = self._buffer(len(pictures))[0]
+        np.copyto(out, pictures.reshape(len(pictures), -1).T)
+        return self._finish(out)
+
+    def warp(self, pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
+        """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, 3, N)."""
+        n = len(pictures)
+        out, framed, flat, source, whole, index, corner, first, limit, zeros = self._buffer(n)
+        framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
+        np.matmul(self.places, maps, out=source)  # (2, pixels, N): source row and column
+        np.maximum(source, zeros, out=source)  # beyond the frame is like on it: background
+        np.minimum(source, limit, out=source)
+        np.floor(source, out=whole)
+        source -= whole  # the fractions
+        down, right = source
+        width = framed.shape[2]
+        np.multiply(whole[0], np.float32(width), out=corner)  # float32 is exact to 2^24: 17,000 pictures
+        corner += whole[1]
+        corner += first
+        np.copyto(index, corner, casting="unsafe")
+        above = self._blend(flat, flat[1:], index, right, out, corner)
+        below = self._blend(flat[width:], flat[width + 1 :], index, right, whole[0], whole[1])
+        below -= above
+        below *= down
+        above += below
+        return self._finish(out)
+
+    @staticmethod
+    def _blend(
+        left: np.ndarray, right: np.ndarray, index: np.ndarray, share: np.ndarray, out: np.ndarray, work: np.ndarray
+    ) -> np.ndarray:
+        """Return left[index] + share * (right[index] - left[index]) in ``out``."""
+        np.take(left, index, out=out, mode="clip")  # "clip" skips the bounds check; no index is out of bounds
+        np.take(right, index, out=work, mode="clip")
+        work -= out
+        work *= share
+        out += work
+        return out
+
+    def _finish(self, out: np.ndarray) -> np.ndarray:
+        out *= self.scale
+        out -= self.offset
+        return out.reshape(1, self.rows, self.columns, -1)
+
+    def _buffer(self, n: int) -> tuple:
+        if n not in self._buffers:
+            pixels = self.rows * self.columns
+            height, width = self.rows + BEFORE + AFTER, self.columns + BEFORE + AFTER
+            flat = np.zeros(n * height * width + width + 1, np.float32)
+            limit = np.empty((2, 1, n), np.float32)
+            limit[0], limit[1] = height - 1.5, width - 1.5
+            self._buffers[n] = (
+                np.empty((pixels, n), np.float32),
+                flat[: n * height * width].reshape(n, height, width),
+                flat,
+                np.empty((2, pixels, n), np.float32),
+                np.empty((2, pixels, n), np.float32),
+                np.empty((pixels, n), np.intp),
+                np.empty((pixels, n), np.float32),
+                (np.arange(n) * height * width).astype(np.float32),
+                limit,
+                np.zeros((2, 1, n), np.float32),
+            )
+        return self._buffers[n]

@@ -1,0 +1,188 @@
+"""Make dataset files: find or fetch the digits, verify them, write them. No terminal here."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.data import mnist
+from distlenet.data.digitattributes import AGAIN, PREPARE
+from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
+from distlenet.data.digitfile import DigitFile, open_digit_file
+from distlenet.data.digitwriter import Block, BlockStream, write_digit_file
+from distlenet.data.download import PATIENT, Patience, download
+from distlenet.data.progress import Progress, silent
+from distlenet.errors import DataError, DownloadError
+
+# Test digits are numbered from here, so that they stay the same whatever the number of training digits.
+FIRST_TEST_DIGIT = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is in the file now."""
+
+    path: Path
+    name: str
+    source: str
+    origin: str  # which copy was read; empty if none had to be
+    train: int  # images
+    test: int
+    fingerprint: str
+    size: int  # bytes
+    written: bool  # False: the file held the same digits already
+
+
+def prepare_mnist(
+    out: Path,
+    *,
+    place: Path | None = None,
+    force: bool = False,
+    progress: Progress = silent,
+    mirrors: tuple[str, ...] = mnist.MIRRORS,
+    patience: Patience = PATIENT,
+) -> Prepared:
+    """Write MNIST to the dataset file ``out``.
+
+    It is taken from ``place``, else $DISTLENET_MNIST, else where other programs keep it, else ``mirrors``.
+    Does nothing if ``out`` holds MNIST already, intact; replaces any other file only by ``force``. Raises
+    DataError or DownloadError.
+    """
+    if not force and out.exists():
+        with _existing(out) as digits:
+            if digits.fingerprint != mnist.FINGERPRINT:
+                raise _other_data(out, digits)
+            _verify(digits, progress)
+            return _describe(digits, origin="", written=False)
+    found = mnist.find_mnist(place, progress)
+    if found is None:
+        found = mnist.load_mnist(_download_mnist(mirrors, patience, progress), progress)
+    write_digit_file(
+        out,
+        train=found.train,
+        test=found.test,
+        name="MNIST",
+        class_names=mnist.CLASS_NAMES,
+        source=mnist.SOURCE,
+        progress=progress,
+    )
+    with open_digit_file(out) as digits:
+        return _describe(digits, origin=str(found.origin), written=True)
+
+
+def prepare_synthetic(
+    out: Path,
+    *,
+    train: int = 60000,
+    test: int = 10000,
+    seed: int = 1998,
+    force: bool = False,
+    progress: Progress = silent,
+) -> Prepared:
+    """Draw ``train`` and ``test`` digits and write them to the dataset file ``out``; needs no network.
+
+    Does nothing if ``out`` holds the same digits already; replaces any other file only by ``force``.
+    Raises DataError.
+    """
+    if train < 1 or test < 1 or train > FIRST_TEST_DIGIT:
+        raise DataError(f"--train {train} --test {test}: expected 1 to {FIRST_TEST_DIGIT:,} digits each")
+    source = f"drawn by distlenet from seed {seed}: not MNIST, no handwriting"
+    splits = {"train": _drawn(train, seed, 0), "test": _drawn(test, seed, FIRST_TEST_DIGIT)}
+    if not force and out.exists():
+        with _existing(out) as digits:
+            if digits.source != source or not all(_begins(digits, name, splits[name]) for name in splits):
+                raise _other_data(out, digits)
+            _verify(digits, progress)
+            return _describe(digits, origin="", written=False)
+    write_digit_file(
+        out,
+        train=splits["train"],
+        test=splits["test"],
+        name="drawn digits",
+        class_names=mnist.CLASS_NAMES,
+        source=source,
+        progress=progress,
+    )
+    with open_digit_file(out) as digits:
+        return _describe(digits, origin="", written=True)
+
+
+def _download_mnist(mirrors: tuple[str, ...], patience: Patience, progress: Progress) -> Path:
+    """Fetch the four files into the cache and return its directory."""
+    cache = mnist.cache_directory()
+    try:
+        for file in mnist.FILES:
+            if mnist.is_published(cache / f"{file.name}.gz", file):
+                continue  # an earlier download got this far
+            download(
+                [f"{mirror}{file.name}.gz" for mirror in mirrors],
+                cache / f"{file.name}.gz",
+                sha256=file.gz_sha256,
+                largest=file.gz_size,
+                patience=patience,
+                progress=progress,
+            )
+    except DownloadError as error:
+        raise DownloadError(
+            f"MNIST is not on this machine and {error}; give the directory of the files by --from or "
+            "$DISTLENET_MNIST, or draw digits with `distlenet prepare synthetic`"
+        ) from error
+    return cache
+
+
+def _drawn(count: int, seed: int, start: int) -> BlockStream:
+    from distlenet.data.strokes import draw_digits
+
+    def blocks() -> Iterator[Block]:
+        for row in range(0, count, BLOCK_ROWS):
+            yield draw_digits(min(BLOCK_ROWS, count - row), seed, start + row)
+
+    return BlockStream(count, (28, 28), blocks)
+
+
+def _existing(out: Path) -> DigitFile:
+    try:
+        return open_digit_file(out)
+    except DataError as error:
+        reason = str(error).removesuffix(f"; {AGAIN}").removesuffix(f"; {PREPARE}")
+        raise DataError(f"{reason}; to replace the file, add --force") from error
+
+
+def _other_data(out: Path, digits: DigitFile) -> DataError:
+    return DataError(
+        f"{out} exists and holds other data: {digits.name} ({digits.source}), {digits.length('train'):,} + "
+        f"{digits.length('test'):,} images; add --force to replace it, or choose another --out"
+    )
+
+
+def _begins(digits: DigitFile, split: str, stream: BlockStream) -> bool:
+    """Tell whether the first block of ``split`` is what would be drawn: the drawing may have changed."""
+    images, labels = next(iter(stream.blocks()))
+    if digits.length(split) != stream.count:
+        return False
+    return np.array_equal(block_digests(images, labels), digits.digests(split)[:1])
+
+
+def _verify(digits: DigitFile, progress: Progress) -> None:
+    for split in SPLITS:
+        length = digits.length(split)
+        for start in range(0, length, BLOCK_ROWS):
+            stop = min(start + BLOCK_ROWS, length)
+            digits.verify(split, start, stop)
+            progress(f"verifying {split}", stop, length)
+
+
+def _describe(digits: DigitFile, *, origin: str, written: bool) -> Prepared:
+    return Prepared(
+        path=digits.path,
+        name=digits.name,
+        source=digits.source,
+        origin=origin,
+        train=digits.length("train"),
+        test=digits.length("test"),
+        fingerprint=digits.fingerprint,
+        size=os.path.getsize(digits.path),
+        written=written,
+    )

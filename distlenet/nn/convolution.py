@@ -1,0 +1,192 @@
+"""Two-dimensional convolution (cross-correlation, as everywhere in the field) by tiles.
+
+The usual way, im2col, makes one column per output position, and a matrix product with as many rows as
+output channels: six for the first layer of LeNet-5, far too few for a fast product. Here one column
+holds the patch under a whole TILE of th x tw outputs, (kernel + th - 1) x (kernel + tw - 1) pixels a
+channel, and the weight matrix has a row for each (place in the tile, output channel): the kernel,
+shifted to its place, zeros elsewhere. The product then does some arithmetic on zeros but runs near the
+machine's peak, and the patches take several times less memory. Its result comes out split by phase
+(``split.py``), which is what pooling and the next convolution want.
+
+One more row of ones under the patches makes the bias one more column of the weights: no pass over the
+output for it, and its gradient falls out of the same product.
+"""
+
+import numpy as np
+
+from distlenet.errors import ConfigError
+from distlenet.nn.layer import Layer
+from distlenet.nn.parameter import Parameter
+from distlenet.nn.split import picture_size, windows
+
+ENOUGH_ROWS = 32  # a product with fewer rows than this is slow; more only add arithmetic on zeros
+
+
+def choose_tile(channels: int, rows: int, columns: int, window: tuple[int, int]) -> tuple[int, int]:
+    """Return the tile (th, tw): a multiple of the pooling window with at least ENOUGH_ROWS weight rows.
+
+    It must divide the output (rows, columns); it grows along the columns first. Where the window does
+    not divide the output, the tile is (1, 1).
+    """
+    th, tw = window
+    if rows % th or columns % tw:
+        return 1, 1
+    while channels * th * tw < ENOUGH_ROWS:
+        if columns % (2 * tw) == 0:
+            tw *= 2
+        elif rows % (2 * th) == 0:
+            th *= 2
+        else:
+            break
+    return th, tw
+
+
+class Conv2d(Layer):
+    """Convolution with stride 1, (C, H, W, N) -> (channels, H', W', N).
+
+    ``padding``: "valid" (none: H' = H - kernel + 1), "same" (H' = H; odd kernels) or "full"
+    (H' = H + kernel - 1); the border is zero.
+    """
+
+    def __init__(self, channels: int, kernel: int = 5, padding: str = "valid") -> None:
+        super().__init__()
+        borders = {"valid": 0, "same": kernel // 2, "full": kernel - 1}
+        if padding not in borders:
+            raise ConfigError(f"convolution padding is {padding!r}, expected valid, same or full")
+        if padding == "same" and kernel % 2 == 0:
+            raise ConfigError(f"convolution padding 'same' needs an odd kernel, got {kernel}")
+        self.channels, self.kernel, self.border = channels, kernel, borders[padding]
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See Layer.connect."""
+        if len(shape) != 3:
+            raise ConfigError(f"a convolution needs pictures (C, H, W), got samples of shape {shape}")
+        inputs, height, width = shape
+        k = self.kernel
+        rows, columns = height + 2 * self.border - k + 1, width + 2 * self.border - k + 1
+        if rows < 1 or columns < 1:
+            raise ConfigError(f"a {k}x{k} convolution does not fit into {height}x{width} pixels")
+        self.tile = th, tw = choose_tile(self.channels, rows, columns, self.window_after)
+        self.tiles = rows // th, columns // tw
+        self.patch = inputs, k + th - 1, k + tw - 1
+        weights = Parameter("W", (self.channels, inputs, k, k), inputs * k * k, self.channels * k * k)
+        self.parameters = (weights, Parameter("b", (self.channels,), inputs * k * k, 1))
+        self._places = [(p, q, slice(p, p + k), slice(q, q + k)) for p in range(th) for q in range(tw)]
+        self._x = self._dx = None
+        return self.channels, rows, columns
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return (th, tw, channels, H'/th, W'/tw, N) for ``x`` (a, b, C, H/a, W/b, N)."""
+        n = x.shape[-1]
+        weights, _ = self._spread_weights()
+        self._gather_patches(x)
+        out = self.scratch("out", (*self.tile, self.channels, *self.tiles, n))
+        np.matmul(weights, self._columns, out=out.reshape(len(weights), -1))
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        """See Layer.backward; ``dy`` has the elements of ``forward``'s result."""
+        dout = dy.reshape(self.channels * len(self._places), -1)  # (weight rows, positions)
+        columns = self._columns  # (patch + 1, positions)
+        # the longer side first: the product of this order is up to a quarter faster
+        dspread = np.matmul(columns, dout.T, out=self.scratch("dspread", (len(columns), len(dout))))
+        self._gather_weight_gradient(dspread)
+        if not self.needs_input_gradient:
+            return None
+        _, kernel_rows = self._spread_weights(refresh=False)
+        dcolumns = self.scratch("dcolumns", (len(columns) - 1, columns.shape[1]))
+        np.matmul(kernel_rows.T, dout, out=dcolumns)
+        return self._scatter_patches(dcolumns.reshape(self.patch + (*self.tiles, -1)))
+
+    # ---- weights: from the kernel to the rows of the product, and the gradient back
+
+    def _spread_weights(self, refresh: bool = True) -> tuple[np.ndarray, np.ndarray]:
+        """Return the weight rows (th*tw*channels, patch + 1) and the part without the bias column."""
+        inputs, height, width = self.patch
+        size = inputs * height * width
+        flat = self.scratch("spread", (len(self._places) * self.channels, size + 1))
+        if refresh:
+            kernel, bias = (parameter.value for parameter in self.parameters)
+            spread = np.lib.stride_tricks.as_strided(
+                flat,
+                (*self.tile, self.channels, inputs, height, width),
+                self._spread_strides(flat),
+            )
+            for p, q, rows, columns in self._places:  # everything else stays zero for ever
+                spread[p, q, :, :, rows, columns] = kernel
+            flat[:, -1].reshape(-1, self.channels)[...] = bias
+        return flat, flat[:, :-1]
+
+    def _spread_strides(self, flat: np.ndarray) -> tuple[int, ...]:
+        _, height, width = self.patch
+        row, item = flat.strides
+        phase = self.channels * row
+        return (self.tile[1] * phase, phase, row, height * width * item, width * item, item)
+
+    def _gather_weight_gradient(self, dspread: np.ndarray) -> None:
+        """Add up the gradient of each shifted copy of the kernel, in fixed order; (patch + 1, rows)."""
+        dkernel, dbias = (parameter.gradient for parameter in self.parameters)
+        parts = dspread[:-1].reshape(*self.patch, *self.tile, self.channels).transpose(3, 4, 5, 0, 1, 2)
+        for place, (p, q, rows, columns) in enumerate(self._places):
+            part = parts[p, q, :, :, rows, columns]
+            if place == 0:
+                dkernel[...] = part
+            else:
+                dkernel += part
+        np.sum(dspread[-1].reshape(-1, self.channels), axis=0, out=dbias)
+
+    # ---- patches: from the picture to the columns of the product, and the gradient back
+
+    def _gather_patches(self, x: np.ndarray) -> None:
+        if x is not self._x:  # the views of a buffer are made once
+            self._connect_buffers(x)
+        for target, source in self._padding:
+            np.copyto(target, source)
+        for target, source in self._patches:
+            np.copyto(target, source)
+
+    def _connect_buffers(self, x: np.ndarray) -> None:
+        """Make the views that copy ``x``, padded where need be, into the columns."""
+        (th, tw), (inputs, height, width), n = self.tile, self.patch, x.shape[-1]
+        rows, columns = picture_size(x)
+        self._padding, padded = [], x
+        if self.border or th % x.shape[0] or tw % x.shape[1]:
+            high = -(-(rows + 2 * self.border) // th)
+            wide = -(-(columns + 2 * self.border) // tw)
+            padded = self.scratch("padded", (th, tw, inputs, high, wide, n))
+            self._padding = [(b, a) for a, b in windows(x, padded, self.border, self.border)]
+        size = inputs * height * width
+        self._columns = self.scratch("columns", (size + 1, self.tiles[0] * self.tiles[1] * n))
+        self._columns[-1] = 1
+        patches = self._columns[:-1].reshape(inputs, height, width, *self.tiles, n)
+        self._patches = [
+            (patches[:, i, j], self._under_tiles(padded, i, j)) for i in range(height) for j in range(width)
+        ]
+        self._x, self._padded_shape, self._dx = x, padded.shape, None
+
+    def _under_tiles(self, padded: np.ndarray, i: int, j: int) -> np.ndarray:
+        """View the pixel (i, j) of every tile's patch: (C, tile rows, tile columns, N)."""
+        a, b = padded.shape[:2]
+        down, right = self.tile[0] // a, self.tile[1] // b
+        top, left = i // a, j // b
+        bottom, end = top + (self.tiles[0] - 1) * down + 1, left + (self.tiles[1] - 1) * right + 1
+        return padded[i % a, j % b, :, top:bottom:down, left:end:right]
+
+    def _scatter_patches(self, dcolumns: np.ndarray) -> np.ndarray:
+        """Add every patch's gradient (C, patch rows, patch columns, tile rows, tile columns, N) to its pixels."""
+        if self._dx is None:
+            _, height, width = self.patch
+            self._dpadded = self.scratch("dpadded", self._padded_shape)
+            self._dx = self.scratch("dx", self._x.shape) if self._padding else self._dpadded
+            self._dpatches = [
+                (self._under_tiles(self._dpadded, i, j), dcolumns[:, i, j])
+                for i in range(height)
+                for j in range(width)
+            ]
+            self._unpadding = windows(self._dx, self._dpadded, self.border, self.border) if self._padding else []
+        self._dpadded[...] = 0
+        for target, source in self._dpatches:
+            target += source
+        for target, source in self._unpadding:
+            np.copyto(target, source)
+        return self._dx

@@ -1,0 +1,65 @@
+"""Fully connected layers, and the step from pictures to vectors."""
+
+import numpy as np
+
+from distlenet.errors import ConfigError
+from distlenet.nn.layer import Layer
+from distlenet.nn.parameter import Parameter
+from distlenet.nn.split import merged, picture_size, windows
+
+
+class Flatten(Layer):
+    """Pictures (C, H, W, N) to vectors (C*H*W, N): a reshape, since samples come last."""
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See Layer.connect."""
+        return (int(np.prod(shape)),)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return (C*H*W, N) for ``x`` (a, b, C, h, w, N)."""
+        self._shape, n = x.shape, x.shape[-1]
+        return merged(x, self.scratch("plain", (1, 1, x.shape[2], *picture_size(x), n))).reshape(-1, n)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """Return the split picture's gradient for ``dy`` (C*H*W, N)."""
+        a, b, channels, rows, columns, n = self._shape
+        if (a, b) == (1, 1):
+            return dy.reshape(self._shape)
+        split = self.scratch("split", self._shape)
+        for target, source in windows(split, dy.reshape(1, 1, channels, a * rows, b * columns, n)):
+            target[...] = source
+        return split
+
+
+class Dense(Layer):
+    """y = W x + b, (inputs, N) -> (units, N)."""
+
+    def __init__(self, units: int) -> None:
+        super().__init__()
+        self.units = units
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See Layer.connect."""
+        if len(shape) != 1:
+            raise ConfigError(f"a dense layer needs vectors, got samples of shape {shape}: put a Flatten before it")
+        (inputs,) = shape
+        weights = Parameter("W", (self.units, inputs), inputs, self.units)
+        self.parameters = (weights, Parameter("b", (self.units,), inputs, 1))
+        return (self.units,)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return (units, N) for ``x`` (inputs, N)."""
+        weights, bias = (parameter.value for parameter in self.parameters)
+        self._x = x
+        out = np.matmul(weights, x, out=self.scratch("out", (self.units, x.shape[-1])))
+        out += bias[:, None]
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        """Return (inputs, N) for ``dy`` (units, N)."""
+        weights, bias = self.parameters
+        np.matmul(dy, self._x.T, out=weights.gradient)
+        np.sum(dy, axis=1, out=bias.gradient)
+        if not self.needs_input_gradient:
+            return None
+        return np.matmul(weights.value.T, dy, out=self.scratch("dx", self._x.shape))

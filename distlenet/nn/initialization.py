@@ -1,0 +1,36 @@
+"""Initial parameters: a pure function of (seed, place of the parameter in the network)."""
+
+import numpy as np
+
+from distlenet.errors import ConfigError, nearest
+from distlenet.nn.parameter import Parameter
+
+METHODS = ("he", "glorot", "fan-in", "normal")
+
+
+def initialize(parameter: Parameter, method: str, seed: int, position: int, sigma: float = 0.1) -> None:
+    """Draw the values of one parameter.
+
+    Weights: "he": N(0, 2 / fan-in) (He et al. 2015); "glorot": uniform within sqrt(6 / (fan-in +
+    fan-out)) (Glorot and Bengio 2010); "fan-in": uniform within 2.4 / fan-in (LeCun et al. 1998);
+    "normal": N(0, sigma^2). Biases are zero, but drawn like the weights under "fan-in", where the paper
+    makes no difference, and under "normal".
+    """
+    if method not in METHODS:
+        raise ConfigError(f"initialisation {method!r} is unknown{nearest(method, METHODS)}: one of {', '.join(METHODS)}")
+    if not parameter.is_weight and method in ("he", "glorot"):
+        parameter.value[...] = 0
+        return
+    # one independent stream per parameter: adding a layer does not change the others
+    random = np.random.Generator(np.random.Philox(key=[seed, position]))
+    if method == "he":
+        values = random.normal(0.0, np.sqrt(2 / parameter.fan_in), parameter.shape)
+    elif method == "glorot":
+        limit = np.sqrt(6 / (parameter.fan_in + parameter.fan_out))
+        values = random.uniform(-limit, limit, parameter.shape)
+    elif method == "fan-in":
+        limit = 2.4 / parameter.fan_in
+        values = random.uniform(-limit, limit, parameter.shape)
+    else:
+        values = random.normal(0.0, sigma, parameter.shape)
+    parameter.value[...] = values

@@ -1,0 +1,51 @@
+"""What every layer is: a shape rule, parameters, a forward and a backward pass."""
+
+import numpy as np
+
+from distlenet.nn.parameter import Parameter
+
+
+class Layer:
+    """One step of the network.
+
+    ``connect`` is called once with the shape of one input sample and returns that of one output sample;
+    afterwards ``forward`` and ``backward`` may be called with any number of samples (the last axis).
+    ``backward`` takes the gradient of the loss with respect to the layer's output, stores those of its
+    parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it). It
+    may overwrite what ``forward`` returned; it must not write to its argument, which may be a broadcast
+    view or of a finer split, with the same elements in the same order.
+    """
+
+    parameters: tuple[Parameter, ...] = ()
+    reads_output_in_backward = False  # then the next layer must not work in place on it
+    elementwise = False  # the layout of its input passes through
+    needs_input_gradient = True  # False for the first layer with parameters
+    in_place = False  # the layer may write its output over its input
+    window_after = (1, 1)  # window of the pooling that follows, (1, 1) if there is none
+    name = ""
+    dtype: type = np.float32
+
+    def __init__(self) -> None:
+        self._scratch: dict[tuple, np.ndarray] = {}
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Fix the input ``shape`` of one sample, (C, H, W) or (features,); return the output shape.
+
+        Raises ConfigError if the shape does not fit.
+        """
+        return shape
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return the layer's output for ``x`` (..., samples)."""
+        raise NotImplementedError(f"{type(self).__name__}.forward")
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        """Return the gradient of the last ``forward``'s input, given that of its output."""
+        raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def scratch(self, key: str, shape: tuple[int, ...], dtype: type | None = None) -> np.ndarray:
+        """Return the layer's buffer of that name and shape, made of zeros at the first request."""
+        buffer = self._scratch.get((key, shape))
+        if buffer is None:
+            buffer = self._scratch[key, shape] = np.zeros(shape, dtype or self.dtype)
+        return buffer

@@ -1,0 +1,69 @@
+"""The networks known by name."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from distlenet.errors import ConfigError, nearest
+from distlenet.nn.activations import Activation, ReLU, Tanh
+from distlenet.nn.convolution import Conv2d
+from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.net import Net
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d
+
+ACTIVATIONS: dict[str, type[Activation]] = {"relu": ReLU, "tanh": Tanh}
+POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d}
+
+
+def lenet5(
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    classes: int = 10,
+    activation: str = "relu",
+    pooling: str = "average",
+    dtype: type = np.float32,
+) -> Net:
+    """LeNet-5 as it is used today: 61,706 parameters for 28x28 digits in ten classes.
+
+    The layer names are those of LeCun et al. 1998; unlike there C3 sees all of S2's maps, subsampling
+    has no parameters, and the output is softmax.
+    """
+    squash, pool = _pick(ACTIVATIONS, activation, "activation"), _pick(POOLINGS, pooling, "pooling")
+    return Net(
+        [
+            ("C1", Conv2d(6, 5, padding="same")),
+            ("C1.activation", squash()),
+            ("S2", pool(2)),
+            ("C3", Conv2d(16, 5)),
+            ("C3.activation", squash()),
+            ("S4", pool(2)),
+            ("flatten", Flatten()),
+            ("C5", Dense(120)),
+            ("C5.activation", squash()),
+            ("F6", Dense(84)),
+            ("F6.activation", squash()),
+            ("output", Dense(classes)),
+        ],
+        input_shape,
+        dtype,
+    )
+
+
+MODELS: dict[str, Callable[..., Net]] = {"lenet5": lenet5}
+
+
+def build_model(
+    name: str,
+    input_shape: tuple[int, int, int],
+    classes: int,
+    activation: str,
+    pooling: str,
+    dtype: type = np.float32,
+) -> Net:
+    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W)."""
+    return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+
+
+def _pick(choices: dict, name: str, kind: str) -> Callable:
+    if name not in choices:
+        raise ConfigError(f"{kind} {name!r} is unknown{nearest(name, choices)}: one of {', '.join(choices)}")
+    return choices[name]

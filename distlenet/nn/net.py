@@ -1,0 +1,99 @@
+"""The network: layers in a row, one flat parameter vector, a loss."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from distlenet.nn.initialization import initialize
+from distlenet.nn.layer import Layer
+from distlenet.nn.loss import SoftmaxCrossEntropy
+from distlenet.nn.parameter import Parameter
+from distlenet.nn.pooling import Pool2d
+from distlenet.nn.split import plain
+
+
+class Net:
+    """Layers applied one after the other.
+
+    ``layers`` are (name, layer) pairs; ``input_shape`` is (C, H, W) or (features,) of one sample. The
+    parameters are views of ``theta`` (parameters,), in the order of the layers, weights before biases.
+    """
+
+    def __init__(
+        self, layers: Sequence[tuple[str, Layer]], input_shape: tuple[int, ...], dtype: type = np.float32
+    ) -> None:
+        self.input_shape = input_shape
+        self.layers = [layer for _, layer in layers]
+        self.loss = SoftmaxCrossEntropy()
+        shape = tuple(input_shape)
+        previous = None
+        for position, (name, layer) in enumerate(layers):
+            layer.name, layer.dtype = name, dtype
+            layer.window_after = self._window_after(position)
+            layer.in_place = previous is not None and not previous.reads_output_in_backward
+            shape = layer.connect(shape)
+            previous = layer
+        self.output_shape = shape
+        self._allocate(dtype)
+        self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.parameters)
+        self.layers[self._first_trained].needs_input_gradient = False
+
+    def _window_after(self, position: int) -> tuple[int, int]:
+        """Return the window of the pooling that works on this layer's output, (1, 1) if none does."""
+        for layer in self.layers[position + 1 :]:
+            if isinstance(layer, Pool2d) and layer.disjoint:
+                return layer.window, layer.window
+            if not layer.elementwise:
+                break
+        return 1, 1
+
+    def _allocate(self, dtype: type) -> None:
+        self.parameters: dict[str, Parameter] = {
+            f"{layer.name}/{parameter.name}": parameter for layer in self.layers for parameter in layer.parameters
+        }
+        sizes = [parameter.size for parameter in self.parameters.values()]
+        ends = np.cumsum([0, *sizes])
+        self._places = [
+            (parameter, int(start), int(stop))
+            for parameter, start, stop in zip(self.parameters.values(), ends[:-1], ends[1:], strict=True)
+        ]
+        self.size = int(ends[-1])
+        self.theta = np.zeros(self.size, dtype)
+        for parameter, start, stop in self._places:
+            parameter.value = self.theta[start:stop].reshape(parameter.shape)
+        self.decays = np.zeros(self.size, dtype)  # 1 where weight decay applies, 0 for biases
+        for parameter, start, stop in self._places:
+            self.decays[start:stop] = parameter.is_weight
+
+    def initialize(self, method: str, seed: int, sigma: float = 0.1) -> None:
+        """Draw the initial parameters; see ``initialization.py`` for the methods."""
+        for position, parameter in enumerate(self.parameters.values()):
+            initialize(parameter, method, seed, position, sigma)
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """Return the logits (classes, N) of ``x`` (C, H, W, N) or (features, N)."""
+        if len(self.input_shape) == 3:
+            x = plain(x)
+        for layer in self.layers:
+            x = layer.forward(x)
+        return x
+
+    def loss_and_grad(self, x: np.ndarray, labels: np.ndarray, gradient: np.ndarray) -> tuple[float, int]:
+        """Write the gradient of the summed loss to ``gradient`` (parameters,).
+
+        ``x`` is (C, H, W, N), ``labels`` (N,) integers. Returns the loss summed over the samples and the
+        number of samples whose largest logit is their label's.
+        """
+        for parameter, start, stop in self._places:
+            parameter.gradient = gradient[start:stop].reshape(parameter.shape)
+        logits = self.forward(x)
+        correct = np.count_nonzero(logits.argmax(axis=0) == labels)
+        loss, dlogits = self.loss.loss_and_gradient(logits, labels)
+        self.backward(dlogits)
+        return loss, correct
+
+    def backward(self, dlogits: np.ndarray) -> None:
+        """Pass ``dlogits`` (classes, N) back; every parameter's gradient is written on the way."""
+        dy = dlogits
+        for layer in reversed(self.layers[self._first_trained :]):
+            dy = layer.backward(dy)

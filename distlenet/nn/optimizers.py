@@ -1,0 +1,151 @@
+"""Optimizers: a few lines of arithmetic on the flat parameter vector.
+
+``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place, given the MEAN gradient of the
+global batch. All state is in ``state``, vectors of the length of theta by name, so that a checkpoint
+can hold it; ``steps`` counts the updates. Weight decay is decoupled from the gradient's statistics where
+that matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, weights only.
+"""
+
+import numpy as np
+
+from distlenet.errors import ConfigError, nearest
+
+
+class Optimizer:
+    """Base: holds the state and the work space; ``decays`` (parameters,) is 1 where decay applies."""
+
+    state_names: tuple[str, ...] = ()
+
+    def __init__(self, decays: np.ndarray, weight_decay: float = 0.0, **settings: float) -> None:
+        self.decay = decays * decays.dtype.type(weight_decay)  # (parameters,)
+        self.settings = settings
+        self.state = {name: np.zeros_like(decays) for name in self.state_names}
+        self.steps = 0
+        self._work = np.zeros_like(decays)
+        self._more = np.zeros_like(decays)
+
+    def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
+        """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
+        self.steps += 1
+        self.update(theta, gradient, theta.dtype.type(lr))
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """Do the arithmetic of one step."""
+        raise NotImplementedError
+
+    def _shrink(self, theta: np.ndarray, lr: np.floating) -> None:
+        """Decoupled weight decay."""
+        np.multiply(self.decay, theta, out=self._work)
+        self._work *= lr
+        theta -= self._work
+
+    def _add_decay(self, theta: np.ndarray, gradient: np.ndarray) -> None:
+        """Weight decay as part of the gradient: for plain and momentum SGD the two agree up to momentum."""
+        gradient += np.multiply(self.decay, theta, out=self._work)
+
+
+class SGD(Optimizer):
+    """theta -= lr * g."""
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        self._add_decay(theta, gradient)
+        theta -= np.multiply(gradient, lr, out=self._work)
+
+
+class Momentum(Optimizer):
+    """v = momentum * v + g; theta -= lr * v (Polyak 1964)."""
+
+    state_names = ("velocity",)
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        self._add_decay(theta, gradient)
+        velocity = self.state["velocity"]
+        velocity *= theta.dtype.type(self.settings["momentum"])
+        velocity += gradient
+        theta -= np.multiply(velocity, lr, out=self._work)
+
+
+class Nesterov(Optimizer):
+    """v = momentum * v + g; theta -= lr * (g + momentum * v) (Sutskever et al. 2013)."""
+
+    state_names = ("velocity",)
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        self._add_decay(theta, gradient)
+        velocity, momentum = self.state["velocity"], theta.dtype.type(self.settings["momentum"])
+        velocity *= momentum
+        velocity += gradient
+        gradient += np.multiply(velocity, momentum, out=self._work)
+        theta -= np.multiply(gradient, lr, out=self._work)
+
+
+class RMSProp(Optimizer):
+    """s = rho * s + (1 - rho) * g^2; theta -= lr * g / (sqrt(s) + eps) (Tieleman and Hinton 2012)."""
+
+    state_names = ("square",)
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        self._shrink(theta, lr)
+        square, kind = self.state["square"], theta.dtype.type
+        square *= kind(self.settings["rho"])
+        np.multiply(gradient, gradient, out=self._work)
+        self._work *= kind(1 - self.settings["rho"])
+        square += self._work
+        np.sqrt(square, out=self._work)
+        self._work += kind(self.settings["epsilon"])
+        np.divide(gradient, self._work, out=self._work)
+        self._work *= lr
+        theta -= self._work
+
+
+class Adam(Optimizer):
+    """Adam with bias correction (Kingma and Ba 2015) and decoupled weight decay (AdamW)."""
+
+    state_names = ("mean", "square")
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        self._shrink(theta, lr)
+        kind, (beta1, beta2) = theta.dtype.type, (self.settings["beta1"], self.settings["beta2"])
+        mean, square = self.state["mean"], self.state["square"]
+        mean *= kind(beta1)
+        mean += np.multiply(gradient, kind(1 - beta1), out=self._work)
+        square *= kind(beta2)
+        np.multiply(gradient, gradient, out=self._work)
+        self._work *= kind(1 - beta2)
+        square += self._work
+        np.multiply(square, kind(1 / (1 - beta2**self.steps)), out=self._work)
+        np.sqrt(self._work, out=self._work)
+        self._work += kind(self.settings["epsilon"])
+        np.multiply(mean, kind(float(lr) / (1 - beta1**self.steps)), out=self._more)
+        theta -= np.divide(self._more, self._work, out=self._more)
+
+
+OPTIMIZERS: dict[str, type[Optimizer]] = {
+    "sgd": SGD,
+    "momentum": Momentum,
+    "nesterov": Nesterov,
+    "rmsprop": RMSProp,
+    "adam": Adam,
+}
+
+
+def build_optimizer(
+    name: str,
+    decays: np.ndarray,
+    weight_decay: float = 0.0,
+    momentum: float = 0.9,
+    beta1: float = 0.9,
+    beta2: float = 0.999,
+    rho: float = 0.9,
+    epsilon: float = 1e-8,
+) -> Optimizer:
+    """Return the optimizer called ``name``; it takes from the settings those that it knows."""
+    if name not in OPTIMIZERS:
+        raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
+    settings = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "rho": rho, "epsilon": epsilon}
+    return OPTIMIZERS[name](decays, weight_decay, **settings)

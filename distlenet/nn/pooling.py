@@ -1,0 +1,125 @@
+"""Average and maximum pooling, (C, H, W, N) -> (C, H', W', N)."""
+
+import numpy as np
+
+from distlenet.errors import ConfigError
+from distlenet.nn.layer import Layer
+from distlenet.nn.split import merged, picture_size
+
+
+class Pool2d(Layer):
+    """A reduction over windows of ``window`` x ``window`` pixels, ``stride`` apart (default: the window).
+
+    Rows and columns that do not fill a window are left out, as in the other frameworks. Works on the
+    *taps*: one view of the input for each place in the window, all of the shape of the output. When the
+    input comes split by a multiple of the window, the taps are contiguous blocks.
+    """
+
+    def __init__(self, window: int = 2, stride: int | None = None) -> None:
+        super().__init__()
+        self.window, self.stride = window, stride or window
+
+    @property
+    def disjoint(self) -> bool:
+        """True if the windows neither overlap nor leave gaps."""
+        return self.window == self.stride
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See Layer.connect."""
+        if len(shape) != 3:
+            raise ConfigError(f"pooling needs pictures (C, H, W), got samples of shape {shape}")
+        channels, height, width = shape
+        self.rows, self.columns = (1 + (size - self.window) // self.stride for size in (height, width))
+        if self.rows < 1 or self.columns < 1:
+            raise ConfigError(f"a {self.window}x{self.window} window does not fit into {height}x{width} pixels")
+        return channels, self.rows, self.columns
+
+    def _is_split(self, x: np.ndarray) -> bool:
+        return self.disjoint and self.window > 1 and not (x.shape[0] % self.window or x.shape[1] % self.window)
+
+    def _taps(self, x: np.ndarray) -> list[np.ndarray]:
+        """List the views of ``x`` (a, b, C, h, w, N), one for each place in the window."""
+        w = self.window
+        places = [(i, j) for i in range(w) for j in range(w)]
+        if self._is_split(x):
+            a, b = x.shape[:2]
+            phases = x.reshape(a // w, w, b // w, w, *x.shape[2:])
+            return [phases[:, i, :, j] for i, j in places]
+        down, right = (self.stride * (count - 1) + 1 for count in (self.rows, self.columns))
+        return [x[:, :, :, i : i + down : self.stride, j : j + right : self.stride] for i, j in places]
+
+    def _enter(self, x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
+        """Return the taps and the output buffer for ``x`` (a, b, C, h, w, N)."""
+        self._shape = x.shape
+        if not self._is_split(x):
+            x = merged(x, self.scratch("plain", (1, 1, x.shape[2], *picture_size(x), x.shape[-1])))
+        self._x = x
+        taps = self._taps(x)
+        return taps, self.scratch("out", taps[0].shape)
+
+    def _leave(self, dx: np.ndarray) -> np.ndarray:
+        """Bring the gradient back to the split in which the input came."""
+        if dx.shape == self._shape:
+            return dx
+        out = self.scratch("split", self._shape)
+        a, b = out.shape[:2]
+        for s in range(a):
+            for t in range(b):
+                out[s, t] = dx[0, 0, :, s::a, t::b]
+        return out
+
+
+class AveragePool2d(Pool2d):
+    """The mean of each window."""
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        taps, out = self._enter(x)
+        np.copyto(out, taps[0])
+        for tap in taps[1:]:
+            out += tap
+        out *= 1 / len(taps)
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; ``dy`` is (a', b', C, h', w', N)."""
+        share = self.scratch("share", dy.shape)
+        np.multiply(dy, 1 / self.window**2, out=share)
+        if self._is_split(self._x):  # every place of a window has the same gradient: a view will do
+            a, b, w = dy.shape[0], dy.shape[1], self.window
+            return np.broadcast_to(share[:, None, :, None], (a, w, b, w, *share.shape[2:]))
+        dx = self.scratch("dx", self._x.shape)
+        dx[...] = 0
+        for tap in self._taps(dx):
+            tap += share
+        return self._leave(dx)
+
+
+class MaxPool2d(Pool2d):
+    """The maximum of each window; among equals the first, in reading order, gets the gradient."""
+
+    reads_output_in_backward = True
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        taps, out = self._enter(x)
+        np.copyto(out, taps[0])
+        for tap in taps[1:]:
+            np.maximum(out, tap, out=out)
+        self._out = out
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; ``dy`` is (a', b', C, h', w', N)."""
+        dx = self.scratch("dx", self._x.shape)
+        dx[...] = 0
+        free = self.scratch("free", dy.shape, bool)
+        free[...] = True
+        hit = self.scratch("hit", dy.shape, bool)
+        part = self.scratch("part", dy.shape)
+        for tap, dtap in zip(self._taps(self._x), self._taps(dx), strict=True):
+            np.equal(tap, self._out, out=hit)
+            hit &= free
+            free ^= hit
+            dtap += np.multiply(dy, hit, out=part)
+        return self._leave(dx)

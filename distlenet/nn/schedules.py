@@ -1,0 +1,59 @@
+"""Learning-rate schedules: pure functions of the step, so that a position is all a resume needs."""
+
+from collections.abc import Callable
+from math import cos, pi
+
+from distlenet.errors import ConfigError, nearest
+
+Schedule = Callable[[int], float]
+
+
+def constant(peak: float) -> Schedule:
+    """The rate never changes."""
+    return lambda step: peak
+
+
+def step_decay(peak: float, steps: int, milestones: tuple[float, ...] = (0.6, 0.85), gamma: float = 0.1) -> Schedule:
+    """Multiply the rate by ``gamma`` after each milestone, a share (0 to 1) of all ``steps``."""
+    return lambda step: peak * gamma ** sum(step >= share * steps for share in milestones)
+
+
+def inverse_time(peak: float, decay: float) -> Schedule:
+    """peak / (1 + decay * step): the 1/t rule of stochastic approximation (Robbins and Monro 1951)."""
+    return lambda step: peak / (1 + decay * step)
+
+
+def cosine(peak: float, steps: int) -> Schedule:
+    """Half a cosine wave from ``peak`` to 0 over ``steps`` (Loshchilov and Hutter 2017, without restarts)."""
+    return lambda step: peak * 0.5 * (1 + cos(pi * step / steps))
+
+
+def one_cycle(peak: float, steps: int, warmup: float = 0.15, start: float = 0.04) -> Schedule:
+    """Linear from ``start * peak`` up to ``peak`` over the first share ``warmup`` of ``steps``, then to 0.
+
+    After Smith and Topin 2018, with straight lines.
+    """
+    rise = warmup * steps
+
+    def rate(step: int) -> float:
+        if step < rise:
+            return peak * (start + (1 - start) * step / rise)
+        return peak * max(0.0, (steps - step) / (steps - rise))
+
+    return rate
+
+
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
+    "constant": lambda peak, steps, **_: constant(peak),
+    "step": lambda peak, steps, **_: step_decay(peak, steps),
+    "inverse-time": lambda peak, steps, decay, **_: inverse_time(peak, decay),
+    "cosine": lambda peak, steps, **_: cosine(peak, steps),
+    "one-cycle": lambda peak, steps, warmup, **_: one_cycle(peak, steps, warmup),
+}
+
+
+def build_schedule(name: str, peak: float, steps: int, warmup: float = 0.15, decay: float = 0.001) -> Schedule:
+    """Return the schedule called ``name``: a function from the step (0 to ``steps`` - 1) to the rate."""
+    if name not in SCHEDULES:
+        raise ConfigError(f"schedule {name!r} is unknown{nearest(name, SCHEDULES)}: one of {', '.join(SCHEDULES)}")
+    return SCHEDULES[name](peak, steps, warmup=warmup, decay=decay)

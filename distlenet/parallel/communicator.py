@@ -1,0 +1,50 @@
+"""What the trainer asks of a communicator: the same calls for one process and for many."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+
+class Communicator(Protocol):
+    """The ranks of a job. Every method but ``abort`` must be called by all ranks, in the same order."""
+
+    rank: int
+    size: int
+    description: str  # "one process", "Open MPI 5.0.11, 4 ranks on 1 host"
+    exchange_seconds: float  # time spent between ranks in ``reduce`` so far, local additions excluded
+
+    @property
+    def is_root(self) -> bool:
+        """True on rank 0, which shows, writes and keeps."""
+        ...
+
+    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+        """Add up the leaves of all shards in the order of the reduction tree.
+
+        ``leaves`` (owned shards, length) float32 is overwritten; returns (length,), the same bits on
+        every rank and on every number of ranks. The result is valid until the next call.
+        """
+        ...
+
+    def merge(self, values: np.ndarray) -> None:
+        """Add up ``values`` (float64) of all ranks in place, in any order.
+
+        Exact where every element is non-zero on at most one rank, or whole numbers below 2^53.
+        """
+        ...
+
+    def share(self, value: Any) -> Any:
+        """Return the root's ``value`` (JSON: numbers, text, lists, dicts) on every rank."""
+        ...
+
+    def share_array(self, array: np.ndarray) -> None:
+        """Overwrite ``array`` on every rank with the root's."""
+        ...
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
+        ...
+
+    def abort(self, code: int) -> None:
+        """End all ranks at once with exit code ``code``; does not return under MPI."""
+        ...

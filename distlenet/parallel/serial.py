@@ -1,0 +1,42 @@
+"""One process alone: the communicator whose every collective is its own argument."""
+
+from typing import Any
+
+import numpy as np
+
+from distlenet.parallel.tree import Tree
+
+
+class Serial:
+    """The communicator of a single process. See ``Communicator`` for the methods."""
+
+    rank, size, is_root = 0, 1, True
+    description = "one process"
+    exchange_seconds = 0.0
+
+    def __init__(self) -> None:
+        self._trees: dict[int, Tree] = {}
+
+    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+        """Add up all leaves (shards, length) in tree order; returns (length,)."""
+        if shards not in self._trees:
+            self._trees[shards] = Tree(1, shards)
+        self._trees[shards].add_local(0, leaves)
+        return leaves[0]
+
+    def merge(self, values: np.ndarray) -> None:
+        """Nothing to add."""
+
+    def share(self, value: Any) -> Any:
+        """Return ``value``."""
+        return value
+
+    def share_array(self, array: np.ndarray) -> None:
+        """Nothing to copy."""
+
+    def gather(self, value: Any) -> list[Any]:
+        """Return ``[value]``."""
+        return [value]
+
+    def abort(self, code: int) -> None:
+        """Nothing to end: the caller's exception ends the process."""

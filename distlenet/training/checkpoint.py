@@ -1,0 +1,195 @@
+"""Checkpoints: one HDF5 file that holds all a run needs to go on, or a prediction needs to start.
+
+    import h5py
+    with h5py.File("runs/a/checkpoints/last.h5") as file:
+        theta, c1 = file["theta"][:], file["parameters/C1/W"][:]
+
+``/theta`` is the flat parameter vector, ``/parameters/<layer>/<W|b>`` the same by name and shape,
+``/optimizer/<name>`` the optimizer's vectors. The attribute ``meta`` is JSON: position, configuration,
+history, dataset, numerics; ``sha256`` is that of every array and of ``meta`` itself.
+"""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from distlenet.config import Config
+from distlenet.data.atomic import replacing
+from distlenet.errors import CheckpointError, ConfigError
+from distlenet.nn import Net, build_model
+from distlenet.training.numerics import numerics
+from distlenet.training.state import Running, TrainState
+
+FORMAT = 1
+LARGEST = 2**30  # bytes; a checkpoint of this program is far smaller
+
+
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What a network must know of the data it was trained on."""
+
+    name: str
+    fingerprint: str
+    image_shape: tuple[int, int]
+    class_names: tuple[str, ...]
+    mean: float  # of the training pixels, in units of [0, 1]
+    std: float
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint in memory, its checksums verified."""
+
+    path: Path
+    theta: np.ndarray  # (parameters,) float32
+    optimizer: dict[str, np.ndarray]  # each (parameters,) float32
+    meta: dict[str, Any]
+
+    @property
+    def config(self) -> Config:
+        """The configuration of the run that wrote it."""
+        try:
+            return Config(**self.meta["config"])
+        except (TypeError, KeyError, ConfigError) as error:
+            raise CheckpointError(f"{self.path} holds a configuration this version cannot read: {error}") from error
+
+    @property
+    def dataset(self) -> DatasetFacts:
+        """The facts of the dataset."""
+        facts = self.meta["dataset"]
+        return DatasetFacts(
+            **{**facts, "image_shape": tuple(facts["image_shape"]), "class_names": tuple(facts["class_names"])}
+        )
+
+    def build_net(self) -> Net:
+        """Return the network with the checkpoint's parameters; raises CheckpointError if they do not fit."""
+        config, dataset = self.config, self.dataset
+        net = build_model(
+            config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+        )
+        if self.theta.shape != net.theta.shape:
+            raise CheckpointError(
+                f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"
+            )
+        net.theta[:] = self.theta
+        return net
+
+    def restore(self, state: TrainState) -> None:
+        """Bring ``state`` to the checkpoint's position; its network and optimizer must be of the same kind."""
+        if self.theta.shape != state.net.theta.shape or set(self.optimizer) != set(state.optimizer.state):
+            raise CheckpointError(
+                f"{self.path} has {self.theta.size} parameters and optimizer state {sorted(self.optimizer)}, expected "
+                f"{state.net.size} and {sorted(state.optimizer.state)}: it belongs to another model or optimizer"
+            )
+        state.net.theta[:] = self.theta
+        for name, vector in self.optimizer.items():
+            state.optimizer.state[name][:] = vector
+        position = self.meta["position"]
+        state.epoch, state.step = position["epoch"], position["step"]
+        state.optimizer.steps = position["steps"]
+        state.running = Running(**position["running"])
+        state.history = list(self.meta["history"])
+        best = self.meta["best"]
+        state.best_accuracy, state.best_epoch = best["accuracy"], best["epoch"]
+
+
+def write_checkpoint(path: Path, state: TrainState, config: Config, dataset: DatasetFacts) -> None:
+    """Write ``state`` to ``path``: whole, or not at all. Raises OSError (a full disk, no permission).
+
+    The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
+    """
+    arrays = {"theta": state.net.theta}
+    arrays |= {f"parameters/{name}": parameter.value for name, parameter in state.net.parameters.items()}
+    arrays |= {f"optimizer/{name}": vector for name, vector in state.optimizer.state.items()}
+    meta = {
+        "position": {
+            "epoch": state.epoch,
+            "step": state.step,
+            "steps": state.steps,
+            "running": asdict(state.running),
+        },
+        "best": {"accuracy": state.best_accuracy, "epoch": state.best_epoch},
+        "config": config.to_dict(),
+        "dataset": asdict(dataset),
+        "numerics": numerics(),
+        "history": state.history,
+    }
+    image = _layout(arrays, json.dumps(meta))
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        file.write(image)
+
+
+def _layout(arrays: dict[str, np.ndarray], meta: str) -> bytes:
+    """Return the bytes of the HDF5 file."""
+    with h5py.File("checkpoint", "w", driver="core", backing_store=False, libver="latest") as file:
+        sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
+        for name, array in arrays.items():
+            file.create_dataset(name, data=np.ascontiguousarray(array, "<f4"))
+            sums[name] = _sum(array)
+        file.attrs["format"] = FORMAT
+        file.create_dataset("meta", data=np.frombuffer(meta.encode(), np.uint8))
+        file.attrs["sha256"] = json.dumps(sums)
+        file.flush()
+        return file.id.get_file_image()
+
+
+def _sum(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array, "<f4")).hexdigest()
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong."""
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
+    try:
+        size = path.stat().st_size
+        if size > LARGEST:
+            raise CheckpointError(f"{path} has {size:,} bytes, more than any checkpoint: it is another kind of file")
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return _read(path, file, size)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except CheckpointError:
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise CheckpointError(f"{path} is not a readable checkpoint ({reason})") from error
+
+
+def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
+    version = file.attrs.get("format")
+    if version is None or "theta" not in file:
+        raise CheckpointError(f"{path} is an HDF5 file, but not a checkpoint of this program")
+    if version != FORMAT:
+        raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
+    sums = json.loads(file.attrs["sha256"])
+
+    def array(name: str) -> np.ndarray:
+        link = file.get(name, getlink=True)
+        dataset = file.get(name)
+        if not isinstance(link, h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
+            raise CheckpointError(f"{path}: /{name} is missing or is a link, expected an array")
+        if dataset.is_virtual or dataset.external or dataset.size * dataset.dtype.itemsize > size:
+            raise CheckpointError(f"{path}: /{name} claims more than the file holds")
+        return dataset[...]
+
+    meta = array("meta").tobytes()
+    _check(path, "meta", hashlib.sha256(meta).hexdigest(), sums)
+    arrays = {}
+    for name in sums:
+        if name != "meta":
+            arrays[name] = array(name)
+            _check(path, name, _sum(arrays[name]), sums)
+    optimizer = {name.removeprefix("optimizer/"): a for name, a in arrays.items() if name.startswith("optimizer/")}
+    return Checkpoint(path, arrays["theta"], optimizer, json.loads(meta))
+
+
+def _check(path: Path, name: str, found: str, sums: dict[str, str]) -> None:
+    if sums[name] != found:
+        raise CheckpointError(f"{path} is damaged: /{name} does not match its SHA-256")

@@ -1,0 +1,58 @@
+"""A second look at a step whose sum is not finite: where did the first NaN or infinity appear?"""
+
+import numpy as np
+
+from distlenet.data.leaves import Leaves
+from distlenet.errors import NonFiniteError
+from distlenet.nn import Net
+from distlenet.nn.split import plain
+from distlenet.parallel import Communicator
+from distlenet.training.state import TrainState
+
+
+def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) -> NonFiniteError:
+    """Return the error to raise, the same on every rank; nothing has been updated yet.
+
+    Computes every leaf of the step again, layer by layer.
+    """
+    findings = []
+    for shard in leaves.shards:
+        x, labels = leaves.load(state.epoch, state.step, shard)
+        place = first_non_finite(state.net, x, labels) if len(labels) else None
+        if place:
+            findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
+    found = [text for texts in comm.gather(findings) for text in texts]
+    where = found[0] if found else "only in the sum over the shards, whose parts are finite"
+    if len(found) > 1:
+        where += f" (and in {len(found) - 1} other shards)"
+    error = NonFiniteError(
+        f"epoch {state.epoch + 1}, step {state.step + 1}: NaN or infinity {where}; the update was not made and the "
+        "last checkpoint is untouched; lower --lr, or look for the cause with --debug"
+    )
+    error.agreed = True
+    return error
+
+
+def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
+    """Return the first place where a number is not finite, in the order of computation; None if all are.
+
+    ``x`` is (C, H, W, N), ``labels`` (N,).
+    """
+    for name, parameter in net.parameters.items():
+        if not np.isfinite(parameter.value).all():
+            return f"the parameter {name}"
+    if not np.isfinite(x).all():
+        return "the input"
+    y = plain(x)
+    for layer in net.layers:
+        y = layer.forward(y)
+        if not np.isfinite(y).all():
+            return f"the output of {layer.name}"
+    gradient = np.empty_like(net.theta)
+    loss, _ = net.loss_and_grad(x, labels, gradient)
+    if not np.isfinite(loss):
+        return "the loss"
+    for name, parameter in reversed(net.parameters.items()):  # backward: the last layer comes first
+        if not np.isfinite(parameter.gradient).all():
+            return f"the gradient of {name}"
+    return None

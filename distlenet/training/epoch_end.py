@@ -1,0 +1,62 @@
+"""What happens after an epoch: evaluation by all ranks, and the choice of the best parameters."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+
+from distlenet.data.augmentation import Resampler
+from distlenet.parallel import Communicator
+from distlenet.training.evaluation import Part, Result, evaluate
+from distlenet.training.events import EpochDone, Event, Score
+from distlenet.training.state import TrainState
+
+
+class EpochEnd:
+    """Evaluates the parts that are to be watched: training, validation and, if asked for, test images."""
+
+    def __init__(
+        self,
+        train: Part,
+        validation: Part | None,
+        test: Part | None,
+        resampler: Resampler,
+        comm: Communicator,
+        classes: int,
+    ) -> None:
+        self.train, self.validation, self.test = train, validation, test
+        self._resampler, self._comm, self._classes = resampler, comm, classes
+
+    def evaluate(self, state: TrainState, part: Part) -> Result:
+        """Evaluate the state's parameters on ``part``, by all ranks."""
+        return evaluate(state.net, part, self._resampler, self._comm, self._classes)
+
+    def run(self, state: TrainState, lr: float, seconds: float, images: int, exchange_share: float) -> Iterator[Event]:
+        """Evaluate, keep the best parameters in mind, add to the history; yields EpochDone.
+
+        ``images`` were trained on in ``seconds``: fewer than the epoch's if the run was resumed within it.
+        """
+        begun = time.perf_counter()
+        train = self.evaluate(state, self.train)
+        validation = self.evaluate(state, self.validation) if self.validation else None
+        test = self.evaluate(state, self.test) if self.test else None
+        running = state.running
+        event = EpochDone(
+            epoch=state.epoch,
+            step=state.steps,
+            lr=lr,
+            running=Score(running.loss / running.count, running.correct / running.count, int(running.count)),
+            train=train.score,
+            validation=validation.score if validation else None,
+            test=test.score if test else None,
+            seconds=seconds,
+            evaluation_seconds=time.perf_counter() - begun,
+            images_per_second=images / seconds,
+            exchange_share=exchange_share,
+        )
+        state.history.append(asdict(event))
+        if validation and (state.best_accuracy is None or validation.accuracy > state.best_accuracy):
+            state.best_accuracy, state.best_epoch = validation.accuracy, state.epoch
+            state.best_theta = np.copy(state.net.theta)
+        yield event

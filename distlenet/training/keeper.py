@@ -1,0 +1,54 @@
+"""The checkpoint keeper: a listener of the root's that writes last, best and every n-th checkpoint."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from distlenet.config import Config
+from distlenet.training.checkpoint import DatasetFacts, write_checkpoint
+from distlenet.training.events import CheckpointSaved, EpochDone, Event, Notice, SaveAsked
+from distlenet.training.state import TrainState
+
+
+class CheckpointKeeper:
+    """Writes ``last.h5`` when asked to save, ``best.h5`` after the best epoch so far, and ``epoch-0010.h5``
+    every ``every`` epochs (0: never).
+
+    A disk that fails or is full does not end the run: the earlier files stay as they were, and the user
+    is told. ``announce`` passes events on to the other listeners.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        state: TrainState,
+        config: Config,
+        dataset: DatasetFacts,
+        announce: Callable[[Event], None],
+        every: int = 0,
+    ) -> None:
+        self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
+        self._announce, self._every = announce, every
+
+    def on(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, EpochDone):
+            self._best = self._state.best_epoch == event.epoch
+        elif isinstance(event, SaveAsked):
+            if event.reason == "epoch":
+                # best first: a kill in between leaves an older "last", and the epoch is done again
+                if self._best:
+                    self._save("best.h5", "best")
+                if self._every and self._state.epoch % self._every == 0:
+                    self._save(f"epoch-{self._state.epoch:04d}.h5", f"every {self._every} epochs")
+            self._save("last.h5", "last" if event.reason == "epoch" else event.reason)
+
+    def _save(self, name: str, reason: str) -> None:
+        path = self._directory / name
+        try:
+            write_checkpoint(path, self._state, self._config, self._dataset)
+        except OSError as error:
+            self._announce(
+                Notice(f"cannot write {path} ({error.strerror}): the run goes on, earlier checkpoints stay", "warning")
+            )
+        else:
+            self._announce(CheckpointSaved(path, reason))

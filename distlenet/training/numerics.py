@@ -1,0 +1,51 @@
+"""What the last bit of a result depends on besides the program: numpy, the BLAS, its kernel and threads."""
+
+import ctypes
+import os
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+@cache
+def numerics() -> dict[str, Any]:
+    """Return numpy's version, the BLAS with its CPU kernel and threads, and numpy's own CPU features.
+
+    Two runs whose numerics are equal give the same bits; others may differ in the last one.
+    """
+    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
+    kernel, threads = _openblas()
+    return {
+        "numpy": np.__version__,
+        "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}",
+        "kernel": kernel,
+        "threads": threads,
+        "simd": "+".join(_simd_found()),
+    }
+
+
+def _simd_found() -> list[str]:
+    extensions = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    return list(extensions.get("found", []))
+
+
+def _openblas() -> tuple[str, int | None]:
+    """Ask the loaded OpenBLAS for its kernel's name and its number of threads; ("?", None) for others."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        return "?", None
+    paths = {line.split()[-1] for line in maps.splitlines() if "openblas" in line and ".so" in line}
+    for path in sorted(paths, key=lambda path: "numpy" not in path):
+        library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+        for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
+            try:
+                name = getattr(library, pattern.format("get_corename"))
+                count = getattr(library, pattern.format("get_num_threads"))
+            except AttributeError:
+                continue
+            name.restype = ctypes.c_char_p
+            return name().decode(), int(count())
+    return "?", None

@@ -1,0 +1,117 @@
+"""The run directory: config.toml, journal.jsonl, checkpoints/, summary.json; one run at a time."""
+
+import fcntl
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from distlenet.data.atomic import replacing
+from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
+from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+
+OURS = ("config.toml", "journal.jsonl", "checkpoints", "summary.json", "report", "lock")
+
+
+class RunDirectory:
+    """The files of one run. Only the root rank makes and writes it."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        self.checkpoints = self.path / "checkpoints"
+        self.journal = self.path / "journal.jsonl"
+        self.summary = self.path / "summary.json"
+        self._lock: int | None = None
+
+    def open(self, *, resume: bool, overwrite: bool) -> None:
+        """Make the directory and lock it.
+
+        Raises RunDirectoryError: not writable, in use by a live run, or holding a run already (unless
+        ``resume``, which goes on, or ``overwrite``, which removes that run's files and nothing else).
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            if self.holds_run() and not resume:
+                if not overwrite:
+                    raise RunDirectoryError(
+                        f"{self.path} already holds a run: go on with it by --resume auto, replace it by --overwrite, "
+                        "or choose another --run"
+                    )
+                self._remove_run()
+                self.checkpoints.mkdir()
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write the run directory {self.path}: {error.strerror}") from error
+
+    def holds_run(self) -> bool:
+        """Whether a run has left anything here."""
+        return self.journal.exists() or self.summary.exists() or any(self.checkpoints.glob("*.h5"))
+
+    def _take_lock(self) -> None:
+        """Lock the directory for the life of this process: the system lifts the lock even after kill -9."""
+        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(self._lock, 100).decode(errors="replace").strip()
+            raise RunDirectoryError(
+                f"{self.path} is in use by another run ({holder or 'unknown process'}): wait for it, or choose "
+                "another --run"
+            ) from None
+        os.ftruncate(self._lock, 0)
+        os.pwrite(self._lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+
+    def _remove_run(self) -> None:
+        for name in OURS:
+            path = self.path / name
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif name != "lock":
+                path.unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Lift the lock."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write_text(self, name: str, text: str) -> None:
+        """Write a file of the directory as a whole."""
+        with replacing(self.path / name) as temporary:
+            temporary.write_text(text, encoding="utf-8")
+
+    def write_summary(self, summary: dict[str, Any]) -> None:
+        """Write summary.json."""
+        self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+
+    def newest_checkpoint(self) -> tuple[Checkpoint, list[DistlenetError]]:
+        """Return the newest good checkpoint of the run, and why newer ones were passed over.
+
+        Raises CheckpointError if there is none.
+        """
+        damaged: list[DistlenetError] = []
+        good: list[Checkpoint] = []
+        for path in sorted(self.checkpoints.glob("*.h5")):
+            try:
+                good.append(read_checkpoint(path))
+            except CheckpointError as error:
+                damaged.append(error)
+        if not good:
+            reasons = "".join(f"; {error}" for error in damaged)
+            raise CheckpointError(f"{self.checkpoints} holds no checkpoint to go on from{reasons}")
+        return max(good, key=lambda checkpoint: checkpoint.meta["position"]["steps"]), damaged
+
+
+def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest)."""
+    path = Path(path)
+    if not path.is_dir():
+        return read_checkpoint(path)
+    best = path / "checkpoints" / "best.h5"
+    if best.exists():
+        return read_checkpoint(best)
+    if not (path / "checkpoints").is_dir():
+        raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
+    checkpoint, _ = RunDirectory(path).newest_checkpoint()
+    return checkpoint

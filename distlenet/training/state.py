@@ -1,0 +1,48 @@
+"""Everything that changes while a run goes on, and that a checkpoint must hold."""
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from distlenet.nn import Net
+from distlenet.nn.optimizers import Optimizer
+
+
+@dataclass
+class Running:
+    """Sums over the steps of the epoch so far, from reduced numbers: the same on every rank."""
+
+    loss: float = 0.0
+    correct: float = 0.0
+    count: float = 0.0
+
+
+@dataclass
+class TrainState:
+    """The parameters, the optimizer, and the position: ``step`` steps of epoch ``epoch`` are complete."""
+
+    net: Net
+    optimizer: Optimizer
+    epoch: int = 0
+    step: int = 0
+    running: Running = field(default_factory=Running)
+    history: list[dict[str, Any]] = field(default_factory=list)  # one entry per complete epoch
+    best_accuracy: float | None = None  # on the validation set
+    best_epoch: int | None = None
+    best_theta: np.ndarray | None = None  # (parameters,)
+
+    @property
+    def steps(self) -> int:
+        """Optimizer steps taken since the start of the run."""
+        return self.optimizer.steps
+
+    def theta_sha256(self) -> str:
+        """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""
+        return theta_sha256(self.net.theta)
+
+
+def theta_sha256(theta: np.ndarray) -> str:
+    """Return the SHA-256 of a flat parameter vector (parameters,) as float32, little-endian."""
+    return hashlib.sha256(theta.astype("<f4").tobytes()).hexdigest()

@@ -1,0 +1,152 @@
+"""What every display shares: the choice among them and the figures they show.
+
+with make_display("auto") as display:
+    for event in train(...):
+        display.on(event)
+"""
+
+import math
+import sys
+from types import TracebackType
+from typing import Self, TextIO
+
+from distlenet.training.events import EpochDone, Event, RunStarted, StepDone
+from distlenet.ui.terminal import choose
+
+RATE_MEMORY = 3.0  # seconds over which speeds are averaged
+LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
+
+
+class Display:
+    """A listener that shows a run, and a context manager that leaves the terminal as it was."""
+
+    def on(self, event: Event) -> None:
+        """Show ``event``, or take note of it for later."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def make_display(mode: str = "auto", stream: TextIO | None = None) -> Display:
+    """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout)."""
+    stream = sys.stdout if stream is None else stream
+    kind = choose(mode, stream)
+    if kind == "live":
+        from distlenet.ui.live import LiveDisplay  # rich is loaded only when something is drawn
+
+        return LiveDisplay(stream)
+    from distlenet.ui.plain import PlainDisplay
+
+    return PlainDisplay(stream, quiet=kind == "quiet")
+
+
+class Progress:
+    """Where the run stands and how fast it goes, from the events alone."""
+
+    def __init__(self) -> None:
+        self.epochs = self.steps_per_epoch = 0
+        self.epoch = self.step = 0  # running epoch, 0-based; steps complete in it
+        self.lr = 0.0
+        self.validation: float | None = None  # accuracy after the last complete epoch
+        self.best: float | None = None
+        self.best_epoch = 0
+        self._evaluation_seconds = 0.0
+        self._images = self._seconds = self._exchange = self._steps = (
+            0.0  # fading sums: recent steps weigh most
+        )
+        self._loss = self._loss_weight = 0.0
+        self._correct = self._seen = 0.0  # of the running epoch
+
+    def start(self, event: RunStarted) -> None:
+        """Take the position from ``event``; a run that was healed may start again further back."""
+        self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
+        self.epoch, self.step = event.epoch, event.step
+        self._correct = self._seen = 0.0
+
+    def add_step(self, event: StepDone) -> None:
+        """Add one step to the figures; called at every step, so it must be cheap."""
+        if event.epoch != self.epoch or event.step < self.step:
+            self._correct = self._seen = 0.0
+        self.epoch, self.step, self.lr = event.epoch, event.step + 1, event.lr
+        self._correct += event.accuracy * event.count
+        self._seen += event.count
+        fade = math.exp(-event.seconds / RATE_MEMORY)
+        self._images = self._images * fade + event.count
+        self._seconds = self._seconds * fade + event.seconds
+        self._exchange = self._exchange * fade + event.exchange_seconds
+        self._steps = self._steps * fade + 1
+        if math.isfinite(event.loss):  # one NaN must not spoil the average of a run that was healed
+            self._loss = self._loss * LOSS_MEMORY + event.loss
+            self._loss_weight = self._loss_weight * LOSS_MEMORY + 1
+
+    def add_epoch(self, event: EpochDone) -> bool:
+        """Add a complete epoch; return whether its validation accuracy is the best so far."""
+        self.epoch, self.step, self.lr = event.epoch, self.steps_per_epoch, event.lr
+        self._evaluation_seconds = event.evaluation_seconds
+        if event.validation is None:
+            return False
+        self.validation = event.validation.accuracy
+        if self.best is not None and self.validation <= self.best:
+            return False
+        self.best, self.best_epoch = self.validation, event.epoch
+        return True
+
+    @property
+    def loss(self) -> float:
+        """Smoothed loss of the last steps; NaN before the first."""
+        return self._loss / self._loss_weight if self._loss_weight else math.nan
+
+    @property
+    def accuracy(self) -> float:
+        """Training accuracy of the running epoch so far, 0 to 1; NaN before its first step."""
+        return self._correct / self._seen if self._seen else math.nan
+
+    @property
+    def images_per_second(self) -> float:
+        """Smoothed training speed; 0 before the first step."""
+        return self._images / self._seconds if self._seconds else 0.0
+
+    @property
+    def exchange_share(self) -> float:
+        """Smoothed share of the step time spent exchanging gradients, 0 to 1."""
+        return self._exchange / self._seconds if self._seconds else 0.0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole run that is done, 0 to 1."""
+        total = self.epochs * self.steps_per_epoch
+        return min(1.0, (self.epoch * self.steps_per_epoch + self.step) / total) if total else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left for the whole run, evaluations included once one was seen; None before a step."""
+        if not self._steps:
+            return None
+        steps = self.epochs * self.steps_per_epoch - self.epoch * self.steps_per_epoch - self.step
+        evaluations = self.epochs - self.epoch - (self.step >= self.steps_per_epoch)
+        return max(0.0, steps * self._seconds / self._steps + evaluations * self._evaluation_seconds)
+
+
+def duration(seconds: float | None) -> str:
+    """Return ``seconds`` as "42s", "3m05s", "2h10m" or "1d04h"; "?" for None."""
+    if seconds is None:
+        return "?"
+    whole = round(seconds)
+    for size, unit, small, mark in ((86400, "d", 3600, "h"), (3600, "h", 60, "m"), (60, "m", 1, "s")):
+        if whole >= size:
+            return f"{whole // size}{unit}{whole % size // small:02d}{mark}"
+    return f"{whole}s"
+
+
+def percent(share: float | None, digits: int = 2) -> str:
+    """Return a share of 0 to 1 as "98.70%"; "-" for None."""
+    return "-" if share is None else f"{100 * share:.{digits}f}%"

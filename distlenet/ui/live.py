@@ -1,0 +1,209 @@
+"""Bars in a terminal: the running epoch at the bottom, one row per complete epoch above.
+
+All ranks wait for the root, so a step only adds to the figures; what is on the screen is redrawn a few
+times a second, from within ``on``: a thread of its own would take the core from the training.
+"""
+
+import time
+from collections.abc import Callable, Iterable
+from typing import TextIO
+
+from rich.console import Console
+from rich.control import Control
+from rich.live import Live
+from rich.segment import ControlType
+from rich.text import Text
+
+from distlenet.training.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvaluationProgress,
+    Event,
+    Notice,
+    RunFinished,
+    RunStarted,
+    StepDone,
+)
+from distlenet.ui.display import Display, Progress, duration, percent
+from distlenet.ui.tables import epoch_cells, epoch_line, fitting, summary_table
+from distlenet.ui.terminal import SafeStream, clean, window
+
+PERIOD = 0.2  # seconds between two drawings
+SPARE = 100  # and at least so many times as long as a drawing took: never more than 1 % of the time
+
+
+class SteadyConsole(Console):
+    """A console that never hides the cursor.
+
+    A rank that is killed could not show it again, and Open MPI's mpirun drops the last words of its
+    ranks after Ctrl-C. Each drawing is one write, so the cursor does not flicker either.
+    """
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Do nothing."""
+        return False
+
+
+class LiveDisplay(Display):
+    """Draws bars, figures and the table of epochs with rich."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._stream = SafeStream(stream)
+        self._console = SteadyConsole(
+            file=self._stream, force_terminal=True, highlight=False, markup=False, emoji=False
+        )
+        self._clock = clock
+        self._due = 0.0
+        self._live: Live | None = None  # while bars are on the screen
+        self._drawn: list[int] = []  # cells in each line of the bars
+        self._progress = Progress()
+        self._evaluation: EvaluationProgress | None = None
+        self._saved = ""
+        self._columns: list[str] = []
+        self._fit()
+
+    def on(self, event: Event) -> None:
+        """Take note of ``event`` and redraw if it is time."""
+        match event:
+            case StepDone():
+                self._progress.add_step(event)
+                self._evaluation = None
+            case EvaluationProgress():
+                self._evaluation = event
+            case EpochDone():
+                self._evaluation = None
+                self._epoch(event)
+            case Notice():
+                style = "dim" if event.level == "info" else "bold yellow"
+                self._print(Text(f"{clean(event.level)}: {clean(event.text)}", style))
+            case CheckpointSaved():
+                self._saved = f"saved {clean(event.path.name)} {time.strftime('%H:%M')}"
+            case RunStarted():
+                self._start(event)
+            case RunFinished():
+                self._finish(event)
+        if self._live is not None and self._clock() >= self._due:
+            self._draw()
+
+    def close(self) -> None:
+        """Stop drawing; the last bars stay, and what is printed next begins below them."""
+        if self._live is not None:
+            self._fit()
+            live, self._live = self._live, None
+            live.stop()
+
+    def _start(self, event: RunStarted) -> None:
+        self._progress.start(event)
+        self._print(Text(clean(event.title), "bold"))
+        facts = [f"{clean(key)} {clean(value)}" for key, value in event.facts.items()]
+        for line in flow(facts, self._console.width - 1):
+            self._print(Text(line, "dim"))
+        if self._live is None:
+            self._live = Live(
+                console=self._console,
+                get_renderable=self._frame,
+                auto_refresh=False,
+                vertical_overflow="crop",
+            )
+            self._live.start()
+
+    def _epoch(self, event: EpochDone) -> None:
+        cells = epoch_cells(event, best=self._progress.add_epoch(event))
+        self._fit()
+        columns = fitting(cells, self._console.width - 1)
+        if columns != self._columns:  # the first row, or the window has another width
+            self._columns = columns
+            self._print(epoch_line({name: name for name in columns}, columns, "dim"))
+        self._print(epoch_line(cells, columns))
+
+    def _finish(self, event: RunFinished) -> None:
+        if self._live is not None:
+            self._live.transient = True  # the summary takes the place of the bars
+        self.close()
+        self._print(summary_table(event.summary))
+
+    def _print(self, what: object) -> None:
+        self._fit()
+        self._console.print(what)
+
+    def _fit(self) -> None:
+        """Take the size of the window as it is now."""
+        columns, rows = window(self._stream)
+        old, new = self._console.width, columns or 80
+        self._console.size = (new, rows or 24)
+        if self._live is not None and new < old:
+            # Terminals break lines that no longer fit: rich would clear too few of them.
+            broken = sum(max(0, cells - 1) // new for cells in self._drawn)
+            self._console.control(
+                Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * broken)
+            )
+
+    def _draw(self) -> None:
+        began = self._clock()
+        self._fit()
+        self._live.refresh()
+        ended = self._clock()
+        self._due = ended + max(PERIOD, SPARE * (ended - began))
+
+    def _frame(self) -> Text:
+        lines = frame(self._progress, self._evaluation, self._saved, self._console)
+        if self._live is not None:
+            # The cursor waits below the bars: there a killed run leaves the prompt, and Open MPI's
+            # mpirun passes on only whole lines. Rich drops an empty last line, hence the blank.
+            lines.append(Text(" "))
+        self._drawn = [line.cell_len for line in lines]
+        return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
+
+
+def frame(
+    progress: Progress, evaluation: EvaluationProgress | None, saved: str, console: Console
+) -> list[Text]:
+    """Return the lines below the table: two bars and the figures, for the width of ``console``."""
+    width = console.width - 1
+    labels = (f"epoch {{}}/{progress.epochs}", f"step {{}}/{progress.steps_per_epoch}")
+    widest = (labels[0].format(progress.epochs), labels[1].format(progress.steps_per_epoch), "validation")
+    shape = {"left": max(map(len, widest)), "width": width, "ascii_only": console.options.ascii_only}
+    epoch = labels[0].format(min(progress.epoch + 1, progress.epochs))
+    speed = f"{progress.images_per_second:,.0f} images/s"
+    lines = [bar(epoch, progress.fraction, f"{duration(progress.seconds_left)} left", "green", **shape)]
+    if evaluation is None:
+        share = progress.step / max(1, progress.steps_per_epoch)
+        lines.append(bar(labels[1].format(progress.step), share, speed, "cyan", **shape))
+    else:
+        share = evaluation.done / max(1, evaluation.total)
+        lines.append(bar(clean(evaluation.split), share, speed, "magenta", **shape))
+    now = [
+        f"loss {progress.loss:.4f}",
+        f"train {percent(progress.accuracy)}",
+        f"exchange {percent(progress.exchange_share, 1)}",
+        f"lr {progress.lr:.4g}",
+    ]
+    past = [saved]
+    if progress.best is not None:
+        best = f"best {percent(progress.best)} (epoch {progress.best_epoch + 1})"
+        past = [f"validation {percent(progress.validation)}", best, saved]
+    lines += [Text(line) for line in flow(now, width)]
+    return lines + [Text(line, "dim") for line in flow(filter(None, past), width)]
+
+
+def bar(label: str, share: float, note: str, style: str, *, left: int, width: int, ascii_only: bool) -> Text:
+    """Return ``label``, a bar of which ``share`` (0 to 1) is filled, the share and ``note``."""
+    share = min(max(share, 0.0), 1.0)
+    label, note = label[:left].ljust(left), f" {share:4.0%} {note:>16}"
+    room = width - len(label) - 1 - len(note)
+    if room < 5:  # a narrow window: the share says it all
+        return Text(f"{label}{note}"[:width])
+    full, empty = ("=", "-") if ascii_only else ("━", "─")
+    filled = int(share * room)
+    return Text.assemble((label, "bold"), " ", (full * filled, style), (empty * (room - filled), "dim"), note)
+
+
+def flow(items: Iterable[str], width: int, gap: str = "   ") -> list[str]:
+    """Return ``items`` joined by ``gap`` into lines of at most ``width``; one that is longer is cut."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + len(gap) + len(item) <= width:
+            lines[-1] += gap + item
+        else:
+            lines.append(item[:width])
+    return lines

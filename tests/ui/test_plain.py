@@ -1,0 +1,117 @@
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from distlenet.training.events import (
+    CheckpointSaved,
+    EpochDone,
+    EvaluationProgress,
+    Notice,
+    RunFinished,
+    RunStarted,
+    Score,
+    StepDone,
+)
+from distlenet.ui.plain import PlainDisplay
+
+
+class Log:
+    """A stream that keeps each write apart."""
+
+    encoding = "utf-8"
+
+    def __init__(self):
+        self.writes = []
+
+    def write(self, text):
+        self.writes.append(text)
+
+    def flush(self):
+        pass
+
+
+def parse(line):
+    clock, kind, *pairs = shlex.split(line)
+    assert re.fullmatch(r"\d\d:\d\d:\d\d", clock)
+    return kind, dict(pair.split("=", 1) for pair in pairs)
+
+
+@pytest.fixture
+def clock():
+    class Clock:
+        now = 0.0
+
+        def __call__(self):
+            return self.now
+
+    return Clock()
+
+
+def play(display, clock, epoch=0):
+    display.on(RunStarted("LeNet-5 on 'MNIST'", {"ranks": "2", "batch size": "256"}, 2, 100, epoch, 0))
+    for step in range(100):
+        clock.now += 0.25
+        display.on(StepDone(epoch, step, 0.1, 0.5, 0.9, 256, 0.25, 0.025))
+    for chunk in range(4):
+        clock.now += 5
+        display.on(EvaluationProgress("validation", chunk + 1, 4))
+    validation = Score(0.09, 0.975, 5000)
+    display.on(EpochDone(epoch, 100, 0.1, validation, validation, validation, None, 25.0, 20.0, 1024.0, 0.1))
+    for _ in range(2):
+        display.on(CheckpointSaved(Path("runs/my run/last.h5"), "last"))
+    display.on(Notice("a file\nwas \x1b[31mdamaged", "warning"))
+    display.on(Notice("for your information"))
+    display.on(
+        RunFinished({"status": "finished", "test_accuracy": 0.9912345, "steps": 100, "history": [1, 2]})
+    )
+
+
+def test_every_line_can_be_taken_apart(clock):
+    log = Log()
+    play(PlainDisplay(log, clock=clock), clock)
+    assert all(text.endswith("\n") and text.count("\n") == 1 for text in log.writes)  # one line, one write
+    assert not any(c in "".join(log.writes) for c in "\x1b\r\x08")
+    lines = [parse(text) for text in log.writes]
+    kinds = [kind for kind, _ in lines]
+    # 25 s of steps and 20 s of evaluation at a line every 10 s
+    expected = "start step step evaluation evaluation epoch checkpoint warning info result"
+    assert kinds == expected.split()
+    assert lines[0][1]["title"] == "LeNet-5 on 'MNIST'"
+    assert lines[0][1]["batch_size"] == "256"
+    step = lines[1][1]
+    assert step["epoch"] == "1/2" and step["step"] == "40/100"
+    assert float(step["loss"]) == 0.5 and float(step["images/s"]) == 1024 and float(step["lr"]) == 0.1
+    assert step["exchange"] == "10.0%" and step["eta"] == "40s"
+    epoch = lines[5][1]
+    assert (
+        epoch["validation_accuracy"] == "97.50%" and epoch["best"] == "yes" and "test_accuracy" not in epoch
+    )
+    assert lines[6][1]["path"] == "runs/my run/last.h5"
+    assert lines[7][1]["text"] == "a file was \\x1b[31mdamaged"
+    assert lines[-1][1] == {"status": "finished", "test_accuracy": "0.991235", "steps": "100"}
+
+
+def test_quiet_shows_warnings_and_the_result(clock):
+    log = Log()
+    play(PlainDisplay(log, quiet=True, clock=clock), clock)
+    assert [parse(text)[0] for text in log.writes] == ["warning", "result"]
+
+
+def test_the_interval_can_be_set(clock):
+    log = Log()
+    play(PlainDisplay(log, interval=1.0, clock=clock), clock)
+    assert [parse(text)[0] for text in log.writes].count("step") == 25
+
+
+def test_a_resumed_run_says_where(clock):
+    log = Log()
+    play(PlainDisplay(log, clock=clock), clock, epoch=1)
+    assert parse(log.writes[0])[1]["resumed_at"] == "1+0/100"
+
+
+def test_facts_may_have_any_name(clock):
+    log = Log()
+    PlainDisplay(log, clock=clock).on(RunStarted("t", {"kind": "a", "self": "b", "title": "c"}, 1, 1, 0, 0))
+    assert parse(log.writes[0])[1]["kind"] == "a"

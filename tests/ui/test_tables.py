@@ -1,0 +1,94 @@
+import io
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from distlenet.training.events import EpochDone, Score
+from distlenet.ui.tables import epoch_cells, epoch_line, evaluation_table, fitting, summary_table
+
+FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
+FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
+
+
+def render(what, width):
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(what)
+    text = console.export_text()
+    assert all(len(line) <= width for line in text.splitlines())
+    return text
+
+
+def matrix(classes, images):
+    """Everything right but for 7 images of the last class, taken for the first."""
+    confusion = np.eye(classes, dtype=np.int64) * images
+    confusion[-1, 0], confusion[-1, -1] = 7, images - 7
+    return confusion
+
+
+@pytest.mark.parametrize("names", [list("0123456789"), FASHION])
+@pytest.mark.parametrize("images", [1000, 6000])
+def test_ten_classes_fit_80_columns(names, images):
+    text = render(evaluation_table(matrix(10, images), 0.0312, names), 80)
+    assert "true \\ predicted" in text
+    assert f"{10 * images - 7:,} of {10 * images:,}" in text
+    assert "loss 0.0312" in text
+    assert "…" not in text
+    for name in names:
+        assert text.count(name) >= 2
+    assert text.rstrip().splitlines()[-1].split()[-1] == str(images - 7)
+
+
+def test_in_40_columns_the_confusions_are_listed():
+    text = render(evaluation_table(matrix(10, 1000), 0.0312, FASHION), 40)
+    assert "most frequent confusions" in text
+    last = text.rstrip().splitlines()[-1]
+    assert "Ankle boot" in last and "T-shirt/top" in last and last.split()[-1] == "7"
+
+
+def test_many_classes_list_the_confusions():
+    confusion = np.full((62, 62), 3, np.int64)
+    confusion[5, 6] = 99
+    text = render(evaluation_table(confusion, 1.0, [f"c{i}" for i in range(62)]), 200)
+    lines = text.splitlines()
+    first = lines.index(next(line for line in lines if line.startswith("most frequent"))) + 2
+    assert lines[first].split() == ["c5", "c6", "99"]
+    assert len(lines) < 62 + 25
+
+
+def test_no_images_and_foreign_names():
+    text = render(evaluation_table(np.zeros((2, 2), np.int64), 0.0, ["[red]a", "\x1b[2J"]), 80)
+    assert "[red]a" in text and "\x1b" not in text
+    assert "0.00%" in text
+
+
+def test_the_matrix_is_not_changed():
+    confusion = np.full((30, 30), 2, np.int64)
+    render(evaluation_table(confusion, 0.0, [str(i) for i in range(30)]), 80)
+    assert (confusion == 2).all()
+
+
+def test_summary():
+    summary = {"status": "finished", "test_accuracy": 0.9912, "test_error": 0.0088, "val_accuracy": None}
+    summary |= {"steps": 4300, "seconds": 65.2, "images_per_second": 38400.4, "theta_sha256": "ab" * 32}
+    summary["checkpoints"] = {"best": "runs/a/[bold]/best.h5"}
+    text = render(summary_table(summary), 80)
+    for part in ("99.12%", "0.88%", "4,300", "1m05s", "38,400", "abababababab", "runs/a/[bold]/best.h5"):
+        assert part in text
+    assert "validation" not in text
+    assert "ab" * 8 not in text
+    render(summary_table(summary), 40)
+    assert render(summary_table({}), 80).strip() == ""
+
+
+def test_epoch_rows():
+    score = Score(0.1, 0.98, 10)
+    event = EpochDone(2, 300, 0.05, score, score, score, None, 1.5, 0.2, 38000.0, 0.021)
+    cells = epoch_cells(event, best=True)
+    assert "test" not in cells
+    columns = fitting(cells, 79)
+    assert columns == list(cells)
+    line = epoch_line(cells, columns).plain
+    assert line.split() == ["3", "0.05", "0.1000", "98.00%", "98.00%*", "38,000", "1.5", "2.1%"]
+    assert fitting(cells, 39) == ["epoch", "loss", "train", "valid"]
+    assert fitting(cells, 5) == ["epoch", "valid"]
