@@ -21,8 +21,8 @@ find_python() {
         if [ "$candidate" = "${PYTHON:-}" ]; then break; fi # the user's own choice: no other one instead
     done
     if [ -n "$python" ]; then return; fi
-    die "no Python 3.11 or newer was found${PYTHON:+ at PYTHON=$PYTHON} (python3 is:" \
-        "$(python3 --version 2>&1 || true)). Install one, for example with:" \
+    die "no Python 3.11 or newer was found (${PYTHON:-python3}: $("${PYTHON:-python3}" --version 2>&1 || true))." \
+        "Install one, for example with:" \
         "apt install python3 python3-venv (Debian 12, Ubuntu 24.04 or newer) or" \
         "apt install python3.11 python3.11-venv (Ubuntu 22.04); or name one with PYTHON=/path/to/python3."
 }
@@ -63,13 +63,13 @@ $wanted" ]; then
         echo "The environment $venv is ready."
         return
     fi
+    rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
     if [ -e "$state" ] && [ "$(head -n 1 "$state")" != "$made_for" ]; then
         echo "The environment $venv is incomplete or for another Python, MPI or folder: it is made anew."
         rm -rf "$venv"
-    elif [ -e "$venv/lib" ] && ! [ -e "$state" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    elif [ -e "$venv" ] && ! [ -e "$state" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
         die "the folder $venv was not made by this script and has no working Python with pip: remove it."
     fi
-    rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
     if ! [ -e "$venv" ]; then
         mkdir "$venv"
         echo incomplete >"$state" # first of all, so that an interruption from here on is noticed

@@ -96,14 +96,14 @@ def test_old_python(checkout, tools):
     stub_python(tools, 'if [ "$1" = --version ]; then echo Python 3.9.2; else exit 1; fi')
     done = start(checkout / "scripts/quickstart", PATH=str(tools))
     assert done.returncode == 1
-    assert "(python3 is: Python 3.9.2)" in done.stderr
+    assert "(python3: Python 3.9.2)" in done.stderr
 
 
 def test_named_python_is_the_only_one_tried(checkout, tools):
     stub_python(tools, f'exec "{sys.executable}" "$@"')
     done = start(checkout / "scripts/quickstart", PATH=str(tools), PYTHON="/nowhere/python3")
     assert done.returncode == 1
-    assert "no Python 3.11 or newer was found at PYTHON=/nowhere/python3" in done.stderr
+    assert "no Python 3.11 or newer was found (/nowhere/python3:" in done.stderr
 
 
 def test_python_without_venv(checkout, tools):

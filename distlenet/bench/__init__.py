@@ -1,0 +1,1 @@
+"""What this machine reaches: the real training loop on made-up pictures, beside PyTorch where installed."""

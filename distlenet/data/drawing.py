@@ -85,6 +85,7 @@ def draw_digits(count: int, seed: int, start: int = 0) -> tuple[np.ndarray, np.n
 
     Returns images (count, 28, 28) uint8, 0 for paper to 255 for ink, and labels (count,) uint8, 0 to 9.
     An image depends on the seed (0 to 2**64 - 1) and its number alone, not on what else is asked for.
+    (On a very different CPU a few grey levels in a million differ by one, as BLAS rounds otherwise there.)
     """
     for name, value in (("count", count), ("seed", seed), ("start", start)):
         if value < 0 or value >= 2**64:

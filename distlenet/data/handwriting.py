@@ -135,6 +135,6 @@ def write_digits(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarr
     Points are (x, y), y down, about one unit high; the marks (n, POINTS - 1) are 1 where the pen draws
     from a point to the next one and 0 where it is lifted.
     """
-    ways, n = bank(), len(labels)
-    way = (rng.random((n, 1)) >= ways.chance[labels]).sum(axis=1)
+    ways = bank()
+    way = (rng.random((len(labels), 1)) >= ways.chance[labels]).sum(axis=1)
     return _page(ways.curve[way] @ _controls(way, rng), rng), ways.joined[way]

@@ -82,7 +82,11 @@ class _OnlyHttps(urllib.request.HTTPRedirectHandler):
     def redirect_request(  # noqa: PLR0917 (the signature is urllib's)
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
-        _check_scheme(newurl)
+        try:
+            _check_scheme(newurl)
+        except FailureError:
+            fp.close()
+            raise
         return super().redirect_request(req, fp, code, msg, headers, newurl)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer
 from distlenet.nn.parameter import Parameter
-from distlenet.nn.split import picture_size, windows
+from distlenet.nn.split import picture_size, refined, windows
 
 ENOUGH_ROWS = 32  # a product with fewer rows than this is slow; more only add arithmetic on zeros
 
@@ -136,6 +136,9 @@ class Conv2d(Layer):
         np.sum(dspread[-1].reshape(-1, self.channels), axis=0, out=dbias)
 
     # ---- patches: from the picture to the columns of the product, and the gradient back
+    #
+    # With the picture seen split by the tile, pixel (I*th + s, J*tw + t) of the patch under tile (r, c) is
+    # split[s, t, :, r + I, c + J]: a patch is a few whole blocks, and copies run over whole rows of tiles.
 
     def _gather_patches(self, x: np.ndarray) -> None:
         if x is not self._x:  # the views of a buffer are made once
@@ -150,7 +153,8 @@ class Conv2d(Layer):
         (th, tw), (inputs, height, width), n = self.tile, self.patch, x.shape[-1]
         rows, columns = picture_size(x)
         self._padding, padded = [], x
-        if self.border or th % x.shape[0] or tw % x.shape[1]:
+        fits = x.shape[0] in (1, th) and x.shape[1] in (1, tw) and not (rows % th or columns % tw)
+        if self.border or not fits:
             high = -(-(rows + 2 * self.border) // th)
             wide = -(-(columns + 2 * self.border) // tw)
             padded = self.scratch("padded", (th, tw, inputs, high, wide, n))
@@ -159,34 +163,54 @@ class Conv2d(Layer):
         self._columns = self.scratch("columns", (size + 1, self.tiles[0] * self.tiles[1] * n))
         self._columns[-1] = 1
         patches = self._columns[:-1].reshape(inputs, height, width, *self.tiles, n)
+        split = refined(padded, self.tile)
         self._patches = [
-            (patches[:, i, j], self._under_tiles(padded, i, j)) for i in range(height) for j in range(width)
+            (patches[:, s::th, t::tw], self._blocks(split[s, t], -(-(height - s) // th), -(-(width - t) // tw)))
+            for s in range(min(th, height))
+            for t in range(min(tw, width))
         ]
-        self._x, self._padded_shape, self._dx = x, padded.shape, None
+        self._x, self._padded, self._dx = x, padded, None
 
-    def _under_tiles(self, padded: np.ndarray, i: int, j: int) -> np.ndarray:
-        """View the pixel (i, j) of every tile's patch: (C, tile rows, tile columns, N)."""
-        a, b = padded.shape[:2]
-        down, right = self.tile[0] // a, self.tile[1] // b
-        top, left = i // a, j // b
-        bottom, end = top + (self.tiles[0] - 1) * down + 1, left + (self.tiles[1] - 1) * right + 1
-        return padded[i % a, j % b, :, top:bottom:down, left:end:right]
+    def _blocks(self, phase: np.ndarray, down: int, right: int) -> np.ndarray:
+        """View one phase (C, h, w, N) as (C, down, right, tile rows, tile columns, N): [:, I, J, r, c] is
+        phase[:, r + I, c + J].
+        """
+        channel, row, column, sample = phase.strides
+        shape = (len(phase), down, right, *self.tiles, phase.shape[-1])
+        return np.lib.stride_tricks.as_strided(phase, shape, (channel, row, column, row, column, sample))
 
     def _scatter_patches(self, dcolumns: np.ndarray) -> np.ndarray:
         """Add every patch's gradient (C, patch rows, patch columns, tile rows, tile columns, N) to its pixels."""
         if self._dx is None:
-            _, height, width = self.patch
-            self._dpadded = self.scratch("dpadded", self._padded_shape)
-            self._dx = self.scratch("dx", self._x.shape) if self._padding else self._dpadded
-            self._dpatches = [
-                (self._under_tiles(self._dpadded, i, j), dcolumns[:, i, j])
-                for i in range(height)
-                for j in range(width)
-            ]
-            self._unpadding = windows(self._dx, self._dpadded, self.border, self.border) if self._padding else []
+            self._connect_gradient(dcolumns)
         self._dpadded[...] = 0
         for target, source in self._dpatches:
             target += source
         for target, source in self._unpadding:
             np.copyto(target, source)
         return self._dx
+
+    def _connect_gradient(self, dcolumns: np.ndarray) -> None:
+        """Make the views that add the columns' gradient to the pixels: a block (I, J) of all patches at a time,
+        whose pixels are all different.
+        """
+        (th, tw), (_, height, width) = self.tile, self.patch
+        self._dpadded = self.scratch("dpadded", self._padded.shape)
+        self._dx, self._unpadding = self._dpadded, []
+        if self._padding:
+            self._dx = self.scratch("dx", self._x.shape)
+            self._unpadding = windows(self._dx, self._dpadded, self.border, self.border)
+        split = refined(self._dpadded, self.tile)
+        self._dpatches = []
+        for top in range(0, height, th):
+            for left in range(0, width, tw):
+                block = dcolumns[:, top : top + th, left : left + tw].transpose(1, 2, 0, 3, 4, 5)
+                down, right = top // th, left // tw
+                pixels = split[
+                    : block.shape[0],
+                    : block.shape[1],
+                    :,
+                    down : down + self.tiles[0],
+                    right : right + self.tiles[1],
+                ]
+                self._dpatches.append((pixels, block))

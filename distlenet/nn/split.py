@@ -23,15 +23,27 @@ def picture_size(x: np.ndarray) -> tuple[int, int]:
     return x.shape[0] * x.shape[3], x.shape[1] * x.shape[4]
 
 
-def _pairs(small: tuple[int, int, int], large: tuple[int, int, int], offset: int) -> list[tuple]:
+def refined(x: np.ndarray, phases: tuple[int, int]) -> np.ndarray:
+    """View ``x`` (a, b, C, h, w, N) as split by ``phases``.
+
+    Along each axis the picture is split that way already or not at all; ``phases`` divide its size.
+    """
+    (th, tw), (a, b, channels, h, w, n) = phases, x.shape
+    if th > a:
+        x = x.reshape(a, b, channels, h // th, th, w, n).transpose(0, 4, 1, 2, 3, 5, 6)[0]
+    if tw > b:
+        x = x.reshape(th, b, channels, -1, w // tw, tw, n).transpose(0, 1, 5, 2, 3, 4, 6)[:, 0]
+    return x
+
+
+def _pairs(small: tuple[int, int], large: tuple[int, int], offset: int) -> list[tuple]:
     """List where each phase of one axis lies in two layouts.
 
-    ``small`` and ``large`` are (phases, length per phase, _) of the two arrays; row r of the small
+    ``small`` and ``large`` are (phases, length per phase) of the two arrays; row r of the small
     picture is row r + offset of the large one. Returns (phase, slice) of small and of large, for each
     residue of r modulo the least common multiple of the two phase counts.
     """
-    a, length, _ = small
-    b, _, _ = large
+    (a, length), (b, _) = small, large
     period = lcm(a, b)
     pairs = []
     for s in range(period):
@@ -55,8 +67,8 @@ def windows(small: np.ndarray, large: np.ndarray, top: int = 0, left: int = 0) -
     ``left`` columns right in ``large``. Copying each pair one way or the other copies the picture, adds
     or takes off padding, and changes the split.
     """
-    rows = _pairs((small.shape[0], small.shape[3], 0), (large.shape[0], large.shape[3], 0), top)
-    columns = _pairs((small.shape[1], small.shape[4], 0), (large.shape[1], large.shape[4], 0), left)
+    rows = _pairs((small.shape[0], small.shape[3]), (large.shape[0], large.shape[3]), top)
+    columns = _pairs((small.shape[1], small.shape[4]), (large.shape[1], large.shape[4]), left)
     return [
         (small[rs, cs, :, ri, ci], large[rl, cl, :, rj, cj])
         for (rs, ri), (rl, rj) in rows

@@ -6,6 +6,7 @@ the sum to all.
 """
 
 import json
+import os
 import time
 from typing import Any
 
@@ -80,6 +81,7 @@ class MPICommunicator:
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
         self._comm.Abort(code)
+        os._exit(code)  # MPICH's Abort may return before this process is ended
 
 
 class Exchange:

@@ -28,6 +28,8 @@ class RunStarted:
     steps_per_epoch: int
     epoch: int  # epochs already complete, 0 for a new run
     step: int  # steps already complete within the epoch
+    best_accuracy: float | None = None  # on the validation set, of the epochs already complete
+    best_epoch: int | None = None  # 0-based
 
 
 @dataclass(frozen=True)

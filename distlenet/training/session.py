@@ -107,6 +107,8 @@ def run_training(options: Options, comm: Communicator, signals: Signals, listene
             steps_per_epoch=plan.steps_per_epoch,
             epoch=state.epoch,
             step=state.step,
+            best_accuracy=state.best_accuracy,
+            best_epoch=state.best_epoch,
         )
     )
     for text in notices + compare_numerics(comm):

@@ -70,6 +70,7 @@ class Progress:
         """Take the position from ``event``; a run that was healed may start again further back."""
         self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
         self.epoch, self.step = event.epoch, event.step
+        self.best, self.best_epoch = event.best_accuracy, event.best_epoch or 0
         self._correct = self._seen = 0.0
 
     def add_step(self, event: StepDone) -> None:

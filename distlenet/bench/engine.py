@@ -1,0 +1,62 @@
+"""One core: whole training steps and inference, in turn with PyTorch and with bare matrix products."""
+
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from distlenet.bench import pytorch
+from distlenet.bench.timing import spread, take_turns
+from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, steps
+from distlenet.config import Config
+from distlenet.nn import lenet5
+from distlenet.parallel import Serial
+
+PEAK_SIZE = 1024
+INFERENCE_BATCH = 64
+
+
+def compare_engines(batch_size: int, shards: int, rounds: int) -> dict[str, Any]:
+    """Time everything on one core; returns images/s and shares, see ``commands/bench.py``."""
+    plain = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
+    training, augmented = steps(Serial(), plain), steps(Serial(), Config(batch_size=batch_size, shards=shards))
+    net = lenet5()
+    net.initialize("he", 1)
+    x = np.random.Generator(np.random.Philox(1)).standard_normal((1, 28, 28, INFERENCE_BATCH), np.float32)
+    a = np.ones((PEAK_SIZE, PEAK_SIZE), np.float32)
+    product = np.empty_like(a)
+
+    def infer() -> None:  # a global batch in pieces that fit the cache
+        for _ in range(batch_size // INFERENCE_BATCH):
+            net.forward(x)
+
+    tasks = {
+        "train": lambda: next(training),
+        "train, augmented": lambda: next(augmented),
+        "infer": infer,
+        "sgemm": lambda: np.matmul(a, a, out=product),
+    }
+    if pytorch.available():
+        for layout in pytorch.LAYOUTS:
+            module = pytorch.build(layout)
+            tasks[f"PyTorch train {layout}"] = pytorch.training_step(module, layout, batch_size)
+            tasks[f"PyTorch infer {layout}"] = pytorch.inference(module, layout, batch_size)
+    seconds = take_turns(tasks, rounds)
+    middle = {name: median(values) for name, values in seconds.items()}
+    images = {name: batch_size / value for name, value in middle.items() if name != "sgemm"}
+    peak = 2 * PEAK_SIZE**3 / middle["sgemm"]
+    report = {
+        "images_per_second": images,
+        "milliseconds": {name: {k: 1e3 * v for k, v in spread(values).items()} for name, values in seconds.items()},
+        "sgemm_gflops": peak / 1e9,
+        "ratios": {
+            "sgemm_share": images["train"] * TRAINING_FLOPS / peak,
+            "inference_sgemm_share": images["infer"] * 2 * MULTIPLY_ADDS / peak,
+            "augment_share": 1 - middle["train"] / middle["train, augmented"],
+        },
+    }
+    if pytorch.available():
+        for kind, ratio in (("train", "train_vs_pytorch"), ("infer", "inference_vs_pytorch")):
+            best = max(images[f"PyTorch {kind} {layout}"] for layout in pytorch.LAYOUTS)
+            report["ratios"][ratio] = images[kind] / best
+    return report

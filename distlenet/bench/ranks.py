@@ -1,0 +1,68 @@
+"""Whole jobs compared: one rank, two ranks, and two ranks of PyTorch's DistributedDataParallel, in turn."""
+
+import json
+import socket
+import subprocess
+import sys
+
+from distlenet.bench import pytorch
+from distlenet.errors import LaunchError
+from distlenet.launch import mpi_environment, mpirun_command
+
+TIMEOUT = 300  # seconds for one job
+
+
+def compare_jobs(ranks: int, rounds: int, steps: int, batch_size: int, shards: int) -> dict[str, list[dict]]:
+    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job."""
+    results: dict[str, list[dict]] = {"one": [], "many": []}
+    if pytorch.available():
+        results["ddp"] = []
+    for _ in range(rounds):
+        results["one"].append(run_ranks(1, steps, batch_size, shards))
+        results["many"].append(run_ranks(ranks, steps, batch_size, shards))
+        if "ddp" in results:
+            results["ddp"].append(run_ddp(ranks, steps, batch_size // ranks))
+    return results
+
+
+def run_ranks(ranks: int, steps: int, batch_size: int, shards: int) -> dict:
+    """Run ``ranks`` ranks of the worker; returns its JSON."""
+    command = [sys.executable, "-m", "distlenet.bench.worker", str(steps), str(batch_size), str(shards)]
+    if ranks > 1:
+        command = mpirun_command(ranks) + command
+    done = subprocess.run(
+        command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
+    )
+    return _last_json(done.stdout, done.stderr, command)
+
+
+def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
+    """Run ``ranks`` ranks of DistributedDataParallel over gloo on this host; returns images/s by layout."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "distlenet.bench.pytorch", str(local_batch), str(steps)]
+    processes = [
+        subprocess.Popen(
+            command,
+            env={**mpi_environment(), **place, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        outputs = [process.communicate(timeout=TIMEOUT) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    return _last_json(*outputs[0], command)
+
+
+def _last_json(stdout: str, stderr: str, command: list[str]) -> dict:
+    for line in reversed(stdout.splitlines()):
+        if line.startswith("{"):
+            return json.loads(line)
+    raise LaunchError(f"`{' '.join(command)}` gave no result: {stderr.strip()[-500:] or 'no error message either'}")

@@ -1,0 +1,32 @@
+"""One rank of a timed run: ``python -m distlenet.bench.worker STEPS BATCH SHARDS``; the root prints JSON."""
+
+import json
+import os
+import sys
+from statistics import median
+
+
+def main() -> None:
+    """Time ``STEPS`` steps without augmentation after a warm-up; works alone and under mpirun."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from distlenet.bench.workload import steps
+    from distlenet.config import Config
+    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.training.session import reduce_share
+
+    count, batch_size, shards = map(int, sys.argv[1:4])
+    config = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
+    comm = connect()
+    with all_or_nothing(comm):
+        running = steps(comm, config)
+        for _ in range(10):
+            next(running)
+        timed = [next(running) for _ in range(count)]
+        share = reduce_share([(event.seconds, event.exchange_seconds) for event in timed], comm)
+        if comm.is_root:
+            rate = batch_size / median(event.seconds for event in timed)
+            print(json.dumps({"images_per_second": rate, "reduce_share": share}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

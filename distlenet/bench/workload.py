@@ -1,0 +1,63 @@
+"""A training run on random pictures, as large as one is asked for: the real loop, without files."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from distlenet.config import Config
+from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.leaves import Leaves
+from distlenet.data.plan import Plan
+from distlenet.nn import build_schedule
+from distlenet.parallel import Communicator, owned_shards
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.events import StepDone
+from distlenet.training.loop import train
+from distlenet.training.session import make_state
+from distlenet.training.stopping import Signals
+
+MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
+FIRST_LAYER = 117_600  # whose input needs no gradient
+TRAINING_FLOPS = 2 * (3 * MULTIPLY_ADDS - FIRST_LAYER)  # forward, weight gradients, input gradients
+
+
+class RandomDigits:
+    """Stands in for an open dataset file: ``images`` random pictures of 28x28, the same on every rank."""
+
+    image_shape = (28, 28)
+
+    def __init__(self, images: int) -> None:
+        random = np.random.Generator(np.random.Philox(7))
+        # about one pixel in five is ink, as in MNIST
+        self._images = random.integers(0, 256, (images, 28, 28), np.uint8) * (random.random((images, 28, 28)) < 0.2)
+        self._labels = random.integers(0, 10, images, np.uint8)
+
+    def read(self, split: str, start: int, stop: int, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return images (n, 28, 28) uint8 and labels (n,)."""
+        return self._images[start:stop], self._labels[start:stop]
+
+
+def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[StepDone]:
+    """Train for ever; yields every step with its time."""
+    state = make_state(config, DatasetFacts("random", "", (28, 28), tuple("0123456789"), 0.13, 0.31))
+    plan = Plan(images, config.shards, config.batch_size, config.seed)
+    leaves = Leaves(
+        RandomDigits(images),
+        plan,
+        owned_shards(comm.rank, comm.size, config.shards),
+        Augmentation(config.rotate, config.shift, config.zoom),
+        Resampler(28, 28, 0.13, 0.31),
+    )
+    epochs = 10**6
+    schedule = build_schedule("constant", 0.01, 1)
+    for event in train(state, leaves, NoEvaluation(), schedule, epochs, comm, Signals()):
+        if isinstance(event, StepDone):
+            yield event
+
+
+class NoEvaluation:
+    """An end of the epoch at which nothing is evaluated."""
+
+    def run(self, *_: object) -> Iterator:
+        """Yield nothing."""
+        return iter(())

@@ -1,0 +1,54 @@
+"""``distlenet bench``: what this machine reaches, beside PyTorch where it is installed."""
+
+import argparse
+import json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--batch-size", type=int, default=256, help="global batch (%(default)s)")
+    parser.add_argument("--shards", type=int, default=8, help="leaves of a step (%(default)s)")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks compared with one; 1: skip (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=12, help="how often the comparisons take turns (%(default)s)")
+    parser.add_argument("--steps", type=int, default=200, help="timed steps of each job of ranks (%(default)s)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    report = measure(args)
+    if args.json:
+        print(json.dumps(report))
+    else:
+        from distlenet.ui.bench_view import show
+
+        show(report)
+    return 0
+
+
+def measure(args: argparse.Namespace) -> dict:
+    """Measure one core, then jobs of ranks."""
+    from statistics import median
+
+    from distlenet.bench.engine import compare_engines
+    from distlenet.bench.ranks import compare_jobs
+    from distlenet.training.numerics import numerics
+
+    report = {"batch_size": args.batch_size, "shards": args.shards, "numerics": numerics()}
+    report |= compare_engines(args.batch_size, args.shards, args.rounds)
+    if args.ranks > 1:
+        jobs = compare_jobs(args.ranks, max(1, args.rounds // 4), args.steps, args.batch_size, args.shards)
+        rate = {
+            name: median(job["images_per_second"] for job in jobs[name]) for name in ("one", "many")
+        }
+        report["ranks"] = args.ranks
+        report["jobs"] = jobs
+        ratios = report["ratios"]
+        ratios[f"scaling_{args.ranks}_ranks"] = rate["many"] / rate["one"]
+        ratios["reduce_share"] = median(job["reduce_share"] for job in jobs["many"])
+        if "ddp" in jobs:
+            best = max(median(job[layout] for job in jobs["ddp"]) for layout in jobs["ddp"][0])
+            report["ddp_images_per_second"] = best
+            ratios[f"train_{args.ranks}_ranks_vs_ddp"] = rate["many"] / best
+        report["images_per_second"] |= {"one rank": rate["one"], f"{args.ranks} ranks": rate["many"]}
+    return report

@@ -1,0 +1,105 @@
+"""What all tests share: the two MPIs, small datasets, and the command line as a user starts it."""
+
+import os
+import sys
+
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import mpi_jobs
+import numpy as np
+import pytest
+
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+
+CLASSES = list("0123456789")
+
+
+@pytest.fixture(scope="session", params=["openmpi", "mpich"])
+def runtime(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
+    """Each MPI in turn; skipped where it is not installed."""
+    return _runtime(request.param)
+
+
+@pytest.fixture(scope="session")
+def openmpi() -> mpi_jobs.Runtime:
+    """Open MPI alone, for what does not depend on the MPI."""
+    return _runtime("openmpi")
+
+
+def _runtime(name: str) -> mpi_jobs.Runtime:
+    found = mpi_jobs.find_runtime(name)
+    if isinstance(found, str):
+        pytest.skip(found)
+    return found
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A dataset of 700 and 1,350 drawn digits: two blocks of checksums in its test split."""
+    path = tmp_path_factory.mktemp("data") / "drawn.h5"
+    _write(path, draw_digits(700, seed=1), draw_digits(1350, seed=2))
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The like of ``digits``, but 24 x 24 pixels and few of them."""
+    path = tmp_path_factory.mktemp("data") / "small.h5"
+    images, labels = draw_digits(60, seed=3)
+    _write(path, (np.ascontiguousarray(images[:, 2:26, 2:26]), labels), (images[:20, 2:26, 2:26].copy(), labels[:20]))
+    return path
+
+
+def _write(path: Path, train: tuple, test: tuple) -> None:
+    write_digit_file(path, train=train, test=test, name="drawn", class_names=CLASSES, source="drawn by a test")
+
+
+@pytest.fixture(scope="session")
+def distlenet() -> Callable[..., mpi_jobs.Finished]:
+    """``distlenet(*arguments, runtime=None, ranks=1)``: the command line, alone or under an mpirun."""
+
+    def start(*arguments: object, runtime: mpi_jobs.Runtime | None = None, ranks: int = 1) -> mpi_jobs.Finished:
+        words = ["-m", "distlenet", *map(str, arguments)]
+        command = [sys.executable, *words] if runtime is None else runtime.command(ranks, *words)
+        return mpi_jobs.run(command)
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def summary_of() -> Callable[[Path], dict[str, Any]]:
+    """``summary_of(run)``: what summary.json of a run directory holds."""
+    return lambda run: json.loads((run / "summary.json").read_text())
+
+
+@pytest.fixture(scope="session")
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, digits: Path, distlenet: Callable[..., mpi_jobs.Finished]
+) -> Path:
+    """The directory of a short run in one process; tests may read it, not change it."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    done = distlenet("train", "--data", digits, "--run", run, "--epochs", 2, "--batch-size", 64, "--display", "plain")
+    assert done.returncode == 0, done.output
+    return run
+
+
+@pytest.fixture(scope="session")
+def only_sentence() -> Callable[..., None]:
+    """``only_sentence(done, code, *words)``: the job said one sentence, with these words, and left by ``code``."""
+
+    def check(done: mpi_jobs.Finished, code: int, *words: str) -> None:
+        assert done.returncode == code, done.output
+        assert "Traceback" not in done.output
+        said = [line for line in done.output.splitlines() if "distlenet: error:" in line]
+        assert len(said) == 1, done.output
+        for word in words:
+            assert word in said[0], said[0]
+
+    return check

@@ -1,0 +1,219 @@
+import dataclasses
+import hashlib
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distlenet.data import kerasfile, mnist
+from distlenet.data.idx import idx_sha256, write_idx
+from distlenet.errors import DataError
+
+REAL = os.environ.get("DISTLENET_MNIST", "")
+needs_mnist = pytest.mark.skipif(
+    not REAL or not Path(REAL).is_dir(), reason="$DISTLENET_MNIST does not name the directory of MNIST"
+)
+
+
+@needs_mnist
+def test_the_real_digits_are_the_published_ones():
+    found = mnist.load_mnist(Path(REAL))
+    assert found.train[0].shape == (60000, 28, 28) and found.test[0].shape == (10000, 28, 28)
+    assert found.train[1][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
+    assert np.bincount(found.test[1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+
+
+@needs_mnist
+def test_md5_of_the_archives_as_first_published():
+    # the checksums printed most often; the .gz of another program differs, its content does not
+    md5 = (
+        "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "d53e105ee54ea40749a09fcbcd1e9432",
+        "9fb629c4189551a2d022fa330f9573f3",
+        "ec29112dd5afa0611ce80d1b7f02629c",
+    )
+    for file, expected in zip(mnist.FILES, md5, strict=True):
+        path = Path(REAL) / f"{file.name}.gz"
+        if path.is_file() and path.stat().st_size == file.gz_size:
+            assert hashlib.md5(path.read_bytes()).hexdigest() == expected
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == file.gz_sha256
+
+
+# ---- small stand-ins for the four files
+
+RNG = np.random.default_rng(0)
+ARRAYS = (
+    RNG.integers(0, 256, (60, 28, 28), np.uint8),
+    np.arange(60, dtype=np.uint8) % 10,
+    RNG.integers(0, 256, (30, 28, 28), np.uint8),
+    np.arange(30, dtype=np.uint8) % 10,
+)
+NAMES = [file.name for file in mnist.FILES]
+
+
+@pytest.fixture
+def small(monkeypatch, tmp_path):
+    """Put the small files in place of MNIST's, and an empty home and directory in place of the user's."""
+    files = tuple(
+        dataclasses.replace(file, shape=array.shape, sha256=idx_sha256(array))
+        for file, array in zip(mnist.FILES, ARRAYS, strict=True)
+    )
+    monkeypatch.setattr(mnist, "FILES", files)
+    for directory in ("home", "work", "place"):
+        (tmp_path / directory).mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("DISTLENET_MNIST", "XDG_CACHE_HOME", "KERAS_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path / "work")
+    return tmp_path
+
+
+def fill(directory, arrays=ARRAYS, names=NAMES, ending=".gz"):
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, array in zip(names, arrays, strict=True):
+        write_idx(directory / f"{name}{ending}", array)
+    return directory
+
+
+def fill_keras(path, arrays=ARRAYS, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = ("x_train", "y_train", "x_test", "y_test")
+    np.savez_compressed(path, **dict(zip(names, arrays, strict=True)), **options)
+    return path
+
+
+def same(found):
+    for array, expected in zip((*found.train, *found.test), ARRAYS, strict=True):
+        np.testing.assert_array_equal(array, expected)
+    return True
+
+
+@pytest.mark.parametrize("ending", ["", ".gz"])
+@pytest.mark.parametrize("below", ["", "raw", "MNIST/raw"])
+def test_files_packed_or_not_and_as_torchvision_lays_them(small, ending, below):
+    directory = fill(small / "place" / below, ending=ending)
+    found = mnist.load_mnist(small / "place")
+    assert same(found) and found.origin == directory
+
+
+def test_names_with_a_dot_and_a_mixture(small):
+    place = small / "place"
+    write_idx(place / "train-images.idx3-ubyte", ARRAYS[0])
+    write_idx(place / "train-labels-idx1-ubyte.gz", ARRAYS[1])
+    write_idx(place / "t10k-images.idx3-ubyte.gz", ARRAYS[2])
+    write_idx(place / "t10k-labels-idx1-ubyte", ARRAYS[3])
+    assert same(mnist.load_mnist(place))
+
+
+@pytest.mark.parametrize("name", ["mnist.npz", ""])
+def test_the_file_of_keras(small, name):
+    fill_keras(small / "place" / "mnist.npz")
+    assert same(mnist.load_mnist(small / "place" / name))
+
+
+def test_missing_files_are_named(small):
+    with pytest.raises(DataError, match=r"no .*nowhere"):
+        mnist.load_mnist(small / "nowhere")
+    fill(small / "place")
+    (small / "place" / f"{NAMES[2]}.gz").unlink()
+    with pytest.raises(DataError, match=r"has no t10k-images-idx3-ubyte \(.gz or not\)"):
+        mnist.load_mnist(small / "place")
+
+
+@pytest.mark.parametrize("part", range(4))
+def test_one_changed_value_is_refused(small, part):
+    arrays = [array.copy() for array in ARRAYS]
+    arrays[part].flat[-1] ^= 1
+    fill(small / "place", arrays)
+    with pytest.raises(DataError, match=f"{NAMES[part]} in .* is not MNIST's.*nothing but MNIST"):
+        mnist.load_mnist(small / "place")
+
+
+def test_train_and_test_confused_are_refused(small):
+    fill(small / "place", ARRAYS[2:] + ARRAYS[:2])
+    with pytest.raises(DataError, match=r"uint8 \(30, 28, 28\).*expected uint8 \(60, 28, 28\)"):
+        mnist.load_mnist(small / "place")
+
+
+def test_order_of_sources(small, monkeypatch):
+    """--from before $DISTLENET_MNIST before the cache, torchvision's and keras' places; else None."""
+    assert mnist.find_mnist(None) is None
+    expected = [
+        fill_keras(small / "home/.keras/datasets/mnist.npz"),
+        fill(small / "home/data/MNIST/raw"),
+        fill(small / "work/data/MNIST/raw").relative_to(small / "work"),
+        fill(small / "home/.cache/distlenet/mnist"),
+    ]
+    for number in reversed(range(4)):
+        assert mnist.find_mnist(None).origin == expected[number]
+        for path in [small / "work" / expected[number]]:
+            for file in [path] if path.is_file() else path.iterdir():
+                file.unlink()
+    assert mnist.find_mnist(None) is None
+    monkeypatch.setenv("DISTLENET_MNIST", str(fill(small / "named")))
+    assert mnist.find_mnist(None).origin == small / "named"
+    assert mnist.find_mnist(fill(small / "place")).origin == small / "place"
+
+
+def test_a_damaged_copy_is_passed_over_if_found_but_not_if_named(small, monkeypatch):
+    bad = fill(small / "work/data/MNIST/raw")
+    (bad / f"{NAMES[0]}.gz").write_bytes(b"\x1f\x8b junk")
+    good = fill(small / "home/data/MNIST/raw")
+    assert mnist.find_mnist(None).origin == good
+    with pytest.raises(DataError, match="damaged"):
+        mnist.find_mnist(bad)
+    monkeypatch.setenv("DISTLENET_MNIST", str(bad))
+    with pytest.raises(DataError, match=r"^\$DISTLENET_MNIST: .*damaged"):
+        mnist.find_mnist(None)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "says"),
+    [
+        ((*ARRAYS[:3], ARRAYS[3].astype(np.int64)), r"y_test.npy .* is int64 \(30,\), expected uint8"),
+        ((ARRAYS[0][:59], *ARRAYS[1:]), r"expected uint8 \(60, 28, 28\)"),
+        ((*ARRAYS[:3], np.array([{"a": 1}], object)), "is object"),
+        ((np.asfortranarray(ARRAYS[0]), *ARRAYS[1:]), "row by row"),
+    ],
+)
+def test_keras_files_of_other_content(small, arrays, says):
+    path = fill_keras(small / "mnist.npz", arrays)
+    with pytest.raises(DataError, match=says):
+        mnist.load_mnist(path)
+
+
+def test_keras_file_with_a_member_missing_or_short(small):
+    path = small / "mnist.npz"
+    np.savez(path, x_train=ARRAYS[0])
+    with pytest.raises(DataError, match=r"not keras' MNIST.*y_train"):
+        mnist.load_mnist(path)
+    with zipfile.ZipFile(path, "w") as archive:
+        for member in kerasfile.MEMBERS:
+            archive.writestr(member, b"\x93NUMPY\x01\x00\x0a\x00broken")
+    with pytest.raises(DataError, match=r"damaged|expected"):
+        mnist.load_mnist(path)
+    fill_keras(path)
+    whole = path.read_bytes()
+    for length in range(0, len(whole), len(whole) // 40):
+        path.write_bytes(whole[:length])
+        with pytest.raises(DataError) as raised:
+            mnist.load_mnist(path)
+        assert "\n" not in str(raised.value)
+
+
+def test_any_changed_byte_in_a_keras_file_is_an_error_or_harmless(small):
+    path = fill_keras(small / "mnist.npz")
+    whole = path.read_bytes()
+    dice = np.random.default_rng(4)
+    messages = []
+    for place in dice.integers(0, len(whole), 300):
+        data = bytearray(whole)
+        data[place] ^= dice.integers(1, 256)
+        path.write_bytes(data)
+        try:
+            assert same(mnist.load_mnist(path))
+        except DataError as error:
+            messages.append(str(error))
+    assert len(messages) > 100 and not any("\n" in message for message in messages)

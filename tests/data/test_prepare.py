@@ -1,0 +1,233 @@
+import dataclasses
+import gzip
+import hashlib
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distlenet.data import mnist
+from distlenet.data.digitfile import open_digit_file, write_digit_file
+from distlenet.data.download import Patience
+from distlenet.data.idx import idx_sha256, write_idx
+from distlenet.data.prepare import prepare_mnist, prepare_synthetic
+from distlenet.errors import DataError, DownloadError
+
+RNG = np.random.default_rng(0)
+ARRAYS = (
+    RNG.integers(0, 256, (1200, 28, 28), np.uint8),
+    np.arange(1200, dtype=np.uint8) % 10,
+    RNG.integers(0, 256, (300, 28, 28), np.uint8),
+    np.arange(300, dtype=np.uint8) % 10,
+)
+NO_PATIENCE = Patience(silence=30, pause=0, attempts=1)
+
+
+@pytest.fixture
+def place(monkeypatch, tmp_path):
+    """Give a directory of four small files that pass for MNIST, on a machine that has nothing else."""
+    (tmp_path / "place").mkdir()
+    (tmp_path / "home").mkdir()
+    files = []
+    for file, array in zip(mnist.FILES, ARRAYS, strict=True):
+        path = tmp_path / "place" / f"{file.name}.gz"
+        write_idx(path, array)
+        packed = path.read_bytes()
+        files.append(
+            dataclasses.replace(
+                file,
+                shape=array.shape,
+                sha256=idx_sha256(array),
+                gz_sha256=hashlib.sha256(packed).hexdigest(),
+                gz_size=len(packed),
+            )
+        )
+    monkeypatch.setattr(mnist, "FILES", tuple(files))
+    fingerprint = write_digit_file(
+        tmp_path / "a.h5",
+        train=ARRAYS[:2],
+        test=ARRAYS[2:],
+        name="a",
+        class_names=mnist.CLASS_NAMES,
+        source="a",
+    )
+    (tmp_path / "a.h5").unlink()
+    monkeypatch.setattr(mnist, "FINGERPRINT", fingerprint)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    for variable in ("DISTLENET_MNIST", "XDG_CACHE_HOME", "KERAS_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "place"
+
+
+@pytest.fixture
+def mirror(place):
+    """Give the URL of a server that has the four files."""
+
+    class Quiet(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(place)))
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    server.server_close()
+
+
+OUT = Path("datasets/mnist.h5")
+
+
+def test_mnist_from_a_directory(place):
+    stages = {}
+    prepared = prepare_mnist(OUT, place=place, progress=lambda stage, *n: stages.__setitem__(stage, n))
+    assert prepared.written and prepared.origin == str(place)
+    assert (prepared.train, prepared.test, prepared.size) == (1200, 300, OUT.stat().st_size)
+    assert stages == {"reading MNIST": (4, 4), "writing train": (1200, 1200), "writing test": (300, 300)}
+    with open_digit_file(OUT) as digits:
+        assert (digits.name, digits.source) == ("MNIST", mnist.SOURCE)
+        assert digits.fingerprint == prepared.fingerprint == mnist.FINGERPRINT
+        np.testing.assert_array_equal(digits.read("test", 0, 300)[0], ARRAYS[2])
+
+
+def test_a_second_time_nothing_is_done(place):
+    prepare_mnist(OUT, place=place)
+    before = OUT.stat()
+    prepared = prepare_mnist(OUT)  # nor is a source needed
+    assert not prepared.written and prepared.origin == ""
+    assert (OUT.stat().st_ino, OUT.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert prepare_mnist(OUT, place=place, force=True).written
+
+
+def test_a_damaged_file_is_not_taken_for_the_same_and_is_replaced_by_force(place):
+    prepare_mnist(OUT, place=place)
+    whole = OUT.read_bytes()
+    at = whole.index(ARRAYS[0][700].tobytes())
+    OUT.write_bytes(whole[:at] + b"?" + whole[at + 1 :])
+    with pytest.raises(DataError, match=r"rows 0 to 999 .* --force"):
+        prepare_mnist(OUT, place=place)
+    prepare_mnist(OUT, place=place, force=True)
+    assert OUT.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"my thesis", b"", b"\x89HDF\r\n\x1a\n and no more"])
+def test_other_files_are_left_alone(place, content):
+    Path("thesis").write_bytes(content)
+    for prepare in (partial(prepare_mnist, place=place), partial(prepare_synthetic, train=10, test=10)):
+        with pytest.raises(DataError, match="to replace the file, add --force") as raised:
+            prepare(Path("thesis"))
+        assert str(raised.value).count("--force") == 1
+    assert Path("thesis").read_bytes() == content
+
+
+def test_digits_of_another_kind_are_left_alone(place):
+    prepare_synthetic(OUT, train=100, test=100)
+    with pytest.raises(DataError, match=r"holds other data: drawn digits .* 100 \+ 100 images; add --force"):
+        prepare_mnist(OUT, place=place)
+    assert prepare_mnist(OUT, place=place, force=True).name == "MNIST"
+    with pytest.raises(DataError, match="holds other data: MNIST"):
+        prepare_synthetic(OUT, train=100, test=100)
+
+
+def test_mnist_is_downloaded_and_kept(place, mirror):
+    prepared = prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE)
+    cache = mnist.cache_directory()
+    assert prepared.origin == str(cache) and cache.is_relative_to(place.parent / "home")
+    assert sorted(path.name for path in cache.iterdir()) == sorted(f"{file.name}.gz" for file in mnist.FILES)
+    OUT.unlink()
+    assert prepare_mnist(OUT, mirrors=(), patience=NO_PATIENCE).written  # from the cache
+
+
+def test_a_damaged_or_half_filled_cache_is_completed(place, mirror):
+    cache = mnist.cache_directory()
+    cache.mkdir(parents=True)
+    (cache / f"{mnist.FILES[0].name}.gz").write_bytes(b"junk")
+    (cache / f"{mnist.FILES[1].name}.gz").write_bytes((place / f"{mnist.FILES[1].name}.gz").read_bytes())
+    (cache / f"{mnist.FILES[2].name}.gz.part").write_bytes(b"more junk")
+    assert prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE).written
+    assert not list(cache.glob("*.part"))
+
+
+def test_offline_says_what_was_tried_and_what_to_do(place, mirror):
+    mirrors = (f"{mirror}nowhere/", "http://127.0.0.1:1/")
+    with pytest.raises(DownloadError) as raised:
+        prepare_mnist(OUT, mirrors=mirrors, patience=NO_PATIENCE)
+    message = str(raised.value)
+    for words in ("answered 404", "127.0.0.1:1 failed", "--from", "$DISTLENET_MNIST", "prepare synthetic"):
+        assert words in message
+    assert "\n" not in message and not OUT.exists()
+
+
+def test_a_mirror_with_other_digits_is_refused(place, mirror):
+    path = place / f"{mnist.FILES[3].name}.gz"
+    path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1] + b"\7"))
+    with pytest.raises(DownloadError, match=r"SHA-256|offers"):
+        prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE)
+
+
+def test_drawn_digits_say_what_they_are_and_come_out_the_same_again(tmp_path):
+    first, second = tmp_path / "a.h5", tmp_path / "b.h5"
+    prepared = prepare_synthetic(first, train=1500, test=200, seed=3)
+    prepare_synthetic(second, train=1500, test=200, seed=3)
+    assert first.read_bytes() == second.read_bytes()
+    assert prepared.written and (prepared.train, prepared.test) == (1500, 200)
+    assert prepared.name == "drawn digits" and "not MNIST" in prepared.source and "seed 3" in prepared.source
+    assert not prepare_synthetic(first, train=1500, test=200, seed=3).written
+    for other in ({"train": 1499}, {"test": 201}, {"seed": 4}):
+        with pytest.raises(DataError, match="holds other data"):
+            prepare_synthetic(first, **{"train": 1500, "test": 200, "seed": 3, **other})
+
+
+def test_test_digits_are_none_of_the_training_digits_and_stay_when_these_grow(tmp_path):
+    def rows(train):
+        path = tmp_path / f"{train}.h5"
+        prepare_synthetic(path, train=train, test=300)
+        with open_digit_file(path) as digits:
+            return [digits.read(split, 0, digits.length(split))[0] for split in ("train", "test")]
+
+    (some, test), (more, same_test) = rows(500), rows(1100)
+    np.testing.assert_array_equal(test, same_test)
+    np.testing.assert_array_equal(some, more[:500])
+    assert not {image.tobytes() for image in more} & {image.tobytes() for image in test}
+
+
+def test_a_changed_way_of_drawing_is_noticed(tmp_path, monkeypatch):
+    from distlenet.data import strokes
+
+    prepare_synthetic(tmp_path / "a.h5", train=20, test=20)
+    draw = strokes.draw_digits
+    monkeypatch.setattr(strokes, "draw_digits", lambda *args: (255 - draw(*args)[0], draw(*args)[1]))
+    with pytest.raises(DataError, match="holds other data"):
+        prepare_synthetic(tmp_path / "a.h5", train=20, test=20)
+
+
+@pytest.mark.parametrize("counts", [(0, 1), (1, 0), (-5, 1), (10**9 + 1, 1)])
+def test_impossible_counts(tmp_path, counts):
+    with pytest.raises(DataError, match="expected 1 to"):
+        prepare_synthetic(tmp_path / "a.h5", train=counts[0], test=counts[1])
+
+
+def test_several_at_the_same_time_leave_one_whole_file(place):
+    failures = []
+
+    def one():
+        try:
+            prepare_mnist(OUT, place=place, force=True)
+        except Exception as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=one) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert [path.name for path in OUT.parent.iterdir()] == ["mnist.h5"]
+    with open_digit_file(OUT) as digits:
+        digits.verify("train")
+        digits.verify("test")

@@ -1,0 +1,7 @@
+"""The other name of the drawn digits."""
+
+from distlenet.data import drawing, strokes
+
+
+def test_it_is_the_same_function():
+    assert strokes.draw_digits is drawing.draw_digits

@@ -1,0 +1,26 @@
+"""Run by several ranks: rank 1 fails in the way that is named first while the others wait for it."""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.errors import DataError
+from distlenet.parallel.launcher import all_or_nothing, connect
+
+FAILURES = {
+    "ValueError": ValueError("a defect"),
+    "DistlenetError": DataError("the disk is torn"),
+    "SystemExit": SystemExit(3),
+    "SystemExit with text": SystemExit("this is the end"),
+    "KeyboardInterrupt": KeyboardInterrupt(),
+}
+
+comm = connect()
+with all_or_nothing(comm):
+    comm.merge(np.zeros(1))
+    if comm.rank == 1:
+        Path(sys.argv[2]).write_text(str(time.time()))
+        raise FAILURES[sys.argv[1]]
+    comm.merge(np.zeros(1))

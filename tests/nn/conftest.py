@@ -1,0 +1,209 @@
+"""Slow, plain references for the network, and the finite-difference check of a single layer.
+
+Everything here works in float64 on plain pictures (channels, rows, columns, samples), one layer at a
+time, with no buffer used twice. The fixtures have session scope because hypothesis calls a test many times.
+"""
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from distlenet.nn.activations import ReLU, Tanh
+from distlenet.nn.convolution import Conv2d
+from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d
+
+
+def split(x, phases):
+    """Return the plain picture ``x`` (C, H, W, N) split by ``phases`` (a, b)."""
+    (a, b), (channels, height, width, n) = phases, x.shape
+    parts = x.reshape(channels, height // a, a, width // b, b, n).transpose(2, 4, 0, 1, 3, 5)
+    return np.ascontiguousarray(parts)
+
+
+def join(x):
+    """Return the plain picture (C, H, W, N) that is stored split in ``x`` (a, b, C, H/a, W/b, N)."""
+    a, b, channels, rows, columns, n = x.shape
+    return x.transpose(2, 3, 0, 4, 1, 5).reshape(channels, a * rows, b * columns, n)
+
+
+# ---- the references: each returns its output and a function from dy to (dx, parameter gradients)
+
+
+def convolve(x, kernel, bias, border):
+    """Return the cross-correlation of ``x`` (C, H, W, N) with ``kernel`` (channels, C, k, k), one tap at a time."""
+    k = kernel.shape[-1]
+    padded = np.pad(x, ((0, 0), (border, border), (border, border), (0, 0)))
+    rows, columns = padded.shape[1] - k + 1, padded.shape[2] - k + 1
+    y = np.zeros((len(kernel), rows, columns, x.shape[-1])) + bias[:, None, None, None]
+    for i in range(k):
+        for j in range(k):
+            y += np.einsum("oc,chwn->ohwn", kernel[:, :, i, j], padded[:, i : i + rows, j : j + columns])
+
+    def back(dy):
+        dpadded, dkernel = np.zeros_like(padded), np.zeros_like(kernel)
+        for i in range(k):
+            for j in range(k):
+                under = padded[:, i : i + rows, j : j + columns]
+                dkernel[:, :, i, j] = np.einsum("ohwn,chwn->oc", dy, under)
+                dpadded[:, i : i + rows, j : j + columns] += np.einsum("oc,ohwn->chwn", kernel[:, :, i, j], dy)
+        height, width = x.shape[1:3]
+        dx = dpadded[:, border : border + height, border : border + width]
+        return dx, [dkernel, dy.sum(axis=(1, 2, 3))]
+
+    return y, back
+
+
+def pool(x, window, stride, largest):
+    """Return the mean or maximum of each window of ``x`` (C, H, W, N), one window at a time."""
+    channels, height, width, n = x.shape
+    rows, columns = 1 + (height - window) // stride, 1 + (width - window) // stride
+    y = np.zeros((channels, rows, columns, n))
+    shares = {}
+    for i in range(rows):
+        for j in range(columns):
+            part = x[:, i * stride : i * stride + window, j * stride : j * stride + window]
+            flat = part.reshape(channels, window * window, n)
+            if largest:
+                y[:, i, j] = flat.max(axis=1)
+                share = np.arange(window * window)[None, :, None] == flat.argmax(axis=1)[:, None]  # the first
+            else:
+                y[:, i, j] = flat.mean(axis=1)
+                share = np.full(flat.shape, 1 / window**2)
+            shares[i, j] = share.reshape(part.shape)
+
+    def back(dy):
+        dx = np.zeros_like(x)
+        for (i, j), share in shares.items():
+            place = np.s_[:, i * stride : i * stride + window, j * stride : j * stride + window]
+            dx[place] += share * dy[:, i : i + 1, j : j + 1]
+        return dx, []
+
+    return y, back
+
+
+def dense(x, weights, bias):
+    """Return W x + b for ``x`` (inputs, N)."""
+    return weights @ x + bias[:, None], lambda dy: (weights.T @ dy, [dy @ x.T, dy.sum(axis=1)])
+
+
+def apply_layer(layer, x):
+    """Run the reference of ``layer`` on the float64 ``x``, with the layer's own parameters."""
+    values = [parameter.value.astype(np.float64) for parameter in layer.parameters]
+    match layer:
+        case Conv2d():
+            return convolve(x, *values, layer.border)
+        case AveragePool2d() | MaxPool2d():
+            return pool(x, layer.window, layer.stride, isinstance(layer, MaxPool2d))
+        case Dense():
+            return dense(x, *values)
+        case Flatten():
+            return x.reshape(-1, x.shape[-1]), lambda dy: (dy.reshape(x.shape), [])
+        case ReLU():
+            return np.maximum(x, 0), lambda dy: (dy * (x > 0), [])
+        case Tanh():
+            return np.tanh(x), lambda dy: (dy * (1 - np.tanh(x) ** 2), [])
+    raise NotImplementedError(layer)
+
+
+def losses(logits, labels):
+    """Return the cross-entropy of each sample (N,) by log-sum-exp, for ``logits`` (classes, N)."""
+    return np.logaddexp.reduce(logits, axis=0) - logits[labels, np.arange(len(labels))]
+
+
+def run_net(net, x, labels):
+    """Return logits, summed loss and flat gradient of ``net`` by the references, in float64."""
+    y, backs = x.astype(np.float64), []
+    for layer in net.layers:
+        y, back = apply_layer(layer, y)
+        backs.append(back)
+    dy = np.exp(y - np.logaddexp.reduce(y, axis=0)) - (np.arange(len(y))[:, None] == labels)
+    gradients = []
+    for back in reversed(backs):
+        dy, parts = back(dy)
+        gradients[:0] = parts
+    return y, losses(y, labels).sum(), np.concatenate([gradient.ravel() for gradient in gradients])
+
+
+# ---- a single layer
+
+
+def connect(layer, shape, random, dtype=np.float64, window_after=(1, 1)):
+    """Connect ``layer`` and give it random parameters; gradients start as NaN: all of them must be written."""
+    layer.dtype, layer.window_after = dtype, window_after
+    out = layer.connect(shape)
+    for parameter in layer.parameters:
+        parameter.value = random.normal(size=parameter.shape).astype(dtype)
+        parameter.gradient = np.full(parameter.shape, np.nan, dtype)
+    return out
+
+
+def distinct(random, shape):
+    """Return values within +-2, no two within 4 / size of each other, none near 0: no kink is near."""
+    size = int(np.prod(shape))
+    return ((random.permutation(size) - size // 2 + 0.5) * (4 / size)).reshape(shape)
+
+
+def slope(loss, array, direction, epsilon=1e-6):
+    """Return the derivative of ``loss()`` when ``array`` moves along ``direction``, by central differences."""
+    kept = array.copy()
+    array += epsilon * direction
+    above = loss()
+    array[...] = kept - epsilon * direction
+    below = loss()
+    array[...] = kept
+    return (above - below) / (2 * epsilon)
+
+
+def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), elements=12):
+    """Assert that ``layer.backward`` is the derivative of ``layer.forward``, in float64.
+
+    Compares derivatives along two random directions (they see every element) and along ``elements``
+    single elements (they say which) of the input and of each parameter. ``shape`` is that of one
+    sample, ``n`` the number of samples; a picture comes split by ``phases``.
+    """
+    out = connect(layer, shape, random, window_after=window_after)
+    x = distinct(random, (*shape, n))
+    if len(shape) == 3:
+        x = split(x, phases or (1, 1))
+    y = layer.forward(x)
+    assert y.dtype == np.float64
+    assert (join(y) if y.ndim == 6 else y).shape == (*out, n)
+    dy = random.normal(size=y.shape)
+    kept = dy.copy()
+    dx = layer.backward(dy).reshape(x.shape).copy()
+    np.testing.assert_array_equal(dy, kept)  # backward does not write to its argument
+    pairs = [(x, dx)] + [(parameter.value, parameter.gradient.copy()) for parameter in layer.parameters]
+
+    def loss():
+        return float((layer.forward(x) * dy).sum())
+
+    for array, gradient in pairs:
+        directions = [random.normal(size=array.shape) for _ in range(2)]
+        for place in random.permutation(array.size)[:elements]:
+            directions.append(np.zeros(array.shape))
+            directions[-1].flat[place] = 1
+        for direction in directions:
+            expected = slope(loss, array, direction)
+            assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-6, abs=1e-6 * y.size**0.5)
+
+
+@pytest.fixture(scope="session", name="check_layer")
+def _check_layer():
+    return check_layer
+
+
+@pytest.fixture(scope="session")
+def reference():
+    """Return the functions of this file, by name."""
+    return SimpleNamespace(
+        split=split,
+        join=join,
+        convolve=convolve,
+        pool=pool,
+        losses=losses,
+        run_net=run_net,
+        connect=connect,
+        distinct=distinct,
+    )

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.nn.activations import ReLU, Tanh
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=25)
+KINDS = pytest.mark.parametrize("kind", [ReLU, Tanh])
+PHASES = st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)])
+
+
+@KINDS
+@QUICK
+@given(
+    channels=st.integers(1, 5),
+    tall=st.integers(1, 5),
+    wide=st.integers(1, 5),
+    phases=PHASES,
+    n=st.sampled_from([1, 3, 32]),
+)
+def test_backward_is_the_derivative(check_layer, kind, channels, tall, wide, phases, n):
+    shape = channels, tall * phases[0], wide * phases[1]
+    check_layer(kind(), shape, n, np.random.default_rng(channels), phases)
+
+
+@KINDS
+@pytest.mark.parametrize("n", [1, 3, 32])
+def test_backward_is_the_derivative_for_vectors(check_layer, kind, n):
+    check_layer(kind(), (84,), n, np.random.default_rng(n))
+
+
+@KINDS
+def test_in_place_gives_the_same_bits(reference, kind):
+    random = np.random.default_rng(0)
+    x, dy = (random.normal(size=(2, 2, 3, 4, 4, 5)).astype(np.float32) for _ in range(2))
+    apart, within = kind(), kind()
+    within.in_place = True
+    kept = x.copy()
+    y = apart.forward(x).copy()
+    np.testing.assert_array_equal(x, kept)  # only in place may it write to its input
+    dx = apart.backward(dy).copy()
+    np.testing.assert_array_equal(within.forward(x), y)
+    assert np.shares_memory(within.backward(dy), x)
+    np.testing.assert_array_equal(x, dx)
+
+
+@KINDS
+def test_gradient_may_arrive_as_a_broadcast_view_of_a_finer_split(reference, kind):
+    random = np.random.default_rng(0)
+    x = random.normal(size=(2, 4, 3, 5, 5, 6))
+    fine = np.broadcast_to(random.normal(size=(1, 1, 2, 1, 3, 5, 5, 6)), (1, 2, 2, 2, 3, 5, 5, 6))
+    layer = kind()
+    reference.connect(layer, (3, 10, 20), random)
+    layer.forward(x)
+    expected = layer.backward(fine.reshape(x.shape)).copy()
+    layer.forward(x)
+    found = layer.backward(fine)
+    assert found.shape == x.shape
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_relu_at_and_around_zero():
+    layer = ReLU()
+    x = np.array([[-1, -0.0, 0.0, 1e-30, 2]], np.float32)
+    np.testing.assert_array_equal(layer.forward(x), [[0, 0, 0, np.float32(1e-30), 2]])
+    np.testing.assert_array_equal(layer.backward(np.full_like(x, 3)), [[0, 0, 0, 3, 3]])
+
+
+@KINDS
+def test_nan_is_not_hidden(kind):
+    assert np.isnan(kind().forward(np.array([[np.nan, 1]], np.float32))[0, 0])
+
+
+def test_tanh_far_out_is_flat():
+    layer = Tanh()
+    np.testing.assert_array_equal(layer.forward(np.array([[-1e30, 1e30]], np.float32)), [[-1, 1]])
+    np.testing.assert_array_equal(layer.backward(np.ones((1, 2), np.float32)), [[0, 0]])

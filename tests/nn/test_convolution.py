@@ -1,0 +1,157 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.errors import ConfigError
+from distlenet.nn.convolution import Conv2d
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=40)
+PHASES = st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)])
+WINDOWS = st.sampled_from([(1, 1), (2, 2), (3, 3)])
+BORDERS = {"valid": 0, "same": 2, "full": 4}  # for a 5x5 kernel
+
+
+@st.composite
+def cases(draw):
+    """Draw a convolution that fits: its arguments, the sample's shape, the split, the pooling that follows."""
+    kernel = draw(st.integers(1, 5))
+    padding = draw(st.sampled_from(["valid", "same", "full"] if kernel % 2 else ["valid", "full"]))
+    phases = draw(PHASES)
+    least = kernel if padding == "valid" else 1
+    height, width = (
+        draw(st.sampled_from([size for size in range(least, 13) if size % phase == 0])) for phase in phases
+    )
+    shape = draw(st.integers(1, 5)), height, width
+    return Conv2d(draw(st.integers(1, 9)), kernel, padding), shape, phases, draw(WINDOWS)
+
+
+@QUICK
+@given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
+def test_backward_is_the_derivative(check_layer, case, n, seed):
+    layer, shape, phases, window = case
+    check_layer(layer, shape, n, np.random.default_rng(seed), phases, window, elements=6)
+
+
+@QUICK
+@given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
+def test_equals_direct_convolution_whatever_the_tile(reference, dtype, tolerance, case, n, seed):
+    (layer, shape, phases, window), random = case, np.random.default_rng(seed)
+    reference.connect(layer, shape, random, dtype, window)
+    x = random.normal(size=(*shape, n)).astype(dtype)
+    weights, bias = layer.parameters
+    expected, back = reference.convolve(
+        x.astype(np.float64), weights.value.astype(np.float64), bias.value.astype(np.float64), layer.border
+    )
+    y = layer.forward(reference.split(x, phases))
+    np.testing.assert_allclose(reference.join(y), expected, rtol=tolerance, atol=tolerance * 10)
+
+    dy = random.normal(size=y.shape).astype(dtype)
+    dx = reference.join(layer.backward(dy).reshape(*phases, shape[0], *np.divide(shape[1:], phases).astype(int), n))
+    expected_dx, (expected_dw, expected_db) = back(reference.join(dy.astype(np.float64)))
+    for found, wanted in [(dx, expected_dx), (weights.gradient, expected_dw), (bias.gradient, expected_db)]:
+        assert found.dtype == dtype
+        np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * (1 + abs(wanted).max()))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 16, 40])
+@pytest.mark.parametrize("size", [(12, 12), (12, 18), (24, 48), (28, 28), (7, 11)])
+@pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (4, 4)])
+def test_output_comes_split_for_the_pooling_that_follows(reference, channels, size, window):
+    layer = Conv2d(channels, 3, "same")
+    reference.connect(layer, (2, *size), np.random.default_rng(0), np.float32, window)
+    y = layer.forward(np.ones((1, 1, 2, *size, 3), np.float32))
+    assert reference.join(y).shape == (channels, *size, 3)
+    if size[0] % window[0] == 0 and size[1] % window[1] == 0:
+        assert y.shape[0] % window[0] == 0 and y.shape[1] % window[1] == 0
+
+
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("padding", ["valid", "same", "full"])
+def test_buffers_do_not_leak_between_sizes(reference, phases, padding):
+    def passes(layer, n, seed):
+        random = np.random.default_rng(seed)
+        x = reference.split(random.normal(size=(3, 12, 12, n)).astype(np.float32), phases)
+        y = layer.forward(x).copy()
+        dx = layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
+        return y, dx, *(parameter.gradient.copy() for parameter in layer.parameters)
+
+    def fresh():
+        layer = Conv2d(5, 5, padding)
+        reference.connect(layer, (3, 12, 12), np.random.default_rng(7), np.float32, (2, 2))
+        return layer
+
+    used = fresh()
+    for seed, n in enumerate([32, 11, 250, 32, 32, 1, 11]):
+        for found, expected in zip(passes(used, n, seed), passes(fresh(), n, seed), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_same_array_with_other_content_is_read_again(reference):
+    layer, random = Conv2d(4, 3, "same"), np.random.default_rng(1)
+    reference.connect(layer, (2, 6, 6), random, np.float64, (2, 2))
+    x = random.normal(size=(1, 1, 2, 6, 6, 3))
+    once, first = layer.forward(x).copy(), x.copy()
+    x *= 2
+    assert not np.array_equal(layer.forward(x), once)
+    x[...] = first
+    np.testing.assert_array_equal(layer.forward(x), once)
+
+
+def test_weights_are_read_at_every_forward(reference):
+    layer, random = Conv2d(4, 3), np.random.default_rng(1)
+    reference.connect(layer, (2, 6, 6), random)
+    x = random.normal(size=(1, 1, 2, 6, 6, 3))
+    layer.forward(x)
+    weights, bias = layer.parameters
+    weights.value *= -1
+    bias.value += 1
+    expected, _ = reference.convolve(x[0, 0], weights.value, bias.value, 0)
+    np.testing.assert_allclose(reference.join(layer.forward(x)), expected, rtol=0, atol=1e-12)
+
+
+def test_gradient_may_arrive_as_a_broadcast_view(reference):
+    layer, random = Conv2d(2, 3, "same"), np.random.default_rng(1)
+    reference.connect(layer, (1, 8, 8), random, window_after=(2, 2))
+    y = layer.forward(random.normal(size=(1, 1, 1, 8, 8, 5)))
+    a, b, *rest = y.shape
+    fine = np.broadcast_to(random.normal(size=(a // 2, 1, b // 2, 1, *rest)), (a // 2, 2, b // 2, 2, *rest))
+    from_view = layer.backward(fine).copy(), *(p.gradient.copy() for p in layer.parameters)
+    from_copy = layer.backward(fine.reshape(y.shape)).copy(), *(p.gradient.copy() for p in layer.parameters)
+    for found, expected in zip(from_view, from_copy, strict=True):
+        np.testing.assert_array_equal(found, expected)
+
+
+def test_first_layer_spares_the_gradient_of_its_input(reference):
+    layer, random = Conv2d(2, 3), np.random.default_rng(1)
+    reference.connect(layer, (1, 5, 5), random)
+    layer.needs_input_gradient = False
+    assert layer.backward(np.ones_like(layer.forward(random.normal(size=(1, 1, 1, 5, 5, 2))))) is None
+    assert np.isfinite(layer.parameters[0].gradient).all()
+
+
+def test_fans_count_inputs_and_outputs():
+    layer = Conv2d(16, 5)
+    layer.connect((6, 14, 14))
+    weights, bias = layer.parameters
+    assert (weights.fan_in, weights.fan_out, bias.fan_in) == (150, 400, 150)
+
+
+@pytest.mark.parametrize(("padding", "border"), BORDERS.items())
+def test_shapes_of_the_paddings(padding, border):
+    assert Conv2d(6, 5, padding).connect((1, 28, 30)) == (6, 24 + 2 * border, 26 + 2 * border)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Conv2d(6, 5, "smae"), "'smae', expected valid, same or full"),
+        (lambda: Conv2d(6, 4, "same"), "odd kernel, got 4"),
+        (lambda: Conv2d(6, 5).connect((1, 4, 28)), "5x5 convolution does not fit into 4x28"),
+        (lambda: Conv2d(6, 5).connect((784,)), r"pictures \(C, H, W\), got samples of shape \(784,\)"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(make, says):
+    with pytest.raises(ConfigError, match=says):
+        make()

@@ -1,0 +1,78 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.errors import ConfigError
+from distlenet.nn.dense import Dense, Flatten
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=25)
+
+
+@QUICK
+@given(inputs=st.integers(1, 40), units=st.integers(1, 40), n=st.sampled_from([1, 3, 32]))
+def test_dense_backward_is_the_derivative(check_layer, inputs, units, n):
+    check_layer(Dense(units), (inputs,), n, np.random.default_rng(inputs))
+
+
+@QUICK
+@given(
+    channels=st.integers(1, 4),
+    tall=st.integers(1, 4),
+    wide=st.integers(1, 4),
+    phases=st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)]),
+    n=st.sampled_from([1, 3, 32]),
+)
+def test_flatten_keeps_the_plain_order_whatever_the_split(
+    check_layer, reference, channels, tall, wide, phases, n
+):
+    shape = channels, tall * phases[0], wide * phases[1]
+    check_layer(Flatten(), shape, n, np.random.default_rng(n), phases)
+    layer, x = Flatten(), np.random.default_rng(n).normal(size=(*shape, n))
+    assert layer.connect(shape) == (x.size // n,)
+    layer.dtype = np.float64
+    s = reference.split(x, phases)
+    np.testing.assert_array_equal(layer.forward(s), x.reshape(-1, n))
+    np.testing.assert_array_equal(layer.backward(x.reshape(-1, n)), s)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_dense_is_a_product_and_a_bias(reference, dtype):
+    layer, random = Dense(7), np.random.default_rng(0)
+    reference.connect(layer, (5,), random, dtype)
+    x = random.normal(size=(5, 3)).astype(dtype)
+    weights, bias = (parameter.value for parameter in layer.parameters)
+    y = layer.forward(x)
+    assert y.dtype == dtype
+    np.testing.assert_allclose(y, weights @ x + bias[:, None], rtol=1e-6, atol=1e-6)
+
+
+def test_buffers_do_not_leak_between_sizes(reference):
+    def passes(layer, n):
+        random = np.random.default_rng(n)
+        y = layer.forward(random.normal(size=(50, n)).astype(np.float32)).copy()
+        dx = layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
+        return y, dx, *(parameter.gradient.copy() for parameter in layer.parameters)
+
+    def fresh():
+        layer = Dense(10)
+        reference.connect(layer, (50,), np.random.default_rng(7), np.float32)
+        return layer
+
+    used = fresh()
+    for n in [32, 11, 250, 32, 32, 1, 11]:
+        for found, expected in zip(passes(used, n), passes(fresh(), n), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+def test_first_layer_spares_the_gradient_of_its_input(reference):
+    layer = Dense(4)
+    reference.connect(layer, (5,), np.random.default_rng(0))
+    layer.needs_input_gradient = False
+    layer.forward(np.ones((5, 2)))
+    assert layer.backward(np.ones((4, 2))) is None
+
+
+def test_pictures_are_refused_with_the_way_out():
+    with pytest.raises(ConfigError, match="put a Flatten before it"):
+        Dense(10).connect((6, 5, 5))

@@ -1,0 +1,116 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.errors import ConfigError
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=50)
+KINDS = pytest.mark.parametrize("kind", [AveragePool2d, MaxPool2d])
+
+
+@st.composite
+def cases(draw):
+    """Draw a pooling that fits: window, stride, the sample's shape and its split."""
+    window = draw(st.integers(1, 3))
+    phases = draw(st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4), (3, 3), (6, 2)]))
+    height, width = (
+        draw(st.sampled_from([size for size in range(window, 14) if size % phase == 0])) for phase in phases
+    )
+    return window, draw(st.integers(1, 4)), (draw(st.integers(1, 4)), height, width), phases
+
+
+@KINDS
+@QUICK
+@given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
+def test_backward_is_the_derivative(check_layer, kind, case, n, seed):
+    window, stride, shape, phases = case
+    check_layer(kind(window, stride), shape, n, np.random.default_rng(seed), phases)
+
+
+@KINDS
+@QUICK
+@given(case=cases(), n=st.sampled_from([1, 3]), seed=st.integers(0, 999), ties=st.booleans())
+def test_equals_one_window_at_a_time(reference, kind, case, n, seed, ties):
+    (window, stride, shape, phases), random = case, np.random.default_rng(seed)
+    layer = kind(window, stride)
+    reference.connect(layer, shape, random)
+    x = random.integers(0, 3, (*shape, n)) * 1.0 if ties else random.normal(size=(*shape, n))
+    s = reference.split(x, phases)
+    expected, back = reference.pool(x, window, stride, kind is MaxPool2d)
+    y = layer.forward(s)
+    np.testing.assert_allclose(reference.join(y), expected, rtol=0, atol=1e-12)
+    dy = random.normal(size=y.shape)
+    expected_dx, _ = back(reference.join(dy))
+    np.testing.assert_allclose(
+        reference.join(layer.backward(dy).reshape(s.shape)), expected_dx, rtol=0, atol=1e-12
+    )
+    np.testing.assert_array_equal(s, reference.split(x, phases))  # neither pass writes to the input
+
+
+@KINDS
+@pytest.mark.parametrize("phases", [(2, 4), (4, 4)])
+def test_gradient_may_arrive_in_a_finer_split(reference, kind, phases):
+    # as from an average pooling that follows at once
+    layer, random = kind(2), np.random.default_rng(3)
+    reference.connect(layer, (3, 8, 8), random)
+    y = layer.forward(reference.split(reference.distinct(random, (3, 8, 8, 5)), phases))
+    a, b, *rest = y.shape
+    fine = np.broadcast_to(random.normal(size=(a, 1, b // 2, 1, *rest)), (a, 1, b // 2, 2, *rest))
+    expected = layer.backward(fine.reshape(y.shape)).reshape(-1).copy()
+    np.testing.assert_array_equal(layer.backward(fine).reshape(-1), expected)
+
+
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2), (2, 4)])
+def test_ties_give_the_gradient_to_exactly_one(reference, phases):
+    layer = MaxPool2d(2)
+    reference.connect(layer, (2, 4, 8), np.random.default_rng(0))
+    y = layer.forward(np.zeros((*phases, 2, 4 // phases[0], 8 // phases[1], 3)))
+    dx = reference.join(layer.backward(np.ones_like(y)))
+    np.testing.assert_array_equal(dx[:, ::2, ::2], 1)  # the first in reading order
+    assert dx.sum() == y.size
+
+
+def test_overlapping_windows_with_one_maximum_add_up(reference):
+    layer = MaxPool2d(3, 1)
+    reference.connect(layer, (1, 5, 5), np.random.default_rng(0))
+    x = np.zeros((1, 1, 1, 5, 5, 1))
+    x[0, 0, 0, 2, 2] = 1
+    y = layer.forward(x)
+    dx = layer.backward(np.ones_like(y))
+    assert dx[0, 0, 0, 2, 2, 0] == 9 and dx.sum() == 9
+
+
+@KINDS
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2), (3, 1)])
+def test_buffers_do_not_leak_between_sizes(reference, kind, phases):
+    def passes(layer, n):
+        random = np.random.default_rng(n)
+        x = reference.split(random.normal(size=(3, 12, 12, n)).astype(np.float32), phases)
+        y = layer.forward(x).copy()
+        return y, layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
+
+    def fresh():
+        layer = kind(3, 2) if phases == (3, 1) else kind(2)
+        reference.connect(layer, (3, 12, 12), np.random.default_rng(7), np.float32)
+        return layer
+
+    used = fresh()
+    for n in [32, 11, 250, 32, 32, 1, 11]:
+        for found, expected in zip(passes(used, n), passes(fresh(), n), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
+@KINDS
+def test_rows_that_fill_no_window_are_left_out(kind):
+    assert kind(2).connect((6, 7, 9)) == (6, 3, 4)
+    assert kind(3, 2).connect((6, 8, 9)) == (6, 3, 4)
+
+
+@KINDS
+def test_what_does_not_fit_is_one_sentence(kind):
+    with pytest.raises(ConfigError, match="3x3 window does not fit into 2x8"):
+        kind(3).connect((1, 2, 8))
+    with pytest.raises(ConfigError, match=r"pictures \(C, H, W\), got samples of shape \(784,\)"):
+        kind(2).connect((784,))

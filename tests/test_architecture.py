@@ -1,0 +1,114 @@
+"""The rooms of the package and who may import whom, read from the source."""
+
+import ast
+import sys
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+
+PACKAGE = mpi_jobs.ROOT / "distlenet"
+LEVELS = {
+    0: ("errors", "config", "distlenet"),
+    1: ("nn", "data", "parallel"),
+    2: ("training",),
+    3: ("ui", "bench", "launch", "doctor"),
+    4: ("commands",),
+    5: ("cli",),
+    6: ("__main__",),
+}
+LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
+SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def room_of(source: str) -> str:
+    """Return the room of a file of the package: "nn" for nn/net.py, "config" for config.py."""
+    parts = Path(source).with_suffix("").parts
+    return "distlenet" if parts == ("__init__",) else parts[0]
+
+
+def imports(source: str) -> list[tuple[int, str]]:
+    """Return (line, module) of every import of a file, late ones and relative ones included."""
+    found = []
+    for node in ast.walk(ast.parse(SOURCES[source].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found += [(node.lineno, alias.name) for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{source}:{node.lineno}: a relative import hides where it points"
+            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
+    return found
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_imports_point_downward(source):
+    room = room_of(source)
+    assert room in LEVEL, f"{source}: the room {room} has no place in the order of imports"
+    for line, module in imports(source):
+        if module == "distlenet" or not module.startswith("distlenet."):
+            continue
+        target = module.split(".")[1]
+        target = target if target in LEVEL else "distlenet"
+        within = room == target or {room, target} == {"errors", "config"} or (room, target) == ("bench", "launch")
+        assert within or LEVEL[target] < LEVEL[room], f"{source}:{line}: {room} must not import {target}"
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_foreign_packages_stay_in_their_rooms(source):
+    room = room_of(source)
+    allowed = {
+        "mpi4py": source.startswith("parallel/mpi"),
+        "rich": room in ("ui", "commands"),
+        "h5py": room in ("data", "training", "ui"),
+        "numpy": room not in ("errors", "config", "cli", "__main__", "distlenet"),
+        "torch": room == "bench",
+        "pickle": False,
+    }
+    for line, module in imports(source):
+        package = module.split(".")[0]
+        assert allowed.get(package, True), f"{source}:{line}: {package} has no place in {room}"
+
+
+def test_ranks_are_rarely_told_apart():
+    places = []
+    for source, path in SOURCES.items():
+        if room_of(source) in ("parallel", "nn", "data"):  # the latter know of no ranks but an array's
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            asks = isinstance(node, ast.Attribute) and node.attr == "is_root"
+            compares = isinstance(node, ast.Compare) and any(
+                getattr(side, "attr", getattr(side, "id", None)) == "rank" for side in [node.left, *node.comparators]
+            )
+            if asks or compares:
+                places.append(f"{source}:{node.lineno}")
+    assert len(places) <= 5, f"root-only work is a listener that other ranks do not have: {places}"
+
+
+def loaded_after(program: str) -> set[str]:
+    """Return the packages that are loaded when ``program`` is done, in a Python of its own."""
+    end = "\nimport sys\nprint('loaded:', *{name.split('.')[0] for name in sys.modules})"
+    done = mpi_jobs.run([sys.executable, "-c", program + end])
+    assert done.returncode == 0, done.output
+    return set(done.stdout.rpartition("loaded:")[2].split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]])
+def test_help_loads_nothing_heavy(arguments):
+    program = (
+        "from distlenet.cli import main\n"
+        "try:\n"
+        f"    main({arguments})\n"
+        "except SystemExit as left:\n"
+        "    assert left.code == 0\n"
+    )
+    loaded = loaded_after(program)
+    assert "distlenet" in loaded
+    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch"}
+
+
+@pytest.mark.parametrize("options", [[], ["--debug"]])
+def test_one_process_never_loads_mpi(options, digits, tmp_path):
+    arguments = ["train", "--data", str(digits), "--run", str(tmp_path / "run"), "--recipe", "fast"]
+    arguments += ["--epochs", "1", "--display", "plain", *options]
+    loaded = loaded_after(f"from distlenet.cli import main\nassert main({arguments}) == 0")
+    assert "numpy" in loaded
+    assert not loaded & {"mpi4py", "torch"}
