@@ -28,7 +28,7 @@ class Parser(argparse.ArgumentParser):
         """Raise UsageError instead of leaving."""
         hint = ""
         if message.startswith("unrecognized arguments: "):
-            word = message.split(": ", 1)[1].split()[0].split("=")[0]
+            word = message.split(": ", 1)[1].split(maxsplit=1)[0].split("=", maxsplit=1)[0]
             hint = nearest(word, [option for action in self._actions for option in action.option_strings])
         raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
 

@@ -3,6 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +120,7 @@ def _checked(item: Any, value: Any) -> Any:
     least, most = item.metadata["least"], item.metadata["most"]
     if item.type in (int, float):
         inside = (least is None or value >= least) and (most is None or value <= most)
-        if not inside or value != value:
+        if not inside or isnan(value):
             limits = f"at least {least}" + (f" and at most {most}" if most is not None else "")
             raise ConfigError(f"{item.name} is {value!r}, expected {limits}")
     return value

@@ -24,9 +24,8 @@ def mpirun_command(ranks: int) -> list[str]:
     """Return the command that starts ``ranks`` processes of what follows, more than there are cores if need be."""
     mpirun = find_mpirun()
     command = [mpirun, "-n", str(ranks)]
-    if is_open_mpi(mpirun):
-        if ranks > len(os.sched_getaffinity(0)):
-            command += ["--map-by", ":OVERSUBSCRIBE", "--mca", "mpi_yield_when_idle", "1"]
+    if is_open_mpi(mpirun) and ranks > len(os.sched_getaffinity(0)):
+        command += ["--map-by", ":OVERSUBSCRIBE", "--mca", "mpi_yield_when_idle", "1"]
     return command
 
 

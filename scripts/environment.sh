@@ -64,10 +64,11 @@ $wanted" ]; then
         return
     fi
     rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
-    if [ -e "$state" ] && [ "$(head -n 1 "$state")" != "$made_for" ]; then
+    works() { "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
+    if [ -e "$state" ] && { [ "$(head -n 1 "$state")" != "$made_for" ] || ! works; }; then
         echo "The environment $venv is incomplete or for another Python, MPI or folder: it is made anew."
         rm -rf "$venv"
-    elif [ -e "$venv" ] && ! [ -e "$state" ] && ! "$venv/bin/python" -m pip --version >/dev/null 2>&1; then
+    elif [ -e "$venv" ] && ! [ -e "$state" ] && ! works; then
         die "the folder $venv was not made by this script and has no working Python with pip: remove it."
     fi
     if ! [ -e "$venv" ]; then

@@ -53,7 +53,11 @@ def other_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The like of ``digits``, but 24 x 24 pixels and few of them."""
     path = tmp_path_factory.mktemp("data") / "small.h5"
     images, labels = draw_digits(60, seed=3)
-    _write(path, (np.ascontiguousarray(images[:, 2:26, 2:26]), labels), (images[:20, 2:26, 2:26].copy(), labels[:20]))
+    _write(
+        path,
+        (np.ascontiguousarray(images[:, 2:26, 2:26]), labels),
+        (images[:20, 2:26, 2:26].copy(), labels[:20]),
+    )
     return path
 
 

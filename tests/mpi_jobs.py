@@ -30,7 +30,14 @@ class Runtime:
     def command(self, ranks: int, *arguments: str) -> list[str]:
         """Return the command line of ``ranks`` processes of ``python arguments``."""
         options = ["--map-by", ":OVERSUBSCRIBE", "--mca", "mpi_yield_when_idle", "1"]
-        return [self.mpirun, *(options if self.name == "openmpi" else []), "-n", str(ranks), self.python, *arguments]
+        return [
+            self.mpirun,
+            *(options if self.name == "openmpi" else []),
+            "-n",
+            str(ranks),
+            self.python,
+            *arguments,
+        ]
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,11 @@ class Job:
     """A running program and all the processes it starts; leaving ``with`` ends every one of them."""
 
     def __init__(
-        self, command: Sequence[str], *, cwd: str | os.PathLike[str] = "/", env: Mapping[str, str] | None = None
+        self,
+        command: Sequence[str],
+        *,
+        cwd: str | os.PathLike[str] = "/",
+        env: Mapping[str, str] | None = None,
     ) -> None:
         self.command = list(command)
         self._folder = tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True)

@@ -110,9 +110,7 @@ def test_python_without_venv(checkout, tools):
     # As Debian's python3 without python3-venv: everything works but the import of ensurepip.
     base = getattr(sys, "_base_executable", sys.executable)
     stub = tools / "python3"
-    hidden = (
-        "import sys; sys.modules['ensurepip'] = None; sys._base_executable = sys.argv[1]; exec(sys.argv[2])"
-    )
+    hidden = "import sys; sys.modules['ensurepip'] = None; sys._base_executable = sys.argv[1]; exec(sys.argv[2])"
     stub_python(tools, f'[ "$1" = -c ] || exec "{base}" "$@"\nexec "{base}" -c "{hidden}" "{stub}" "$2"')
     done = start(checkout / "scripts/quickstart", PATH=str(tools))
     assert done.returncode == 1

@@ -19,7 +19,10 @@ INFERENCE_BATCH = 64
 def compare_engines(batch_size: int, shards: int, rounds: int) -> dict[str, Any]:
     """Time everything on one core; returns images/s and shares, see ``commands/bench.py``."""
     plain = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
-    training, augmented = steps(Serial(), plain), steps(Serial(), Config(batch_size=batch_size, shards=shards))
+    training, augmented = (
+        steps(Serial(), plain),
+        steps(Serial(), Config(batch_size=batch_size, shards=shards)),
+    )
     net = lenet5()
     net.initialize("he", 1)
     x = np.random.Generator(np.random.Philox(1)).standard_normal((1, 28, 28, INFERENCE_BATCH), np.float32)

@@ -30,9 +30,7 @@ def run_ranks(ranks: int, steps: int, batch_size: int, shards: int) -> dict:
     command = [sys.executable, "-m", "distlenet.bench.worker", str(steps), str(batch_size), str(shards)]
     if ranks > 1:
         command = mpirun_command(ranks) + command
-    done = subprocess.run(
-        command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
-    )
+    done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     return _last_json(done.stdout, done.stderr, command)
 
 
@@ -41,7 +39,12 @@ def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": str(ranks),
+        "OMP_NUM_THREADS": "1",
+    }
     command = [sys.executable, "-m", "distlenet.bench.pytorch", str(local_batch), str(steps)]
     processes = [
         subprocess.Popen(

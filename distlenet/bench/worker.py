@@ -12,7 +12,7 @@ def main() -> None:
     from distlenet.bench.workload import steps
     from distlenet.config import Config
     from distlenet.parallel.launcher import all_or_nothing, connect
-    from distlenet.training.session import reduce_share
+    from distlenet.training.summary import reduce_share
 
     count, batch_size, shards = map(int, sys.argv[1:4])
     config = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)

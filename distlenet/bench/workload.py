@@ -12,8 +12,8 @@ from distlenet.nn import build_schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.events import StepDone
+from distlenet.training.experiment import make_state
 from distlenet.training.loop import train
-from distlenet.training.session import make_state
 from distlenet.training.stopping import Signals
 
 MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840

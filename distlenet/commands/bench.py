@@ -38,9 +38,7 @@ def measure(args: argparse.Namespace) -> dict:
     report |= compare_engines(args.batch_size, args.shards, args.rounds)
     if args.ranks > 1:
         jobs = compare_jobs(args.ranks, max(1, args.rounds // 4), args.steps, args.batch_size, args.shards)
-        rate = {
-            name: median(job["images_per_second"] for job in jobs[name]) for name in ("one", "many")
-        }
+        rate = {name: median(job["images_per_second"] for job in jobs[name]) for name in ("one", "many")}
         report["ranks"] = args.ranks
         report["jobs"] = jobs
         ratios = report["ratios"]

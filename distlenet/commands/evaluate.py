@@ -1,7 +1,7 @@
 """``distlenet evaluate``: measure a checkpoint on a dataset, in one process or under mpirun.
 
-    distlenet evaluate runs/a --data datasets/mnist.h5
-    mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
+distlenet evaluate runs/a --data datasets/mnist.h5
+mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 """
 
 import argparse
@@ -10,7 +10,9 @@ import argparse
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
-    parser.add_argument("--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)")
+    parser.add_argument(
+        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+    )
     parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
@@ -36,8 +38,8 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
     from distlenet.errors import DataError
     from distlenet.parallel.launcher import in_agreement
     from distlenet.training.evaluation import evaluate
+    from distlenet.training.experiment import divide
     from distlenet.training.rundir import find_checkpoint
-    from distlenet.training.session import divide
 
     with in_agreement(comm):
         checkpoint = find_checkpoint(args.checkpoint)

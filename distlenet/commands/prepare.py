@@ -37,9 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         description="Draw digits and make a dataset file of them. They are not MNIST: no accuracy on them "
         "compares with a published one.",
     )
-    synthetic.add_argument(
-        "--train", type=_count, default=60000, help="training images (default: %(default)s)"
-    )
+    synthetic.add_argument("--train", type=_count, default=60000, help="training images (default: %(default)s)")
     synthetic.add_argument("--test", type=_count, default=10000, help="test images (default: %(default)s)")
     synthetic.add_argument("--seed", type=_seed, default=1998, help="which digits (default: %(default)s)")
     for command, out in ((mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")):

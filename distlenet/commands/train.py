@@ -1,7 +1,7 @@
 """``distlenet train``: train a network, in one process or under mpirun.
 
-    distlenet train --data datasets/mnist.h5 --run runs/a
-    mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
+distlenet train --data datasets/mnist.h5 --run runs/a
+mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 """
 
 import argparse
@@ -12,16 +12,26 @@ from distlenet.config import RECIPES, Config
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)")
-    parser.add_argument("--run", required=True, metavar="DIR", dest="run_directory", help="directory for the run's files")
+    parser.add_argument(
+        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="DIR", dest="run_directory", help="directory for the run's files"
+    )
     parser.add_argument("--recipe", metavar="NAME", help=f"named settings: {', '.join(RECIPES)} (default: standard)")
     parser.add_argument("--config", metavar="FILE.toml", help="settings that override the recipe's")
     parser.add_argument(
-        "--resume", nargs="?", const="auto", metavar="auto|PATH", help="go on from the newest checkpoint of --run, or PATH"
+        "--resume",
+        nargs="?",
+        const="auto",
+        metavar="auto|PATH",
+        help="go on from the newest checkpoint of --run, or PATH",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --run holds")
     parser.add_argument("--display", choices=("auto", "live", "plain", "quiet"), default="auto")
-    parser.add_argument("--keep-every", type=int, default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)")
+    parser.add_argument(
+        "--keep-every", type=int, default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
+    )
     parser.add_argument("--log-every", type=int, default=50, metavar="N", help="steps between journal lines")
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     for item in fields(Config):
@@ -30,14 +40,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
             settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
         else:
             settings.add_argument(
-                flag, type=item.type, default=None, metavar=item.type.__name__.upper(), help=f"{text} ({item.default})"
+                flag,
+                type=item.type,
+                default=None,
+                metavar=item.type.__name__.upper(),
+                help=f"{text} ({item.default})",
             )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.parallel.launcher import all_or_nothing, connect
-    from distlenet.training.session import Options, run_training
+    from distlenet.training.experiment import Options
+    from distlenet.training.session import run_training
     from distlenet.training.stopping import Signals
 
     flags = {item.name: getattr(args, item.name) for item in fields(Config)}

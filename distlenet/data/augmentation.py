@@ -46,7 +46,10 @@ class Augmentation:
         angle = np.deg2rad(self.rotate) * noise[:, 0]
         scale = 1 / (1 + self.zoom * noise[:, 3])  # a picture twice as large is read half as far apart
         cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
-        down, right = BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1], BEFORE + (columns - 1) / 2 - self.shift * noise[:, 2]
+        down, right = (
+            BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1],
+            BEFORE + (columns - 1) / 2 - self.shift * noise[:, 2],
+        )
         return np.array([[cosine, sine, down], [-sine, cosine, right]], np.float32)
 
 
@@ -67,7 +70,7 @@ class Resampler:
     def normalize(self, pictures: np.ndarray) -> np.ndarray:
         """Return (1, rows, columns, N) float32 for uint8 ``pictures`` (N, rows, columns), unchanged otherwise."""
         out = self._buffer(len(pictures))[0]
-        np.copyto(out, pictures.reshape(len(pictures), -1).T)
+        np.copyto(out, pictures.reshape(len(pictures), self.rows * self.columns).T)  # N may be 0
         return self._finish(out)
 
     def warp(self, pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
@@ -95,7 +98,12 @@ class Resampler:
 
     @staticmethod
     def _blend(
-        left: np.ndarray, right: np.ndarray, index: np.ndarray, share: np.ndarray, out: np.ndarray, work: np.ndarray
+        left: np.ndarray,
+        right: np.ndarray,
+        index: np.ndarray,
+        share: np.ndarray,
+        out: np.ndarray,
+        work: np.ndarray,
     ) -> np.ndarray:
         """Return left[index] + share * (right[index] - left[index]) in ``out``."""
         np.take(left, index, out=out, mode="clip")  # "clip" skips the bounds check; no index is out of bounds
@@ -108,7 +116,7 @@ class Resampler:
     def _finish(self, out: np.ndarray) -> np.ndarray:
         out *= self.scale
         out -= self.offset
-        return out.reshape(1, self.rows, self.columns, -1)
+        return out.reshape(1, self.rows, self.columns, out.shape[1])
 
     def _buffer(self, n: int) -> tuple:
         if n not in self._buffers:

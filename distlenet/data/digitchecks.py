@@ -83,13 +83,9 @@ def read_header(file: h5py.File, path: Path) -> Header:
             )
         lengths[split], digests[split], shapes[split] = len(images), sums[()], images.shape[1:]
     if shapes["train"] != shapes["test"]:
-        raise DataError(
-            f"{path}: training images are {shapes['train']}, test images {shapes['test']}; {AGAIN}"
-        )
+        raise DataError(f"{path}: training images are {shapes['train']}, test images {shapes['test']}; {AGAIN}")
     if not all(1 <= side <= LARGEST_SIDE for side in shapes["train"]):
-        raise DataError(
-            f"{path}: images are {shapes['train']}, expected sides of 1 to {LARGEST_SIDE} pixels; {AGAIN}"
-        )
+        raise DataError(f"{path}: images are {shapes['train']}, expected sides of 1 to {LARGEST_SIDE} pixels; {AGAIN}")
     fingerprint = digitblocks.fingerprint(digests[split] for split in SPLITS)
     stored = text(file, "fingerprint", path)
     if stored != fingerprint:

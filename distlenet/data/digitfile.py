@@ -58,9 +58,7 @@ class DigitFile:
         self.length(split)
         return self._digests[split]
 
-    def read(
-        self, split: str, start: int, stop: int, *, verify: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return rows ``start`` to ``stop - 1``: images uint8 (n, rows, columns), labels uint8 (n,).
 
         With ``verify`` the whole blocks of 1,000 rows around them are read, once, and compared with
@@ -126,8 +124,7 @@ class DigitFile:
             row = first + int(wrong.argmax()) * BLOCK_ROWS
             last = min(row + BLOCK_ROWS, self.length(split)) - 1
             raise DataError(
-                f"{self.path} is damaged: rows {row:,} to {last:,} of /{split} "
-                f"do not match their SHA-256; {AGAIN}"
+                f"{self.path} is damaged: rows {row:,} to {last:,} of /{split} do not match their SHA-256; {AGAIN}"
             )
 
     def _check_labels(self, split: str, start: int, labels: np.ndarray) -> None:

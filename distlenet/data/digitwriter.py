@@ -146,9 +146,7 @@ def _check_splits(splits: dict[str, BlockStream]) -> None:
         if stream.count < 1:
             raise DataError(f"{split} has no images, expected at least one")
         if len(shape) != 2 or not all(1 <= side <= LARGEST_SIDE for side in shape):
-            raise DataError(
-                f"{split} images are {shape}, expected (rows, columns) of 1 to {LARGEST_SIDE} each"
-            )
+            raise DataError(f"{split} images are {shape}, expected (rows, columns) of 1 to {LARGEST_SIDE} each")
         if shape != tuple(splits["train"].image_shape):
             raise DataError(f"training images are {splits['train'].image_shape}, {split} images {shape}")
 

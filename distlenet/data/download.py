@@ -50,9 +50,7 @@ def download(
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open_part(path) as part:
-            transfer = _Transfer(
-                part, sha256, largest, patience, lambda *n: progress(f"downloading {path.name}", *n)
-            )
+            transfer = _Transfer(part, sha256, largest, patience, lambda *n: progress(f"downloading {path.name}", *n))
             for url in urls:
                 failure = transfer.attempt(url)
                 if failure is None:

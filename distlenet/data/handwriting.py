@@ -45,9 +45,7 @@ def _path(strokes: list[list[int]], examples: np.ndarray) -> tuple[np.ndarray, n
 
     The points are shared out evenly by the mean length of the segments in the examples (E, C, 2).
     """
-    lengths = [
-        np.linalg.norm(np.diff(examples[:, stroke], axis=1), axis=2).mean(axis=0) for stroke in strokes
-    ]
+    lengths = [np.linalg.norm(np.diff(examples[:, stroke], axis=1), axis=2).mean(axis=0) for stroke in strokes]
     share = np.array([length.sum() for length in lengths])
     stops = np.round(np.cumsum(share) / share.sum() * POINTS).astype(int)
     curve, joined = [], np.ones(POINTS)

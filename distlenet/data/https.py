@@ -79,7 +79,7 @@ def _check_scheme(url: str) -> None:
 
 
 class _OnlyHttps(urllib.request.HTTPRedirectHandler):
-    def redirect_request(  # noqa: PLR0917 (the signature is urllib's)
+    def redirect_request(
         self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
     ) -> urllib.request.Request | None:
         try:

@@ -13,7 +13,12 @@ class Leaves:
     """Holds the shards that a rank owns in memory and turns rows of them into the network's input."""
 
     def __init__(
-        self, digits: DigitFile, plan: Plan, shards: Iterable[int], augmentation: Augmentation, resampler: Resampler
+        self,
+        digits: DigitFile,
+        plan: Plan,
+        shards: Iterable[int],
+        augmentation: Augmentation,
+        resampler: Resampler,
     ) -> None:
         """Read the shards, and only those, from the file; DataError if their checksums do not match."""
         self.plan, self.shards = plan, list(shards)

@@ -96,7 +96,7 @@ class Conv2d(Layer):
         _, kernel_rows = self._spread_weights(refresh=False)
         dcolumns = self.scratch("dcolumns", (len(columns) - 1, columns.shape[1]))
         np.matmul(kernel_rows.T, dout, out=dcolumns)
-        return self._scatter_patches(dcolumns.reshape(self.patch + (*self.tiles, -1)))
+        return self._scatter_patches(dcolumns.reshape(*self.patch, *self.tiles, -1))
 
     # ---- weights: from the kernel to the rows of the product, and the gradient back
 
@@ -165,7 +165,10 @@ class Conv2d(Layer):
         patches = self._columns[:-1].reshape(inputs, height, width, *self.tiles, n)
         split = refined(padded, self.tile)
         self._patches = [
-            (patches[:, s::th, t::tw], self._blocks(split[s, t], -(-(height - s) // th), -(-(width - t) // tw)))
+            (
+                patches[:, s::th, t::tw],
+                self._blocks(split[s, t], -(-(height - s) // th), -(-(width - t) // tw)),
+            )
             for s in range(min(th, height))
             for t in range(min(tw, width))
         ]

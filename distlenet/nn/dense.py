@@ -11,6 +11,8 @@ from distlenet.nn.split import merged, picture_size, windows
 class Flatten(Layer):
     """Pictures (C, H, W, N) to vectors (C*H*W, N): a reshape, since samples come last."""
 
+    reads_output_in_backward = True  # its output may be the memory of the layer before, which may read it
+
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
         return (int(np.prod(shape)),)

@@ -17,7 +17,9 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
     makes no difference, and under "normal".
     """
     if method not in METHODS:
-        raise ConfigError(f"initialisation {method!r} is unknown{nearest(method, METHODS)}: one of {', '.join(METHODS)}")
+        raise ConfigError(
+            f"initialisation {method!r} is unknown{nearest(method, METHODS)}: one of {', '.join(METHODS)}"
+        )
     if not parameter.is_weight and method in ("he", "glorot"):
         parameter.value[...] = 0
         return

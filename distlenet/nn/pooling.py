@@ -55,7 +55,8 @@ class Pool2d(Layer):
             x = merged(x, self.scratch("plain", (1, 1, x.shape[2], *picture_size(x), x.shape[-1])))
         self._x = x
         taps = self._taps(x)
-        return taps, self.scratch("out", taps[0].shape)
+        self._out = self.scratch("out", taps[0].shape)
+        return taps, self._out
 
     def _leave(self, dx: np.ndarray) -> np.ndarray:
         """Bring the gradient back to the split in which the input came."""
@@ -82,7 +83,8 @@ class AveragePool2d(Pool2d):
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; ``dy`` is (a', b', C, h', w', N)."""
+        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
+        dy = dy.reshape(self._out.shape)
         share = self.scratch("share", dy.shape)
         np.multiply(dy, 1 / self.window**2, out=share)
         if self._is_split(self._x):  # every place of a window has the same gradient: a view will do
@@ -106,11 +108,11 @@ class MaxPool2d(Pool2d):
         np.copyto(out, taps[0])
         for tap in taps[1:]:
             np.maximum(out, tap, out=out)
-        self._out = out
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; ``dy`` is (a', b', C, h', w', N)."""
+        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
+        dy = dy.reshape(self._out.shape)
         dx = self.scratch("dx", self._x.shape)
         dx[...] = 0
         free = self.scratch("free", dy.shape, bool)

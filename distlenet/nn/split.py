@@ -54,7 +54,10 @@ def _pairs(small: tuple[int, int], large: tuple[int, int], offset: int) -> list[
         pairs.append(
             (
                 (s % a, slice(first_small, first_small + (count - 1) * (period // a) + 1, period // a)),
-                ((s + offset) % b, slice(first_large, first_large + (count - 1) * (period // b) + 1, period // b)),
+                (
+                    (s + offset) % b,
+                    slice(first_large, first_large + (count - 1) * (period // b) + 1, period // b),
+                ),
             )
         )
     return pairs

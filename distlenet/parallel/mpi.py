@@ -1,24 +1,18 @@
 """Many processes: the communicator over MPI. The only place that imports mpi4py.
 
-What is sent in a training step is one vector: each rank sends the nodes of the reduction tree that it
-cannot add further, cut into one chunk per rank; the owner of a chunk finishes the tree on it, and sends
-the sum to all.
+A training step exchanges one vector, see ``Exchange``.
 """
 
 import json
 import os
 import time
+from itertools import pairwise
 from typing import Any
 
-import mpi4py
+import numpy as np
+from mpi4py import MPI
 
-# pages of other ranks are no errors of ours: a failing rank must end the job, see launcher.py
-mpi4py.rc.recv_mprobe = False
-
-import numpy as np  # noqa: E402
-from mpi4py import MPI  # noqa: E402
-
-from distlenet.parallel.tree import Tree  # noqa: E402
+from distlenet.parallel.tree import Tree
 
 
 class MPICommunicator:
@@ -88,40 +82,36 @@ class Exchange:
     """The part of a reduction that runs between ranks, for vectors of one length.
 
     Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the
-    chunks' owners (one Alltoallv); each owner adds them up in tree order and sends the sum back to all
-    (one Allgatherv).
+    chunks' owners; each owner adds them up in tree order and sends the sum to all. Plain messages, sent
+    from where the numbers lie and received where they are needed: nothing is packed.
     """
 
     def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:
-        self._comm = comm
+        self._comm, self._rank = comm, comm.rank
         self.tree = Tree(comm.size, shards)
-        rank, size = comm.rank, comm.size
-        edges = [q * length // size for q in range(size + 1)]
-        self._chunks = [slice(a, b) for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        widths = [b - a for a, b in zip(edges[:-1], edges[1:], strict=True)]
-        mine, width = self.tree.nodes[rank], widths[rank]
-        self._rows = [node - self.tree.runs[rank].start for node in mine]
-        self._send = np.empty(len(mine) * length, np.float32)
-        self._send_counts = [len(mine) * w for w in widths]
-        self._pack = []  # views of the send buffer: to each owner its chunk of each of my nodes
-        place = 0
-        for w in widths:
-            self._pack.append([self._send[place + i * w : place + (i + 1) * w] for i in range(len(mine))])
-            place += len(mine) * w
-        self._receive = np.empty(shards * width, np.float32)
-        self._receive_counts = [len(nodes) * width for nodes in self.tree.nodes]
-        self._parts, place = {}, 0  # my chunk of every node, by the node's first shard
-        for node in (node for nodes in self.tree.nodes for node in nodes):
-            self._parts[node] = self._receive[place : place + width]
-            place += width
-        self._total, self._widths = np.empty(length, np.float32), widths
+        edges = [rank * length // comm.size for rank in range(comm.size + 1)]
+        self._chunks = [slice(start, stop) for start, stop in pairwise(edges)]
+        self._peers = [rank for rank in range(comm.size) if rank != comm.rank]
+        mine = self.tree.nodes[comm.rank]
+        self._rows = {node: node - self.tree.runs[comm.rank].start for node in mine}
+        width = edges[comm.rank + 1] - edges[comm.rank]
+        self._received = {  # my chunk of the other ranks' nodes
+            node: np.empty(width, np.float32) for peer in self._peers for node in self.tree.nodes[peer]
+        }
+        self._sum_tag = shards  # the nodes' messages are tagged by their first shard
+        self._total = np.empty(length, np.float32)
 
     def run(self, leaves: np.ndarray) -> np.ndarray:
         """Exchange and add; ``leaves`` (owned shards, length) after the local additions."""
-        for chunk, targets in zip(self._chunks, self._pack, strict=True):
-            for row, target in zip(self._rows, targets, strict=True):
-                np.copyto(target, leaves[row, chunk])
-        self._comm.Alltoallv([self._send, self._send_counts], [self._receive, self._receive_counts])
-        part = self.tree.add_shared(self._parts)
-        self._comm.Allgatherv(part, [self._total, self._widths])
-        return self._total
+        comm, total, own = self._comm, self._total, self._chunks[self._rank]
+        nodes = [comm.Irecv(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]]
+        sums = [comm.Irecv(total[self._chunks[peer]], peer, self._sum_tag) for peer in self._peers]
+        for peer in self._peers:
+            chunk = self._chunks[peer]
+            nodes += [comm.Isend(leaves[row, chunk], peer, node) for node, row in self._rows.items()]
+        MPI.Request.Waitall(nodes)
+        part = self.tree.add_shared(self._received | {node: leaves[row, own] for node, row in self._rows.items()})
+        sums += [comm.Isend(part, peer, self._sum_tag) for peer in self._peers]
+        np.copyto(total[own], part)
+        MPI.Request.Waitall(sums)
+        return total

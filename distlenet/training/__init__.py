@@ -1,0 +1,1 @@
+"""Training: the loop, checkpoints, evaluation. Knows neither the terminal nor which MPI there is."""

@@ -11,7 +11,8 @@ history, dataset, numerics; ``sha256`` is that of every array and of ``meta`` it
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import numpy as np
 
 from distlenet.config import Config
 from distlenet.data.atomic import replacing
+from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError
 from distlenet.nn import Net, build_model
 from distlenet.training.numerics import numerics
@@ -63,14 +65,22 @@ class Checkpoint:
         """The facts of the dataset."""
         facts = self.meta["dataset"]
         return DatasetFacts(
-            **{**facts, "image_shape": tuple(facts["image_shape"]), "class_names": tuple(facts["class_names"])}
+            **{
+                **facts,
+                "image_shape": tuple(facts["image_shape"]),
+                "class_names": tuple(facts["class_names"]),
+            }
         )
 
     def build_net(self) -> Net:
         """Return the network with the checkpoint's parameters; raises CheckpointError if they do not fit."""
         config, dataset = self.config, self.dataset
         net = build_model(
-            config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+            config.model,
+            (1, *dataset.image_shape),
+            len(dataset.class_names),
+            config.activation,
+            config.pooling,
         )
         if self.theta.shape != net.theta.shape:
             raise CheckpointError(
@@ -187,7 +197,32 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
             arrays[name] = array(name)
             _check(path, name, _sum(arrays[name]), sums)
     optimizer = {name.removeprefix("optimizer/"): a for name, a in arrays.items() if name.startswith("optimizer/")}
-    return Checkpoint(path, arrays["theta"], optimizer, json.loads(meta))
+    facts = json.loads(meta)
+    for name, sensible in SENSIBLE.items():
+        if not sensible(facts[name]):
+            raise CheckpointError(f"{path}: its {name} makes no sense: {str(facts[name])[:200]}")
+    return Checkpoint(path, arrays["theta"], optimizer, facts)
+
+
+# What /meta must be, beyond its checksum, which anybody can compute.
+SENSIBLE: dict[str, Callable[[Any], bool]] = {
+    "position": lambda position: (
+        all(type(position[name]) is int and position[name] >= 0 for name in ("epoch", "step", "steps"))
+        and all(type(value) in (int, float) for value in asdict(Running(**position["running"])).values())
+    ),
+    "best": lambda best: best["accuracy"] is best["epoch"] is None or 0 <= best["accuracy"] <= 1 <= 1 + best["epoch"],
+    "config": lambda config: type(config) is dict,
+    "dataset": lambda facts: (
+        {field.name for field in fields(DatasetFacts)} == set(facts)
+        and len(facts["image_shape"]) == 2
+        and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in facts["image_shape"])
+        and 2 <= len(facts["class_names"]) <= 256
+        and all(type(name) is str for name in facts["class_names"])
+        and 0 <= facts["mean"] <= 1
+        and 0 < facts["std"] <= 1
+    ),
+    "history": lambda history: type(history) is list,
+}
 
 
 def _check(path: Path, name: str, found: str, sums: dict[str, str]) -> None:

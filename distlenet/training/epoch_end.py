@@ -56,7 +56,8 @@ class EpochEnd:
             exchange_share=exchange_share,
         )
         state.history.append(asdict(event))
-        if validation and (state.best_accuracy is None or validation.accuracy > state.best_accuracy):
+        if validation and (state.best_accuracy is None or validation.accuracy >= state.best_accuracy):
+            # among equals the later: the learning rate has fallen further
             state.best_accuracy, state.best_epoch = validation.accuracy, state.epoch
             state.best_theta = np.copy(state.net.theta)
         yield event

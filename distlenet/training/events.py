@@ -102,9 +102,7 @@ class RunFinished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = (
-    RunStarted | StepDone | EvaluationProgress | EpochDone | SaveAsked | CheckpointSaved | Notice | RunFinished
-)
+Event = RunStarted | StepDone | EvaluationProgress | EpochDone | SaveAsked | CheckpointSaved | Notice | RunFinished
 
 
 class Listener(Protocol):

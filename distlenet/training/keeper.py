@@ -48,7 +48,10 @@ class CheckpointKeeper:
             write_checkpoint(path, self._state, self._config, self._dataset)
         except OSError as error:
             self._announce(
-                Notice(f"cannot write {path} ({error.strerror}): the run goes on, earlier checkpoints stay", "warning")
+                Notice(
+                    f"cannot write {path} ({error.strerror}): the run goes on, earlier checkpoints stay",
+                    "warning",
+                )
             )
         else:
             self._announce(CheckpointSaved(path, reason))

@@ -37,7 +37,7 @@ def _openblas() -> tuple[str, int | None]:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     except OSError:
         return "?", None
-    paths = {line.split()[-1] for line in maps.splitlines() if "openblas" in line and ".so" in line}
+    paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "openblas" in line and ".so" in line}
     for path in sorted(paths, key=lambda path: "numpy" not in path):
         library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
         for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):

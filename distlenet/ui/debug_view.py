@@ -24,7 +24,6 @@ class DebugView:
         for layer in self.watched:
             s = layer.statistics()
             norms = f"{s.gradient_norm:11.4g} {s.weight_norm:11.4g}" if s.weight_norm else ""
-            lines.append(
-                f"{s.name:14} {s.mean:10.4g} {s.deviation:11.4g} {s.largest:10.4g} {100 * s.zeros:5.1f}% {norms}".rstrip()
-            )
+            output = f"{s.mean:10.4g} {s.deviation:11.4g} {s.largest:10.4g} {100 * s.zeros:5.1f}%"
+            lines.append(f"{s.name:14} {output} {norms}".rstrip())
         return "\n".join(lines) + "\n"

@@ -60,9 +60,7 @@ class Progress:
         self.best: float | None = None
         self.best_epoch = 0
         self._evaluation_seconds = 0.0
-        self._images = self._seconds = self._exchange = self._steps = (
-            0.0  # fading sums: recent steps weigh most
-        )
+        self._images = self._seconds = self._exchange = self._steps = 0.0  # fading sums: recent steps weigh most
         self._loss = self._loss_weight = 0.0
         self._correct = self._seen = 0.0  # of the running epoch
 
@@ -96,7 +94,7 @@ class Progress:
         if event.validation is None:
             return False
         self.validation = event.validation.accuracy
-        if self.best is not None and self.validation <= self.best:
+        if self.best is not None and self.validation < self.best:
             return False
         self.best, self.best_epoch = self.validation, event.epoch
         return True

@@ -134,9 +134,7 @@ class LiveDisplay(Display):
         if self._live is not None and new < old:
             # Terminals break lines that no longer fit: rich would clear too few of them.
             broken = sum(max(0, cells - 1) // new for cells in self._drawn)
-            self._console.control(
-                Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * broken)
-            )
+            self._console.control(Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * broken))
 
     def _draw(self) -> None:
         began = self._clock()
@@ -155,9 +153,7 @@ class LiveDisplay(Display):
         return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)
 
 
-def frame(
-    progress: Progress, evaluation: EvaluationProgress | None, saved: str, console: Console
-) -> list[Text]:
+def frame(progress: Progress, evaluation: EvaluationProgress | None, saved: str, console: Console) -> list[Text]:
     """Return the lines below the table: two bars and the figures, for the width of ``console``."""
     width = console.width - 1
     labels = (f"epoch {{}}/{progress.epochs}", f"step {{}}/{progress.steps_per_epoch}")

@@ -222,9 +222,7 @@ def test_a_reader_keeps_the_file_it_opened_while_it_is_replaced(path):
 
 
 @pytest.mark.parametrize("verify", [False, True])
-@pytest.mark.parametrize(
-    "rows", [(0, 0), (0, 1), (0, 1000), (999, 1001), (1000, 2000), (287, 2300), (2300, 2300)]
-)
+@pytest.mark.parametrize("rows", [(0, 0), (0, 1), (0, 1000), (999, 1001), (1000, 2000), (287, 2300), (2300, 2300)])
 def test_any_rows(original, rows, verify):
     with open_digit_file(original) as file:
         images, labels = file.read("train", *rows, verify=verify)
@@ -340,9 +338,7 @@ def test_float_images_with_nan_are_told(tmp_path, path):
     refused(path, "holds float32, expected uint8 .and /train/images row 7 holds NaN")
 
 
-@pytest.mark.parametrize(
-    ("version", "says"), [(0, "an older format .0, expected 1"), (2, "a newer"), ("1", "integer")]
-)
+@pytest.mark.parametrize(("version", "says"), [(0, "an older format .0, expected 1"), (2, "a newer"), ("1", "integer")])
 def test_other_versions(path, version, says):
     with h5py.File(path, "r+") as file:
         file.attrs["format_version"] = version
@@ -420,9 +416,7 @@ def test_data_in_other_files_is_refused(path, original, tmp_path):
     (tmp_path / "raw").write_bytes(TRAIN[0].tobytes())
     with h5py.File(path, "r+") as file:
         del file["train/images"]
-        file.create_dataset(
-            "train/images", (2300, 8, 6), "u1", external=[(str(tmp_path / "raw"), 0, 2300 * 48)]
-        )
+        file.create_dataset("train/images", (2300, 8, 6), "u1", external=[(str(tmp_path / "raw"), 0, 2300 * 48)])
     refused(path, "other files")
     virtual = h5py.VirtualLayout((2300, 8, 6), "u1")
     virtual[:] = h5py.VirtualSource(original, "train/images", (2300, 8, 6))

@@ -230,9 +230,7 @@ def test_a_range_that_is_ignored_or_refused_starts_anew(server, path, answer):
     assert server.asked[0] == "bytes=1000-"
 
 
-@pytest.mark.parametrize(
-    "left", [b"x" * 1000, DATA[:999] + b"x", bytes(len(DATA)), DATA + b"x", bytes(10**6)]
-)
+@pytest.mark.parametrize("left", [b"x" * 1000, DATA[:999] + b"x", bytes(len(DATA)), DATA + b"x", bytes(10**6)])
 def test_a_wrong_part_left_behind_is_not_kept(server, path, left):
     path.parent.mkdir()
     Path(f"{path}.part").write_bytes(left)

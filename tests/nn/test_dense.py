@@ -23,9 +23,7 @@ def test_dense_backward_is_the_derivative(check_layer, inputs, units, n):
     phases=st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)]),
     n=st.sampled_from([1, 3, 32]),
 )
-def test_flatten_keeps_the_plain_order_whatever_the_split(
-    check_layer, reference, channels, tall, wide, phases, n
-):
+def test_flatten_keeps_the_plain_order_whatever_the_split(check_layer, reference, channels, tall, wide, phases, n):
     shape = channels, tall * phases[0], wide * phases[1]
     check_layer(Flatten(), shape, n, np.random.default_rng(n), phases)
     layer, x = Flatten(), np.random.default_rng(n).normal(size=(*shape, n))

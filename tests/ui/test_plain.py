@@ -63,9 +63,7 @@ def play(display, clock, epoch=0):
         display.on(CheckpointSaved(Path("runs/my run/last.h5"), "last"))
     display.on(Notice("a file\nwas \x1b[31mdamaged", "warning"))
     display.on(Notice("for your information"))
-    display.on(
-        RunFinished({"status": "finished", "test_accuracy": 0.9912345, "steps": 100, "history": [1, 2]})
-    )
+    display.on(RunFinished({"status": "finished", "test_accuracy": 0.9912345, "steps": 100, "history": [1, 2]}))
 
 
 def test_every_line_can_be_taken_apart(clock):
@@ -85,9 +83,7 @@ def test_every_line_can_be_taken_apart(clock):
     assert float(step["loss"]) == 0.5 and float(step["images/s"]) == 1024 and float(step["lr"]) == 0.1
     assert step["exchange"] == "10.0%" and step["eta"] == "40s"
     epoch = lines[5][1]
-    assert (
-        epoch["validation_accuracy"] == "97.50%" and epoch["best"] == "yes" and "test_accuracy" not in epoch
-    )
+    assert epoch["validation_accuracy"] == "97.50%" and epoch["best"] == "yes" and "test_accuracy" not in epoch
     assert lines[6][1]["path"] == "runs/my run/last.h5"
     assert lines[7][1]["text"] == "a file was \\x1b[31mdamaged"
     assert lines[-1][1] == {"status": "finished", "test_accuracy": "0.991235", "steps": "100"}

@@ -1,0 +1,113 @@
+"""From options to everything a rank needs to train: settings, data, plan, network, optimizer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from distlenet.config import Config, build_config
+from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.digitfile import DigitFile, open_digit_file
+from distlenet.data.leaves import Leaves
+from distlenet.data.plan import Plan
+from distlenet.errors import ConfigError
+from distlenet.nn import build_model, build_optimizer, build_schedule
+from distlenet.nn.schedules import Schedule
+from distlenet.parallel import Communicator, owned_shards
+from distlenet.parallel.launcher import in_agreement
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checks import check_ranks, check_same_data
+from distlenet.training.epoch_end import EpochEnd
+from distlenet.training.evaluation import Part
+from distlenet.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a run is asked to do, besides the settings that decide its mathematics."""
+
+    data: str
+    run_directory: str
+    recipe: str | None = None
+    config_file: str | None = None
+    flags: Mapping[str, Any] = field(default_factory=dict)
+    resume: str | None = None
+    overwrite: bool = False
+    keep_every: int = 0
+    log_every: int = 50
+    debug: bool = False
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One rank's share of a run that is about to start."""
+
+    config: Config
+    dataset: DatasetFacts
+    parts: dict[str, Part | None]  # "train", "sample", "validation", "test"
+    plan: Plan
+    state: TrainState
+    schedule: Schedule
+    leaves: Leaves
+    epoch_end: EpochEnd
+
+
+def set_up(options: Options, comm: Communicator) -> Experiment:
+    """Build the experiment on every rank; what fails on one fails on all, with one sentence."""
+    with in_agreement(comm):
+        config = build_config(options.recipe, options.config_file, options.flags)
+        digits = open_digit_file(options.data)
+        parts = divide(config, digits)
+        check_ranks(config, comm)
+    check_same_data(digits, comm)
+    dataset = DatasetFacts(
+        digits.name, digits.fingerprint, digits.image_shape, digits.class_names, digits.mean, digits.std
+    )
+    plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
+    resampler = Resampler(*digits.image_shape, digits.mean, digits.std)
+    with in_agreement(comm):
+        state = make_state(config, dataset)
+        steps = config.epochs * plan.steps_per_epoch
+        schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay)
+        augmentation = Augmentation(config.rotate, config.shift, config.zoom)
+        leaves = Leaves(digits, plan, owned_shards(comm.rank, comm.size, config.shards), augmentation, resampler)
+    watched_test = parts["test"] if config.test_curve else None
+    epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, len(digits.class_names))
+    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end)
+
+
+def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:
+    """Cut the dataset: what is trained on, what choices are made on, and what is read once at the end."""
+    total = digits.length("train")
+    held = total // 12 if config.validation < 0 else config.validation
+    rest = total - held
+    if rest < config.shards:
+        raise ConfigError(
+            f"{held} of {total} training images are held back for validation: {rest} are left for {config.shards} "
+            "shards, expected at least one each; lower --validation or --shards"
+        )
+    sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
+    return {
+        "train": Part(digits, "train", 0, rest),
+        "sample": Part(digits, "train", 0, sample),
+        "validation": Part(digits, "train", rest, total) if held else None,
+        "test": Part(digits, "test", 0, digits.length("test")),
+    }
+
+
+def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
+    """Return the state at the start of a run: a function of the configuration alone."""
+    net = build_model(
+        config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+    )
+    net.initialize(config.init, config.seed, config.sigma)
+    optimizer = build_optimizer(
+        config.optimizer,
+        net.decays,
+        config.weight_decay,
+        momentum=config.momentum,
+        beta1=config.beta1,
+        beta2=config.beta2,
+        rho=config.rho,
+        epsilon=config.epsilon,
+    )
+    return TrainState(net, optimizer)

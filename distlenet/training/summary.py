@@ -1,0 +1,61 @@
+"""The figures at the end of a run: what summary.json holds."""
+
+import resource
+from typing import Any
+
+import numpy as np
+
+from distlenet.parallel import Communicator
+from distlenet.training.experiment import Experiment
+
+
+def summarize(
+    experiment: Experiment, comm: Communicator, status: str, seconds: float, steps: list[tuple[float, float, int]]
+) -> dict[str, Any]:
+    """Return the summary; all ranks take part. ``steps`` are (seconds, of which exchange, images) of this rank."""
+    state = experiment.state
+    images = sum(count for _, _, count in steps)
+    summary = {
+        "status": status,
+        "epochs": state.epoch,
+        "steps": state.steps,
+        "ranks": comm.size,
+        "seconds": round(seconds, 3),
+        "images_per_second": round(images / seconds, 1) if images else 0.0,
+        "reduce_share": reduce_share([step[:2] for step in steps], comm),
+        "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
+        "theta_sha256": state.theta_sha256(),
+        "seed": experiment.config.seed,
+        "parameters": state.net.size,
+        "data": experiment.dataset.name,
+    }
+    if status == "complete":
+        summary |= final_test(experiment)
+    return summary
+
+
+def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
+    """Return the median over the steps of the shortest exchange of any rank, over the median step.
+
+    The shortest: a rank that waits for a late one spends that time in the exchange as well.
+    """
+    if not steps:
+        return 0.0
+    exchange = np.array(comm.gather([round(exchange, 7) for _, exchange in steps])).min(axis=0)
+    return round(float(np.median(exchange) / np.median([seconds for seconds, _ in steps])), 4)
+
+
+def final_test(experiment: Experiment) -> dict[str, Any]:
+    """Read the test set, once, with the parameters that were chosen on the validation set."""
+    state, chosen = experiment.state, "last"
+    if state.best_theta is not None:
+        chosen = f"best (epoch {state.best_epoch + 1})"
+        state.net.theta[:] = state.best_theta
+    result = experiment.epoch_end.evaluate(state, experiment.parts["test"])
+    return {
+        "test_accuracy": result.accuracy,
+        "test_error": 1 - result.accuracy,
+        "test_loss": result.loss,
+        "val_accuracy": state.best_accuracy,
+        "evaluated": chosen,
+    }

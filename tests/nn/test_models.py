@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+
+from distlenet.errors import ConfigError
+from distlenet.nn.models import build_model, lenet5
+
+SHAPES = {
+    "C1/W": (6, 1, 5, 5),
+    "C1/b": (6,),
+    "C3/W": (16, 6, 5, 5),
+    "C3/b": (16,),
+    "C5/W": (120, 400),
+    "C5/b": (120,),
+    "F6/W": (84, 120),
+    "F6/b": (84,),
+    "output/W": (10, 84),
+    "output/b": (10,),
+}
+
+
+def test_lenet5_has_the_published_parameters():
+    net = lenet5()
+    assert {name: parameter.shape for name, parameter in net.parameters.items()} == SHAPES
+    assert list(net.parameters) == list(SHAPES)  # the order of theta
+    sizes = [sum(p.size for name, p in net.parameters.items() if name.startswith(f"{layer}/"))
+             for layer in ("C1", "C3", "C5", "F6", "output")]  # fmt: skip
+    assert sizes == [156, 2416, 48120, 10164, 850]
+    assert net.size == sum(sizes) == 61706
+    assert net.output_shape == (10,)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_everything_is_of_the_asked_type(dtype):
+    net = lenet5(dtype=dtype)
+    net.initialize("he", 0)
+    x = np.random.default_rng(0).normal(size=(1, 28, 28, 4)).astype(dtype)
+    assert net.theta.dtype == net.decays.dtype == net.forward(x).dtype == dtype
+    for layer in net.layers:
+        assert {buffer.dtype for buffer in layer._scratch.values()} <= {np.dtype(dtype), np.dtype(bool)}
+
+
+@pytest.mark.parametrize(("shape", "classes", "logits"), [((3, 32, 32), 47, 47), ((1, 20, 30), 2, 2)])
+def test_other_pictures_and_classes(shape, classes, logits):
+    net = build_model("lenet5", shape, classes, "tanh", "max")
+    net.initialize("glorot", 0)
+    assert net.forward(np.ones((*shape, 3), np.float32)).shape == (logits, 3)
+
+
+def test_first_layer_alone_needs_no_input_gradient():
+    needs = {layer.name: layer.needs_input_gradient for layer in lenet5().layers}
+    assert not needs.pop("C1") and all(needs.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("lenet", (1, 28, 28), 10, "relu", "max"), "model 'lenet' is unknown .did you mean 'lenet5'"),
+        (("lenet5", (1, 28, 28), 10, "rellu", "max"), "activation 'rellu' is unknown .did you mean 'relu'"),
+        (
+            ("lenet5", (1, 28, 28), 10, "relu", "averge"),
+            "pooling 'averge' is unknown .did you mean 'average'",
+        ),
+        (("lenet5", (1, 28, 28), 10, "relu", "?"), "pooling '.' is unknown: one of average, max"),
+    ],
+)
+def test_unknown_name_is_told_the_nearest(arguments, says):
+    with pytest.raises(ConfigError, match=says):
+        build_model(*arguments)

@@ -1,0 +1,151 @@
+import numpy as np
+import pytest
+
+from distlenet.errors import ConfigError
+from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
+
+STEPS, SIZE = 20, 50
+ALL = pytest.mark.parametrize("name", OPTIMIZERS)
+SETTINGS = {"momentum": 0.8, "beta1": 0.7, "beta2": 0.95, "rho": 0.85, "epsilon": 1e-6}
+
+
+def problem(dtype=np.float64, seed=0):
+    """Return theta (parameters,), the decay mask, a gradient and a rate for each step."""
+    random = np.random.default_rng(seed)
+    decays = (np.arange(SIZE) % 5 > 0).astype(dtype)
+    gradients = random.normal(size=(STEPS, SIZE)) * 10.0 ** random.integers(-3, 2, SIZE)
+    return (
+        random.normal(size=SIZE).astype(dtype),
+        decays,
+        gradients.astype(dtype),
+        0.05 / (1 + np.arange(STEPS)),
+    )
+
+
+def run(optimizer, theta, gradients, rates):
+    for gradient, rate in zip(gradients, rates, strict=True):
+        optimizer.step(theta, gradient.copy(), rate)
+    return theta
+
+
+def by_the_book(name, theta, decay, gradients, rates, momentum, beta1, beta2, rho, epsilon):
+    """Return theta after the published rule, in float64, one formula at a time."""
+    theta = theta.astype(np.float64)
+    v, s = np.zeros_like(theta), np.zeros_like(theta)
+    for t, (g, lr) in enumerate(zip(gradients.astype(np.float64), rates, strict=True), start=1):
+        if name in ("sgd", "momentum", "nesterov"):
+            g = g + decay * theta
+            v = (0 if name == "sgd" else momentum) * v + g
+            theta = theta - lr * (g + momentum * v if name == "nesterov" else v)
+        elif name == "rmsprop":
+            s = rho * s + (1 - rho) * g**2
+            theta = theta - lr * decay * theta - lr * g / (np.sqrt(s) + epsilon)
+        else:
+            v = beta1 * v + (1 - beta1) * g
+            s = beta2 * s + (1 - beta2) * g**2
+            update = (v / (1 - beta1**t)) / (np.sqrt(s / (1 - beta2**t)) + epsilon)
+            theta = theta - lr * decay * theta - lr * update
+    return theta
+
+
+@ALL
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+def test_follows_the_published_rule(name, weight_decay, dtype, tolerance):
+    theta, decays, gradients, rates = problem(dtype)
+    expected = by_the_book(name, theta, weight_decay * decays, gradients, rates, **SETTINGS)
+    found = run(build_optimizer(name, decays, weight_decay, **SETTINGS), theta, gradients, rates)
+    assert found is theta and found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + abs(expected).max()))
+
+
+@ALL
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_agrees_with_torch(name, weight_decay):
+    torch = pytest.importorskip("torch")
+    if name == "rmsprop" and weight_decay:
+        pytest.skip("torch adds the decay to the gradient's statistics")
+    theta, _, gradients, rates = problem()
+    s = SETTINGS
+    parameter = torch.nn.Parameter(torch.tensor(theta))
+    theirs = {
+        "sgd": lambda p: torch.optim.SGD(p, lr=1, weight_decay=weight_decay),
+        "momentum": lambda p: torch.optim.SGD(p, lr=1, momentum=s["momentum"], weight_decay=weight_decay),
+        "nesterov": lambda p: torch.optim.SGD(
+            p, lr=1, momentum=s["momentum"], weight_decay=weight_decay, nesterov=True
+        ),
+        "rmsprop": lambda p: torch.optim.RMSprop(p, lr=1, alpha=s["rho"], eps=s["epsilon"]),
+        "adam": lambda p: torch.optim.AdamW(
+            p, lr=1, betas=(s["beta1"], s["beta2"]), eps=s["epsilon"], weight_decay=weight_decay
+        ),
+    }[name]([parameter])
+    for gradient, rate in zip(gradients, rates, strict=True):
+        theirs.param_groups[0]["lr"] = rate
+        parameter.grad = torch.tensor(gradient)
+        theirs.step()
+    found = run(build_optimizer(name, np.ones(SIZE), weight_decay, **SETTINGS), theta, gradients, rates)
+    np.testing.assert_allclose(found, parameter.detach().numpy(), rtol=1e-11, atol=1e-11)
+
+
+@ALL
+@pytest.mark.parametrize("weight_decay", [0.0, 0.1])
+def test_restored_state_continues_with_the_same_bits(name, weight_decay):
+    theta, decays, gradients, rates = problem(np.float32)
+    whole = run(build_optimizer(name, decays, weight_decay), theta.copy(), gradients, rates)
+    before = build_optimizer(name, decays, weight_decay)
+    run(before, theta, gradients[:7], rates[:7])
+    after = build_optimizer(name, decays, weight_decay)
+    assert list(after.state) == list(after.state_names)
+    for key, value in before.state.items():
+        after.state[key][...] = value
+    after.steps = before.steps
+    assert before.steps == 7
+    np.testing.assert_array_equal(run(after, theta, gradients[7:], rates[7:]), whole)
+
+
+@ALL
+def test_decay_shrinks_weights_and_leaves_biases(name):
+    theta, decays, gradients, _ = problem()
+    start = theta.copy()
+    build_optimizer(name, decays, 0.5).step(theta, 0 * gradients[0], 0.1)
+    weights, biases = decays == 1, decays == 0
+    np.testing.assert_array_equal(theta[biases], start[biases])
+    factor = 1 - 0.1 * 0.5 * (1.9 if name == "nesterov" else 1)  # its first step looks ahead by momentum = 0.9
+    np.testing.assert_allclose(theta[weights], factor * start[weights], rtol=1e-12)
+
+
+@ALL
+def test_rate_zero_changes_nothing(name):
+    theta, decays, gradients, _ = problem(np.float32)
+    start = theta.copy()
+    run(build_optimizer(name, decays, 0.5), theta, gradients, np.zeros(STEPS))
+    np.testing.assert_array_equal(theta, start)
+
+
+def test_first_step_of_adam_is_the_rate_whatever_the_gradient():
+    theta, decays, gradients, _ = problem()
+    start = theta.copy()
+    build_optimizer("adam", decays, epsilon=1e-12).step(theta, gradients[0].copy(), 0.01)
+    np.testing.assert_allclose(start - theta, 0.01 * np.sign(gradients[0]), rtol=1e-6)
+
+
+@ALL
+def test_zero_gradients_give_no_nan(name):
+    theta, decays, _, rates = problem(np.float32)
+    start = theta.copy()
+    run(build_optimizer(name, decays), theta, np.zeros((STEPS, SIZE), np.float32), rates)
+    np.testing.assert_array_equal(theta, start)
+
+
+@ALL
+def test_optimizer_descends(name):
+    theta, decays, _, _ = problem()
+    optimizer, start = build_optimizer(name, decays), abs(theta).max()
+    for _ in range(400):
+        optimizer.step(theta, theta.copy(), 0.02)  # the gradient of |theta|^2 / 2
+    assert abs(theta).max() < 0.05 * start
+
+
+def test_unknown_optimizer_is_told_the_nearest():
+    with pytest.raises(ConfigError, match="'nestrov' is unknown .did you mean 'nesterov'"):
+        build_optimizer("nestrov", np.ones(3))

@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.errors import ConfigError
+from distlenet.nn.schedules import SCHEDULES, build_schedule, cosine, inverse_time, one_cycle, step_decay
+
+QUICK = settings(derandomize=True, deadline=None, max_examples=60)
+
+
+def rates(schedule, steps):
+    return np.array([schedule(step) for step in range(steps)])
+
+
+def test_constant():
+    assert set(rates(build_schedule("constant", 0.3, 50), 50)) == {0.3}
+
+
+def test_step_decay_falls_at_its_milestones():
+    schedule = step_decay(1.0, 100, milestones=(0.5, 0.8), gamma=0.1)
+    assert [schedule(step) for step in (0, 49, 50, 79, 80, 99)] == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    named = build_schedule("step", 2.0, 100)
+    assert [named(step) for step in (59, 60, 84, 85)] == pytest.approx([2, 0.2, 0.2, 0.02])
+
+
+def test_inverse_time():
+    schedule = inverse_time(0.5, 0.01)
+    assert [schedule(step) for step in (0, 100, 300)] == pytest.approx([0.5, 0.25, 0.125])
+    assert build_schedule("inverse-time", 0.5, 10, decay=0.01)(100) == pytest.approx(0.25)
+
+
+def test_cosine():
+    schedule = cosine(0.8, 100)
+    assert [schedule(step) for step in (0, 25, 50, 100)] == pytest.approx([0.8, 0.4 * (1 + 2**-0.5), 0.4, 0], abs=1e-15)
+
+
+def test_one_cycle():
+    schedule = one_cycle(2.0, 200, warmup=0.25, start=0.1)
+    found = [schedule(step) for step in (0, 25, 50, 125, 200, 300)]
+    assert found == pytest.approx([0.2, 1.1, 2.0, 1.0, 0.0, 0.0], abs=1e-15)  # never below zero
+
+
+@pytest.mark.parametrize("warmup", [0.0, 1.0])
+def test_one_cycle_may_rise_at_once_or_to_the_end(warmup):
+    found = rates(build_schedule("one-cycle", 1.0, 50, warmup=warmup), 50)
+    assert np.isfinite(found).all()
+    assert found.argmax() == (0 if warmup == 0 else 49)
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@QUICK
+@given(
+    steps=st.integers(1, 400),
+    peak=st.floats(1e-4, 2),
+    warmup=st.floats(0, 1),
+    decay=st.floats(0, 0.1),
+    order=st.randoms(use_true_random=False),
+)
+def test_rates_are_positive_bounded_and_pure(name, steps, peak, warmup, decay, order):
+    schedule = build_schedule(name, peak, steps, warmup, decay)
+    found = rates(schedule, steps)
+    assert (found > 0).all() and found.max() <= peak * (1 + 1e-12)
+    top = found.argmax()
+    assert (np.diff(found[: top + 1]) >= 0).all() and (np.diff(found[top:]) <= 0).all()  # one peak
+    asked = order.sample(range(steps), steps)
+    again = build_schedule(name, peak, steps, warmup, decay)
+    assert [again(step) for step in asked] == [found[step] for step in asked]
+    if name != "one-cycle":
+        assert found[0] == peak
+
+
+def test_unknown_schedule_is_told_the_nearest():
+    with pytest.raises(ConfigError, match="'onecycle' is unknown .did you mean 'one-cycle'"):
+        build_schedule("onecycle", 0.1, 10)

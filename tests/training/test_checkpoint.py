@@ -1,0 +1,233 @@
+"""Checkpoint files: what is written is what is read, and no damaged byte goes unnoticed or crashes."""
+
+import dataclasses
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from distlenet.config import Config
+from distlenet.errors import CheckpointError
+from distlenet.nn import build_model, build_optimizer
+from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
+from distlenet.training.state import Running, TrainState
+
+FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
+
+
+def make_state(optimizer: str = "adam", pixels: int = 28) -> TrainState:
+    net = build_model("lenet5", (1, pixels, pixels), 10, "relu", "average")
+    return TrainState(net, build_optimizer(optimizer, net.decays))
+
+
+def filled_state() -> TrainState:
+    """A state in which no two numbers are alike."""
+    state, random = make_state(), np.random.default_rng(5)
+    state.net.theta[:] = random.standard_normal(state.net.size)
+    for vector in state.optimizer.state.values():
+        vector[:] = random.standard_normal(state.net.size)
+    state.epoch, state.step, state.optimizer.steps = 3, 7, 101
+    state.running = Running(0.1 + 0.2, 41.0, 59.0)
+    state.history = [{"epoch": 0, "train": {"loss": 1 / 3}}]
+    state.best_accuracy, state.best_epoch = 2 / 3, 1
+    return state
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory):
+    path = tmp_path_factory.mktemp("checkpoint") / "last.h5"
+    write_checkpoint(path, filled_state(), Config(optimizer="adam"), FACTS)
+    return path
+
+
+def same(one: object, other: object) -> bool:
+    arrays = [one.theta.tobytes(), *(one.optimizer[name].tobytes() for name in sorted(one.optimizer))]
+    others = [other.theta.tobytes(), *(other.optimizer[name].tobytes() for name in sorted(other.optimizer))]
+    return arrays == others and one.meta == other.meta
+
+
+def test_round_trip(good):
+    before, after = filled_state(), make_state()
+    checkpoint = read_checkpoint(good)
+    assert checkpoint.config == Config(optimizer="adam")
+    assert checkpoint.dataset == FACTS
+    checkpoint.restore(after)
+    assert after.theta_sha256() == before.theta_sha256()
+    for name, vector in before.optimizer.state.items():
+        assert after.optimizer.state[name].tobytes() == vector.tobytes()
+    for name in ("epoch", "step", "steps", "running", "history", "best_accuracy", "best_epoch"):
+        assert getattr(after, name) == getattr(before, name), name
+    assert checkpoint.build_net().theta.tobytes() == before.net.theta.tobytes()
+
+
+def test_others_can_read_it_by_name(good):
+    state = filled_state()
+    with h5py.File(good) as file:
+        assert file["theta"].shape == (61706,)
+        for name, parameter in state.net.parameters.items():
+            assert (file["parameters"][name][:] == parameter.value).all()
+
+
+def test_damaged_bytes(good, tmp_path):
+    image, path = bytearray(good.read_bytes()), tmp_path / "damaged.h5"
+    random, original = np.random.default_rng(1), read_checkpoint(good)
+    # anywhere, and among the structures, which are a small part of the file
+    structures = [place for place in range(len(image)) if place < 200 or image[place : place + 4] in (b"OHDR", b"FRHP")]
+    places = [*random.integers(0, len(image), 30), *random.integers(0, 2000, 30), *random.choice(structures, 10)]
+    refused = 0
+    for place in map(int, places):
+        damaged = bytearray(image)
+        damaged[place] ^= 1 << int(random.integers(8))
+        path.write_bytes(damaged)
+        try:
+            assert same(read_checkpoint(path), original), f"byte {place} changed something unnoticed"
+        except CheckpointError as error:
+            assert str(path) in str(error)
+            assert "\n" not in str(error)
+            refused += 1
+    assert refused > 30
+
+
+def test_cut_off(good, tmp_path):
+    image, path = good.read_bytes(), tmp_path / "short.h5"
+    for length in [0, 1, 7, 8, 100, len(image) - 1, *np.random.default_rng(2).integers(0, len(image), 20)]:
+        path.write_bytes(image[: int(length)])
+        with pytest.raises(CheckpointError, match="short.h5"):
+            read_checkpoint(path)
+
+
+def test_swapped_arrays(good, tmp_path):
+    # each is whole, but not where it belongs
+    path = tmp_path / "swapped.h5"
+    shutil.copy(good, path)
+    with h5py.File(path, "r+") as file:
+        file.move("optimizer/mean", "optimizer/other")
+        file.move("optimizer/square", "optimizer/mean")
+        file.move("optimizer/other", "optimizer/square")
+    with pytest.raises(CheckpointError, match="does not match its SHA-256"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["theta", "meta", "optimizer/mean", "parameters/C1/W"])
+@pytest.mark.parametrize("change", ["missing", "link", "group", "huge", "external"])
+def test_strange_contents(good, tmp_path, name, change):
+    path = tmp_path / "strange.h5"
+    shutil.copy(good, path)
+    with h5py.File(path, "r+") as file:
+        del file[name]
+        if change == "link":
+            file[name] = h5py.ExternalLink(str(good), "/theta")
+        elif change == "group":
+            file.create_group(name)
+        elif change == "huge":
+            file.create_dataset(name, (2**50,), "f4", chunks=(1024,))
+        elif change == "external":
+            file.create_dataset(name, (61706,), "f4", external=[(str(good), 0, 61706 * 4)])
+    with pytest.raises(CheckpointError):
+        read_checkpoint(path)
+
+
+def rewrite(path, image, meta: dict | None = None, **attributes: object) -> None:
+    """Write a checkpoint whose checksums are right, but whose contents are not."""
+    import hashlib
+
+    path.write_bytes(image)
+    with h5py.File(path, "r+") as file:
+        if meta is not None:
+            text = json.dumps(meta).encode()
+            del file["meta"]
+            file["meta"] = np.frombuffer(text, np.uint8)
+            sums = json.loads(file.attrs["sha256"]) | {"meta": hashlib.sha256(text).hexdigest()}
+            file.attrs["sha256"] = json.dumps(sums)
+        for name, value in attributes.items():
+            file.attrs[name] = value
+
+
+def test_other_format(good, tmp_path):
+    path = tmp_path / "newer.h5"
+    for version in (0, 2, 99):
+        rewrite(path, good.read_bytes(), format=version)
+        with pytest.raises(CheckpointError, match=f"checkpoint format {version}, this version reads format 1"):
+            read_checkpoint(path)
+    for nonsense in ("one", np.arange(3)):
+        rewrite(path, good.read_bytes(), format=nonsense)
+        with pytest.raises(CheckpointError):
+            read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [
+        ("dataset", {}),
+        ("dataset", None),
+        ("dataset", {**dataclasses.asdict(FACTS), "image_shape": [300_000, 300_000]}),
+        ("dataset", {**dataclasses.asdict(FACTS), "image_shape": "ab"}),
+        ("dataset", {**dataclasses.asdict(FACTS), "class_names": []}),
+        ("config", {}),
+        ("config", {"shards": "many"}),
+        ("config", {"unknown": 1}),
+        ("config", []),
+        ("config", {"model": "resnet"}),
+        ("position", {}),
+        ("position", {"epoch": -1, "step": 0, "steps": 0, "running": {}}),
+        ("best", 5),
+        ("history", {"a": 1}),
+    ],
+)
+def test_meta_that_makes_no_sense(good, tmp_path, part, value):
+    path = tmp_path / "strange.h5"
+    meta = read_checkpoint(good).meta
+    if part == "config" and value == {}:
+        value = {"batch_size": 7}
+    rewrite(path, good.read_bytes(), {**meta, part: value})
+    with pytest.raises(CheckpointError, match="strange.h5"):
+        checkpoint = read_checkpoint(path)
+        checkpoint.build_net()
+        checkpoint.restore(make_state())
+
+
+def test_what_is_no_checkpoint(tmp_path, digits):
+    (tmp_path / "text.h5").write_text("not HDF5 at all")
+    for path, reason in [
+        (tmp_path / "none.h5", "there is no checkpoint"),
+        (tmp_path, "is a directory"),
+        (tmp_path / "text.h5", "is not a readable checkpoint"),
+        (digits, "is an HDF5 file, but not a checkpoint"),
+        (tmp_path / "text.h5" / "last.h5", "checkpoint"),
+    ]:
+        with pytest.raises(CheckpointError, match=reason):
+            read_checkpoint(path)
+
+
+def test_another_model_or_optimizer(good, tmp_path):
+    checkpoint = read_checkpoint(good)
+    for state in (make_state("sgd"), make_state("nesterov"), make_state(pixels=24)):
+        before = state.theta_sha256()
+        with pytest.raises(CheckpointError, match="it belongs to another model or optimizer"):
+            checkpoint.restore(state)
+        assert state.theta_sha256() == before
+    path = tmp_path / "other.h5"
+    write_checkpoint(path, make_state(pixels=24), Config(), FACTS)
+    with pytest.raises(CheckpointError, match="parameters, expected 61706"):
+        read_checkpoint(path).build_net()
+
+
+def test_a_failed_write_leaves_the_old_file(good, tmp_path, monkeypatch):
+    path = tmp_path / "last.h5"
+    shutil.copy(good, path)
+
+    def full(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_checkpoint(path, make_state(), Config(), FACTS)
+    assert path.read_bytes() == good.read_bytes()
+    assert [file.name for file in tmp_path.iterdir()] == ["last.h5"]
+
+
+def test_the_same_state_gives_the_same_file(good, tmp_path):
+    write_checkpoint(tmp_path / "again.h5", filled_state(), Config(optimizer="adam"), FACTS)
+    assert same(read_checkpoint(tmp_path / "again.h5"), read_checkpoint(good))

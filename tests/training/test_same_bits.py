@@ -1,0 +1,134 @@
+"""Real training, small: the same bits in one process and on any number of ranks, under each MPI."""
+
+import json
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+
+# 700 images; what is not held back is cut into the shards
+CASES = {
+    # shards of 214 rows, leaves of 7: a last leaf of 4; augmented
+    "3 shards, nesterov": "--shards 3 --batch-size 21",
+    # 606 images: one shard of 122 rows, four of 121 = 11 * 11, so four leaves of the last step are empty
+    "5 shards, adam": "--shards 5 --batch-size 55 --validation 94 --optimizer adam --lr 0.002 --rotate 0 --shift 0"
+    " --zoom 0 --schedule cosine",
+    # shards of 91 and 92 rows
+    "7 shards, rmsprop": "--shards 7 --batch-size 77 --optimizer rmsprop --lr 0.002 --activation tanh --pooling max"
+    " --validation 60 --test-curve",
+    # more shards than a power of two, leaves of 2, nothing held back
+    "9 shards, momentum": "--shards 9 --batch-size 18 --optimizer momentum --lr 0.02 --schedule step --validation 0"
+    " --epochs 1 --init glorot",
+    "8 shards, sgd": "--shards 8 --batch-size 64 --optimizer sgd --lr 0.2 --schedule constant --train-sample -1",
+}
+RANKS = {"openmpi": [2, 3, 5], "mpich": [2, 3]}
+
+
+def at_least(shards: int) -> list[str]:
+    return [name for name in CASES if int(name.split()[0]) >= shards]
+
+
+def start(names: list[str], digits: Path, folder: Path, command: object) -> dict[str, dict]:
+    """Train and evaluate the named cases in one job; return what each of them found."""
+    lines = []
+    for name in names:
+        run = str(folder / name.replace(" ", "_"))
+        settings = ["--epochs", "2", *CASES[name].split()]
+        lines.append(
+            [
+                "train",
+                "--data",
+                str(digits),
+                "--run",
+                run,
+                "--display",
+                "quiet",
+                "--log-every",
+                "1",
+                *settings,
+            ]
+        )
+        for split in ("test", "train"):
+            lines.append(["evaluate", run, "--data", str(digits), "--json", "--split", split])
+    plan = folder / "plan.json"
+    plan.write_text(json.dumps(lines))
+    done = mpi_jobs.run(command(str(mpi_jobs.JOBS / "train_many.py"), str(plan)))
+    assert done.returncode == 0, done.output
+    printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    assert len(printed) == 2 * len(names), done.output
+    for figures in printed:
+        figures["checkpoint"] = Path(figures["checkpoint"]).name
+    return {
+        name: found(folder / name.replace(" ", "_"), printed[2 * place : 2 * place + 2])
+        for place, name in enumerate(names)
+    }
+
+
+def found(run: Path, evaluations: list[dict]) -> dict:
+    """Return all of a run that must not depend on the number of ranks."""
+    summary = json.loads((run / "summary.json").read_text())
+    same = (
+        "status",
+        "epochs",
+        "steps",
+        "theta_sha256",
+        "test_accuracy",
+        "test_loss",
+        "val_accuracy",
+        "evaluated",
+    )
+    timing = (
+        "seconds",
+        "evaluation_seconds",
+        "exchange_seconds",
+        "images_per_second",
+        "exchange_share",
+        "facts",
+    )
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    journal = [
+        {key: value for key, value in line.items() if key not in timing} for line in lines if line["kind"] != "notice"
+    ]
+    return {"summary": {key: summary[key] for key in same}, "journal": journal, "evaluations": evaluations}
+
+
+@pytest.fixture(scope="module")
+def alone(runtime, digits, tmp_path_factory):
+    """All cases in one process, in the Python of each MPI, whose numpy may be another one."""
+    return start(list(CASES), digits, tmp_path_factory.mktemp("alone"), lambda *words: [runtime.python, *words])
+
+
+def test_the_cases_are_what_they_say(alone):
+    assert len({case["summary"]["theta_sha256"] for case in alone.values()}) == len(CASES)
+    steps = [line for line in alone["5 shards, adam"]["journal"] if line["kind"] == "step"]
+    assert [line["count"] for line in steps[:12]] == [55] * 11 + [1]
+    steps = [line for line in alone["3 shards, nesterov"]["journal"] if line["kind"] == "step"]
+    assert [line["count"] for line in steps[:31]] == [21] * 30 + [12]
+    assert alone["9 shards, momentum"]["summary"]["val_accuracy"] is None
+    for case in alone.values():
+        assert case["summary"]["status"] == "complete"
+        epochs = [line for line in case["journal"] if line["kind"] == "epoch"]
+        assert len(epochs) == case["summary"]["epochs"]
+        assert case["evaluations"][0]["accuracy"] == case["summary"]["test_accuracy"]
+        assert case["evaluations"][0]["loss"] == case["summary"]["test_loss"]
+
+
+@pytest.mark.parametrize("place", range(3))
+def test_same_bits_on_several_ranks(runtime, alone, digits, tmp_path, place):
+    if place >= len(RANKS[runtime.name]):
+        pytest.skip(f"two sizes are enough for {runtime.name}")
+    ranks = RANKS[runtime.name][place]
+    several = start(at_least(ranks), digits, tmp_path, lambda *words: runtime.command(ranks, *words))
+    for name, case in several.items():
+        assert case == alone[name], f"{name}, {ranks} ranks"
+
+
+def test_again(alone, runtime, digits, tmp_path):
+    names = ["5 shards, adam", "3 shards, nesterov"]
+    again = start(names, digits, tmp_path, lambda *words: [runtime.python, *words])
+    for name in names:
+        assert again[name] == alone[name]
+
+
+def test_learning_happens(alone):
+    assert alone["3 shards, nesterov"]["summary"]["test_accuracy"] > 0.3  # guessing: 0.1
