@@ -8,6 +8,7 @@ import argparse
 import importlib
 import os
 import sys
+import traceback
 from collections.abc import Sequence
 
 from distlenet.errors import DistlenetError, UsageError, nearest
@@ -64,10 +65,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         args = build_parser(command).parse_args(arguments)
         return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
     except DistlenetError as error:
-        if "--debug" in arguments:
-            raise
+        if isinstance(error, UsageError) and _is_another_rank():
+            return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
         if not error.reported:
-            print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
+            if "--debug" in arguments:
+                traceback.print_exc()
+                _debug()
+            else:
+                print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
         return error.exit_code
     except KeyboardInterrupt:
         print("distlenet: interrupted", file=sys.stderr, flush=True)
@@ -75,3 +80,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except Exception:
+        if "--debug" not in arguments:
+            raise
+        traceback.print_exc()
+        _debug()
+        return 1
+
+
+def _is_another_rank() -> bool:
+    from distlenet.parallel.launcher import launched_rank
+
+    return launched_rank() != 0
+
+
+def _debug() -> None:
+    """Open the debugger where the error being handled was raised, if a user at a terminal can use it."""
+    from distlenet.parallel.launcher import detect
+
+    if detect() is None and sys.stdin.isatty() and sys.stderr.isatty():
+        import pdb
+
+        pdb.post_mortem()

@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
-from math import isnan
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def build_config(
     """
     values = {} if file is None else _read_toml(Path(file))
     named = values.pop("recipe", "standard")
-    recipe = recipe or named
+    recipe = recipe or str(named)
     if recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r} is unknown{nearest(recipe, RECIPES)}: one of {', '.join(RECIPES)}")
     return Config(**{**RECIPES[recipe], **values, **(flags or {})})
@@ -120,8 +120,8 @@ def _checked(item: Any, value: Any) -> Any:
     least, most = item.metadata["least"], item.metadata["most"]
     if item.type in (int, float):
         inside = (least is None or value >= least) and (most is None or value <= most)
-        if not inside or isnan(value):
-            limits = f"at least {least}" + (f" and at most {most}" if most is not None else "")
+        if not inside or not isfinite(value):
+            limits = "a finite number of " * (not isfinite(value)) + f"at least {least}" + (f" and at most {most}" if most is not None else "")
             raise ConfigError(f"{item.name} is {value!r}, expected {limits}")
     return value
 

@@ -37,7 +37,7 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
     from distlenet.data.digitfile import open_digit_file
     from distlenet.errors import DataError
     from distlenet.parallel.launcher import in_agreement
-    from distlenet.training.evaluation import evaluate
+    from distlenet.training.evaluation import Part, evaluate
     from distlenet.training.experiment import divide
     from distlenet.training.rundir import find_checkpoint
 
@@ -50,17 +50,12 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
                 f"{digits.path} has {digits.image_shape} pixels and {len(digits.class_names)} classes, but "
                 f"{checkpoint.path} was trained on {trained.image_shape} and {len(trained.class_names)}"
             )
-        part = divide(checkpoint.config, digits)[args.split]
+        whole_test = Part(digits, "test", 0, digits.length("test"))
+        part = whole_test if args.split == "test" else divide(checkpoint.config, digits)[args.split]
         if part is None:
             raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
-    with in_agreement(comm):
-        result = evaluate(
-            net,
-            part,
-            Resampler(*trained.image_shape, trained.mean, trained.std),
-            comm,
-            len(trained.class_names),
-        )
+    resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
+    result = evaluate(net, part, resampler, comm, len(trained.class_names))
     return {
         "checkpoint": str(checkpoint.path),
         "data": str(digits.path),

@@ -85,11 +85,11 @@ class Resampler:
         source -= whole  # the fractions
         down, right = source
         width = framed.shape[2]
-        np.multiply(whole[0], np.float32(width), out=corner)  # float32 is exact to 2^24: 17,000 pictures
+        np.multiply(whole[0], np.float32(width), out=corner)
         corner += whole[1]
         corner += first
         np.copyto(index, corner, casting="unsafe")
-        above = self._blend(flat, flat[1:], index, right, out, corner)
+        above = self._blend(flat, flat[1:], index, right, out, whole[1])
         below = self._blend(flat[width:], flat[width + 1 :], index, right, whole[0], whole[1])
         below -= above
         below *= down
@@ -123,6 +123,7 @@ class Resampler:
             pixels = self.rows * self.columns
             height, width = self.rows + BEFORE + AFTER, self.columns + BEFORE + AFTER
             flat = np.zeros(n * height * width + width + 1, np.float32)
+            exact = np.float32 if flat.size < 2**24 else np.float64  # counts all pixels; float32 up to 17,000 digits
             limit = np.empty((2, 1, n), np.float32)
             limit[0], limit[1] = height - 1.5, width - 1.5
             self._buffers[n] = (
@@ -132,8 +133,8 @@ class Resampler:
                 np.empty((2, pixels, n), np.float32),
                 np.empty((2, pixels, n), np.float32),
                 np.empty((pixels, n), np.intp),
-                np.empty((pixels, n), np.float32),
-                (np.arange(n) * height * width).astype(np.float32),
+                np.empty((pixels, n), exact),
+                (np.arange(n) * height * width).astype(exact),
                 limit,
                 np.zeros((2, 1, n), np.float32),
             )

@@ -46,6 +46,14 @@ def detect(environment: Mapping[str, str] = os.environ) -> Launch | None:
     return None
 
 
+def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
+    """Return the rank that the launcher gave this process, before MPI starts; 0 if launched by hand."""
+    for variable in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK"):
+        if variable in environment:
+            return int(environment[variable])
+    return 0
+
+
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return the communicator of this process: Serial if no launcher started it, MPI otherwise.
 

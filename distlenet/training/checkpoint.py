@@ -75,13 +75,12 @@ class Checkpoint:
     def build_net(self) -> Net:
         """Return the network with the checkpoint's parameters; raises CheckpointError if they do not fit."""
         config, dataset = self.config, self.dataset
-        net = build_model(
-            config.model,
-            (1, *dataset.image_shape),
-            len(dataset.class_names),
-            config.activation,
-            config.pooling,
-        )
+        try:
+            net = build_model(
+                config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+            )
+        except ConfigError as error:
+            raise CheckpointError(f"{self.path} holds a network this version cannot build: {error}") from error
         if self.theta.shape != net.theta.shape:
             raise CheckpointError(
                 f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"

@@ -13,6 +13,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.nn import Net
 from distlenet.parallel import Communicator, owned_shards
+from distlenet.parallel.launcher import in_agreement
 from distlenet.training.events import Score
 from distlenet.training.metrics import accuracy
 
@@ -64,23 +65,24 @@ def evaluate(
 ) -> Result:
     """Evaluate ``net`` on ``part``, each rank a run of its chunks; ``progress(done, total)`` counts own chunks.
 
-    Raises DataError when the images that a rank reads do not match their checksums.
+    Raises DataError, on every rank, when the images that one of them reads do not match their checksums.
     """
     losses = np.zeros(part.chunks)
     confusion = np.zeros((classes, classes))
     mine = owned_shards(comm.rank, comm.size, part.chunks)
-    for first in range(mine.start, mine.stop, READ):
-        some = range(first, min(first + READ, mine.stop))
-        start, stop = part.start + some.start * CHUNK, min(part.start + some.stop * CHUNK, part.stop)
-        images, labels = part.digits.read(part.split, start, stop, verify=True)
-        for chunk in some:
-            here = slice((chunk - some.start) * CHUNK, (chunk - some.start + 1) * CHUNK)
-            expected = labels[here].astype(np.intp)
-            logits = net.forward(resampler.normalize(images[here]))  # (classes, n)
-            losses[chunk] = net.loss.losses(logits, expected).astype(np.float64).sum()
-            np.add.at(confusion, (expected, logits.argmax(axis=0)), 1)
-            if progress:
-                progress(chunk + 1 - mine.start, len(mine))
+    with in_agreement(comm):
+        for first in range(mine.start, mine.stop, READ):
+            some = range(first, min(first + READ, mine.stop))
+            start, stop = part.start + some.start * CHUNK, min(part.start + some.stop * CHUNK, part.stop)
+            images, labels = part.digits.read(part.split, start, stop, verify=True)
+            for chunk in some:
+                here = slice((chunk - some.start) * CHUNK, (chunk - some.start + 1) * CHUNK)
+                expected = labels[here].astype(np.intp)
+                logits = net.forward(resampler.normalize(images[here]))  # (classes, n)
+                losses[chunk] = net.loss.losses(logits, expected).astype(np.float64).sum()
+                np.add.at(confusion, (expected, logits.argmax(axis=0)), 1)
+                if progress:
+                    progress(chunk + 1 - mine.start, len(mine))
     merged = np.concatenate([losses, confusion.ravel()])
     comm.merge(merged)  # each loss comes from one rank, the counts are whole: exact in any order
     losses, confusion = merged[: part.chunks], merged[part.chunks :].reshape(classes, classes)

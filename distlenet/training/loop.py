@@ -84,7 +84,9 @@ def train(
             yield event
             if tail["interrupts"] or tail["terminations"] or tail["saves"]:
                 yield from answer_signals(tail)
-        yield from epoch_end.run(state, lr, time.perf_counter() - epoch_start, images, exchange / seconds)
+        # no step of this epoch may be left: a run that was stopped right after its last one goes on here
+        lr, share = schedule(state.steps - 1), exchange / seconds if seconds else 0.0
+        yield from epoch_end.run(state, lr, time.perf_counter() - epoch_start, images, share)
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
         yield SaveAsked("epoch")
 

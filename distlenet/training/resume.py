@@ -14,7 +14,7 @@ def resume(directory: RunDirectory, source: str, config: Config, state: TrainSta
     Cuts the journal to the same step. Returns what the user should know. Raises CheckpointError.
     """
     notices: list[str] = []
-    if source == "auto" and not any(directory.checkpoints.glob("*.h5")):
+    if source == "auto" and not directory.saved():
         return ["nothing to go on from yet: the run starts from the beginning"]
     if source == "auto":
         checkpoint, damaged = directory.newest_checkpoint()

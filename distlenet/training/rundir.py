@@ -7,11 +7,12 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from distlenet.data.atomic import replacing
+from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 
-OURS = ("config.toml", "journal.jsonl", "checkpoints", "summary.json", "report", "lock")
+OURS = ("config.toml", "journal.jsonl", "summary.json", "report")
+CHECKPOINTS = ("last.h5", "best.h5", "epoch-*.h5")
 
 
 class RunDirectory:
@@ -40,13 +41,16 @@ class RunDirectory:
                         "or choose another --run"
                     )
                 self._remove_run()
-                self.checkpoints.mkdir()
         except OSError as error:
             raise RunDirectoryError(f"cannot write the run directory {self.path}: {error.strerror}") from error
 
     def holds_run(self) -> bool:
         """Whether a run has left anything here."""
-        return self.journal.exists() or self.summary.exists() or any(self.checkpoints.glob("*.h5"))
+        return self.journal.exists() or self.summary.exists() or bool(self.saved())
+
+    def saved(self) -> list[Path]:
+        """Return the run's checkpoint files."""
+        return sorted(path for pattern in CHECKPOINTS for path in self.checkpoints.glob(pattern))
 
     def _take_lock(self) -> None:
         """Lock the directory for the life of this process: the system lifts the lock even after kill -9."""
@@ -63,11 +67,10 @@ class RunDirectory:
         os.pwrite(self._lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
 
     def _remove_run(self) -> None:
-        for name in OURS:
-            path = self.path / name
+        for path in [*self.saved(), *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)
-            elif name != "lock":
+            else:
                 path.unlink(missing_ok=True)
 
     def close(self) -> None:
@@ -77,9 +80,12 @@ class RunDirectory:
             self._lock = None
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file of the directory as a whole."""
-        with replacing(self.path / name) as temporary:
-            temporary.write_text(text, encoding="utf-8")
+        """Write a file of the directory as a whole; raises RunDirectoryError."""
+        try:
+            with replacing(self.path / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+        except OSError as error:
+            raise RunDirectoryError(f"cannot write {self.path / name}: {why_not_written(error)}") from error
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
@@ -92,7 +98,7 @@ class RunDirectory:
         """
         damaged: list[DistlenetError] = []
         good: list[Checkpoint] = []
-        for path in sorted(self.checkpoints.glob("*.h5")):
+        for path in self.saved():
             try:
                 good.append(read_checkpoint(path))
             except CheckpointError as error:

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from distlenet.ui.tables import make_console
 
 MEANINGS = {
     "train_vs_pytorch": "training, one core, against the best PyTorch layout",
@@ -17,7 +18,7 @@ MEANINGS = {
 
 def show(report: dict[str, Any]) -> None:
     """Print ``report`` of commands/bench.py."""
-    console = Console(highlight=False)
+    console = make_console()
     numerics = report["numerics"]
     console.print(
         f"global batch {report['batch_size']} in {report['shards']} leaves; numpy {numerics['numpy']}, "

@@ -13,11 +13,9 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(to_json(report)))
         return
-    from rich.console import Console
+    from distlenet.ui.tables import evaluation_table, make_console
 
-    from distlenet.ui.tables import evaluation_table
-
-    console = Console(highlight=False)
+    console = make_console()
     console.print(f"{report['checkpoint']} on {report['data']}, {report['split']}")
     console.print(evaluation_table(result.confusion, result.loss, report["class_names"]))
 

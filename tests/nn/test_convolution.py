@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from distlenet.errors import ConfigError
 from distlenet.nn.convolution import Conv2d
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=40)
+QUICK = settings(derandomize=True, deadline=None, max_examples=200)
 PHASES = st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)])
 WINDOWS = st.sampled_from([(1, 1), (2, 2), (3, 3)])
 BORDERS = {"valid": 0, "same": 2, "full": 4}  # for a 5x5 kernel

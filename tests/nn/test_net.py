@@ -11,7 +11,7 @@ from distlenet.nn.models import lenet5
 from distlenet.nn.net import Net
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=80)
+QUICK = settings(derandomize=True, deadline=None, max_examples=400)
 CONVOLUTIONS = st.tuples(
     st.just(Conv2d), st.integers(1, 8), st.sampled_from([1, 3, 5]), st.sampled_from(["valid", "same", "full"])
 )

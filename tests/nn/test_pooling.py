@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from distlenet.errors import ConfigError
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=50)
+QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 KINDS = pytest.mark.parametrize("kind", [AveragePool2d, MaxPool2d])
 
 

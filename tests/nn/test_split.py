@@ -4,7 +4,7 @@ from hypothesis import strategies as st
 
 from distlenet.nn.split import merged, picture_size, plain, windows
 
-QUICK = settings(derandomize=True, deadline=None, max_examples=60)
+QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 PHASES = st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 2), (2, 4), (3, 3), (4, 2)])
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from distlenet.errors import LaunchError
 from distlenet.parallel import Serial
-from distlenet.parallel.launcher import connect, detect
+from distlenet.parallel.launcher import connect, detect, launched_rank
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}
 
@@ -38,6 +38,7 @@ def test_detect(environment, launcher, size):
 )
 def test_by_hand(environment):
     assert detect(environment) is None
+    assert launched_rank(environment) == 0
     assert isinstance(connect(environment), Serial)
 
 
@@ -82,6 +83,6 @@ def test_the_wrong_mpirun_is_refused(starter, digits, tmp_path):
 
 
 def test_each_mpi_is_recognised(runtime):
-    program = "from distlenet.parallel.launcher import detect; print(detect().size)"
+    program = "from distlenet.parallel.launcher import detect, launched_rank; print(detect().size + launched_rank())"
     done = mpi_jobs.run(runtime.command(2, "-c", program))
-    assert done.stdout.split() == ["2", "2"]
+    assert sorted(done.stdout.split()) == ["2", "3"]

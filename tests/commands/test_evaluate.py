@@ -1,0 +1,101 @@
+"""``distlenet evaluate``: the same numbers alone and under mpirun, and one sentence where it cannot."""
+
+import json
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+
+
+@pytest.mark.parametrize("split", ["test", "train", "validation"])
+def test_same_json_on_several_ranks(runtime, split, trained, digits, distlenet):
+    arguments = ["evaluate", trained, "--data", digits, "--split", split, "--json"]
+    alone = distlenet(*arguments)
+    assert alone.returncode == 0, alone.output
+    figures = json.loads(alone.stdout)
+    assert figures["count"] == {"test": 1350, "train": 642, "validation": 58}[split] == np.sum(figures["confusion"])
+    assert figures["accuracy"] == np.trace(figures["confusion"]) / figures["count"]
+    assert figures["error"] == 1 - figures["accuracy"]
+    assert [item["name"] for item in figures["classes"]] == list("0123456789")
+    for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
+        several = distlenet(*arguments, runtime=runtime, ranks=ranks)
+        assert several.returncode == 0, several.output
+        assert several.stdout == alone.stdout
+
+
+def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
+    for name in (trained, trained / "checkpoints/best.h5"):
+        figures = json.loads(distlenet("evaluate", name, "--data", digits, "--json").stdout)
+        assert figures["accuracy"] == summary_of(trained)["test_accuracy"]
+        assert figures["loss"] == summary_of(trained)["test_loss"]
+
+
+def test_tables(trained, digits, distlenet, runtime):
+    alone = distlenet("evaluate", trained, "--data", digits)
+    assert alone.returncode == 0
+    assert "\x1b" not in alone.output
+    for word in ("precision", "recall", "f1"):
+        assert word in alone.stdout.lower()
+    several = distlenet("evaluate", trained, "--data", digits, runtime=runtime, ranks=2)
+    assert several.stdout == alone.stdout  # no escape codes, and each line once
+
+
+def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
+    # fewer than the run's shards or validation images: of no concern to its test images
+    path = tmp_path / "few.h5"
+    write_digit_file(
+        path, train=draw_digits(3, 1), test=draw_digits(30, 5), name="few", class_names=list("0123456789"), source="test"
+    )
+    done = distlenet("evaluate", trained, "--data", path, "--json")
+    assert done.returncode == 0, done.output
+    assert json.loads(done.stdout)["count"] == 30
+
+
+def test_other_size_of_images(trained, other_size, distlenet, only_sentence, openmpi):
+    arguments = ["evaluate", trained, "--data", other_size]
+    only_sentence(distlenet(*arguments), 4, "24", "28", "was trained on")
+    only_sentence(distlenet(*arguments, runtime=openmpi, ranks=2), 4, "24", "28")
+
+
+def test_other_classes(trained, tmp_path, distlenet, only_sentence):
+    path = tmp_path / "letters.h5"
+    images, labels = draw_digits(100, 1)
+    write_digit_file(
+        path, train=(images, labels), test=(images, labels), name="more", class_names=list("0123456789AB"), source="test"
+    )
+    only_sentence(distlenet("evaluate", trained, "--data", path), 4, "12 classes", "10")
+
+
+def test_no_validation_images(digits, tmp_path, distlenet, only_sentence):
+    run = tmp_path / "run"
+    done = distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--validation", 0, "--display", "quiet")
+    assert done.returncode == 0, done.output
+    only_sentence(distlenet("evaluate", run, "--data", digits, "--split", "validation"), 4, "use another --split")
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_damaged_images(runtime, ranks, trained, digits, tmp_path, distlenet, only_sentence):
+    # the second block of checksums: with two ranks, rank 1 alone reads it
+    path = tmp_path / "damaged.h5"
+    shutil.copy(digits, path)
+    with h5py.File(path, "r+") as file:
+        file["test/images"][1200, 14, 14] ^= 1
+    where = {"runtime": runtime, "ranks": 2} if ranks == 2 else {}
+    done = distlenet("evaluate", trained, "--data", path, **where)
+    only_sentence(done, 4, "rows 1,000 to 1,349 of /test do not match their SHA-256")
+
+
+def test_no_checkpoint(digits, tmp_path, distlenet, only_sentence, trained):
+    (tmp_path / "text.h5").write_text("hello")
+    for path, words in [
+        (tmp_path / "nowhere", "there is no checkpoint"),
+        (tmp_path, "is not a run directory"),
+        (tmp_path / "text.h5", "is not a readable checkpoint"),
+        (digits, "not a checkpoint of this program"),
+    ]:
+        only_sentence(distlenet("evaluate", path, "--data", digits), 5, words)
+    only_sentence(distlenet("evaluate", trained, "--data", tmp_path / "none.h5"), 4, "there is no dataset")

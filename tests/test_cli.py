@@ -1,0 +1,174 @@
+"""The command line itself: help, wrong options, exit codes, interruptions."""
+
+import os
+import subprocess
+import sys
+
+import mpi_jobs
+import pexpect
+import pytest
+
+from distlenet import cli, errors
+from distlenet.cli import COMMANDS, main
+
+
+def test_help_names_every_command(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    for name in COMMANDS:
+        assert f"    {name} " in said
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: distlenet {command}")
+    assert "--debug" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["COMMAND"]),
+        (["trian"], ["trian", "train"]),
+        (["--bogus"], ["distlenet --help"]),
+        (["train", "--run", "x", "--batchsize", "3"], ["--batchsize", "did you mean '--batch-size'", "train --help"]),
+        (["train", "--run", "x", "--epoochs=3"], ["--epoochs", "did you mean '--epochs'"]),
+        (["train", "--run", "x", "--epochs", "many"], ["--epochs", "'many'"]),
+        (["train", "--run", "x", "--display", "loud"], ["--display", "loud", "plain"]),
+        (["train"], ["--run"]),
+        (["train", "--run", "x", "stray"], ["stray"]),
+        (["evaluate"], ["checkpoint"]),
+        (["evaluate", "x", "--split", "tests"], ["--split", "tests", "test"]),
+        (["evaluate", "x", "--jsn"], ["--jsn", "did you mean '--json'"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence(arguments, words, capsys):
+    assert main(arguments) == 2
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert said.startswith("distlenet: error: ")
+    assert said.count("\n") == 1
+    for word in words:
+        assert word in said
+
+
+def test_every_error_has_an_exit_code_of_its_own():
+    kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
+    codes = [kind.exit_code for kind in kinds]
+    assert len(set(codes)) == len(codes)
+    assert all(0 < code < 126 for code in codes)
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """Make the command evaluate raise an error."""
+
+    def fail(error):
+        def run(args):
+            raise error
+
+        monkeypatch.setattr("distlenet.commands.evaluate.run", run)
+
+    return fail
+
+
+def test_expected_errors(failing, capsys):
+    failing(errors.DataError("the file is torn"))
+    assert main(["evaluate", "x"]) == 4
+    assert capsys.readouterr() == ("", "distlenet: error: the file is torn\n")
+
+
+def test_an_error_that_another_process_reports(failing, capsys):
+    error = errors.DataError("the file is torn")
+    error.reported = True
+    failing(error)
+    for options in ([], ["--debug"]):
+        assert main(["evaluate", "x", *options]) == 4
+        assert capsys.readouterr() == ("", "")
+
+
+def test_debug_shows_where(failing, capsys):
+    failing(errors.DataError("the file is torn"))
+    assert main(["evaluate", "x", "--debug"]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback")
+    assert "the file is torn" in said.splitlines()[-1]
+
+
+def test_defects_keep_their_traceback(failing, capsys):
+    failing(ZeroDivisionError())
+    with pytest.raises(ZeroDivisionError):
+        main(["evaluate", "x"])
+    assert main(["evaluate", "x", "--debug"]) == 1  # the tests' input is no terminal: no debugger
+    assert capsys.readouterr().err.splitlines()[-1] == "ZeroDivisionError"
+
+
+def test_debug_opens_a_debugger_at_a_terminal(tmp_path):
+    program = (
+        "import sys; from distlenet.cli import main; import distlenet.commands.evaluate as command\n"
+        "def run(args):\n    riddle = 6 * 7\n    raise ZeroDivisionError\n"
+        "command.run = run; sys.exit(main(['evaluate', 'x', '--debug']))"
+    )
+    child = pexpect.spawn(sys.executable, ["-c", program], env=mpi_jobs.environment(), timeout=30, encoding="utf-8")
+    try:
+        child.expect("Traceback")
+        child.expect_exact("(Pdb) ")
+        child.sendline("p riddle")
+        child.expect_exact("42")
+        child.sendline("q")
+        child.expect(pexpect.EOF)
+        child.wait()
+        assert child.exitstatus == 1
+    finally:
+        child.close(force=True)
+
+
+def test_interrupted(failing, capsys):
+    failing(KeyboardInterrupt())
+    assert main(["evaluate", "x"]) == 130
+    assert capsys.readouterr().err == "distlenet: interrupted\n"
+
+
+def test_the_reader_has_left(trained, digits):
+    # as with `| head -0`: no traceback, and the exit code of SIGPIPE
+    reader, writer = os.pipe()
+    os.close(reader)
+    program = (
+        f"import os, sys; os.dup2({writer}, 1); from distlenet.cli import main;"
+        f"sys.exit(main(['evaluate', {str(trained)!r}, '--data', {str(digits)!r}, '--json']))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=mpi_jobs.environment(),
+        pass_fds=[writer],
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    os.close(writer)
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def test_blas_threads(monkeypatch):
+    program = (
+        "import os; from distlenet.cli import main\n"
+        "main(['train', '--run', 'x', '--bogus'])\n"
+        f"print(*(os.environ[name] for name in {cli.BLAS_THREADS}))"
+    )
+    env = {name: value for name, value in mpi_jobs.environment().items() if name not in cli.BLAS_THREADS}
+    assert mpi_jobs.run([sys.executable, "-c", program], env=env).stdout.split() == ["1"] * 4
+    done = mpi_jobs.run([sys.executable, "-c", program], env={**env, "OMP_NUM_THREADS": "3"})
+    assert done.stdout.split() == ["1", "3", "1", "1"]  # an explicit setting wins
+
+
+def test_wrong_usage_under_mpirun_is_said_once(runtime, distlenet, only_sentence):
+    done = distlenet("train", "--run", "x", "--epoochs", 3, runtime=runtime, ranks=3)
+    only_sentence(done, 2, "did you mean '--epochs'")

@@ -1,0 +1,115 @@
+"""Settings: recipe, then file, then flags; and one sentence for whatever cannot be."""
+
+import dataclasses
+import tomllib
+
+import pytest
+
+from distlenet.config import RECIPES, Config, build_config
+from distlenet.errors import ConfigError, nearest
+
+
+def toml(tmp_path, text: str):
+    path = tmp_path / "settings.toml"
+    path.write_text(text)
+    return path
+
+
+def test_order_of_precedence(tmp_path):
+    file = toml(tmp_path, "epochs = 7\nlr = 0.5\n")
+    config = build_config("fast", file, {"lr": 0.25})
+    assert (config.epochs, config.lr) == (7, 0.25)
+    assert config.rotate == RECIPES["fast"]["rotate"]
+    assert config.momentum == Config().momentum
+
+
+def test_the_file_may_name_the_recipe(tmp_path):
+    file = toml(tmp_path, 'recipe = "fast"\n')
+    assert build_config(None, file) == build_config("fast")
+    assert build_config("standard", file) == build_config("standard")
+
+
+def test_every_recipe_is_sound():
+    for name in RECIPES:
+        build_config(name)
+    assert build_config() == build_config("standard") == Config()
+
+
+def test_keys_may_be_written_like_flags(tmp_path):
+    assert build_config(None, toml(tmp_path, "batch-size = 64\nshards = 4")).batch_size == 64
+
+
+def test_what_is_written_is_what_is_read(tmp_path):
+    config = Config(epochs=3, lr=1e-7, test_curve=True, schedule="cosine", seed=2**63 - 1)
+    assert build_config(None, toml(tmp_path, config.to_toml())) == config
+    assert tomllib.loads(config.to_toml()) == config.to_dict()
+
+
+def test_text_with_quotes_survives(tmp_path):
+    config = Config(model='a "strange" \\ name')  # refused later, by the registry of models
+    assert build_config(None, toml(tmp_path, config.to_toml())) == config
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epoch = 3", ["unknown key 'epoch'", "did you mean 'epochs'"]),
+        ("[train]\nepochs = 3", ["unknown key 'train'"]),
+        ("recipe = 'fats'", ["recipe 'fats' is unknown", "did you mean 'fast'"]),
+        ("recipe = 3", ["recipe"]),
+        ("recipe = ['fast']", ["recipe"]),
+        ("epochs = 3.5", ["epochs is 3.5", "whole number"]),
+        ("epochs = true", ["epochs is True", "whole number"]),
+        ("epochs = '3'", ["epochs is '3'", "whole number"]),
+        ("epochs = -1", ["epochs is -1", "at least 0"]),
+        ("lr = 'fast'", ["lr is 'fast'", "a number"]),
+        ("lr = nan", ["lr is nan"]),
+        ("lr = inf", ["lr is inf"]),
+        ("lr = -0.1", ["lr is -0.1"]),
+        ("momentum = 1.5", ["momentum is 1.5", "at most 1"]),
+        ("test_curve = 1", ["test_curve is 1", "true or false"]),
+        ("model = 5", ["model is 5", "text"]),
+        ("shards = 0", ["shards is 0"]),
+        ("batch_size = 0", ["batch_size is 0"]),
+        ("seed = 9223372036854775808", ["seed is 9223372036854775808"]),
+        ("batch_size = 100", ["batch_size 100 is not divisible by 8 shards", "use 96 or 104"]),
+        ("batch_size = 5", ["batch_size 5 is not divisible by 8 shards", "use 8, or"]),
+        ("epochs = ", ["not valid TOML"]),
+        ("epochs = 1\nepochs = 2", ["not valid TOML"]),
+    ],
+)
+def test_what_cannot_be(tmp_path, text, words):
+    with pytest.raises(ConfigError) as caught:
+        build_config(None, toml(tmp_path, text))
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    for path in (tmp_path / "none.toml", tmp_path):
+        with pytest.raises(ConfigError, match="cannot read the configuration"):
+            build_config(None, path)
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="not valid TOML"):
+        build_config(None, tmp_path / "binary.toml")
+
+
+def test_unknown_recipe():
+    with pytest.raises(ConfigError, match="recipe 'standart' is unknown .did you mean 'standard'"):
+        build_config("standart")
+
+
+def test_a_configuration_does_not_change():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Config().lr = 1.0
+
+
+def test_every_setting_says_what_it_is():
+    for field in dataclasses.fields(Config):
+        assert field.metadata["help"]
+        assert field.type in (int, float, str, bool)
+
+
+def test_nearest():
+    assert nearest("epoch", ["epochs", "lr"]) == " (did you mean 'epochs'?)"
+    assert nearest("zzz", ["epochs", "lr"]) == ""

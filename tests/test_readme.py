@@ -1,0 +1,89 @@
+"""Every command of the README runs, in order, in one folder."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BY_CI = ("scripts/quickstart", "scripts/test")  # the checks on a bare machine run these
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
+    return [line for line in lines if line and not line.startswith((". ", *BY_CI))]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    if not Path(os.environ.get("DISTLENET_MNIST", "/nowhere")).is_dir():
+        pytest.skip("the README's commands need MNIST: set DISTLENET_MNIST to a folder with the four files")
+    if not (Path(sys.executable).parent / "mpirun").exists():
+        pytest.skip("no mpirun beside this Python")
+    return tmp_path_factory.mktemp("readme")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A shell in which `distlenet` and `mpirun` are those of this Python."""
+    program = folder / "bin" / "distlenet"
+    if not program.exists():
+        program.parent.mkdir()
+        program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m distlenet "$@"\n')
+        program.chmod(0o755)
+    path = f"{program.parent}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+    return os.environ | {
+        "PATH": path,
+        "PYTHONPATH": str(ROOT),
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
+    }
+
+
+def test_commands_run(folder):
+    outputs = {}
+    for command in commands():
+        done = subprocess.run(
+            command,
+            shell=True,
+            cwd=folder,
+            env=environment(folder),
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        outputs[command] = done.stdout
+    hashes = re.findall(r'"theta_sha256": "(\w+)"', outputs[next(c for c in outputs if c.startswith("grep"))])
+    assert len(hashes) == 2
+    assert len(set(hashes)) == 1
+
+    os.chdir(folder)
+    try:
+        for block in blocks("python"):
+            names = {}
+            exec(compile(block, "README.md", "exec"), names)
+            assert names["theta"].size == 61706
+            assert names["kernels"].shape == (6, 1, 5, 5)
+    finally:
+        os.chdir(ROOT)
+
+
+def test_ci_runs_the_two_commands():
+    ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert all(script in ci for script in BY_CI)
+
+
+def test_every_subcommand_is_in_the_readme():
+    from distlenet.cli import COMMANDS
+
+    assert [name for name in COMMANDS if f"distlenet {name}" not in README] == []

@@ -1,0 +1,62 @@
+"""The journal: whole lines of JSON, and none of them twice after a resume."""
+
+import json
+import math
+
+from distlenet.training.events import Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.journal import Journal
+
+
+def steps(journal: Journal, first: int, last: int) -> None:
+    for step in range(first, last):
+        journal.on(StepDone(0, step, 0.1, 1 / 3, 0.5, 64, 0.01, 0.0))
+
+
+def lines(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_one_object_a_line(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, every=3)
+    journal.on(RunStarted("a title\nof two lines", {"ranks": "é"}, 1, 10, 0, 0))
+    steps(journal, 0, 10)
+    journal.on(Notice("a \u2028 strange\r\nnotice"))
+    assert len(lines(path)) == 5  # at once, not when the run is over
+    journal.on(RunFinished({"status": "complete"}))
+    assert [line["kind"] for line in lines(path)] == ["start", "step", "step", "step", "notice", "end"]
+    assert [line["steps"] for line in lines(path)] == [0, 3, 6, 9, 10, 10]
+    assert lines(path)[1]["loss"] == 1 / 3
+
+
+def test_cut(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path, every=1)
+    steps(journal, 0, 5)
+    journal.on(RunFinished({"status": "stopped"}))
+    with path.open("a") as file:
+        file.write('{"kind": "step", "st')  # a kill in the middle of a line
+    Journal.cut(path, 3)
+    assert [line["steps"] for line in lines(path)] == [1, 2, 3]
+    journal = Journal(path, every=1, start=3)
+    steps(journal, 3, 5)
+    journal.on(RunFinished({"status": "complete"}))
+    assert [line["steps"] for line in lines(path)] == [1, 2, 3, 4, 5, 5]
+
+
+def test_cut_of_nothing(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    Journal.cut(path, 3)
+    assert not path.exists()
+    path.write_bytes(b"\xff\xfe\n[1]\n3\n\n")
+    Journal.cut(path, 3)
+    assert path.read_text() == ""
+
+
+def test_of_a_run(trained):
+    found = lines(trained / "journal.jsonl")
+    assert found[0]["kind"] == "start"
+    assert found[-1] == {"kind": "end", "steps": found[-1]["steps"], "status": "complete"}
+    epochs = [line for line in found if line["kind"] == "epoch"]
+    assert [line["epoch"] for line in epochs] == [0, 1]
+    assert all(math.isfinite(line["running"]["loss"]) for line in epochs)

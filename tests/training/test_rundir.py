@@ -1,0 +1,126 @@
+"""The run directory: what it refuses, what it replaces, and what it never touches."""
+
+import fcntl
+import os
+
+import pytest
+
+from distlenet.errors import CheckpointError, RunDirectoryError
+from distlenet.training.rundir import RunDirectory, find_checkpoint
+
+
+@pytest.fixture
+def directory(tmp_path):
+    made = []
+
+    def make(name: str = "run") -> RunDirectory:
+        made.append(RunDirectory(tmp_path / name))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def fill(path):
+    (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+    for name in ("config.toml", "journal.jsonl", "summary.json", "checkpoints/last.h5", "checkpoints/epoch-0010.h5"):
+        (path / name).write_text("of the old run")
+
+
+def test_new(directory, tmp_path):
+    directory("a/b/c").open(resume=False, overwrite=False)
+    assert sorted(path.name for path in (tmp_path / "a/b/c").iterdir()) == ["checkpoints", "lock"]
+
+
+def test_a_run_is_not_replaced_by_accident(directory, tmp_path):
+    fill(tmp_path / "run")
+    with pytest.raises(RunDirectoryError, match=r"already holds a run: go on with it by --resume auto"):
+        directory().open(resume=False, overwrite=False)
+    assert (tmp_path / "run/summary.json").read_text() == "of the old run"
+
+
+def test_resume_keeps_everything(directory, tmp_path):
+    fill(tmp_path / "run")
+    directory().open(resume=True, overwrite=False)
+    assert (tmp_path / "run/checkpoints/last.h5").exists()
+
+
+def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
+    run = tmp_path / "run"
+    fill(run)
+    (run / "notes.txt").write_text("mine")
+    (run / "mine").mkdir()
+    (run / "mine/journal.jsonl").write_text("mine")
+    (run / "checkpoints/resnet.h5").write_text("mine")
+    directory().open(resume=False, overwrite=True)
+    left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    assert left == ["checkpoints/resnet.h5", "lock", "mine/journal.jsonl", "notes.txt"]
+
+
+def test_lock(directory, tmp_path):
+    first = directory()
+    first.open(resume=False, overwrite=False)
+    for options in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
+        with pytest.raises(RunDirectoryError, match=rf"is in use by another run \(process {os.getpid()} on "):
+            directory().open(**options)
+    first.close()
+    directory().open(resume=True, overwrite=False)
+
+
+def test_a_lock_file_alone_is_no_lock(directory, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/lock").write_text("process 1 on another host, and a text longer than the next")
+    directory().open(resume=False, overwrite=False)
+    assert (tmp_path / "run/lock").read_text() == f"process {os.getpid()} on {os.uname().nodename}"
+
+
+def test_the_lock_is_not_inherited(directory, tmp_path):
+    made = directory()
+    made.open(resume=False, overwrite=False)
+    assert not os.get_inheritable(made._lock)
+    with (tmp_path / "run/lock").open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+
+
+@pytest.mark.parametrize("blocker", ["run", "run/checkpoints", "parent"])
+def test_a_file_in_the_way(directory, tmp_path, blocker):
+    # as root, too: permissions do not stop root, a file in the way does
+    name = "parent/run" if blocker == "parent" else "run"
+    (tmp_path / blocker).parent.mkdir(exist_ok=True)
+    (tmp_path / blocker).write_text("a file")
+    with pytest.raises(RunDirectoryError, match="cannot write the run directory"):
+        directory(name).open(resume=False, overwrite=True)
+    assert (tmp_path / blocker).read_text() == "a file"
+
+
+def test_a_file_that_cannot_be_written(directory, tmp_path):
+    made = directory()
+    made.open(resume=False, overwrite=False)
+    (tmp_path / "run/summary.json").mkdir()
+    with pytest.raises(RunDirectoryError, match="summary.json"):
+        made.write_summary({"status": "complete"})
+
+
+def test_find_checkpoint(trained, tmp_path):
+    assert find_checkpoint(trained).path.name == "best.h5"
+    assert find_checkpoint(trained / "checkpoints/last.h5").path.name == "last.h5"
+    with pytest.raises(CheckpointError, match="there is no checkpoint"):
+        find_checkpoint(tmp_path / "nowhere")
+    with pytest.raises(CheckpointError, match="is not a run directory"):
+        find_checkpoint(tmp_path)
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(CheckpointError, match="holds no checkpoint to go on from"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_newest_good_checkpoint(trained, directory, tmp_path):
+    folder = tmp_path / "run/checkpoints"
+    folder.mkdir(parents=True)
+    image = (trained / "checkpoints/last.h5").read_bytes()
+    (folder / "epoch-0001.h5").write_bytes(image)
+    (folder / "last.h5").write_bytes(image[: len(image) // 2])
+    checkpoint, damaged = directory().newest_checkpoint()
+    assert checkpoint.path.name == "epoch-0001.h5"
+    assert len(damaged) == 1
+    assert "last.h5" in str(damaged[0])

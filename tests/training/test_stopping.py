@@ -1,0 +1,131 @@
+"""Signals: the run saves, ends with its own exit code, and goes on to the very same weights."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import mpi_jobs
+import pytest
+
+SETTINGS = ["--epochs", "3", "--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
+STEPS = 11  # of an epoch: 642 images
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, digits, distlenet):
+    run = tmp_path_factory.mktemp("whole") / "run"
+    done = distlenet("train", "--data", digits, "--run", run, *SETTINGS)
+    assert done.returncode == 0, done.output
+    return run
+
+
+def journal(run):
+    return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+
+
+def train_with_signal(run, digits, rank, name, step, runtime=None, ranks=1):
+    words = [str(mpi_jobs.JOBS / "signalled.py"), str(rank), name, str(step)]
+    words += ["train", "--data", str(digits), "--run", str(run), *SETTINGS]
+    return mpi_jobs.run([sys.executable, *words] if runtime is None else runtime.command(ranks, *words))
+
+
+def check_goes_on(run, whole, digits, distlenet, summary_of, **where):
+    done = distlenet("train", "--data", digits, "--run", run, *SETTINGS, "--resume", "auto", **where)
+    assert done.returncode == 0, done.output
+    after, expected = summary_of(run), summary_of(whole)
+    for key in ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy"):
+        assert after[key] == expected[key], key
+    steps = [line["steps"] for line in journal(run) if line["kind"] == "step"]
+    assert steps == list(range(1, 3 * STEPS + 1))  # each once
+    losses = [[line["loss"] for line in journal(path) if line["kind"] == "step"] for path in (run, whole)]
+    assert losses[0] == losses[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "code", "step"),
+    [
+        ("SIGINT", 130, STEPS + 4),
+        ("SIGTERM", 143, 0),
+        ("SIGINT", 130, 2 * STEPS - 1),  # in the last step of an epoch, before its evaluation
+        ("SIGTERM", 143, 3 * STEPS - 1),  # in the last step of all
+    ],
+)
+def test_stop_and_go_on(uninterrupted, digits, distlenet, summary_of, tmp_path, name, code, step):
+    run = tmp_path / "run"
+    done = train_with_signal(run, digits, 0, name, step)
+    assert done.returncode == code, done.output
+    assert "Traceback" not in done.output
+    summary = summary_of(run)
+    assert summary["status"] == f"stopped by {name}"
+    assert summary["steps"] == step + 1
+    assert "test_accuracy" not in summary  # the test set is read once, at the end
+    assert journal(run)[-1]["status"] == f"stopped by {name}"
+    check_goes_on(run, uninterrupted, digits, distlenet, summary_of)
+
+
+def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, summary_of, tmp_path):
+    run = tmp_path / "run"
+    done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2)
+    assert done.returncode == 143, done.output
+    assert "Traceback" not in done.output
+    assert summary_of(run)["status"] == "stopped by SIGTERM"
+    assert summary_of(run)["steps"] == STEPS + 3
+    check_goes_on(run, uninterrupted, digits, distlenet, summary_of, runtime=runtime, ranks=3)
+
+
+def test_sigusr1_saves_and_goes_on(uninterrupted, digits, summary_of, tmp_path):
+    run = tmp_path / "run"
+    done = train_with_signal(run, digits, 0, "SIGUSR1", 5)
+    assert done.returncode == 0, done.output
+    assert done.stdout.count("SIGUSR1") == 1
+    assert summary_of(run)["theta_sha256"] == summary_of(uninterrupted)["theta_sha256"]
+
+
+def test_ctrl_c(digits, summary_of, tmp_path):
+    # as a user does it, at any moment of a run that would take minutes
+    run = tmp_path / "run"
+    command = [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(run)]
+    with mpi_jobs.Job([*command, *SETTINGS, "--epochs", "5000"]) as job:
+        log = run / "journal.jsonl"
+        mpi_jobs.wait_for(lambda: log.exists() and log.read_text().count("\n") > 3, job)
+        job.process.send_signal(signal.SIGINT)
+        done = job.finish()
+    assert done.returncode == 130, done.output
+    assert "Traceback" not in done.output
+    assert summary_of(run)["status"] == "stopped by SIGINT"
+    assert (run / "checkpoints/last.h5").exists()
+
+
+def test_live_directory_is_refused_and_kill_9_leaves_no_lock(digits, distlenet, only_sentence, tmp_path):
+    run = tmp_path / "run"
+    arguments = ["train", "--data", str(digits), "--run", str(run), *SETTINGS]
+    with mpi_jobs.Job([sys.executable, "-m", "distlenet", *arguments, "--epochs", "5000"]) as job:
+        log = run / "journal.jsonl"
+        mpi_jobs.wait_for(lambda: log.exists() and log.read_text().count("\n") > 3, job)
+        for options in ([], ["--overwrite"], ["--resume", "auto"]):
+            refused = distlenet(*arguments, *options)
+            only_sentence(refused, 6, "is in use by another run", f"process {job.process.pid}")
+        assert job.process.poll() is None
+        assert log.exists()
+        os.kill(job.process.pid, signal.SIGKILL)
+        assert job.process.wait() == -signal.SIGKILL
+    done = distlenet(*arguments, "--overwrite")
+    assert done.returncode == 0, done.output
+
+
+def test_handlers_are_put_back():
+    program = (
+        "import signal\n"
+        "from distlenet.training.stopping import Signals\n"
+        "before = [signal.getsignal(n) for n in (2, 10, 15)]\n"
+        "with Signals() as signals:\n"
+        "    signal.raise_signal(10)\n"
+        "    assert signals.votes() == {'interrupts': 0, 'terminations': 0, 'saves': 1}\n"
+        "    signal.raise_signal(15)\n"
+        "    for _ in range(2): assert signals.votes() == {'interrupts': 0, 'terminations': 1, 'saves': 0}\n"
+        "assert [signal.getsignal(n) for n in (2, 10, 15)] == before\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], env=mpi_jobs.environment(), check=False, timeout=60)
+    assert done.returncode == 0
