@@ -39,6 +39,7 @@ class Config:
     rho: float = setting(0.9, "RMSProp's decay of the square", least=0, most=1)
     epsilon: float = setting(1e-8, "for rmsprop and adam", least=0)
     weight_decay: float = setting(5e-4, "on weights, not on biases", least=0)
+    clip: float = setting(1.0, "longest step: larger mean gradients are scaled down to this norm (0: never)", least=0)
     schedule: str = setting("one-cycle", "learning rate: constant, step, inverse-time, cosine or one-cycle")
     warmup: float = setting(0.15, "share of the steps in which one-cycle rises", least=0, most=1)
     decay: float = setting(0.001, "of inverse-time: rate / (1 + decay * step)", least=0)
@@ -121,7 +122,11 @@ def _checked(item: Any, value: Any) -> Any:
     if item.type in (int, float):
         inside = (least is None or value >= least) and (most is None or value <= most)
         if not inside or not isfinite(value):
-            limits = "a finite number of " * (not isfinite(value)) + f"at least {least}" + (f" and at most {most}" if most is not None else "")
+            limits = (
+                "a finite number of " * (not isfinite(value))
+                + f"at least {least}"
+                + (f" and at most {most}" if most is not None else "")
+            )
             raise ConfigError(f"{item.name} is {value!r}, expected {limits}")
     return value
 

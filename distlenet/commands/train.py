@@ -5,9 +5,21 @@ mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 """
 
 import argparse
+from collections.abc import Callable
 from dataclasses import fields
 
 from distlenet.config import RECIPES, Config
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Return the type of an option that takes whole numbers from ``least`` on."""
+
+    def convert(text: str) -> int:
+        if not text.isdecimal() or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {least}")
+        return int(text)
+
+    return convert
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -30,9 +42,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --run holds")
     parser.add_argument("--display", choices=("auto", "live", "plain", "quiet"), default="auto")
     parser.add_argument(
-        "--keep-every", type=int, default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
+        "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
     )
-    parser.add_argument("--log-every", type=int, default=50, metavar="N", help="steps between journal lines")
+    parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     for item in fields(Config):
         flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]

@@ -5,6 +5,7 @@ import numpy as np
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.parameter import Parameter
 
+STREAM = 0  # the order of the data and the augmentation draw from streams 1 and 2 of the same seed
 METHODS = ("he", "glorot", "fan-in", "normal")
 
 
@@ -24,7 +25,7 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
         parameter.value[...] = 0
         return
     # one independent stream per parameter: adding a layer does not change the others
-    random = np.random.Generator(np.random.Philox(key=[seed, position]))
+    random = np.random.Generator(np.random.Philox(key=[seed, STREAM], counter=[0, position, 0, 0]))
     if method == "he":
         values = random.normal(0.0, np.sqrt(2 / parameter.fan_in), parameter.shape)
     elif method == "glorot":

@@ -1,7 +1,7 @@
 """Optimizers: a few lines of arithmetic on the flat parameter vector.
 
 ``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place, given the MEAN gradient of the
-global batch. All state is in ``state``, vectors of the length of theta by name, so that a checkpoint
+global batch, scaled down to the norm ``clip`` if it is longer (0: never). All state is in ``state``, vectors of the length of theta by name, so that a checkpoint
 can hold it; ``steps`` counts the updates. Weight decay is decoupled from the gradient's statistics where
 that matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, weights only.
 """
@@ -16,8 +16,9 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
 
-    def __init__(self, decays: np.ndarray, weight_decay: float = 0.0, **settings: float) -> None:
+    def __init__(self, decays: np.ndarray, weight_decay: float = 0.0, clip: float = 0.0, **settings: float) -> None:
         self.decay = decays * decays.dtype.type(weight_decay)  # (parameters,)
+        self.clip = clip
         self.settings = settings
         self.state = {name: np.zeros_like(decays) for name in self.state_names}
         self.steps = 0
@@ -27,6 +28,10 @@ class Optimizer:
     def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
         self.steps += 1
+        if self.clip:
+            norm = float(np.sqrt(np.dot(gradient, gradient)))
+            if norm > self.clip:  # one wild batch must not throw the network out of its valley (Pascanu et al. 2013)
+                gradient *= theta.dtype.type(self.clip / norm)
         self.update(theta, gradient, theta.dtype.type(lr))
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
@@ -138,6 +143,7 @@ def build_optimizer(
     name: str,
     decays: np.ndarray,
     weight_decay: float = 0.0,
+    clip: float = 0.0,
     momentum: float = 0.9,
     beta1: float = 0.9,
     beta2: float = 0.999,
@@ -148,4 +154,4 @@ def build_optimizer(
     if name not in OPTIMIZERS:
         raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
     settings = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "rho": rho, "epsilon": epsilon}
-    return OPTIMIZERS[name](decays, weight_decay, **settings)
+    return OPTIMIZERS[name](decays, weight_decay, clip, **settings)

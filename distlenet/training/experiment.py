@@ -104,6 +104,7 @@ def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
         config.optimizer,
         net.decays,
         config.weight_decay,
+        config.clip,
         momentum=config.momentum,
         beta1=config.beta1,
         beta2=config.beta2,

@@ -48,7 +48,12 @@ def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
     # fewer than the run's shards or validation images: of no concern to its test images
     path = tmp_path / "few.h5"
     write_digit_file(
-        path, train=draw_digits(3, 1), test=draw_digits(30, 5), name="few", class_names=list("0123456789"), source="test"
+        path,
+        train=draw_digits(3, 1),
+        test=draw_digits(30, 5),
+        name="few",
+        class_names=list("0123456789"),
+        source="test",
     )
     done = distlenet("evaluate", trained, "--data", path, "--json")
     assert done.returncode == 0, done.output
@@ -65,7 +70,12 @@ def test_other_classes(trained, tmp_path, distlenet, only_sentence):
     path = tmp_path / "letters.h5"
     images, labels = draw_digits(100, 1)
     write_digit_file(
-        path, train=(images, labels), test=(images, labels), name="more", class_names=list("0123456789AB"), source="test"
+        path,
+        train=(images, labels),
+        test=(images, labels),
+        name="more",
+        class_names=list("0123456789AB"),
+        source="test",
     )
     only_sentence(distlenet("evaluate", trained, "--data", path), 4, "12 classes", "10")
 

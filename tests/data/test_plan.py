@@ -71,6 +71,14 @@ def test_rows_do_not_depend_on_what_was_asked_before(plan, asked):
         np.testing.assert_array_equal(found, fresh.rows(epoch, step, shard % plan.shards))
 
 
+def test_orders_of_other_epochs_are_let_go():
+    plan = Plan(800, 8, 32, 1)
+    for epoch in range(5):
+        for shard in range(8):
+            plan.rows(epoch, 0, shard)
+    assert len(plan._orders) == 8
+
+
 def test_epochs_shards_and_seeds_have_orders_of_their_own():
     orders = [
         tuple(order_of(Plan(800, 8, 32, seed), epoch, shard))

@@ -1,0 +1,321 @@
+"""``distlenet train`` as a user starts it: what it writes, and one sentence for whatever is wrong."""
+
+import json
+import shutil
+import tomllib
+
+import h5py
+import numpy as np
+import pytest
+
+from distlenet.config import Config
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+from distlenet.training.checkpoint import read_checkpoint
+
+SHORT = ["--epochs", "1", "--batch-size", "64", "--display", "plain"]
+
+
+def edited(digits, path, edit):
+    """Copy the dataset to ``path`` and change it."""
+    shutil.copy(digits, path)
+    with h5py.File(path, "r+") as file:
+        edit(file)
+    return path
+
+
+def test_what_a_run_leaves(trained, summary_of):
+    names = sorted(str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file())
+    assert names == [
+        "checkpoints/best.h5",
+        "checkpoints/last.h5",
+        "config.toml",
+        "journal.jsonl",
+        "lock",
+        "summary.json",
+    ]
+    summary = summary_of(trained)
+    promised = "test_accuracy test_error val_accuracy epochs steps ranks seconds images_per_second theta_sha256 status"
+    assert set(promised.split()) <= set(summary)
+    assert (summary["status"], summary["epochs"], summary["ranks"]) == ("complete", 2, 1)
+    assert summary["test_accuracy"] + summary["test_error"] == 1
+    checkpoint = read_checkpoint(trained / "checkpoints/last.h5")
+    assert tomllib.loads((trained / "config.toml").read_text()) == checkpoint.config.to_dict()
+    assert checkpoint.config == Config(epochs=2, batch_size=64)
+    assert checkpoint.meta["position"] | {"running": 0} == {"epoch": 2, "step": 0, "steps": 22, "running": 0}
+
+
+def test_kept_checkpoints(digits, tmp_path, distlenet):
+    run = tmp_path / "run"
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 5, "--keep-every", 2)
+    assert done.returncode == 0, done.output
+    kept = {path.name: read_checkpoint(path).meta["position"]["epoch"] for path in (run / "checkpoints").iterdir()}
+    del kept["best.h5"]
+    assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last.h5": 5}
+
+
+def test_no_epochs(digits, tmp_path, distlenet, summary_of):
+    run = tmp_path / "run"
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 0)
+    assert done.returncode == 0, done.output
+    assert summary_of(run)["steps"] == 0
+
+
+@pytest.mark.parametrize("display", ["plain", "auto", "quiet"])
+def test_no_escape_codes_in_a_file(runtime, display, digits, tmp_path, distlenet):
+    arguments = ["train", "--data", digits, *SHORT, "--display", display]
+    alone = distlenet(*arguments, "--run", tmp_path / "alone")
+    several = distlenet(*arguments, "--run", tmp_path / "several", runtime=runtime, ranks=2)
+    for done in (alone, several):
+        assert done.returncode == 0, done.output
+        assert "\x1b" not in done.output
+        assert "\r" not in done.output
+        assert done.output.count("theta_sha256=") == 1  # the root alone speaks
+    assert several.stderr == ""
+
+
+def test_existing_run(runtime, trained, digits, tmp_path, distlenet, only_sentence, summary_of):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    only_sentence(
+        distlenet("train", "--data", digits, "--run", run, *SHORT, runtime=runtime, ranks=2),
+        6,
+        "already holds a run",
+        "--resume auto",
+        "--overwrite",
+    )
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"} == {
+        path: content for path, content in before.items() if path.name != "lock"
+    }
+    (run / "notes.txt").write_text("mine")
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--overwrite")
+    assert done.returncode == 0, done.output
+    assert (run / "notes.txt").read_text() == "mine"
+    assert summary_of(run)["epochs"] == 1
+
+
+def test_resume_of_a_complete_run_changes_nothing(trained, digits, tmp_path, distlenet, summary_of):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    again = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto"]
+    done = distlenet(*again)
+    assert done.returncode == 0, done.output
+    for key in ("theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "steps"):
+        assert summary_of(run)[key] == summary_of(trained)[key]
+
+
+def test_resume_of_nothing_starts(digits, tmp_path, distlenet, summary_of, trained):
+    run = tmp_path / "run"
+    arguments = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume"]
+    assert distlenet(*arguments).returncode == 0
+    assert summary_of(run)["theta_sha256"] == summary_of(trained)["theta_sha256"]
+
+
+def test_resume_passes_over_a_torn_file(trained, digits, tmp_path, distlenet):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    last = run / "checkpoints/last.h5"
+    last.write_bytes(last.read_bytes()[:5000])
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto")
+    assert done.returncode == 0, done.output
+    assert "passed over" in done.output
+
+
+def test_several_ranks_read_only_good_shards(runtime, digits, tmp_path, distlenet, only_sentence):
+    # rank 1 alone has the damaged rows in its shards; both leave in good order
+    path, run = tmp_path / "damaged.h5", tmp_path / "run"
+    images, labels = draw_digits(2400, 4)
+    write_digit_file(
+        path,
+        train=(images, labels),
+        test=(images[:9], labels[:9]),
+        name="drawn",
+        class_names=list("0123456789"),
+        source="test",
+    )
+    edited(path, path.with_name("copy.h5"), lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
+    arguments = ["train", "--data", path.with_name("copy.h5"), "--run", run, *SHORT]
+    done = distlenet(*arguments, runtime=runtime, ranks=2)
+    only_sentence(done, 4, "rows 2,000 to 2,399 of /train do not match their SHA-256")
+    assert not run.exists()
+
+
+def bad_files(digits, folder):
+    """Return datasets that cannot be used, with what is said of them."""
+    image = digits.read_bytes()
+    (folder / "torn.h5").write_bytes(image[: len(image) // 2])
+    (folder / "text.h5").write_text("not HDF5 at all")
+    (folder / "empty.h5").write_bytes(b"")
+    with h5py.File(folder / "foreign.h5", "w") as file:
+        file["x"] = np.zeros(3)
+    with h5py.File(folder / "nan.h5", "w") as file:
+        file["train/images"] = np.full((5, 28, 28), np.nan, np.float32)
+        for name in ("train/labels", "test/images", "test/labels", "train/sha256", "test/sha256"):
+            file[name] = np.zeros(5, np.uint8)
+
+    def no_test_images(file):
+        for part in ("images", "labels", "sha256"):
+            old = file[f"test/{part}"][:0]
+            del file[f"test/{part}"]
+            file[f"test/{part}"] = old
+
+    edited(digits, folder / "old.h5", lambda file: file.attrs.__setitem__("format_version", np.int64(0)))
+    edited(digits, folder / "labels.h5", lambda file: file["train/labels"].__setitem__(7, 10))
+    edited(digits, folder / "split.h5", no_test_images)
+    return {
+        "none.h5": "there is no dataset",
+        "torn.h5": "is cut off",
+        "text.h5": "is not HDF5",
+        "empty.h5": "is empty",
+        "foreign.h5": "is an HDF5 file of another kind",
+        "nan.h5": "NaN",
+        "old.h5": "has an older format (0, expected 1)",
+        "labels.h5": "do not match their SHA-256",
+        "split.h5": "the split test is empty",
+    }
+
+
+def test_bad_datasets(digits, tmp_path, distlenet, only_sentence):
+    run = tmp_path / "run"
+    for name, words in bad_files(digits, tmp_path).items():
+        only_sentence(distlenet("train", "--data", tmp_path / name, "--run", run, *SHORT), 4, words, name)
+        assert not run.exists()
+
+
+def test_tiny_images(tmp_path, distlenet, only_sentence):
+    images, labels = draw_digits(40, 1)
+    small = np.ascontiguousarray(images[:, 10:16, 10:16])
+    path = tmp_path / "tiny.h5"
+    write_digit_file(
+        path, train=(small, labels), test=(small, labels), name="tiny", class_names=list("0123456789"), source="test"
+    )
+    done = distlenet("train", "--data", path, "--run", tmp_path / "run", *SHORT)
+    only_sentence(done, 3, "does not fit into")
+    assert not (tmp_path / "run").exists()
+
+
+def test_other_sizes_are_trained(other_size, tmp_path, distlenet, summary_of):
+    run = tmp_path / "run"
+    done = distlenet("train", "--data", other_size, "--run", run, "--epochs", 1, "--batch-size", 16)
+    assert done.returncode == 0, done.output
+    assert summary_of(run)["parameters"] != 61706
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        (["--batch-size", "100"], 3, ["batch_size 100 is not divisible by 8 shards", "96 or 104"]),
+        (["--recipe", "fst"], 3, ["recipe 'fst' is unknown", "did you mean 'fast'"]),
+        (["--optimizer", "nestrov"], 3, ["optimizer 'nestrov' is unknown", "did you mean 'nesterov'"]),
+        (["--schedule", "cosin"], 3, ["did you mean 'cosine'"]),
+        (["--model", "lenet"], 3, ["did you mean 'lenet5'"]),
+        (["--activation", "relo"], 3, ["did you mean 'relu'"]),
+        (["--pooling", "maximum"], 3, ["pooling 'maximum' is unknown"]),
+        (["--init", "hee"], 3, ["did you mean 'he'"]),
+        (["--validation", "700"], 3, ["700 of 700 training images are held back"]),
+        (["--shards", "1000", "--batch-size", "1000"], 3, ["left for 1000 shards"]),
+        (["--lr", "-1"], 3, ["lr is -1.0"]),
+        (["--epochs", "-3"], 3, ["epochs is -3"]),
+        (["--log-every", "0"], 2, ["--log-every"]),
+        (["--keep-every", "-1"], 2, ["--keep-every"]),
+        (["--config", "/nowhere/a.toml"], 3, ["cannot read the configuration /nowhere/a.toml"]),
+        (["--resume", "/nowhere/last.h5"], 5, ["there is no checkpoint /nowhere/last.h5"]),
+        (["--epoch-count", "3"], 2, ["unrecognized arguments: --epoch-count"]),
+    ],
+)
+def test_bad_options(options, code, words, digits, tmp_path, distlenet, only_sentence):
+    run = tmp_path / "run"
+    only_sentence(distlenet("train", "--data", digits, "--run", run, *SHORT, *options), code, *words)
+    assert not list(tmp_path.rglob("*.h5"))
+
+
+def test_bad_toml(digits, tmp_path, distlenet, only_sentence):
+    (tmp_path / "a.toml").write_text("epoch = 3\n")
+    arguments = ["train", "--data", digits, "--run", tmp_path / "run", "--config", tmp_path / "a.toml"]
+    only_sentence(distlenet(*arguments), 3, "unknown key 'epoch'", "a.toml", "did you mean 'epochs'")
+
+
+def test_a_checkpoint_of_another_optimizer(trained, digits, tmp_path, distlenet, only_sentence):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = (run / "checkpoints/last.h5").read_bytes()
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--resume", "auto", "--optimizer", "adam")
+    only_sentence(done, 5, "it belongs to another model or optimizer")
+    assert (run / "checkpoints/last.h5").read_bytes() == before
+
+
+def test_unwritable_run_directory(digits, tmp_path, distlenet, only_sentence):
+    # permissions do not stop root, a file in the way does
+    (tmp_path / "file").write_text("mine")
+    for run in (tmp_path / "file", tmp_path / "file/run"):
+        only_sentence(distlenet("train", "--data", digits, "--run", run, *SHORT), 6, "cannot write the run directory")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_bad_input_on_two_ranks(runtime, digits, tmp_path, distlenet, only_sentence):
+    run = tmp_path / "run"
+    (tmp_path / "file").write_text("mine")
+
+    def start(*options, ranks=2):
+        return distlenet("train", "--data", digits, "--run", run, *SHORT, *options, runtime=runtime, ranks=ranks)
+
+    only_sentence(start("--data", tmp_path / "none.h5"), 4, "there is no dataset")
+    only_sentence(start("--batch-size", 100), 3, "is not divisible by 8 shards")
+    only_sentence(start("--optimizer", "nestrov"), 3, "did you mean 'nesterov'")
+    only_sentence(start("--run", tmp_path / "file/run"), 6, "cannot write the run directory")
+    only_sentence(start("--shards", 2, ranks=3), 7, "3 ranks", "2 shards", "--shards 3")
+    assert not run.exists()
+
+
+def test_debug(digits, tmp_path, distlenet, summary_of):
+    arguments = ["train", "--data", digits, *SHORT]
+    debug = distlenet(*arguments, "--run", tmp_path / "debug", "--debug")
+    assert debug.returncode == 0, debug.output
+    assert "gradient check of 10 parameters" in debug.stdout
+    assert "level" not in debug.stderr
+    table = [line for line in debug.stdout.splitlines() if line.startswith(("layer ", "C1 ", "output "))]
+    assert [line.split()[0] for line in table] == ["layer", "C1", "output"]
+    plain = distlenet(*arguments, "--run", tmp_path / "plain")
+    assert plain.returncode == 0
+    # looking closely changes nothing
+    assert summary_of(tmp_path / "debug")["theta_sha256"] == summary_of(tmp_path / "plain")["theta_sha256"]
+
+
+def test_debug_names_the_layer(digits, tmp_path, distlenet):
+    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--lr", "1e30", "--debug")
+    assert done.returncode not in (0, 130)
+    assert done.stderr.count("Traceback (most recent call last)") >= 1
+    last = done.stderr.splitlines()[-1]
+    assert "FloatingPointError: layer " in last or "NonFiniteError" in last, done.stderr
+
+
+def test_debug_shows_the_traceback_of_an_expected_error(tmp_path, distlenet):
+    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path / "run", "--debug")
+    assert done.returncode == 4
+    assert done.stderr.startswith("Traceback")
+    assert "there is no dataset" in done.stderr
+
+
+def test_debug_on_two_ranks(runtime, digits, tmp_path, distlenet):
+    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=runtime, ranks=2)
+    assert done.returncode == 4
+    assert done.output.count("DataError: there is no dataset") == 1, done.output
+    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=runtime, ranks=2)
+    assert done.returncode == 0, done.output
+    assert done.stdout.count("gradient check of") == 1
+
+
+def test_the_effective_configuration_is_kept(digits, tmp_path, distlenet):
+    (tmp_path / "a.toml").write_text('recipe = "fast"\nlr = 0.05\nepochs = 7\n')
+    run = tmp_path / "run"
+    done = distlenet(
+        "train", "--data", digits, "--run", run, "--config", tmp_path / "a.toml", *SHORT, "--display", "quiet"
+    )
+    assert done.returncode == 0, done.output
+    written = tomllib.loads((run / "config.toml").read_text())
+    assert (written["epochs"], written["lr"], written["rotate"], written["batch_size"]) == (1, 0.05, 0.0, 64)
+    again = distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml")
+    assert again.returncode == 0, again.output
+    shas = {json.loads((path / "summary.json").read_text())["theta_sha256"] for path in (run, tmp_path / "again")}
+    assert len(shas) == 1
