@@ -17,6 +17,7 @@ COMMANDS = {
     "prepare": "make a dataset file: MNIST, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
+    "inspect": "show what a checkpoint holds, and verify it",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
 }
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")

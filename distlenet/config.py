@@ -25,7 +25,7 @@ class Config:
     init: str = setting("he", "initial weights: he, glorot, fan-in or normal")
     sigma: float = setting(0.1, "standard deviation for --init normal", least=0)
 
-    epochs: int = setting(20, "passes over the training set", least=0)
+    epochs: int = setting(30, "passes over the training set", least=0)
     batch_size: int = setting(256, "images in the global batch of a step, over all shards", least=1)
     shards: int = setting(8, "fixed parts of the training set, at least as many as ranks", least=1)
     seed: int = setting(1, "of the initial weights, the order and the augmentation", least=0, most=2**63 - 1)
@@ -34,8 +34,8 @@ class Config:
     optimizer: str = setting("nesterov", "sgd, momentum, nesterov, rmsprop or adam")
     lr: float = setting(0.14, "peak learning rate", least=0)
     momentum: float = setting(0.9, "for momentum and nesterov", least=0, most=1)
-    beta1: float = setting(0.9, "Adam's decay of the mean", least=0, most=1)
-    beta2: float = setting(0.999, "Adam's decay of the square", least=0, most=1)
+    beta1: float = setting(0.9, "Adam's decay of the mean", least=0, most=0.999999)
+    beta2: float = setting(0.999, "Adam's decay of the square", least=0, most=0.999999)
     rho: float = setting(0.9, "RMSProp's decay of the square", least=0, most=1)
     epsilon: float = setting(1e-8, "for rmsprop and adam", least=0)
     weight_decay: float = setting(5e-4, "on weights, not on biases", least=0)
@@ -79,20 +79,36 @@ RECIPES: dict[str, dict[str, Any]] = {
 
 
 def build_config(
-    recipe: str | None = None, file: str | Path | None = None, flags: Mapping[str, Any] | None = None
+    recipe: str | None = None,
+    file: str | Path | None = None,
+    flags: Mapping[str, Any] | None = None,
+    base: Mapping[str, Any] | None = None,
 ) -> Config:
     """Return the settings of ``recipe``, overridden by the TOML ``file``, overridden by ``flags``.
 
-    Without ``recipe``, the file's key ``recipe`` names it; without that too it is "standard".
+    Without ``recipe``, the file's key ``recipe`` names it; without that too it is "standard", or the
+    settings ``base`` of a run that is gone on with.
 
     Raises ConfigError naming the key, where it stands, and the nearest known name.
     """
     values = {} if file is None else _read_toml(Path(file))
-    named = values.pop("recipe", "standard")
-    recipe = recipe or str(named)
+    recipe = recipe or values.pop("recipe", None)
+    values.pop("recipe", None)
+    if recipe is None and base is not None:
+        return Config(**{**base, **values, **(flags or {})})
+    recipe = str(recipe or "standard")
     if recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r} is unknown{nearest(recipe, RECIPES)}: one of {', '.join(RECIPES)}")
     return Config(**{**RECIPES[recipe], **values, **(flags or {})})
+
+
+def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:
+    """List the settings that differ: name, both values, and whether the setting decides the mathematics."""
+    return [
+        (item.name, getattr(before, item.name), getattr(after, item.name), item.metadata.get("math", True))
+        for item in fields(Config)
+        if getattr(before, item.name) != getattr(after, item.name)
+    ]
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -55,6 +55,12 @@ class NonFiniteError(DistlenetError):
     exit_code = 8
 
 
+class ReplicaError(DistlenetError):
+    """Ranks that no longer hold the same parameters."""
+
+    exit_code = 10
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 

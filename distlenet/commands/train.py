@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import fields
 
 from distlenet.config import RECIPES, Config
+from distlenet.errors import UsageError
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -39,6 +40,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="auto|PATH",
         help="go on from the newest checkpoint of --run, or PATH",
     )
+    parser.add_argument(
+        "--override", action="append", default=[], metavar="NAME", help="let a resumed run change this setting"
+    )
+    parser.add_argument(
+        "--checkpoint-every",
+        metavar="N|Nm",
+        help="also save every N steps, or every N minutes (for example 500 or 10m)",
+    )
+    parser.add_argument(
+        "--keep-newest",
+        type=at_least(1),
+        default=2,
+        metavar="K",
+        help="newest checkpoints that are kept (default: %(default)s)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --run holds")
     parser.add_argument("--display", choices=("auto", "live", "plain", "quiet"), default="auto")
     parser.add_argument(
@@ -67,6 +83,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.training.session import run_training
     from distlenet.training.stopping import Signals
 
+    save_steps, save_seconds = interval(args.checkpoint_every)
     flags = {item.name: getattr(args, item.name) for item in fields(Config)}
     options = Options(
         data=args.data,
@@ -76,7 +93,11 @@ def run(args: argparse.Namespace) -> int:
         flags={name: value for name, value in flags.items() if value is not None},
         resume=args.resume,
         overwrite=args.overwrite,
+        override=tuple(name.replace("-", "_") for names in args.override for name in names.split(",")),
+        save_steps=save_steps,
+        save_seconds=save_seconds,
         keep_every=args.keep_every,
+        keep_newest=args.keep_newest,
         log_every=args.log_every,
         debug=args.debug,
     )
@@ -94,3 +115,16 @@ def run(args: argparse.Namespace) -> int:
 
                     listeners.append(DebugView())
                 return run_training(options, comm, signals, listeners)
+
+
+def interval(text: str | None) -> tuple[int, float | None]:
+    """Return (steps, None) for "500", (0, seconds) for "10m"; raises UsageError."""
+    if text is None:
+        return 0, None
+    try:
+        steps, seconds = (0, 60 * float(text[:-1])) if text.endswith("m") else (int(text), None)
+        if steps > 0 or (seconds or 0) > 0:
+            return steps, seconds
+    except ValueError:
+        pass
+    raise UsageError(f"--checkpoint-every is {text!r}, expected a number of steps like 500, or of minutes like 10m")

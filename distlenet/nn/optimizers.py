@@ -1,9 +1,10 @@
 """Optimizers: a few lines of arithmetic on the flat parameter vector.
 
 ``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place, given the MEAN gradient of the
-global batch, scaled down to the norm ``clip`` if it is longer (0: never). All state is in ``state``, vectors of the length of theta by name, so that a checkpoint
-can hold it; ``steps`` counts the updates. Weight decay is decoupled from the gradient's statistics where
-that matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, weights only.
+global batch, which is scaled down to the norm ``clip`` if it is longer (0: never). All state is in
+``state``, vectors of the length of theta by name, so that a checkpoint can hold it; ``steps`` counts the
+updates. Weight decay is decoupled from the gradient's statistics where that matters (Adam, RMSProp:
+Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, weights only.
 """
 
 import numpy as np

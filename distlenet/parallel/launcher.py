@@ -7,6 +7,7 @@ train N times and overwrite one another's checkpoints, so the two sides are comp
 import contextlib
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
     "or under Slurm with `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH)"
 )
+
+LAST_WORDS = 0.2  # seconds; MPICH's mpirun ends an aborted job without passing on what it has not read yet
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
             sys.stderr.write(lines)  # one write: lines of several ranks do not mix
         sys.stdout.flush()
         sys.stderr.flush()
+        time.sleep(LAST_WORDS)
         comm.abort(code or 1)
         raise
 

@@ -5,8 +5,9 @@
         theta, c1 = file["theta"][:], file["parameters/C1/W"][:]
 
 ``/theta`` is the flat parameter vector, ``/parameters/<layer>/<W|b>`` the same by name and shape,
-``/optimizer/<name>`` the optimizer's vectors. The attribute ``meta`` is JSON: position, configuration,
-history, dataset, numerics; ``sha256`` is that of every array and of ``meta`` itself.
+``/optimizer/<name>`` the optimizer's vectors, ``/best/theta`` the parameters of the best epoch so far.
+``/meta`` is JSON: position, configuration, history, dataset, numerics. The attribute ``sha256`` holds the
+checksum of every array.
 """
 
 import hashlib
@@ -50,6 +51,7 @@ class Checkpoint:
     path: Path
     theta: np.ndarray  # (parameters,) float32
     optimizer: dict[str, np.ndarray]  # each (parameters,) float32
+    best_theta: np.ndarray | None  # (parameters,) float32
     meta: dict[str, Any]
 
     @property
@@ -105,16 +107,27 @@ class Checkpoint:
         state.history = list(self.meta["history"])
         best = self.meta["best"]
         state.best_accuracy, state.best_epoch = best["accuracy"], best["epoch"]
+        state.best_theta = self.best_theta
 
 
-def write_checkpoint(path: Path, state: TrainState, config: Config, dataset: DatasetFacts) -> None:
+def write_checkpoint(
+    path: Path,
+    state: TrainState,
+    config: Config,
+    dataset: DatasetFacts,
+    make_way: Callable[[], None] = lambda: None,
+) -> None:
     """Write ``state`` to ``path``: whole, or not at all. Raises OSError (a full disk, no permission).
+
+    ``make_way`` is called when all is written, just before the file takes its name.
 
     The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
     """
     arrays = {"theta": state.net.theta}
     arrays |= {f"parameters/{name}": parameter.value for name, parameter in state.net.parameters.items()}
     arrays |= {f"optimizer/{name}": vector for name, vector in state.optimizer.state.items()}
+    if state.best_theta is not None:
+        arrays["best/theta"] = state.best_theta
     meta = {
         "position": {
             "epoch": state.epoch,
@@ -131,6 +144,8 @@ def write_checkpoint(path: Path, state: TrainState, config: Config, dataset: Dat
     image = _layout(arrays, json.dumps(meta))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(image)
+        file.flush()
+        make_way()
 
 
 def _layout(arrays: dict[str, np.ndarray], meta: str) -> bytes:
@@ -200,7 +215,7 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
     for name, sensible in SENSIBLE.items():
         if not sensible(facts[name]):
             raise CheckpointError(f"{path}: its {name} makes no sense: {str(facts[name])[:200]}")
-    return Checkpoint(path, arrays["theta"], optimizer, facts)
+    return Checkpoint(path, arrays["theta"], optimizer, arrays.get("best/theta"), facts)
 
 
 # What /meta must be, beyond its checksum, which anybody can compute.

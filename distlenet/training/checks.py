@@ -15,7 +15,7 @@ def check_ranks(config: Config, comm: Communicator) -> None:
     if comm.size > config.shards:
         raise LaunchError(
             f"{comm.size} ranks, but the training set is cut into {config.shards} shards: start at most "
-            f"{config.shards} ranks, or set --shards {comm.size} or more (this changes the results)"
+            f"{config.shards} ranks, or set --shards {comm.size} or more (which changes the results)"
         )
 
 
@@ -38,7 +38,7 @@ def compare_numerics(comm: Communicator) -> list[str]:
     if unlike:
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "
-            f"({rows[unlike[0]][1]} against {rows[0][1]}): the result will differ from a run on like hosts in the last bits"
+            f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on like hosts"
         )
     for host in dict.fromkeys(row[0] for row in rows):
         threads = sum(row[1]["threads"] or 1 for row in rows if row[0] == host)

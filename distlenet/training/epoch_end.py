@@ -7,10 +7,12 @@ from dataclasses import asdict
 import numpy as np
 
 from distlenet.data.augmentation import Resampler
+from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.evaluation import Part, Result, evaluate
 from distlenet.training.events import EpochDone, Event, Score
 from distlenet.training.state import TrainState
+from distlenet.training.stopping import Signals
 
 
 class EpochEnd:
@@ -24,15 +26,18 @@ class EpochEnd:
         resampler: Resampler,
         comm: Communicator,
         classes: int,
+        signals: Signals,
     ) -> None:
         self.train, self.validation, self.test = train, validation, test
-        self._resampler, self._comm, self._classes = resampler, comm, classes
+        self._resampler, self._comm, self._classes, self._signals = resampler, comm, classes, signals
 
     def evaluate(self, state: TrainState, part: Part) -> Result:
         """Evaluate the state's parameters on ``part``, by all ranks."""
-        return evaluate(state.net, part, self._resampler, self._comm, self._classes)
+        return evaluate(state.net, part, self._resampler, self._comm, self._classes, self._signals)
 
-    def run(self, state: TrainState, lr: float, seconds: float, images: int, exchange_share: float) -> Iterator[Event]:
+    def run(
+        self, state: TrainState, schedule: Schedule, seconds: float, images: int, exchange_share: float
+    ) -> Iterator[Event]:
         """Evaluate, keep the best parameters in mind, add to the history; yields EpochDone.
 
         ``images`` were trained on in ``seconds``: fewer than the epoch's if the run was resumed within it.
@@ -45,7 +50,7 @@ class EpochEnd:
         event = EpochDone(
             epoch=state.epoch,
             step=state.steps,
-            lr=lr,
+            lr=schedule(state.steps - 1),
             running=Score(running.loss / running.count, running.correct / running.count, int(running.count)),
             train=train.score,
             validation=validation.score if validation else None,

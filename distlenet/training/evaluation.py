@@ -4,7 +4,7 @@ A chunk's logits depend on its width, to the last bit, so the chunks are the sam
 share them; their losses are added in chunk order, in float64, and the confusion counts are integers.
 """
 
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.launcher import in_agreement
 from distlenet.training.events import Score
 from distlenet.training.metrics import accuracy
+from distlenet.training.stopping import Signals, Stopped
 
 CHUNK = 250  # images evaluated together
 READ = 8  # chunks read from the file together
@@ -61,32 +62,42 @@ def evaluate(
     resampler: Resampler,
     comm: Communicator,
     classes: int,
-    progress: Callable[[int, int], None] | None = None,
+    signals: Signals | None = None,
 ) -> Result:
-    """Evaluate ``net`` on ``part``, each rank a run of its chunks; ``progress(done, total)`` counts own chunks.
+    """Evaluate ``net`` on ``part``, each rank a run of its chunks.
 
-    Raises DataError, on every rank, when the images that one of them reads do not match their checksums.
+    Raises, on every rank: Stopped when ``signals`` say on any rank that the run is to end; DataError when the
+    images that one of them reads do not match their checksums.
     """
     losses = np.zeros(part.chunks)
     confusion = np.zeros((classes, classes))
-    mine = owned_shards(comm.rank, comm.size, part.chunks)
     with in_agreement(comm):
-        for first in range(mine.start, mine.stop, READ):
-            some = range(first, min(first + READ, mine.stop))
-            start, stop = part.start + some.start * CHUNK, min(part.start + some.stop * CHUNK, part.stop)
-            images, labels = part.digits.read(part.split, start, stop, verify=True)
-            for chunk in some:
-                here = slice((chunk - some.start) * CHUNK, (chunk - some.start + 1) * CHUNK)
-                expected = labels[here].astype(np.intp)
-                logits = net.forward(resampler.normalize(images[here]))  # (classes, n)
-                losses[chunk] = net.loss.losses(logits, expected).astype(np.float64).sum()
-                np.add.at(confusion, (expected, logits.argmax(axis=0)), 1)
-                if progress:
-                    progress(chunk + 1 - mine.start, len(mine))
-    merged = np.concatenate([losses, confusion.ravel()])
+        for chunk, images, labels in own_chunks(part, comm):
+            logits = net.forward(resampler.normalize(images))  # (classes, n)
+            losses[chunk] = net.loss.losses(logits, labels).astype(np.float64).sum()
+            np.add.at(confusion, (labels, logits.argmax(axis=0)), 1)
+            if signals is not None and signals.stopping:
+                break
+    votes = [signals.interrupted, signals.terminated] if signals is not None else [False, False]
+    merged = np.concatenate([votes, losses, confusion.ravel()])
     comm.merge(merged)  # each loss comes from one rank, the counts are whole: exact in any order
+    votes, merged = merged[:2], merged[2:]
+    if votes.any():
+        raise Stopped(*votes)
     losses, confusion = merged[: part.chunks], merged[part.chunks :].reshape(classes, classes)
     total = 0.0
     for loss in losses.tolist():
         total += loss
     return Result(total / (part.stop - part.start), confusion.astype(np.int64))
+
+
+def own_chunks(part: Part, comm: Communicator) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Yield this rank's chunks: number, images (n, rows, columns) uint8, labels (n,)."""
+    mine = owned_shards(comm.rank, comm.size, part.chunks)
+    for first in range(mine.start, mine.stop, READ):
+        last = min(first + READ, mine.stop)
+        start, stop = part.start + first * CHUNK, min(part.start + last * CHUNK, part.stop)
+        images, labels = part.digits.read(part.split, start, stop, verify=True)
+        for chunk in range(first, last):
+            here = slice((chunk - first) * CHUNK, (chunk - first + 1) * CHUNK)
+            yield chunk, images[here], labels[here].astype(np.intp)

@@ -18,7 +18,9 @@ from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checks import check_ranks, check_same_data
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Part
+from distlenet.training.resume import compare
 from distlenet.training.state import TrainState
+from distlenet.training.stopping import Signals
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,11 @@ class Options:
     flags: Mapping[str, Any] = field(default_factory=dict)
     resume: str | None = None
     overwrite: bool = False
-    keep_every: int = 0
+    override: tuple[str, ...] = ()  # settings that a resumed run may change
+    save_steps: int = 0  # steps between checkpoints, 0: after epochs only
+    save_seconds: float | None = None
+    keep_every: int = 0  # epochs between checkpoints that are kept, 0: none
+    keep_newest: int = 2
     log_every: int = 50
     debug: bool = False
 
@@ -49,15 +55,21 @@ class Experiment:
     schedule: Schedule
     leaves: Leaves
     epoch_end: EpochEnd
+    notices: list[str]  # how this run differs from the one it goes on with
 
 
-def set_up(options: Options, comm: Communicator) -> Experiment:
-    """Build the experiment on every rank; what fails on one fails on all, with one sentence."""
+def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None) -> Experiment:
+    """Build the experiment on every rank; what fails on one fails on all, with one sentence.
+
+    ``origin`` is the ``meta`` of the checkpoint to go on from, None for a new run.
+    """
     with in_agreement(comm):
-        config = build_config(options.recipe, options.config_file, options.flags)
+        base = origin["config"] if origin else None
+        config = build_config(options.recipe, options.config_file, options.flags, base)
         digits = open_digit_file(options.data)
         parts = divide(config, digits)
         check_ranks(config, comm)
+        notices = compare(origin, config, digits.fingerprint, options.override) if origin else []
     check_same_data(digits, comm)
     dataset = DatasetFacts(
         digits.name, digits.fingerprint, digits.image_shape, digits.class_names, digits.mean, digits.std
@@ -71,8 +83,9 @@ def set_up(options: Options, comm: Communicator) -> Experiment:
         augmentation = Augmentation(config.rotate, config.shift, config.zoom)
         leaves = Leaves(digits, plan, owned_shards(comm.rank, comm.size, config.shards), augmentation, resampler)
     watched_test = parts["test"] if config.test_curve else None
-    epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, len(digits.class_names))
-    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end)
+    classes = len(digits.class_names)
+    epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, classes, signals)
+    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end, notices)
 
 
 def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:

@@ -1,38 +1,49 @@
 """The journal: one JSON object a line, for every interval of steps and every epoch."""
 
+import errno
 import json
+import os
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distlenet.data.atomic import replacing
+from distlenet.data.atomic import replacing, why_not_written
 from distlenet.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 
 
 class Journal:
-    """A listener that writes journal.jsonl, each line at once.
+    """A listener that writes journal.jsonl, each line at once and whole.
 
-    ``every``: steps between two lines of kind "step". A run that is resumed calls ``cut`` first, so that
-    no line stands twice.
+    ``every``: steps between two lines of kind "step". ``start``: steps of the run already taken; a run that
+    is resumed calls ``cut`` first, so that no line stands twice. Lines that a full disk refuses are kept
+    and written when it has room again; ``announce`` is told once.
     """
 
-    def __init__(self, path: Path, every: int = 50, start: int = 0) -> None:
-        self._path, self._every = path, every
-        self._steps = start
-        self._file = path.open("a", encoding="utf-8")
+    def __init__(
+        self, path: Path, every: int = 50, start: int = 0, announce: Callable[[Event], None] = lambda event: None
+    ) -> None:
+        self._path, self._every, self._steps, self._announce = path, every, start, announce
+        self._waiting: list[bytes] = []
+        self._failing = False
+        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
 
     @staticmethod
-    def cut(path: Path, steps: int) -> None:
-        """Drop the lines written after step ``steps`` of the run, and a last line that was cut short."""
+    def cut(path: Path, steps: int, epochs: int) -> None:
+        """Drop what was written after step ``steps`` of the run or of epochs from ``epochs`` (0-based) on, and
+        a last line that was cut short.
+        """
         if not path.exists():
             return
         kept = []
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
-                if json.loads(line).get("steps", 0) <= steps:
-                    kept.append(line + "\n")
-            except (json.JSONDecodeError, AttributeError):
+                entry = json.loads(line)
+                later = entry["steps"] > steps or (entry["kind"] == "epoch" and entry["epoch"] >= epochs)
+            except (json.JSONDecodeError, KeyError, TypeError):
                 continue
+            if not later:
+                kept.append(line + "\n")
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
 
@@ -50,8 +61,24 @@ class Journal:
             self._write("notice", asdict(event))
         elif isinstance(event, RunFinished):
             self._write("end", {"status": event.summary.get("status")})
-            self._file.close()
+            os.close(self._file)
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
-        self._file.write(json.dumps({"kind": kind, "steps": self._steps, **values}) + "\n")
-        self._file.flush()
+        self._waiting.append((json.dumps({"kind": kind, "steps": self._steps, **values}) + "\n").encode())
+        try:
+            while self._waiting:
+                self._append(self._waiting[0])
+                del self._waiting[0]
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                text = f"cannot write {self._path}: {why_not_written(error)}; the run goes on, the lines wait"
+                self._announce(Notice(text, "warning"))
+
+    def _append(self, line: bytes) -> None:
+        """Write ``line`` whole or not at all."""
+        size = os.fstat(self._file).st_size
+        if os.write(self._file, line) < len(line):
+            os.ftruncate(self._file, size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

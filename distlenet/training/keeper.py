@@ -1,6 +1,9 @@
 """The checkpoint keeper: a listener of the root's that writes last, best and every n-th checkpoint."""
 
+import contextlib
+import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 from distlenet.config import Config
@@ -11,7 +14,7 @@ from distlenet.training.state import TrainState
 
 class CheckpointKeeper:
     """Writes ``last.h5`` when asked to save, ``best.h5`` after the best epoch so far, and ``epoch-0010.h5``
-    every ``every`` epochs (0: never).
+    every ``every`` epochs (0: never). The ``newest`` last ones are kept: last.h5, last-1.h5, ...
 
     A disk that fails or is full does not end the run: the earlier files stay as they were, and the user
     is told. ``announce`` passes events on to the other listeners.
@@ -25,9 +28,11 @@ class CheckpointKeeper:
         dataset: DatasetFacts,
         announce: Callable[[Event], None],
         every: int = 0,
+        newest: int = 2,
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
-        self._announce, self._every = announce, every
+        self._announce, self._every, self._newest = announce, every, newest
+        self._best = False
 
     def on(self, event: Event) -> None:
         """See Listener."""
@@ -42,10 +47,18 @@ class CheckpointKeeper:
                     self._save(f"epoch-{self._state.epoch:04d}.h5", f"every {self._every} epochs")
             self._save("last.h5", "last" if event.reason == "epoch" else event.reason)
 
+    def _age(self) -> None:
+        """Move last.h5 to last-1.h5 and so on; a kill in between leaves every file whole."""
+        names = ["last.h5", *(f"last-{age}.h5" for age in range(1, self._newest))]
+        for younger, older in reversed(list(pairwise(names))):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(self._directory / younger, self._directory / older)
+
     def _save(self, name: str, reason: str) -> None:
         path = self._directory / name
         try:
-            write_checkpoint(path, self._state, self._config, self._dataset)
+            make_way = self._age if name == "last.h5" else lambda: None
+            write_checkpoint(path, self._state, self._config, self._dataset, make_way)
         except OSError as error:
             self._announce(
                 Notice(

@@ -1,6 +1,6 @@
 """The training loop: a generator of events, the same on every rank.
 
-    for event in train(state, leaves, evaluator, schedule, epochs, comm, signals):
+    for event in train(state, leaves, epoch_end, schedule, epochs, comm, signals):
         for listener in listeners:  # the root's; other ranks have none
             listener.on(event)
 
@@ -14,25 +14,15 @@ from collections.abc import Iterator
 import numpy as np
 
 from distlenet.data.leaves import Leaves
-from distlenet.errors import DistlenetError
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
 from distlenet.training.diagnosis import explain_non_finite
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
+from distlenet.training.replicas import check_replicas
 from distlenet.training.state import Running, TrainState
-from distlenet.training.stopping import Signals
-
-
-class Stopped(DistlenetError):
-    """The run was asked to end: all ranks leave after the same step, with everything saved."""
-
-    agreed = True
-
-    def __init__(self, reason: str, exit_code: int) -> None:
-        super().__init__(reason)
-        self.exit_code = exit_code
+from distlenet.training.stopping import Signals, Stopped
 
 
 def train(
@@ -43,52 +33,68 @@ def train(
     epochs: int,
     comm: Communicator,
     signals: Signals,
+    save_steps: int = 0,
 ) -> Iterator[Event]:
     """Train from ``state``'s position to the end of epoch ``epochs`` - 1, changing ``state``.
 
-    ``schedule`` maps the step since the start of the run to the learning rate. Raises NonFiniteError,
-    before the update, when the loss or a gradient is not finite; Stopped when any rank got a signal.
+    ``schedule`` maps the step since the start of the run to the learning rate; ``save_steps`` asks for a
+    checkpoint every so many steps (0: after epochs only). Raises NonFiniteError, before the update, when the
+    loss or a gradient is not finite; Stopped when any rank got a signal; ReplicaError when ranks disagree.
     """
-    net, plan = state.net, leaves.plan
-    bus = Bus(len(leaves.shards), net.size)
+    plan = leaves.plan
+    bus = Bus(len(leaves.shards), state.net.size)
     while state.epoch < epochs:
-        epoch_start, images = time.perf_counter(), 0
-        seconds = exchange = 0.0
+        epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
         while state.step < plan.steps_per_epoch:
-            begun, exchanged = time.perf_counter(), comm.exchange_seconds
-            compute_leaves(state, leaves, bus, signals)
-            total = comm.reduce(bus.leaves, plan.shards)
-            gradient, tail = bus.split(total)
-            if not np.isfinite(total).all():
-                raise explain_non_finite(state, leaves, comm)
-            lr = schedule(state.steps)
-            gradient /= np.float32(tail["count"])
-            state.optimizer.step(net.theta, gradient, lr)
-            state.running.loss += tail["loss"]
-            state.running.correct += tail["correct"]
-            state.running.count += tail["count"]
-            state.step += 1
-            event = StepDone(
-                epoch=state.epoch,
-                step=state.step - 1,
-                lr=lr,
-                loss=tail["loss"] / tail["count"],
-                accuracy=tail["correct"] / tail["count"],
-                count=int(tail["count"]),
-                seconds=time.perf_counter() - begun,
-                exchange_seconds=comm.exchange_seconds - exchanged,
+            event, tail = take_step(state, leaves, bus, schedule, comm, signals)
+            images, seconds, exchange = (
+                images + event.count,
+                seconds + event.seconds,
+                exchange + event.exchange_seconds,
             )
-            seconds += event.seconds
-            exchange += event.exchange_seconds
-            images += event.count
             yield event
-            if tail["interrupts"] or tail["terminations"] or tail["saves"]:
-                yield from answer_signals(tail)
-        # no step of this epoch may be left: a run that was stopped right after its last one goes on here
-        lr, share = schedule(state.steps - 1), exchange / seconds if seconds else 0.0
-        yield from epoch_end.run(state, lr, time.perf_counter() - epoch_start, images, share)
+            if tail["interrupts"] or tail["terminations"]:
+                stop = Stopped(tail["interrupts"], tail["terminations"])
+                yield from save(state, comm, str(stop))
+                raise stop
+            if tail["saves"] or (save_steps and state.steps % save_steps == 0):
+                yield from save(state, comm, "asked for")
+        try:
+            share = exchange / seconds if seconds else 0.0
+            yield from epoch_end.run(state, schedule, time.perf_counter() - epoch_start, images, share)
+        except Stopped as stop:  # during the evaluation: it is done again after a resume
+            yield from save(state, comm, str(stop))
+            raise
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
-        yield SaveAsked("epoch")
+        yield from save(state, comm, "epoch")
+
+
+def take_step(
+    state: TrainState, leaves: Leaves, bus: Bus, schedule: Schedule, comm: Communicator, signals: Signals
+) -> tuple[StepDone, dict[str, float]]:
+    """Take one step: gradient of the global batch, update, position. Returns the event and the bus's tail."""
+    begun, exchanged = time.perf_counter(), comm.exchange_seconds
+    compute_leaves(state, leaves, bus, signals)
+    total = comm.reduce(bus.leaves, leaves.plan.shards)
+    if not np.isfinite(total).all():
+        raise explain_non_finite(state, leaves, comm)
+    gradient, tail = bus.split(total)
+    gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
+    lr = schedule(state.steps)
+    state.optimizer.step(state.net.theta, gradient, lr)
+    state.running.add(tail["loss"], tail["correct"], tail["count"])
+    state.step += 1
+    event = StepDone(
+        epoch=state.epoch,
+        step=state.step - 1,
+        lr=lr,
+        loss=tail["loss"] / tail["count"],
+        accuracy=tail["correct"] / tail["count"],
+        count=int(tail["count"]),
+        seconds=time.perf_counter() - begun,
+        exchange_seconds=comm.exchange_seconds - exchanged,
+    )
+    return event, tail
 
 
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
@@ -105,11 +111,7 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
         votes = {}  # once a rank
 
 
-def answer_signals(tail: dict[str, float]) -> Iterator[Event]:
-    """Save, and end the run if that was asked for: every rank sees the same votes after the same step."""
-    ends = [("interrupts", "SIGINT", 130), ("terminations", "SIGTERM", 143)]
-    for votes, name, code in ends:
-        if tail[votes]:
-            yield SaveAsked(f"stopped by {name}")
-            raise Stopped(f"stopped by {name}", code)
-    yield SaveAsked("SIGUSR1")
+def save(state: TrainState, comm: Communicator, reason: str) -> Iterator[Event]:
+    """Ask the root's keeper to save, once all ranks are known to hold the same state."""
+    check_replicas(state, comm)
+    yield SaveAsked(reason)

@@ -1,42 +1,67 @@
 """Going on with a run from one of its checkpoints."""
 
-from distlenet.config import Config
-from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint import read_checkpoint
+import shutil
+from pathlib import Path
+from typing import Any
+
+from distlenet.config import Config, changes
+from distlenet.data.atomic import replacing
+from distlenet.errors import ConfigError, DataError
+from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 from distlenet.training.journal import Journal
+from distlenet.training.numerics import numerics
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 
 
-def resume(directory: RunDirectory, source: str, config: Config, state: TrainState) -> list[str]:
-    """Bring ``state`` to the newest checkpoint of ``directory`` ("auto") or to that of a path.
+def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[str]]:
+    """Return the checkpoint to go on from, and what the user should know; root only.
 
-    Cuts the journal to the same step. Returns what the user should know. Raises CheckpointError.
+    ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none
+    yet. Raises CheckpointError when it cannot be read.
     """
-    notices: list[str] = []
-    if source == "auto" and not directory.saved():
-        return ["nothing to go on from yet: the run starts from the beginning"]
-    if source == "auto":
-        checkpoint, damaged = directory.newest_checkpoint()
-        notices += [f"{error}: passed over" for error in damaged]
-    else:
-        from pathlib import Path
+    if source != "auto":
+        return read_checkpoint(Path(source)), []
+    if not directory.saved():
+        return None, ["nothing to go on from yet: the run starts from the beginning"]
+    checkpoint, damaged = directory.newest_checkpoint()
+    return checkpoint, [f"{error}: passed over" for error in damaged]
 
-        checkpoint = read_checkpoint(Path(source))
-    checkpoint.restore(state)
-    if state.best_epoch is not None:
-        state.best_theta = best_theta(directory, state)
-    Journal.cut(directory.journal, state.steps)
-    notices.append(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")
+
+def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tuple[str, ...]) -> list[str]:
+    """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
+
+    Raises ConfigError when a setting that decides the mathematics differs and is not named in
+    ``override``, DataError when the dataset is another.
+    """
+    found = meta["dataset"]["fingerprint"]
+    if found != fingerprint:
+        raise DataError(
+            f"the run was started on a dataset with fingerprint {found[:12]}, this one has {fingerprint[:12]}: "
+            "give the same --data, or start another run"
+        )
+    notices = []
+    for name, before, after, decisive in changes(Config(**meta["config"]), config):
+        if decisive and name not in override:
+            raise ConfigError(
+                f"the run was started with {name} = {before!r}, now it is {after!r}: this would change its results; "
+                f"leave the setting out, or insist by --override {name}"
+            )
+        notices.append(f"{name} was {before!r}, is now {after!r}")
+    now = numerics()
+    unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
+    if unlike:
+        what = ", ".join(f"{key} {meta['numerics'][key]} (now {now.get(key)})" for key in unlike)
+        notices.append(f"the checkpoint was computed with {what}: from here on the last bits may differ")
     return notices
 
 
-def best_theta(directory: RunDirectory, state: TrainState) -> object:
-    """Return the parameters of the best epoch so far, from best.h5."""
-    best = read_checkpoint(directory.checkpoints / "best.h5")
-    if best.meta["best"]["epoch"] != state.best_epoch:
-        raise CheckpointError(
-            f"{best.path} is of epoch {best.meta['best']['epoch']}, the run's best is {state.best_epoch}: "
-            "it belongs to another run"
-        )
-    return best.theta
+def restore(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> str:
+    """Bring ``state`` and the journal to the checkpoint's position; root only. Returns a sentence about it."""
+    checkpoint.restore(state)
+    Journal.cut(directory.journal, state.steps, state.epoch)
+    ours, theirs = directory.checkpoints / "best.h5", checkpoint.path.parent / "best.h5"
+    if not ours.exists() and theirs.exists():  # a run that goes on in another directory
+        with replacing(ours) as temporary:
+            shutil.copyfile(theirs, temporary)
+    return f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"

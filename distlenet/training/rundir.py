@@ -12,7 +12,7 @@ from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 
 OURS = ("config.toml", "journal.jsonl", "summary.json", "report")
-CHECKPOINTS = ("last.h5", "best.h5", "epoch-*.h5")
+CHECKPOINTS = ("last.h5", "last-*.h5", "best.h5", "epoch-*.h5")
 
 
 class RunDirectory:
@@ -25,7 +25,7 @@ class RunDirectory:
         self.summary = self.path / "summary.json"
         self._lock: int | None = None
 
-    def open(self, *, resume: bool, overwrite: bool) -> None:
+    def open(self, *, resume: bool = False, overwrite: bool = False) -> None:
         """Make the directory and lock it.
 
         Raises RunDirectoryError: not writable, in use by a live run, or holding a run already (unless
@@ -34,6 +34,8 @@ class RunDirectory:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._take_lock()
+            for leftover in self.checkpoints.glob(".*.part"):  # of a run that was killed while it saved
+                leftover.unlink()
             if self.holds_run() and not resume:
                 if not overwrite:
                     raise RunDirectoryError(

@@ -5,39 +5,51 @@ import time
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation
+from distlenet.errors import RunDirectoryError
 from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement
 from distlenet.training.announcer import Announcer
+from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checks import compare_numerics
 from distlenet.training.events import Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, Options, set_up
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
-from distlenet.training.loop import Stopped, train
+from distlenet.training.loop import train
 from distlenet.training.numerics import numerics
-from distlenet.training.resume import resume
+from distlenet.training.resume import find_source, restore
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.scrutiny import watch_closely
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
-from distlenet.training.summary import summarize
+from distlenet.training.stopping import Signals, Stopped
+from distlenet.training.summary import final_test, summarize
 
 
 def run_training(options: Options, comm: Communicator, signals: Signals, listeners: list[Listener]) -> int:
     """Train as ``options`` say; ``listeners`` are the root's, empty elsewhere. Returns the exit code."""
     begun = time.perf_counter()
-    experiment = set_up(options, comm)
-    config, state = experiment.config, experiment.state
-    announce = Announcer(listeners)
-    directory = RunDirectory(options.run_directory)
+    announce, directory = Announcer(listeners), RunDirectory(options.run_directory)
+    signals.orphans_stop = comm.size > 1
+    origin: Checkpoint | None = None
     notices: list[str] = []
     with in_agreement(comm):
+        if comm.is_root and options.resume:
+            directory.open(resume=True)
+            origin, notices = find_source(directory, options.resume)
+    experiment = set_up(options, comm, signals, comm.share(origin.meta if origin else None))
+    config, state = experiment.config, experiment.state
+    with in_agreement(comm):
         if comm.is_root:
-            notices = open_directory(directory, options, experiment, announce)
+            if not options.resume:
+                directory.open(overwrite=options.overwrite)
+            if origin:
+                notices.append(restore(origin, directory, state))
+            write_from_now_on(directory, options, experiment, announce)
+            signals.save_seconds = options.save_seconds
     share_state(state, comm)
     announce(
         RunStarted(
-            title=f"{config.model} on {experiment.dataset.name}, {options.recipe or 'standard'}",
+            title=f"{config.model} on {experiment.dataset.name}",
             facts=describe(experiment, comm),
             epochs=config.epochs,
             steps_per_epoch=experiment.plan.steps_per_epoch,
@@ -47,43 +59,62 @@ def run_training(options: Options, comm: Communicator, signals: Signals, listene
             best_epoch=state.best_epoch,
         )
     )
-    for text in notices + compare_numerics(comm):
+    for text in notices + experiment.notices:
+        announce(Notice(text))
+    for text in compare_numerics(comm):
         announce(Notice(text, "warning"))
     if options.debug:
         watch_closely(experiment, announce)
-    status, code, trained = "complete", 0, time.perf_counter()
+    status, code, trained, tested = "complete", 0, time.perf_counter(), {}
     steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step on this rank
-    events = train(state, experiment.leaves, experiment.epoch_end, experiment.schedule, config.epochs, comm, signals)
     try:
         with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-            for event in events:
+            for event in train(
+                state,
+                experiment.leaves,
+                experiment.epoch_end,
+                experiment.schedule,
+                config.epochs,
+                comm,
+                signals,
+                options.save_steps,
+            ):
                 if isinstance(event, StepDone):
                     steps.append((event.seconds, event.exchange_seconds, event.count))
                 announce(event)
+            seconds, theta = time.perf_counter() - trained, state.theta_sha256()
+            tested = final_test(experiment)
     except Stopped as stop:
         status, code = str(stop), stop.exit_code
-    summary = summarize(experiment, comm, status, time.perf_counter() - trained, steps)
+        seconds, theta = time.perf_counter() - trained, state.theta_sha256()
+    summary = summarize(experiment, comm, status, seconds, steps) | {"theta_sha256": theta} | tested
     summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": str(directory.path)}
     if comm.is_root:
-        directory.write_summary(summary)
+        try:
+            directory.write_summary(summary)
+        except RunDirectoryError as error:  # the run itself is done, and its figures are shown
+            announce(Notice(str(error), "warning"))
+            code = code or error.exit_code
     announce(RunFinished(summary))
     return code
 
 
-def open_directory(directory: RunDirectory, options: Options, experiment: Experiment, announce: Announcer) -> list[str]:
-    """Lock the run directory, resume if asked to, and add the listeners that write; root only.
-
-    Returns what the user should know.
-    """
+def write_from_now_on(directory: RunDirectory, options: Options, experiment: Experiment, announce: Announcer) -> None:
+    """Add the listeners that write to the run directory; root only."""
     config, state = experiment.config, experiment.state
-    directory.open(resume=options.resume is not None, overwrite=options.overwrite)
-    notices = resume(directory, options.resume, config, state) if options.resume else []
     directory.write_text("config.toml", config.to_toml())
-    keeper = CheckpointKeeper(
-        directory.checkpoints, state, config, experiment.dataset, announce, every=options.keep_every
-    )
-    announce.listeners += [Journal(directory.journal, options.log_every, state.steps), keeper]
-    return notices
+    announce.listeners += [
+        Journal(directory.journal, options.log_every, state.steps, announce),
+        CheckpointKeeper(
+            directory.checkpoints,
+            state,
+            config,
+            experiment.dataset,
+            announce,
+            every=options.keep_every,
+            newest=options.keep_newest,
+        ),
+    ]
 
 
 def share_state(state: TrainState, comm: Communicator) -> None:

@@ -18,6 +18,10 @@ class Running:
     correct: float = 0.0
     count: float = 0.0
 
+    def add(self, loss: float, correct: float, count: float) -> None:
+        """Add one step's sums."""
+        self.loss, self.correct, self.count = self.loss + loss, self.correct + correct, self.count + count
+
 
 @dataclass
 class TrainState:

@@ -15,7 +15,7 @@ def summarize(
     """Return the summary; all ranks take part. ``steps`` are (seconds, of which exchange, images) of this rank."""
     state = experiment.state
     images = sum(count for _, _, count in steps)
-    summary = {
+    return {
         "status": status,
         "epochs": state.epoch,
         "steps": state.steps,
@@ -24,14 +24,10 @@ def summarize(
         "images_per_second": round(images / seconds, 1) if images else 0.0,
         "reduce_share": reduce_share([step[:2] for step in steps], comm),
         "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
-        "theta_sha256": state.theta_sha256(),
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "data": experiment.dataset.name,
     }
-    if status == "complete":
-        summary |= final_test(experiment)
-    return summary
 
 
 def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:

@@ -26,6 +26,7 @@ def edited(digits, path, edit):
 
 def test_what_a_run_leaves(trained, summary_of):
     names = sorted(str(path.relative_to(trained)) for path in trained.rglob("*") if path.is_file())
+    names.remove("checkpoints/last-1.h5")
     assert names == [
         "checkpoints/best.h5",
         "checkpoints/last.h5",
@@ -51,7 +52,7 @@ def test_kept_checkpoints(digits, tmp_path, distlenet):
     assert done.returncode == 0, done.output
     kept = {path.name: read_checkpoint(path).meta["position"]["epoch"] for path in (run / "checkpoints").iterdir()}
     del kept["best.h5"]
-    assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last.h5": 5}
+    assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last-1.h5": 4, "last.h5": 5}
 
 
 def test_no_epochs(digits, tmp_path, distlenet, summary_of):
@@ -236,12 +237,12 @@ def test_bad_toml(digits, tmp_path, distlenet, only_sentence):
     only_sentence(distlenet(*arguments), 3, "unknown key 'epoch'", "a.toml", "did you mean 'epochs'")
 
 
-def test_a_checkpoint_of_another_optimizer(trained, digits, tmp_path, distlenet, only_sentence):
+def test_resume_with_another_optimizer(trained, digits, tmp_path, distlenet, only_sentence):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     before = (run / "checkpoints/last.h5").read_bytes()
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--resume", "auto", "--optimizer", "adam")
-    only_sentence(done, 5, "it belongs to another model or optimizer")
+    again = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto"]
+    only_sentence(distlenet(*again, "--optimizer", "adam"), 3, "optimizer")
     assert (run / "checkpoints/last.h5").read_bytes() == before
 
 

@@ -36,7 +36,7 @@ def test_cut(tmp_path):
     journal.on(RunFinished({"status": "stopped"}))
     with path.open("a") as file:
         file.write('{"kind": "step", "st')  # a kill in the middle of a line
-    Journal.cut(path, 3)
+    Journal.cut(path, 3, 1)
     assert [line["steps"] for line in lines(path)] == [1, 2, 3]
     journal = Journal(path, every=1, start=3)
     steps(journal, 3, 5)
@@ -46,10 +46,10 @@ def test_cut(tmp_path):
 
 def test_cut_of_nothing(tmp_path):
     path = tmp_path / "journal.jsonl"
-    Journal.cut(path, 3)
+    Journal.cut(path, 3, 1)
     assert not path.exists()
     path.write_bytes(b"\xff\xfe\n[1]\n3\n\n")
-    Journal.cut(path, 3)
+    Journal.cut(path, 3, 1)
     assert path.read_text() == ""
 
 

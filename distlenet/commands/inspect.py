@@ -1,0 +1,47 @@
+"""``distlenet inspect``: what a checkpoint holds.
+
+distlenet inspect runs/a
+distlenet inspect runs/a/checkpoints/last.h5 --json
+"""
+
+import argparse
+import json
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.training.rundir import find_checkpoint
+    from distlenet.training.state import theta_sha256
+
+    checkpoint = find_checkpoint(args.checkpoint)
+    net = checkpoint.build_net()
+    position, best = checkpoint.meta["position"], checkpoint.meta["best"]
+    facts = {
+        "file": str(checkpoint.path),
+        "position": f"{position['epoch']} epochs and {position['step']} steps, {position['steps']} steps in all",
+        "best": "none yet"
+        if best["epoch"] is None
+        else f"epoch {best['epoch'] + 1}, validation {best['accuracy']:.4f}",
+        "theta_sha256": theta_sha256(checkpoint.theta),
+        "parameters": {name: list(parameter.shape) for name, parameter in net.parameters.items()},
+        "optimizer": {name: list(vector.shape) for name, vector in checkpoint.optimizer.items()},
+        **{key: checkpoint.meta[key] for key in ("config", "dataset", "numerics")},
+    }
+    if args.json:
+        print(json.dumps(facts))
+        return 0
+    for name, value in facts.items():
+        if isinstance(value, dict):
+            print(f"{name}:")
+            for key, entry in value.items():
+                print(f"  {key:16} {' x '.join(map(str, entry)) if isinstance(entry, list) else entry}")
+        else:
+            print(f"{name:14} {value}")
+    print("all checksums are right")
+    return 0
