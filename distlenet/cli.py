@@ -26,6 +26,9 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "B
 class Parser(argparse.ArgumentParser):
     """argparse, but an unknown option is answered with the nearest known one, by our own error."""
 
+    def __init__(self, *args: object, **settings: object) -> None:
+        super().__init__(*args, allow_abbrev=False, **settings)
+
     def error(self, message: str) -> None:
         """Raise UsageError instead of leaving."""
         hint = ""

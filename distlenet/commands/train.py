@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.parallel.launcher import all_or_nothing, connect
     from distlenet.training.experiment import Options
+    from distlenet.training.files import NoFiles, RunFiles
     from distlenet.training.session import run_training
     from distlenet.training.stopping import Signals
 
@@ -105,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         comm = connect()
         with all_or_nothing(comm, args.debug):
             if not comm.is_root:
-                return run_training(options, comm, signals, [])
+                return run_training(options, comm, signals, [], NoFiles())
             from distlenet.ui.display import make_display
 
             with make_display(args.display) as display:
@@ -114,7 +115,7 @@ def run(args: argparse.Namespace) -> int:
                     from distlenet.ui.debug_view import DebugView
 
                     listeners.append(DebugView())
-                return run_training(options, comm, signals, listeners)
+                return run_training(options, comm, signals, listeners, RunFiles())
 
 
 def interval(text: str | None) -> tuple[int, float | None]:

@@ -5,47 +5,34 @@ import time
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation
-from distlenet.errors import RunDirectoryError
+from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement
 from distlenet.training.announcer import Announcer
-from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checks import compare_numerics
 from distlenet.training.events import Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, Options, set_up
-from distlenet.training.journal import Journal
-from distlenet.training.keeper import CheckpointKeeper
+from distlenet.training.files import NoFiles
 from distlenet.training.loop import train
 from distlenet.training.numerics import numerics
-from distlenet.training.resume import find_source, restore
-from distlenet.training.rundir import RunDirectory
 from distlenet.training.scrutiny import watch_closely
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 
 
-def run_training(options: Options, comm: Communicator, signals: Signals, listeners: list[Listener]) -> int:
-    """Train as ``options`` say; ``listeners`` are the root's, empty elsewhere. Returns the exit code."""
-    begun = time.perf_counter()
-    announce, directory = Announcer(listeners), RunDirectory(options.run_directory)
+def run_training(
+    options: Options, comm: Communicator, signals: Signals, listeners: list[Listener], files: NoFiles
+) -> int:
+    """Train as ``options`` say; ``listeners`` and ``files`` are the root's. Returns the exit code."""
+    begun, announce = time.perf_counter(), Announcer(listeners)
     signals.orphans_stop = comm.size > 1
-    origin: Checkpoint | None = None
-    notices: list[str] = []
     with in_agreement(comm):
-        if comm.is_root and options.resume:
-            directory.open(resume=True)
-            origin, notices = find_source(directory, options.resume)
-    experiment = set_up(options, comm, signals, comm.share(origin.meta if origin else None))
+        origin = files.find_origin(options)
+    experiment = set_up(options, comm, signals, comm.share(origin))
     config, state = experiment.config, experiment.state
     with in_agreement(comm):
-        if comm.is_root:
-            if not options.resume:
-                directory.open(overwrite=options.overwrite)
-            if origin:
-                notices.append(restore(origin, directory, state))
-            write_from_now_on(directory, options, experiment, announce)
-            signals.save_seconds = options.save_seconds
+        notices = files.begin(options, experiment, announce, signals)
     share_state(state, comm)
     announce(
         RunStarted(
@@ -65,7 +52,7 @@ def run_training(options: Options, comm: Communicator, signals: Signals, listene
         announce(Notice(text, "warning"))
     if options.debug:
         watch_closely(experiment, announce)
-    status, code, trained, tested = "complete", 0, time.perf_counter(), {}
+    status, failure, trained, tested = "complete", None, time.perf_counter(), {}
     steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step on this rank
     try:
         with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
@@ -82,39 +69,21 @@ def run_training(options: Options, comm: Communicator, signals: Signals, listene
                 if isinstance(event, StepDone):
                     steps.append((event.seconds, event.exchange_seconds, event.count))
                 announce(event)
-            seconds, theta = time.perf_counter() - trained, state.theta_sha256()
+            seconds = time.perf_counter() - trained
             tested = final_test(experiment)
-    except Stopped as stop:
-        status, code = str(stop), stop.exit_code
-        seconds, theta = time.perf_counter() - trained, state.theta_sha256()
-    summary = summarize(experiment, comm, status, seconds, steps) | {"theta_sha256": theta} | tested
-    summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": str(directory.path)}
-    if comm.is_root:
-        try:
-            directory.write_summary(summary)
-        except RunDirectoryError as error:  # the run itself is done, and its figures are shown
-            announce(Notice(str(error), "warning"))
-            code = code or error.exit_code
+    except DistlenetError as error:
+        if not error.agreed:
+            raise
+        status, failure, seconds = str(error), error, time.perf_counter() - trained
+    summary = summarize(experiment, comm, status, seconds, steps) | tested
+    summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": options.run_directory}
+    unwritten = files.finish(summary, announce)
     announce(RunFinished(summary))
-    return code
-
-
-def write_from_now_on(directory: RunDirectory, options: Options, experiment: Experiment, announce: Announcer) -> None:
-    """Add the listeners that write to the run directory; root only."""
-    config, state = experiment.config, experiment.state
-    directory.write_text("config.toml", config.to_toml())
-    announce.listeners += [
-        Journal(directory.journal, options.log_every, state.steps, announce),
-        CheckpointKeeper(
-            directory.checkpoints,
-            state,
-            config,
-            experiment.dataset,
-            announce,
-            every=options.keep_every,
-            newest=options.keep_newest,
-        ),
-    ]
+    if isinstance(failure, Stopped):
+        return failure.exit_code
+    if failure:
+        raise failure
+    return unwritten
 
 
 def share_state(state: TrainState, comm: Communicator) -> None:

@@ -24,6 +24,7 @@ def summarize(
         "images_per_second": round(images / seconds, 1) if images else 0.0,
         "reduce_share": reduce_share([step[:2] for step in steps], comm),
         "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
+        "theta_sha256": state.theta_sha256(),
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "data": experiment.dataset.name,
@@ -44,10 +45,14 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 def final_test(experiment: Experiment) -> dict[str, Any]:
     """Read the test set, once, with the parameters that were chosen on the validation set."""
     state, chosen = experiment.state, "last"
+    last = state.net.theta.copy()
     if state.best_theta is not None:
         chosen = f"best (epoch {state.best_epoch + 1})"
         state.net.theta[:] = state.best_theta
-    result = experiment.epoch_end.evaluate(state, experiment.parts["test"])
+    try:
+        result = experiment.epoch_end.evaluate(state, experiment.parts["test"])
+    finally:
+        state.net.theta[:] = last
     return {
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,

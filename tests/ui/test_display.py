@@ -173,7 +173,7 @@ def test_progress_counts_the_evaluations_to_come():
     score = Score(0.1, 0.98, 10)
     done = EpochDone(0, 100, 0.1, score, score, score, None, 1.0, 0.4, 1e4, 0.2)
     assert progress.add_epoch(done)
-    assert not progress.add_epoch(done)  # as good is not better
+    assert progress.add_epoch(done)  # among equals the later is the best, as for the checkpoints
     assert progress.seconds_left == pytest.approx(2 * (1.0 + 0.4))
 
 
