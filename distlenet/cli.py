@@ -67,7 +67,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         command = next((word for word in arguments if not word.startswith("-")), None)
         args = build_parser(command).parse_args(arguments)
-        return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
+        code = importlib.import_module(f"distlenet.commands.{args.command}").run(args)
+        sys.stdout.flush()  # here, where a reader that has left can still be answered
+        return code
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
             return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job

@@ -61,10 +61,11 @@ def test_commands_run(folder):
             timeout=300,
             check=False,
         )
-        assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
+        killed = command.startswith("timeout -s KILL") and done.returncode in (-9, 137)
+        assert done.returncode == 0 or killed, f"{command}\n{done.stdout}\n{done.stderr}"
         outputs[command] = done.stdout
     hashes = re.findall(r'"theta_sha256": "(\w+)"', outputs[next(c for c in outputs if c.startswith("grep"))])
-    assert len(hashes) == 2
+    assert len(hashes) == 3
     assert len(set(hashes)) == 1
 
     os.chdir(folder)

@@ -12,6 +12,7 @@ checksum of every array.
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -119,7 +120,7 @@ def write_checkpoint(
 ) -> None:
     """Write ``state`` to ``path``: whole, or not at all. Raises OSError (a full disk, no permission).
 
-    ``make_way`` is called when all is written, just before the file takes its name.
+    ``make_way`` is called when all is on the disk, just before the file takes its name.
 
     The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
     """
@@ -145,6 +146,7 @@ def write_checkpoint(
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(image)
         file.flush()
+        os.fsync(file.fileno())  # a disk that fails does so here, with the older checkpoints still in place
         make_way()
 
 

@@ -7,6 +7,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from distlenet.config import Config
+from distlenet.data.atomic import why_not_written
 from distlenet.training.checkpoint import DatasetFacts, write_checkpoint
 from distlenet.training.events import CheckpointSaved, EpochDone, Event, Notice, SaveAsked
 from distlenet.training.state import TrainState
@@ -17,7 +18,8 @@ class CheckpointKeeper:
     every ``every`` epochs (0: never). The ``newest`` last ones are kept: last.h5, last-1.h5, ...
 
     A disk that fails or is full does not end the run: the earlier files stay as they were, and the user
-    is told. ``announce`` passes events on to the other listeners.
+    is told, once until a save succeeds again. ``announce`` passes events on to the other listeners; ``failing``
+    is whether the latest save of last.h5 failed.
     """
 
     def __init__(
@@ -32,7 +34,7 @@ class CheckpointKeeper:
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
         self._announce, self._every, self._newest = announce, every, newest
-        self._best = False
+        self._best = self.failing = self._told = False
 
     def on(self, event: Event) -> None:
         """See Listener."""
@@ -60,11 +62,11 @@ class CheckpointKeeper:
             make_way = self._age if name == "last.h5" else lambda: None
             write_checkpoint(path, self._state, self._config, self._dataset, make_way)
         except OSError as error:
-            self._announce(
-                Notice(
-                    f"cannot write {path} ({error.strerror}): the run goes on, earlier checkpoints stay",
-                    "warning",
-                )
-            )
+            self.failing = self.failing or name == "last.h5"
+            if not self._told:
+                self._told = True
+                text = f"cannot write {path}: {why_not_written(error)}; the run goes on, earlier checkpoints stay"
+                self._announce(Notice(text, "warning"))
         else:
+            self._told = self.failing = self.failing and name != "last.h5"
             self._announce(CheckpointSaved(path, reason))

@@ -1,0 +1,189 @@
+"""Pretend ranks: an MPI of threads in one process, beneath the very communicator that real ranks use.
+
+``distlenet/parallel/mpi.py`` is loaded once more, with a stand-in for mpi4py: its messages go through
+queues, its collectives through a table. Everything above them, the exchange of chunks and the tree
+included, is the code that runs under mpirun.
+"""
+
+import importlib.util
+import sys
+import threading
+import time
+import types
+from collections import defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+
+import distlenet.parallel
+from distlenet.parallel import Communicator
+
+PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
+
+
+class Broken(Exception):
+    """Another rank failed, or ranks wait for what nobody does."""
+
+
+class Request:
+    """A message under way; ``wait`` completes it."""
+
+    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
+        self.wait = wait
+
+    @staticmethod
+    def Waitall(requests: list["Request"]) -> None:  # noqa: N802: MPI's name
+        """Complete all ``requests``."""
+        for request in requests:
+            request.wait()
+
+
+MPI = types.SimpleNamespace(
+    Request=Request, Comm=object, IN_PLACE=object(), SUM=object(), get_vendor=lambda: ("pretend", (1, 0))
+)
+
+
+class World:
+    """What the pretend ranks have in common."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self.broken = False
+        self._mail: dict[tuple[int, int, int], deque[np.ndarray]] = defaultdict(deque)
+        self._tables: dict[int, dict[int, tuple[str, Any]]] = defaultdict(dict)
+        self._changed = threading.Condition()
+
+    def fail(self) -> None:
+        """Let nobody wait any longer."""
+        with self._changed:
+            self.broken = True
+            self._changed.notify_all()
+
+    def _wait(self, ready: Callable[[], bool]) -> None:
+        if not self._changed.wait_for(lambda: ready() or self.broken, PATIENCE) or not ready():
+            raise Broken
+
+    def post(self, key: tuple[int, int, int], message: np.ndarray) -> None:
+        """Send ``message``; ``key`` is (from, to, tag)."""
+        with self._changed:
+            self._mail[key].append(message)
+            self._changed.notify_all()
+
+    def fetch(self, key: tuple[int, int, int]) -> np.ndarray:
+        """Return the oldest message of ``key``."""
+        with self._changed:
+            self._wait(lambda: bool(self._mail[key]))
+            return self._mail[key].popleft()
+
+    def everyone(self, turn: int, rank: int, kind: str, value: Any) -> list[Any]:
+        """Return what all ranks give in their ``turn``-th collective; it must be the same one everywhere."""
+        with self._changed:
+            table = self._tables[turn]
+            table[rank] = kind, value
+            self._changed.notify_all()
+            self._wait(lambda: len(table) == self.size)
+            self._tables.pop(turn - 1, None)  # all have left it: they are here
+        kinds = {kind for kind, _ in table.values()}
+        assert len(kinds) == 1, f"ranks call unlike collectives: {kinds}"
+        return [table[rank][1] for rank in range(self.size)]
+
+
+class Comm:
+    """One rank's end of the ``world``: the calls of mpi4py's Comm that are used. Names are MPI's."""
+
+    def __init__(self, world: World, rank: int) -> None:
+        self.world, self.rank, self.size = world, rank, world.size
+        self._turn = 0
+
+    def _all(self, kind: str, value: np.ndarray) -> list[np.ndarray]:
+        self._turn += 1
+        return self.world.everyone(self._turn, self.rank, kind, value.copy())
+
+    def Isend(self, buffer: np.ndarray, dest: int, tag: int) -> Request:  # noqa: N802
+        assert buffer.flags.c_contiguous
+        self.world.post((self.rank, dest, tag), buffer.copy())
+        return Request()
+
+    def Irecv(self, buffer: np.ndarray, source: int, tag: int) -> Request:  # noqa: N802
+        assert buffer.flags.c_contiguous
+
+        def wait() -> None:
+            message = self.world.fetch((source, self.rank, tag))
+            assert (message.shape, message.dtype) == (buffer.shape, buffer.dtype)
+            buffer[...] = message
+
+        return Request(wait)
+
+    def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:  # noqa: N802
+        assert send is MPI.IN_PLACE and operation is MPI.SUM
+        parts = self._all("Allreduce", values)
+        values[...] = parts[-1]
+        for part in reversed(parts[:-1]):  # an order that nobody may rely on
+            values += part
+
+    def Bcast(self, buffer: np.ndarray) -> None:  # noqa: N802
+        buffer[...] = self._all("Bcast", buffer if self.rank == 0 else buffer[:0])[0]
+
+    def Allgather(self, part: np.ndarray, whole: np.ndarray) -> None:  # noqa: N802
+        whole[...] = np.concatenate(self._all("Allgather", part))
+
+    def Allgatherv(self, part: np.ndarray, whole: tuple[np.ndarray, list[int]]) -> None:  # noqa: N802
+        parts = self._all("Allgatherv", part)
+        assert [len(part) for part in parts] == whole[1]
+        whole[0][...] = np.concatenate(parts)
+
+    def Abort(self, code: int) -> None:  # noqa: N802
+        self.world.fail()
+        raise Broken
+
+
+def _load() -> type:
+    path = Path(distlenet.parallel.__file__).with_name("mpi.py")
+    spec = importlib.util.spec_from_file_location("pretend_mpi_communicator", path)
+    module = importlib.util.module_from_spec(spec)
+    stand_in = types.ModuleType("mpi4py")
+    stand_in.MPI = MPI
+    with mock.patch.dict(sys.modules, {"mpi4py": stand_in}):
+        spec.loader.exec_module(module)
+    return module.MPICommunicator
+
+
+PretendCommunicator = _load()
+
+
+def outcomes(
+    size: int, job: Callable[[Communicator], Any], communicator: type = PretendCommunicator
+) -> list[Any | BaseException]:
+    """Run ``job(comm)`` on ``size`` pretend ranks; return what each of them returned or raised."""
+    world, found = World(size), [None] * size
+
+    def rank_of(rank: int) -> None:
+        try:
+            with np.errstate(all="ignore"):
+                found[rank] = job(communicator(Comm(world, rank)))
+        except BaseException as error:
+            found[rank] = error
+            world.fail()
+
+    threads = [threading.Thread(target=rank_of, args=(rank,), daemon=True) for rank in range(size)]
+    for thread in threads:
+        thread.start()
+    end = time.monotonic() + PATIENCE
+    for thread in threads:
+        thread.join(max(0.0, end - time.monotonic()))
+    if any(thread.is_alive() for thread in threads):
+        world.fail()
+        raise AssertionError(f"pretend ranks still running after {PATIENCE:g} s")
+    return found
+
+
+def run(size: int, job: Callable[[Communicator], Any], communicator: type = PretendCommunicator) -> list[Any]:
+    """Run ``job(comm)`` on ``size`` pretend ranks; return what each of them returned, raise what one raised."""
+    found = outcomes(size, job, communicator)
+    errors = [error for error in found if isinstance(error, BaseException)]
+    for error in sorted(errors, key=lambda error: isinstance(error, Broken)):
+        raise error
+    return found

@@ -1,0 +1,131 @@
+"""Whole runs on pretend ranks: sessions with run directory, journal and checkpoints, in this process."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pretend
+
+from distlenet.errors import DistlenetError
+from distlenet.parallel import Communicator, Serial
+from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
+from distlenet.training.experiment import Options
+from distlenet.training.files import NoFiles, RunFiles
+from distlenet.training.session import run_training
+from distlenet.training.state import TrainState
+from distlenet.training.stopping import Signals
+
+TIMING = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")
+Act = Callable[[int, TrainState, Signals], None]  # (rank, state, that rank's signals), after every step
+
+
+@dataclass
+class Session:
+    """What came of a session."""
+
+    run: Path
+    codes: list[int | BaseException]  # of each rank: the exit code, or what it raised
+    events: list[Event] = field(default_factory=list)  # of the root
+
+    @property
+    def code(self) -> int:
+        """The exit code, the same on every rank."""
+        codes = {code.exit_code if isinstance(code, DistlenetError) else code for code in self.codes}
+        assert len(codes) == 1, self.codes
+        return codes.pop()
+
+    @property
+    def notices(self) -> list[str]:
+        """What the user was told."""
+        return [event.text for event in self.events if isinstance(event, Notice)]
+
+    @property
+    def saved(self) -> list[str]:
+        """The names of the checkpoints that were written, in order."""
+        return [event.path.name for event in self.events if isinstance(event, CheckpointSaved)]
+
+    @property
+    def error(self) -> str:
+        """The sentence that the run ended with."""
+        assert isinstance(self.codes[0], DistlenetError), self.codes
+        assert len({(type(error), str(error)) for error in self.codes}) == 1, self.codes
+        return str(self.codes[0])
+
+
+class Watch:
+    """A listener, on any rank, that acts after every step; ``extra`` listeners hear everything."""
+
+    def __init__(self, rank: int, signals: Signals, act: Act, events: list[Event]) -> None:
+        self.state: TrainState | None = None
+        self._rank, self._signals, self._act, self._events = rank, signals, act, events
+
+    def on(self, event: Event) -> None:
+        self._events.append(event)
+        if isinstance(event, StepDone):
+            self._act(self._rank, self.state, self._signals)
+
+
+def train_run(
+    data: Path, run: Path, ranks: int = 1, act: Act = lambda rank, state, signals: None, **options: Any
+) -> Session:
+    """Train under ``options``; 1 rank is a process without MPI."""
+    asked = Options(data=str(data), run_directory=str(run), **options)
+    session = Session(run, [])
+
+    def job(comm: Communicator) -> int:
+        signals = Signals()
+        watch = Watch(comm.rank, signals, act, session.events if comm.is_root else [])
+
+        class Files(RunFiles if comm.is_root else NoFiles):
+            def begin(self, options: Options, experiment: Any, *rest: Any) -> list[str]:
+                watch.state = experiment.state
+                return super().begin(options, experiment, *rest)
+
+        files = Files()
+        try:
+            with np.errstate(all="ignore"):
+                return run_training(asked, comm, signals, [watch], files)
+        finally:
+            if hasattr(files, "_directory"):
+                files._directory.close()  # as the end of the process does
+
+    if ranks == 1:
+        try:
+            session.codes = [job(Serial())]
+        except DistlenetError as error:
+            session.codes = [error]
+    else:
+        session.codes = pretend.outcomes(ranks, job)
+    for code in session.codes:
+        if isinstance(code, BaseException) and not isinstance(code, DistlenetError):
+            raise code
+    return session
+
+
+def stop_after(step: int, rank: int = 0, name: str = "interrupted") -> Act:
+    """Let ``rank`` get a signal when ``step`` steps are done: in the next step, or in the evaluation."""
+
+    def act(own: int, state: TrainState, signals: Signals) -> None:
+        if own == rank and state.steps == step:
+            setattr(signals, name, True)
+
+    return act
+
+
+def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
+    """Return the journal's lines of ``kinds`` (default: steps and epochs) without what is measured by a clock."""
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    wanted = kinds or ("step", "epoch")
+    return [
+        {key: value for key, value in line.items() if key not in TIMING} for line in lines if line["kind"] in wanted
+    ]
+
+
+def results(run: Path) -> dict[str, Any]:
+    """Return what of the summary must not depend on ranks and interruptions."""
+    summary = json.loads((run / "summary.json").read_text())
+    return {name: summary.get(name) for name in RESULTS}

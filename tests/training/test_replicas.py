@@ -1,0 +1,139 @@
+"""Ranks that no longer hold the same numbers: found at the next checkpoint, named, and nothing bad is kept."""
+
+import mpi_jobs
+import numpy as np
+import pytest
+import sessions
+
+from distlenet.errors import ReplicaError
+from distlenet.training.checkpoint import read_checkpoint
+from distlenet.training.state import TrainState
+
+FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50}  # 7 steps an epoch
+STEPS = 7
+
+
+def flip(state: TrainState, what: str, place: int = 12345, bit: int = 3) -> None:
+    """Flip one bit of one number of ``what``: "theta" or one of the optimizer's vectors."""
+    vector = state.net.theta if what == "theta" else state.optimizer.state[what]
+    vector.view(np.uint32)[place] ^= np.uint32(1 << bit)
+
+
+def flip_on(rank: int, step: int, what: str, **place: int):
+    """Flip on ``rank`` when ``step`` steps are done."""
+
+    def act(own, state, signals):
+        if own == rank and state.steps == step:
+            flip(state, what, **place)
+
+    return act
+
+
+def good_checkpoints(run):
+    """Return the positions of all the checkpoints, every one of which must be good."""
+    found = {path.name: read_checkpoint(path) for path in (run / "checkpoints").iterdir()}
+    return {name: checkpoint.meta["position"]["steps"] for name, checkpoint in found.items()}
+
+
+@pytest.mark.parametrize("what", ["theta", "velocity"])
+@pytest.mark.parametrize(("ranks", "rank"), [(2, 0), (2, 1), (3, 0), (3, 2), (5, 3)])
+def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
+    # checkpoints at steps 4 and 8, epochs' ends at 7 and 14; the bit flips after step 9
+    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS)
+    assert whole.code == 0
+    done = sessions.train_run(
+        digits, tmp_path / "run", ranks, flip_on(rank, STEPS + 2, what), flags=FLAGS, save_steps=4, keep_newest=9
+    )
+    assert done.code == 10
+    assert all(isinstance(error, ReplicaError) and error.agreed for error in done.codes)
+    assert "after epoch 2, step 5," in done.error  # step 12 of the run: the next checkpoint
+    if ranks == 2:
+        assert "no majority agrees: rank 0: " in done.error and ", rank 1: " in done.error
+    else:
+        assert f"rank {rank} of {ranks} differ" in done.error
+    assert "--resume auto" in done.error
+    assert good_checkpoints(done.run) == {"last.h5": 8, "last-1.h5": 7, "last-2.h5": 4, "best.h5": 7}
+    # what was kept is good: the run goes on from it to the very same end
+    again = sessions.train_run(digits, tmp_path / "run", 2, resume="auto")
+    assert again.code == 0
+    assert sessions.results(done.run) == sessions.results(whole.run)
+    assert sessions.journal(done.run) == sessions.journal(whole.run)
+
+
+@pytest.mark.parametrize("step", [0, 1])
+def test_at_the_end_of_an_epoch(digits, tmp_path, step):
+    # no checkpoints in between; a bit that flips in the last step is found as well
+    done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(1, 2 * STEPS - step, "theta"), flags=FLAGS)
+    assert done.code == 10
+    assert "rank 1 of 3 differ" in done.error
+    assert good_checkpoints(done.run) == {"last.h5": STEPS, "best.h5": STEPS}
+
+
+def test_before_a_stop(digits, tmp_path):
+    # a signal asks for a save: the bad state is not saved then either
+    def act(rank, state, signals):
+        flip_on(1, STEPS + 1, "theta")(rank, state, signals)
+        sessions.stop_after(STEPS + 2)(rank, state, signals)
+
+    done = sessions.train_run(digits, tmp_path / "run", 3, act, flags=FLAGS)
+    assert done.code == 10
+    assert good_checkpoints(done.run) == {"last.h5": STEPS, "best.h5": STEPS}
+
+
+def test_two_ranks_of_five(digits, tmp_path):
+    def act(rank, state, signals):
+        if state.steps == 3 and rank in (1, 4):
+            flip(state, "velocity", place=rank)
+
+    done = sessions.train_run(digits, tmp_path / "run", 5, act, flags={**FLAGS, "optimizer": "momentum"})
+    assert "ranks 1, 4 of 5 differ from the others" in done.error
+    assert good_checkpoints(done.run) == {}
+
+
+@pytest.mark.parametrize("place", [0, -1])
+@pytest.mark.parametrize("bit", [0, 22, 31])
+def test_every_bit_counts(digits, tmp_path, place, bit):
+    # from the last bit of the fraction to the sign, in the first number and the last
+    act = flip_on(1, STEPS, "theta", place=place, bit=bit)
+    done = sessions.train_run(digits, tmp_path / "run", 2, act, flags=FLAGS)
+    assert done.code == 10
+    assert good_checkpoints(done.run) == {}
+
+
+@pytest.mark.parametrize(("optimizer", "name"), [("adam", "mean"), ("adam", "square"), ("rmsprop", "square")])
+def test_every_vector_of_the_optimizer(digits, tmp_path, optimizer, name):
+    flags = {**FLAGS, "optimizer": optimizer, "lr": 0.001}
+    done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(2, STEPS, name), flags=flags)
+    assert done.code == 10
+    assert "rank 2 of 3 differ" in done.error
+
+
+# the command line, but rank 1 has other parameters after step 9 of the run
+FLIPPING = """
+import sys
+import numpy as np
+from distlenet.cli import main
+from distlenet.parallel.launcher import launched_rank
+from distlenet.training import loop
+
+take_step = loop.take_step
+
+def flipping(state, *rest):
+    done = take_step(state, *rest)
+    if state.steps == 9 and launched_rank() == 1:
+        state.net.theta.view(np.uint32)[777] ^= np.uint32(8)
+    return done
+
+loop.take_step = flipping
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize(("ranks", "words"), [(2, "no majority agrees"), (3, "rank 1 of 3 differ")])
+def test_under_mpirun(runtime, digits, tmp_path, only_sentence, ranks, words):
+    run = tmp_path / "run"
+    flags = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+    arguments = ["train", "--data", str(digits), "--run", str(run), *flags, "--checkpoint-every", "4"]
+    done = mpi_jobs.run(runtime.command(ranks, "-c", FLIPPING, *arguments, "--display", "plain"))
+    only_sentence(done, 10, "after epoch 2, step 5", words)
+    assert good_checkpoints(run) == {"last.h5": 8, "last-1.h5": 7, "best.h5": 7}
