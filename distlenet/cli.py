@@ -11,7 +11,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from distlenet.errors import DistlenetError, UsageError, nearest
+from distlenet.errors import DistlenetError, UsageError, nearest, report
 
 COMMANDS = {
     "prepare": "make a dataset file: MNIST, or digits drawn by the program",
@@ -73,13 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
             return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
-        if not error.reported:
-            if "--debug" in arguments:
-                traceback.print_exc()
-                _debug()
-            else:
-                print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
-        return error.exit_code
+        if "--debug" in arguments and not error.reported:
+            traceback.print_exc()
+            _debug()
+            return error.exit_code
+        return report(error)
     except KeyboardInterrupt:
         print("distlenet: interrupted", file=sys.stderr, flush=True)
         return 130

@@ -4,6 +4,8 @@ A message says what is wrong, where, what was found, what was expected, and what
 Everything else that is raised is a defect of the program and keeps its traceback.
 """
 
+import sys
+
 
 class DistlenetError(Exception):
     """Base of all expected errors; ``exit_code`` is what the process returns."""
@@ -61,10 +63,23 @@ class ReplicaError(DistlenetError):
     exit_code = 10
 
 
+class RanksLost(DistlenetError):
+    """Ranks died, or were cut off, in the middle of a communication; the others may recover."""
+
+    exit_code = 11
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 
     exit_code = 9
+
+
+def report(error: DistlenetError) -> int:
+    """Say the error's sentence, unless another process says it; return its exit code."""
+    if not error.reported:
+        print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 def nearest(word: str, choices: object) -> str:

@@ -6,10 +6,11 @@ mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 
 import argparse
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 
 from distlenet.config import RECIPES, Config
-from distlenet.errors import UsageError
+from distlenet.errors import DistlenetError, UsageError, report
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -80,8 +81,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.parallel.launcher import all_or_nothing, connect
     from distlenet.training.experiment import Options
-    from distlenet.training.files import NoFiles, RunFiles
-    from distlenet.training.session import run_training
+    from distlenet.training.session import Session
     from distlenet.training.stopping import Signals
 
     save_steps, save_seconds = interval(args.checkpoint_every)
@@ -104,18 +104,22 @@ def run(args: argparse.Namespace) -> int:
     )
     with Signals() as signals:  # before MPI starts
         comm = connect()
-        with all_or_nothing(comm, args.debug):
-            if not comm.is_root:
-                return run_training(options, comm, signals, [], NoFiles())
-            from distlenet.ui.display import make_display
+        try:
+            with all_or_nothing(comm, args.debug), ExitStack() as displays:
+                code = Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
+        except DistlenetError as error:
+            if args.debug or not error.agreed:
+                raise
+            code = report(error)
+        return comm.leave(code)
 
-            with make_display(args.display) as display:
-                listeners = [display]
-                if args.debug:
-                    from distlenet.ui.debug_view import DebugView
 
-                    listeners.append(DebugView())
-                return run_training(options, comm, signals, listeners, RunFiles())
+def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
+    """Return what the root shows; ``displays`` gives the terminal back at the end."""
+    from distlenet.ui.debug_view import DebugView
+    from distlenet.ui.display import make_display
+
+    return [displays.enter_context(make_display(args.display)), *([DebugView()] if args.debug else [])]
 
 
 def interval(text: str | None) -> tuple[int, float | None]:

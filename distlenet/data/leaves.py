@@ -21,8 +21,14 @@ class Leaves:
         resampler: Resampler,
     ) -> None:
         """Read the shards, and only those, from the file; DataError if their checksums do not match."""
-        self.plan, self.shards = plan, list(shards)
-        self.augmentation, self._resampler = augmentation, resampler
+        self.plan, self.augmentation = plan, augmentation
+        self._digits, self._resampler = digits, resampler
+        self._noise_of: tuple[int, int] | None = None
+        self.own(shards)
+
+    def own(self, shards: Iterable[int]) -> None:
+        """Hold ``shards``, a contiguous run, from now on; DataError if their checksums do not match."""
+        plan, digits, self.shards = self.plan, self._digits, list(shards)
         first, last = plan.bounds(self.shards[0])[0], plan.bounds(self.shards[-1])[1]
         images, labels = digits.read("train", first, last, verify=True)
         bounds = {shard: plan.bounds(shard) for shard in self.shards}

@@ -6,7 +6,10 @@ import numpy as np
 
 
 class Communicator(Protocol):
-    """The ranks of a job. Every method but ``abort`` must be called by all ranks, in the same order."""
+    """The ranks of a job. Every method but ``abort`` and ``leave`` must be called by all ranks, in one order.
+
+    Where the job can outlive its ranks, any of them may raise RanksLost; see ``recover``.
+    """
 
     rank: int
     size: int
@@ -33,16 +36,28 @@ class Communicator(Protocol):
         """
         ...
 
-    def share(self, value: Any) -> Any:
-        """Return the root's ``value`` (JSON: numbers, text, lists, dicts) on every rank."""
+    def share(self, value: Any, source: int = 0) -> Any:
+        """Return the ``value`` (JSON: numbers, text, lists, dicts) of the rank ``source`` on every rank."""
         ...
 
-    def share_array(self, array: np.ndarray) -> None:
-        """Overwrite ``array`` on every rank with the root's."""
+    def share_array(self, array: np.ndarray, source: int = 0) -> None:
+        """Overwrite ``array`` on every rank with that of the rank ``source``."""
         ...
 
     def gather(self, value: Any) -> list[Any]:
         """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
+        ...
+
+    def recover(self) -> list[int]:
+        """After RanksLost: go on among the survivors; returns the lost ranks, by their old numbers.
+
+        Rank, size and is_root change: the lowest survivor is the new root. Raises RanksLost again when
+        more were lost meanwhile, and an agreed one where this side may not go on.
+        """
+        ...
+
+    def leave(self, code: int) -> int:
+        """Return the exit code with which to end, once no more is to be sent; may end the process itself."""
         ...
 
     def abort(self, code: int) -> None:

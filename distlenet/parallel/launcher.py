@@ -16,6 +16,9 @@ from distlenet.errors import DistlenetError, LaunchError
 from distlenet.parallel.communicator import Communicator
 from distlenet.parallel.serial import Serial
 
+FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
+EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
+
 WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
     "or under Slurm with `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH)"
@@ -72,7 +75,10 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     # Open MPI looks for fabrics for a second at start unless told not to; a setting of the user's wins
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")
     try:
-        from distlenet.parallel.mpi import MPICommunicator
+        if environment.get(FAULT_TOLERANCE) == "ulfm":
+            from distlenet.parallel.mpi_recovery import RecoverableCommunicator as MPICommunicator
+        else:
+            from distlenet.parallel.mpi import MPICommunicator
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise LaunchError(

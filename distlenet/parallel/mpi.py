@@ -47,18 +47,18 @@ class MPICommunicator:
         """See Communicator.merge."""
         self._comm.Allreduce(MPI.IN_PLACE, values, MPI.SUM)
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Any, source: int = 0) -> Any:
         """See Communicator.share."""
-        text = json.dumps(value).encode() if self.is_root else b""
+        text = json.dumps(value).encode() if self.rank == source else b""
         length = np.array([len(text)], np.int64)
-        self._comm.Bcast(length)
-        buffer = np.frombuffer(text, np.uint8).copy() if self.is_root else np.empty(length[0], np.uint8)
-        self._comm.Bcast(buffer)
+        self._comm.Bcast(length, source)
+        buffer = np.frombuffer(text, np.uint8).copy() if text else np.empty(length[0], np.uint8)
+        self._comm.Bcast(buffer, source)
         return json.loads(buffer.tobytes())
 
-    def share_array(self, array: np.ndarray) -> None:
+    def share_array(self, array: np.ndarray, source: int = 0) -> None:
         """See Communicator.share_array."""
-        self._comm.Bcast(array)
+        self._comm.Bcast(array, source)
 
     def gather(self, value: Any) -> list[Any]:
         """See Communicator.gather."""
@@ -71,6 +71,14 @@ class MPICommunicator:
         return [
             json.loads(everything[stop - length : stop].tobytes()) for stop, length in zip(ends, lengths, strict=True)
         ]
+
+    def recover(self) -> list[int]:
+        """A plain MPI job does not outlive its ranks: see RecoverableCommunicator."""
+        raise NotImplementedError
+
+    def leave(self, code: int) -> int:
+        """Return ``code``: MPI says its farewell at the end of the process."""
+        return code
 
     def abort(self, code: int) -> None:
         """See Communicator.abort."""

@@ -27,16 +27,24 @@ class Serial:
     def merge(self, values: np.ndarray) -> None:
         """Nothing to add."""
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Any, source: int = 0) -> Any:
         """Return ``value``."""
         return value
 
-    def share_array(self, array: np.ndarray) -> None:
+    def share_array(self, array: np.ndarray, source: int = 0) -> None:
         """Nothing to copy."""
 
     def gather(self, value: Any) -> list[Any]:
         """Return ``[value]``."""
         return [value]
+
+    def recover(self) -> list[int]:
+        """Nobody can be lost."""
+        return []
+
+    def leave(self, code: int) -> int:
+        """Return ``code``."""
+        return code
 
     def abort(self, code: int) -> None:
         """Nothing to end: the caller's exception ends the process."""

@@ -17,6 +17,8 @@ from distlenet.training.stopping import Signals
 class NoFiles:
     """What every rank but the root has."""
 
+    writes = False
+
     def find_origin(self, options: Options) -> dict[str, Any] | None:
         """Return the ``meta`` of the checkpoint to go on from, if there is one."""
         return None
@@ -32,6 +34,8 @@ class NoFiles:
 
 class RunFiles(NoFiles):
     """The root's: run directory, lock, journal, checkpoints, summary."""
+
+    writes = True
 
     def __init__(self) -> None:
         self._origin: Checkpoint | None = None

@@ -1,6 +1,7 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -10,105 +11,117 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement
 from distlenet.training.announcer import Announcer
 from distlenet.training.checks import compare_numerics
-from distlenet.training.events import Listener, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.elastic import Survivor
+from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, Options, set_up
-from distlenet.training.files import NoFiles
+from distlenet.training.files import NoFiles, RunFiles
 from distlenet.training.loop import train
 from distlenet.training.numerics import numerics
 from distlenet.training.scrutiny import watch_closely
-from distlenet.training.state import TrainState
+from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 
 
-def run_training(
-    options: Options, comm: Communicator, signals: Signals, listeners: list[Listener], files: NoFiles
-) -> int:
-    """Train as ``options`` say; ``listeners`` and ``files`` are the root's. Returns the exit code."""
-    begun, announce = time.perf_counter(), Announcer(listeners)
-    signals.orphans_stop = comm.size > 1
-    with in_agreement(comm):
-        origin = files.find_origin(options)
-    experiment = set_up(options, comm, signals, comm.share(origin))
-    config, state = experiment.config, experiment.state
-    with in_agreement(comm):
-        notices = files.begin(options, experiment, announce, signals)
-    share_state(state, comm)
-    announce(
-        RunStarted(
-            title=f"{config.model} on {experiment.dataset.name}",
-            facts=describe(experiment, comm),
-            epochs=config.epochs,
-            steps_per_epoch=experiment.plan.steps_per_epoch,
-            epoch=state.epoch,
-            step=state.step,
-            best_accuracy=state.best_accuracy,
-            best_epoch=state.best_epoch,
-        )
-    )
-    for text in notices + experiment.notices:
-        announce(Notice(text))
-    for text in compare_numerics(comm):
-        announce(Notice(text, "warning"))
-    if options.debug:
-        watch_closely(experiment, announce)
-    status, failure, trained, tested = "complete", None, time.perf_counter(), {}
-    steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step on this rank
-    try:
-        with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-            for event in train(
-                state,
-                experiment.leaves,
-                experiment.epoch_end,
-                experiment.schedule,
-                config.epochs,
-                comm,
-                signals,
-                options.save_steps,
-            ):
-                if isinstance(event, StepDone):
-                    steps.append((event.seconds, event.exchange_seconds, event.count))
-                announce(event)
-            seconds = time.perf_counter() - trained
-            tested = final_test(experiment)
-    except DistlenetError as error:
-        if not error.agreed:
-            raise
-        status, failure, seconds = str(error), error, time.perf_counter() - trained
-    summary = summarize(experiment, comm, status, seconds, steps) | tested
-    summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": options.run_directory}
-    unwritten = files.finish(summary, announce)
-    announce(RunFinished(summary))
-    if isinstance(failure, Stopped):
-        return failure.exit_code
-    if failure:
+class Session:
+    """A run on one rank. ``make_listeners`` makes those of the root, where and when this rank is it."""
+
+    def __init__(
+        self,
+        options: Options,
+        comm: Communicator,
+        signals: Signals,
+        make_listeners: Callable[[], list[Listener]],
+    ) -> None:
+        self.options, self.comm, self.signals, self._make_listeners = options, comm, signals, make_listeners
+        self.announce, self.files = Announcer(), NoFiles()
+        self.steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step
+
+    def run(self) -> int:
+        """Train, evaluate, write the summary; return the exit code."""
+        begun = time.perf_counter()
+        self.signals.orphans_stop = self.comm.size > 1
+        self._become_root()
+        experiment = self._prepare()
+        survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
+        status, failure, trained, tested = "complete", None, time.perf_counter(), {}
+        try:
+            with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
+                for event in survivor.events(lambda: self._events(experiment)):
+                    if isinstance(event, StepDone):
+                        self.steps.append((event.seconds, event.exchange_seconds, event.count))
+                    self.announce(event)
+                seconds = time.perf_counter() - trained
+                tested = survivor.call(lambda: final_test(experiment))
+        except DistlenetError as error:
+            if not error.agreed:
+                raise
+            status, failure, seconds = str(error), error, time.perf_counter() - trained
+        summary = survivor.call(lambda: summarize(experiment, self.comm, status, seconds, self.steps)) | tested
+        summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
+        unwritten = self.files.finish(summary, self.announce)
+        self.announce(RunFinished(summary))
+        if failure is None:
+            return unwritten
+        if isinstance(failure, Stopped):
+            return failure.exit_code
         raise failure
-    return unwritten
+
+    def _become_root(self) -> None:
+        if self.comm.is_root:
+            self.announce.listeners += self._make_listeners()
+            self.files = RunFiles()
+
+    def _prepare(self) -> Experiment:
+        """Set everything up, resume if asked to, and announce the start."""
+        with in_agreement(self.comm):
+            origin = self.files.find_origin(self.options)
+        experiment = set_up(self.options, self.comm, self.signals, self.comm.share(origin))
+        with in_agreement(self.comm):
+            notices = self.files.begin(self.options, experiment, self.announce, self.signals)
+        share_state(experiment.state, self.comm)
+        self.announce(started(experiment, self.comm))
+        for text in notices + experiment.notices:
+            self.announce(Notice(text))
+        for text in compare_numerics(self.comm):
+            self.announce(Notice(text, "warning"))
+        if self.options.debug:
+            watch_closely(experiment, self.announce)
+        return experiment
+
+    def _events(self, experiment: Experiment) -> Iterator[Event]:
+        return train(
+            experiment.state,
+            experiment.leaves,
+            experiment.epoch_end,
+            experiment.schedule,
+            experiment.config.epochs,
+            self.comm,
+            self.signals,
+            self.options.save_steps,
+        )
+
+    def _take_over(self, experiment: Experiment) -> None:
+        """Be the root from here on, if this rank was not: show, write and keep."""
+        if not self.files.writes:
+            self._become_root()
+            self.files.take_over(self.options, experiment, self.announce, self.signals)
+            self.announce(started(experiment, self.comm))
 
 
-def share_state(state: TrainState, comm: Communicator) -> None:
-    """Give every rank the root's state: parameters, optimizer, position, history."""
-    comm.share_array(state.net.theta)
-    for vector in state.optimizer.state.values():
-        comm.share_array(vector)
-    position = comm.share(
-        [
-            state.epoch,
-            state.step,
-            state.steps,
-            vars(state.running),
-            state.history,
-            state.best_accuracy,
-            state.best_epoch,
-        ]
+def started(experiment: Experiment, comm: Communicator) -> RunStarted:
+    """Return the event that opens a run, or its continuation."""
+    config, state = experiment.config, experiment.state
+    return RunStarted(
+        title=f"{config.model} on {experiment.dataset.name}",
+        facts=describe(experiment, comm),
+        epochs=config.epochs,
+        steps_per_epoch=experiment.plan.steps_per_epoch,
+        epoch=state.epoch,
+        step=state.step,
+        best_accuracy=state.best_accuracy,
+        best_epoch=state.best_epoch,
     )
-    state.epoch, state.step, state.optimizer.steps, running, state.history, *best = position
-    vars(state.running).update(running)
-    state.best_accuracy, state.best_epoch = best
-    if comm.share(state.best_theta is not None):
-        if state.best_theta is None:
-            state.best_theta = np.empty_like(state.net.theta)
-        comm.share_array(state.best_theta)
 
 
 def describe(experiment: Experiment, comm: Communicator) -> dict[str, str]:

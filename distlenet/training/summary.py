@@ -38,7 +38,9 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
     """
     if not steps:
         return 0.0
-    exchange = np.array(comm.gather([round(exchange, 7) for _, exchange in steps])).min(axis=0)
+    exchanges = comm.gather([round(exchange, 7) for _, exchange in steps])
+    common = min(map(len, exchanges))  # after a loss, ranks may have counted a repeated step differently
+    exchange = np.array([values[:common] for values in exchanges]).min(axis=0)
     return round(float(np.median(exchange) / np.median([seconds for seconds, _ in steps])), 4)
 
 

@@ -1,0 +1,110 @@
+"""Surviving lost ranks: the MPI communicator for jobs started with fault tolerance (ULFM, Open MPI).
+
+MPI's user-level failure mitigation reports a dead rank as an error of the call that needed it, on some
+ranks; the others hear of it when the communicator is revoked. The survivors then shrink the communicator
+to themselves and go on. What that means for the training is ``training/elastic.py``.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import mpi4py
+
+mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
+
+from mpi4py import MPI  # noqa: E402
+
+from distlenet.errors import RanksLost  # noqa: E402
+from distlenet.parallel.launcher import EXIT_FILE  # noqa: E402
+from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
+
+
+def _reported(method: Callable) -> Callable:
+    """Turn MPI's error codes for lost ranks into RanksLost; other errors of MPI stay as they are."""
+
+    @wraps(method)
+    def guarded(self: "RecoverableCommunicator", *args: Any) -> Any:
+        try:
+            return method(self, *args)
+        except MPI.Exception as error:
+            raise self._translated(error) from error
+
+    return guarded
+
+
+class RecoverableCommunicator(MPICommunicator):
+    """Like MPICommunicator, but its methods raise RanksLost, after which ``recover`` may be called."""
+
+    def __init__(self) -> None:
+        world = MPI.COMM_WORLD.Dup()
+        world.Set_errhandler(MPI.ERRORS_RETURN)
+        super().__init__(world)
+        self._retired: list[dict] = []
+        # where each rank lives, to tell a dead process from one that is only out of reach
+        self._homes: list[tuple[str, int]] = [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
+
+    reduce = _reported(MPICommunicator.reduce)
+    merge = _reported(MPICommunicator.merge)
+    share = _reported(MPICommunicator.share)
+    share_array = _reported(MPICommunicator.share_array)
+    gather = _reported(MPICommunicator.gather)
+
+    def _translated(self, error: MPI.Exception) -> Exception:
+        # ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
+        lost = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED, MPI.ERR_IN_STATUS)
+        return RanksLost("a rank was lost") if error.Get_error_class() in lost else error
+
+    def recover(self) -> list[int]:
+        """Go on among the survivors, called by all of them; returns the lost ranks, as they were numbered.
+
+        Raises RanksLost when this side may not go on: it cannot tell whether a larger one does so too.
+        """
+        before = self._homes
+        self._retired.append(self._exchanges)  # messages under way may still arrive in their buffers
+        self._exchanges = {}
+        self._comm.Revoke()
+        self._comm = self._comm.Shrink()
+        self._comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self.rank, self.size = self._comm.rank, self._comm.size
+        self.is_root = self.rank == 0
+        self._homes = [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
+        lost = [rank for rank, home in enumerate(before) if home not in self._homes]
+        self._end_lost_neighbours(before, lost)
+        hosts = {host for host, _ in self._homes}
+        unknown = sum(before[rank][0] not in hosts for rank in lost)  # dead with their host, or cut off
+        known = len(before) - unknown
+        if known < unknown or (known == unknown and 0 in lost):
+            error = RanksLost(
+                f"{unknown} of {len(before)} ranks are out of reach, and they may be going on without this side: "
+                "it ends here; go on from the last checkpoint by --resume auto once they are known to have ended"
+            )
+            error.agreed = True
+            raise error
+        return lost
+
+    def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
+        """Kill lost ranks of this host that are not dead but hung: they must not wake up and write."""
+        here = os.uname().nodename
+        for rank in lost:
+            host, process = before[rank]
+            if host == here:
+                with suppress(ProcessLookupError, PermissionError):
+                    os.kill(process, signal.SIGKILL)
+
+    def leave(self, code: int) -> int:
+        """End this process without MPI's own farewell, which may wait for the dead.
+
+        The process itself ends with 0, since any other code makes mpirun end the others or leaves them
+        hanging; the root hands the real one to the launcher in the file that the launcher named.
+        """
+        sys.stdout.flush()
+        sys.stderr.flush()
+        if self.is_root and EXIT_FILE in os.environ:
+            Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
+        os._exit(0 if EXIT_FILE in os.environ else code)

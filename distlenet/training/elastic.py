@@ -1,0 +1,80 @@
+"""Going on when ranks are lost: the survivors take over their shards and repeat the interrupted step.
+
+A rank is lost in the middle of some communication. What it was working on is lost with it, but every
+survivor still holds the whole state as of its last complete step. Survivors can be one step apart, when
+some had already heard the sum that others still waited for: the newest state wins. Since the tree of
+additions does not know the ranks, the repeated step gives the bits that it would have given.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from distlenet.errors import RanksLost
+from distlenet.parallel import Communicator, owned_shards
+from distlenet.parallel.launcher import in_agreement
+from distlenet.training.events import Event, Notice
+from distlenet.training.experiment import Experiment
+from distlenet.training.loop import save
+from distlenet.training.sharing import share_state
+
+T = TypeVar("T")
+
+
+@dataclass
+class Survivor:
+    """What a rank does when others are lost. ``take_over`` is called where this rank has become the root."""
+
+    experiment: Experiment
+    comm: Communicator
+    take_over: Callable[[], None]
+
+    def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
+        """Yield the events of ``make()``, made anew from the state reached, as often as ranks are lost."""
+        lost: list[str] = []
+        while True:
+            try:
+                if lost:
+                    yield Notice("; ".join(lost), "warning")
+                    yield from save(self.experiment.state, self.comm, "ranks were lost")
+                    lost = []
+                yield from make()
+                return
+            except RanksLost as error:
+                lost.append(self.recover(error))
+
+    def call(self, action: Callable[[], T]) -> T:
+        """Return ``action()``, repeated as often as ranks are lost meanwhile."""
+        while True:
+            try:
+                return action()
+            except RanksLost as error:
+                self.recover(error)
+
+    def recover(self, error: RanksLost) -> str:
+        """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.
+
+        Raises RanksLost where this side must not go on.
+        """
+        comm, state, leaves = self.comm, self.experiment.state, self.experiment.leaves
+        size, gone = comm.size, 0
+        while True:
+            if error.agreed:
+                raise error
+            try:
+                gone += len(comm.recover())
+                places = comm.gather([state.epoch, state.step])
+                share_state(state, comm, source=places.index(max(places)))
+                mine = owned_shards(comm.rank, comm.size, leaves.plan.shards)
+                with in_agreement(comm):
+                    if list(mine) != leaves.shards:
+                        leaves.own(mine)
+                if comm.is_root:
+                    self.take_over()
+                break
+            except RanksLost as again:
+                error = again
+        return (
+            f"{gone} of {size} ranks lost in epoch {state.epoch + 1}, step {state.step + 1}: "
+            f"going on with {comm.size}, the step is repeated"
+        )

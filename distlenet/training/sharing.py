@@ -1,0 +1,42 @@
+"""Giving every rank the state of one: at the start of a run, and after ranks were lost."""
+
+import numpy as np
+
+from distlenet.parallel import Communicator
+from distlenet.training.state import Running, TrainState
+
+
+def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
+    """Bring every rank's ``state`` to that of the rank ``source``: parameters, optimizer, position, history.
+
+    All or nothing: what arrives is taken over only when all of it has arrived, so that a rank lost in
+    the middle leaves every other one with a whole state, its old one or the new one.
+    """
+    vectors = [state.net.theta, *(state.optimizer.state[name] for name in sorted(state.optimizer.state))]
+    position = comm.share(
+        {
+            "epoch": state.epoch,
+            "step": state.step,
+            "steps": state.steps,
+            "running": vars(state.running),
+            "history": state.history,
+            "best": [state.best_accuracy, state.best_epoch],
+            "has_best_theta": state.best_theta is not None,
+        },
+        source,
+    )
+    arrived = [vector.copy() for vector in vectors]
+    for vector in arrived:
+        comm.share_array(vector, source)
+    best_theta = None
+    if position["has_best_theta"]:
+        best_theta = np.empty_like(state.net.theta) if state.best_theta is None else state.best_theta.copy()
+        comm.share_array(best_theta, source)
+    comm.gather(None)  # everybody has everything
+    for vector, new in zip(vectors, arrived, strict=True):
+        vector[:] = new
+    state.epoch, state.step, state.optimizer.steps = position["epoch"], position["step"], position["steps"]
+    state.running = Running(**position["running"])
+    state.history = position["history"]
+    state.best_accuracy, state.best_epoch = position["best"]
+    state.best_theta = best_theta
