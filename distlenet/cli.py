@@ -16,6 +16,7 @@ from distlenet.errors import DistlenetError, UsageError, nearest, report
 COMMANDS = {
     "prepare": "make a dataset file: MNIST, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
+    "launch": "start train or evaluate on many processes, and keep the run alive",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
     "inspect": "show what a checkpoint holds, and verify it",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",

@@ -1,11 +1,25 @@
-"""How to start ranks with the MPI that belongs to this Python: the command line and its environment."""
+"""Starting ranks with the MPI that belongs to this Python, and keeping their run alive."""
 
+import contextlib
 import os
+import re
 import shutil
+import signal
+import subprocess
 import sys
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from distlenet.errors import LaunchError
+from distlenet.errors import LaunchError, UsageError
+from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY
+
+ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
+START_SECONDS = 120.0  # within which all ranks must be connected
+JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
 
 def find_mpirun() -> str:
@@ -20,13 +34,48 @@ def find_mpirun() -> str:
     return found
 
 
-def mpirun_command(ranks: int) -> list[str]:
-    """Return the command that starts ``ranks`` processes of what follows, more than there are cores if need be."""
+def mpirun_command(
+    ranks: int, hosts: str | None = None, fault_tolerance: bool = False, stall_after: float = 60.0
+) -> list[str]:
+    """Return the command that starts ``ranks`` processes of what follows.
+
+    ``hosts`` is "A:2,B:2", or None for this one, on which there may be more ranks than cores. With
+    ``fault_tolerance`` the job outlives its ranks (Open MPI 5), and a rank silent for ``stall_after`` seconds
+    counts as lost.
+    """
     mpirun = find_mpirun()
     command = [mpirun, "-n", str(ranks)]
-    if is_open_mpi(mpirun) and ranks > len(os.sched_getaffinity(0)):
-        command += ["--map-by", ":OVERSUBSCRIBE", "--mca", "mpi_yield_when_idle", "1"]
+    if not is_open_mpi(mpirun):
+        if hosts:
+            names, counts = zip(*(_host(entry) for entry in hosts.split(",")), strict=True)
+            command += ["-hosts", ",".join(names), "-ppn", str(max(counts))]
+        return command
+    if fault_tolerance:
+        command += ["--with-ft", "ulfm"]
+        parameters = {
+            "mpi_ft_detector": 1,
+            "mpi_ft_detector_thread": 1,  # without a thread of its own, a busy rank is taken for a dead one
+            "mpi_ft_detector_period": stall_after / 5,
+            "mpi_ft_detector_timeout": stall_after,
+        }
+        if hosts:
+            parameters["coll"] = "^han,adapt"  # these collectives do not survive a loss across hosts
+        for name, value in parameters.items():
+            command += ["--mca", name, str(value)]
+    if hosts:
+        command += ["--host", ",".join(f"{name}:{count}" for name, count in map(_host, hosts.split(",")))]
+    if hosts or ranks > len(os.sched_getaffinity(0)):
+        command += ["--mca", "mpi_yield_when_idle", "1"]  # waiting ranks leave their core to working ones
+    if not hosts and ranks > len(os.sched_getaffinity(0)):
+        command += ["--map-by", ":OVERSUBSCRIBE"]
     return command
+
+
+def _host(entry: str) -> tuple[str, int]:
+    name, _, count = entry.partition(":")
+    if not name or (count and not count.isdecimal()):
+        raise UsageError(f"--hosts has {entry!r}, expected NAME or NAME:RANKS, for example node1:4,node2:4")
+    return name, int(count or 1)
 
 
 def is_open_mpi(mpirun: str) -> bool:
@@ -42,3 +91,181 @@ def mpi_environment() -> dict[str, str]:
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return environment
+
+
+def survives_losses(mpirun: str) -> bool:
+    """Whether ``mpirun`` can keep a job alive that lost ranks: Open MPI from version 5 on."""
+    if not is_open_mpi(mpirun):
+        return False
+    shown = subprocess.run([mpirun, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
+    version = re.search(r"Open MPI\)? v?(\d+)", shown)
+    return version is not None and int(version.group(1)) >= 5
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to run, and how. ``arguments`` are those of distlenet: ("train", "--run", ...)."""
+
+    ranks: int
+    arguments: list[str]
+    hosts: str | None = None
+    fault_tolerance: bool = True
+    stall_after: float = 60.0
+
+
+def launch(job: Job, max_restarts: int = 0) -> int:
+    """Run ``job``, again from its last checkpoint when it dies as a whole; return the exit code.
+
+    A signal is passed on so that the ranks can save; a second one ends them at once.
+    """
+    arguments = list(job.arguments)
+    for restart in range(max_restarts + 1):
+        with scratch(job) as environment:
+            attempt = Attempt(job, arguments, environment)
+            code = attempt.run()
+        if attempt.orderly or restart == max_restarts:
+            return code
+        pause = min(60.0, 0.5 * 2**restart)
+        say(f"the job died with exit code {code}: restart {restart + 1} of {max_restarts} in {pause:g} s")
+        time.sleep(pause)
+        arguments = resumed(arguments)
+    return code
+
+
+def resumed(arguments: list[str]) -> list[str]:
+    """Return the arguments with which a training run goes on from its last checkpoint."""
+    if not arguments or arguments[0] != "train":
+        return arguments
+    kept = [argument for argument in arguments if argument != "--overwrite"]
+    has_resume = any(argument.split("=")[0] == "--resume" for argument in kept)
+    return kept if has_resume else [*kept, "--resume", "auto"]
+
+
+def say(text: str) -> None:
+    """Say something of the launcher's own, apart from what the ranks print."""
+    print(f"distlenet launch: {text}", file=sys.stderr, flush=True)
+
+
+@contextlib.contextmanager
+def scratch(job: Job) -> Iterator[dict[str, str]]:
+    """Yield the job's environment, with directories of its own for MPI's temporary files, removed afterwards."""
+    environment = mpi_environment() | {JOB: uuid.uuid4().hex}
+    environment.setdefault("OMPI_MCA_btl", "^ofi")  # without it Open MPI looks for fabrics for a second
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        environment.setdefault(variable, "1")
+    folder = tempfile.mkdtemp(prefix="distlenet-")
+    shared = None
+    environment[EXIT_FILE] = str(Path(folder) / "exit-code")
+    if not job.hosts:  # other hosts do not have these directories
+        environment["TMPDIR"] = folder
+        if os.access("/dev/shm", os.W_OK):
+            shared = tempfile.mkdtemp(prefix="distlenet-", dir="/dev/shm")
+            environment["OMPI_MCA_btl_sm_backing_directory"] = shared
+    try:
+        yield environment
+    finally:
+        end_processes(environment[JOB])
+        for directory in filter(None, (folder, shared)):
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+def processes(job: str) -> list[int]:
+    """Return the living processes of a job on this host, mpirun's own among them."""
+    mark, found = f"{JOB}={job}".encode(), []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal() and int(entry.name) != os.getpid():
+            with contextlib.suppress(OSError):  # a zombie has no environment any more
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+    return found
+
+
+def children(parent: int) -> set[int]:
+    """Return the living child processes of ``parent``: of mpirun, the ranks on this host and its helpers."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            with contextlib.suppress(OSError, ValueError):
+                # "pid (name) state ppid ...", and the name may hold anything
+                state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
+                if int(ppid) == parent and state not in "ZX":
+                    found.add(int(entry.name))
+    return found
+
+
+def end_processes(job: str) -> None:
+    """Kill what is left of a job on this host: ranks outlive an mpirun that was killed."""
+    for process in processes(job):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+class Attempt:
+    """One start of mpirun; ``orderly`` afterwards: the ranks ended by themselves, well or with a reason."""
+
+    def __init__(self, job: Job, arguments: list[str], environment: dict[str, str]) -> None:
+        tolerant = job.fault_tolerance and job.ranks > 1 and survives_losses(find_mpirun())
+        if tolerant:
+            environment[FAULT_TOLERANCE] = "ulfm"
+        command = mpirun_command(job.ranks, job.hosts, tolerant, job.stall_after)
+        self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
+        self._environment = environment
+        self._asked: int | None = None  # the signal that asked the job to end
+        self.orderly = False
+
+    def run(self) -> int:
+        """Start mpirun and wait for it; return the exit code of the job."""
+        say(" ".join(self._command))
+        # in a session of its own: Ctrl-C at the terminal comes here alone, and is passed on gently
+        self._process = subprocess.Popen(
+            self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+        before = {number: signal.signal(number, self._pass_on) for number in numbers}
+        try:
+            self._see_it_started()
+            code = self._process.wait()
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        exit_file = Path(self._environment[EXIT_FILE])
+        if exit_file.exists():
+            code, self.orderly = int(exit_file.read_text(encoding="utf-8") or 1), True
+        else:
+            code = 128 - code if code < 0 else code
+            self.orderly = code in ORDERLY or self._asked is not None
+        return code if self._asked is None else 128 + self._asked
+
+    def _see_it_started(self) -> None:
+        """Wait until all ranks are connected; end the job if one dies before: the others would wait for ever.
+
+        From then on, MPI itself notices.
+        """
+        ready, seen = Path(self._environment[EXIT_FILE]).with_name(READY), set()
+        deadline = time.monotonic() + START_SECONDS
+        while self._process.poll() is None and not ready.exists():
+            here = children(self._process.pid)
+            if seen - here or time.monotonic() > deadline:
+                say("a rank died before all were connected" if seen - here else "the ranks do not find each other")
+                self._end()
+                return
+            seen |= here
+            time.sleep(0.05)
+
+    def _end(self) -> None:
+        """Kill the whole job."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        end_processes(self._environment[JOB])
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        """Ask the ranks to save and, unless for SIGUSR1, to end."""
+        if number != signal.SIGUSR1 and self._asked is not None:
+            self._end()
+            return
+        if number != signal.SIGUSR1:
+            self._asked = number
+            # mpirun answers SIGTERM by killing the ranks soon; SIGUSR2 it only hands to them
+            number = signal.SIGUSR2
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)

@@ -17,6 +17,7 @@ from distlenet.parallel.communicator import Communicator
 from distlenet.parallel.serial import Serial
 
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
+READY = "ready"  # made beside the exit file when all ranks are connected
 EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
 
 WRONG_LAUNCHER = (

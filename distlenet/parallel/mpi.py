@@ -7,11 +7,13 @@ import json
 import os
 import time
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from mpi4py import MPI
 
+from distlenet.parallel.launcher import EXIT_FILE, READY
 from distlenet.parallel.tree import Tree
 
 
@@ -24,6 +26,13 @@ class MPICommunicator:
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
+        self._say_ready()
+
+    def _say_ready(self) -> None:
+        """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
+        self._comm.Barrier()
+        if self.is_root and EXIT_FILE in os.environ:
+            Path(os.environ[EXIT_FILE]).with_name(READY).touch()
 
     @property
     def description(self) -> str:
@@ -78,7 +87,13 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
+        self.tell_launcher(code)
         return code
+
+    def tell_launcher(self, code: int) -> None:
+        """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
+        if self.is_root and EXIT_FILE in os.environ:
+            Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
 
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
@@ -112,14 +127,18 @@ class Exchange:
     def run(self, leaves: np.ndarray) -> np.ndarray:
         """Exchange and add; ``leaves`` (owned shards, length) after the local additions."""
         comm, total, own = self._comm, self._total, self._chunks[self._rank]
-        nodes = [comm.Irecv(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]]
-        sums = [comm.Irecv(total[self._chunks[peer]], peer, self._sum_tag) for peer in self._peers]
+        # kept until the next call: where a rank is lost, messages to the others may still be under way
+        self._requests = requests = []
+        for peer in self._peers:
+            requests += [comm.Irecv(self._received[node], peer, node) for node in self.tree.nodes[peer]]
         for peer in self._peers:
             chunk = self._chunks[peer]
-            nodes += [comm.Isend(leaves[row, chunk], peer, node) for node, row in self._rows.items()]
-        MPI.Request.Waitall(nodes)
+            requests += [comm.Isend(leaves[row, chunk], peer, node) for node, row in self._rows.items()]
+        first = len(requests)
+        requests += [comm.Irecv(total[self._chunks[peer]], peer, self._sum_tag) for peer in self._peers]
+        MPI.Request.Waitall(requests[:first])
         part = self.tree.add_shared(self._received | {node: leaves[row, own] for node, row in self._rows.items()})
-        sums += [comm.Isend(part, peer, self._sum_tag) for peer in self._peers]
+        requests += [comm.Isend(part, peer, self._sum_tag) for peer in self._peers]
         np.copyto(total[own], part)
-        MPI.Request.Waitall(sums)
+        MPI.Request.Waitall(requests[first:])
         return total

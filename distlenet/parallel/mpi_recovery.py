@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from pathlib import Path
 from typing import Any
 
 import mpi4py
@@ -44,10 +43,16 @@ class RecoverableCommunicator(MPICommunicator):
     def __init__(self) -> None:
         world = MPI.COMM_WORLD.Dup()
         world.Set_errhandler(MPI.ERRORS_RETURN)
-        super().__init__(world)
         self._retired: list[dict] = []
-        # where each rank lives, to tell a dead process from one that is only out of reach
-        self._homes: list[tuple[str, int]] = [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
+        try:
+            super().__init__(world)
+            self._homes = self._find_homes()
+        except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
+            world.Abort(RanksLost.exit_code)
+
+    def _find_homes(self) -> list[tuple[str, int]]:
+        """Return where each rank lives, to tell a dead process from one that is only out of reach."""
+        return [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
 
     reduce = _reported(MPICommunicator.reduce)
     merge = _reported(MPICommunicator.merge)
@@ -73,7 +78,7 @@ class RecoverableCommunicator(MPICommunicator):
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)
         self.rank, self.size = self._comm.rank, self._comm.size
         self.is_root = self.rank == 0
-        self._homes = [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
+        self._homes = self._find_homes()
         lost = [rank for rank, home in enumerate(before) if home not in self._homes]
         self._end_lost_neighbours(before, lost)
         hosts = {host for host, _ in self._homes}
@@ -105,6 +110,5 @@ class RecoverableCommunicator(MPICommunicator):
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        if self.is_root and EXIT_FILE in os.environ:
-            Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
+        self.tell_launcher(code)
         os._exit(0 if EXIT_FILE in os.environ else code)

@@ -1,4 +1,4 @@
-"""Signals: SIGINT and SIGTERM ask the run to save and end, SIGUSR1 to save and go on.
+"""Signals: SIGINT, SIGTERM and SIGUSR2 ask the run to save and end, SIGUSR1 to save and go on.
 
 The handlers only take a note; the note of any rank rides in the tail of the next step's reduction (or with
 an evaluation's counts), so that all ranks act on it at the same place. They must be set before MPI starts.
@@ -42,7 +42,7 @@ class Signals:
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
             self._before[number] = signal.signal(number, self._note)
         return self
 

@@ -1,0 +1,37 @@
+"""``distlenet launch``: start ranks with the right mpirun and flags, and keep the run alive.
+
+distlenet launch -n 4 train --data datasets/mnist.h5 --run runs/a
+"""
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("-n", "--ranks", type=int, required=True, help="number of processes")
+    parser.add_argument("--hosts", metavar="A:2,B:2", help="hosts, with the ranks each takes (default: this one)")
+    parser.add_argument(
+        "--max-restarts", type=int, default=0, metavar="K", help="restarts of a job that died as a whole (%(default)s)"
+    )
+    parser.add_argument(
+        "--stall-after",
+        type=float,
+        default=60.0,
+        metavar="SECONDS",
+        help="with fault tolerance: a rank silent for so long is dropped (%(default)s)",
+    )
+    parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="train ..., evaluate ...")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.errors import UsageError
+    from distlenet.launch import Job, launch
+
+    if not args.arguments:
+        raise UsageError("launch needs the command to run, for example: distlenet launch -n 4 train --run runs/a")
+    if args.ranks < 1:
+        raise UsageError(f"--ranks is {args.ranks}, expected at least 1")
+    job = Job(args.ranks, args.arguments, args.hosts, not args.no_fault_tolerance, args.stall_after)
+    return launch(job, args.max_restarts)
