@@ -40,8 +40,15 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(value, dict):
             print(f"{name}:")
             for key, entry in value.items():
-                print(f"  {key:16} {' x '.join(map(str, entry)) if isinstance(entry, list) else entry}")
+                print(f"  {key:16} {in_words(entry)}")
         else:
             print(f"{name:14} {value}")
     print("all checksums are right")
     return 0
+
+
+def in_words(entry: object) -> str:
+    """Return a shape as "16 x 6 x 5 x 5", a list of names with commas."""
+    if isinstance(entry, list | tuple):
+        return (" x " if all(isinstance(part, int) for part in entry) else ", ").join(map(str, entry))
+    return str(entry)

@@ -56,6 +56,11 @@ class Checkpoint:
     meta: dict[str, Any]
 
     @property
+    def position(self) -> tuple[int, int]:
+        """Steps and complete epochs of the run: after an epoch's last step its evaluation is still to come."""
+        return self.meta["position"]["steps"], self.meta["position"]["epoch"]
+
+    @property
     def config(self) -> Config:
         """The configuration of the run that wrote it."""
         try:

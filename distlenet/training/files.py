@@ -1,11 +1,14 @@
 """The files of a run, seen from its session: the root's, and the nothing that other ranks have instead."""
 
+import contextlib
 from typing import Any
 
+from distlenet.config import Config
+from distlenet.data.atomic import why_not_written
 from distlenet.errors import RunDirectoryError
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.events import Notice
+from distlenet.training.events import Event, Notice, SaveAsked
 from distlenet.training.experiment import Experiment, Options
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
@@ -38,24 +41,34 @@ class RunFiles(NoFiles):
         self._notices: list[str] = []
 
     def find_origin(self, options: Options) -> dict[str, Any] | None:
-        """See NoFiles; a resumed run locks its directory first. Raises RunDirectoryError, CheckpointError."""
+        """See NoFiles; a run that goes on with its own directory locks it first.
+
+        Raises RunDirectoryError, CheckpointError.
+        """
+        self._directory = RunDirectory(options.run_directory)
         if options.resume is None:
             return None
-        self._directory = RunDirectory(options.run_directory)
-        self._directory.open(resume=True)
+        if options.resume == "auto" or self._directory.contains(options.resume):
+            self._directory.open(resume=True)
         self._origin, self._notices = find_source(self._directory, options.resume)
         return self._origin.meta if self._origin else None
 
     def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[str]:
         """See NoFiles; a new run replaces an older one only here, when all else is known to be right."""
         config, state = experiment.config, experiment.state
-        if options.resume is None:
-            self._directory = RunDirectory(options.run_directory)
+        if not self._directory.locked:  # a new run, or one that was begun elsewhere
             self._directory.open(overwrite=options.overwrite)
-        if self._origin:
-            self._notices.append(restore(self._origin, self._directory, state))
+        try:
+            if self._origin:
+                self._notices += restore(self._origin, self._directory, state)
+            else:  # what a run left that was killed before its first checkpoint is done again
+                Journal.cut(self._directory.journal, 0, 0)
+            journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
+        except OSError as error:
+            text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
+            raise RunDirectoryError(text) from error
         self._directory.write_text("config.toml", config.to_toml())
-        keeper = CheckpointKeeper(
+        self._keeper = CheckpointKeeper(
             self._directory.checkpoints,
             state,
             config,
@@ -64,15 +77,45 @@ class RunFiles(NoFiles):
             every=options.keep_every,
             newest=options.keep_newest,
         )
-        announce.listeners += [Journal(self._directory.journal, options.log_every, state.steps, announce), keeper]
+        self._warden = Warden(self._directory, journal, config, announce)
+        announce.listeners += [self._warden, journal, self._keeper]
         signals.save_seconds = options.save_seconds
         return self._notices
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:
-        """See NoFiles; a summary that cannot be written is said: the run is done, and its figures are shown."""
+        """See NoFiles; what cannot be written is said: the run is done, and its figures are shown."""
         try:
+            self._warden.look()
             self._directory.write_summary(summary)
         except RunDirectoryError as error:
             announce(Notice(str(error), "warning"))
             return error.exit_code
+        if self._keeper.failing:
+            announce(Notice("the last checkpoint could not be written", "warning"))
+            return RunDirectoryError.exit_code
         return 0
+
+
+class Warden:
+    """A listener that makes the run directory anew when somebody has removed it, before it is written to."""
+
+    def __init__(self, directory: RunDirectory, journal: Journal, config: Config, announce: Announcer) -> None:
+        self._directory, self._journal, self._config, self._announce = directory, journal, config, announce
+
+    def on(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, SaveAsked):
+            self.look()
+
+    def look(self) -> None:
+        """See that the directory is there and ours; raises RunDirectoryError if another run has it by now."""
+        try:
+            removed = self._directory.reclaim()
+        except OSError:  # those who write next meet the same trouble, and say so
+            return
+        if removed:
+            with contextlib.suppress(OSError, RunDirectoryError):
+                self._journal.restore()
+                self._directory.write_text("config.toml", self._config.to_toml())
+            text = f"{self._directory.path} was removed during the run: it is made anew, without older checkpoints"
+            self._announce(Notice(text, "warning"))

@@ -1,5 +1,6 @@
 """The journal: one JSON object a line, for every interval of steps and every epoch."""
 
+import contextlib
 import errno
 import json
 import os
@@ -26,26 +27,42 @@ class Journal:
         self._path, self._every, self._steps, self._announce = path, every, start, announce
         self._waiting: list[bytes] = []
         self._failing = False
-        self._file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        self._file = self._open()
 
     @staticmethod
-    def cut(path: Path, steps: int, epochs: int) -> None:
+    def cut(path: Path, steps: int, epochs: int) -> int:
         """Drop what was written after step ``steps`` of the run or of epochs from ``epochs`` (0-based) on, and
-        a last line that was cut short.
+        lines that are damaged; returns the number of those, not counting a last line that was cut short.
         """
         if not path.exists():
-            return
-        kept = []
-        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            return 0
+        kept, damaged = [], 0
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
                 later = entry["steps"] > steps or (entry["kind"] == "epoch" and entry["epoch"] >= epochs)
             except (json.JSONDecodeError, KeyError, TypeError):
+                damaged += number < len(lines)
                 continue
             if not later:
                 kept.append(line + "\n")
         with replacing(path) as temporary:
             temporary.write_text("".join(kept), encoding="utf-8")
+        return damaged
+
+    def restore(self) -> None:
+        """Write the file anew, with all it held, if somebody has removed it. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
+                return
+        with replacing(self._path) as temporary:
+            temporary.write_bytes(os.pread(self._file, os.fstat(self._file).st_size, 0))
+        os.close(self._file)
+        self._file = self._open()
+
+    def _open(self) -> int:
+        return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
 
     def on(self, event: Event) -> None:
         """See Listener."""

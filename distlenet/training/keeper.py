@@ -18,8 +18,8 @@ class CheckpointKeeper:
     every ``every`` epochs (0: never). The ``newest`` last ones are kept: last.h5, last-1.h5, ...
 
     A disk that fails or is full does not end the run: the earlier files stay as they were, and the user
-    is told, once until a save succeeds again. ``announce`` passes events on to the other listeners; ``failing``
-    is whether the latest save of last.h5 failed.
+    is told, once until a save succeeds again. ``announce`` passes events on to the other listeners;
+    ``failing``: the latest save failed.
     """
 
     def __init__(
@@ -34,7 +34,7 @@ class CheckpointKeeper:
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
         self._announce, self._every, self._newest = announce, every, newest
-        self._best = self.failing = self._told = False
+        self._best = self.failing = False
 
     def on(self, event: Event) -> None:
         """See Listener."""
@@ -62,11 +62,10 @@ class CheckpointKeeper:
             make_way = self._age if name == "last.h5" else lambda: None
             write_checkpoint(path, self._state, self._config, self._dataset, make_way)
         except OSError as error:
-            self.failing = self.failing or name == "last.h5"
-            if not self._told:
-                self._told = True
+            if not self.failing:
+                self.failing = True
                 text = f"cannot write {path}: {why_not_written(error)}; the run goes on, earlier checkpoints stay"
                 self._announce(Notice(text, "warning"))
         else:
-            self._told = self.failing = self.failing and name != "last.h5"
+            self.failing = False
             self._announce(CheckpointSaved(path, reason))

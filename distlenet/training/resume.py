@@ -10,7 +10,7 @@ from distlenet.errors import ConfigError, DataError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
-from distlenet.training.rundir import RunDirectory
+from distlenet.training.rundir import RunDirectory, position
 from distlenet.training.state import TrainState
 
 
@@ -56,12 +56,24 @@ def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tu
     return notices
 
 
-def restore(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> str:
-    """Bring ``state`` and the journal to the checkpoint's position; root only. Returns a sentence about it."""
+def restore(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[str]:
+    """Bring ``state`` and the journal to the checkpoint's position; root only. Returns what the user should know.
+
+    Raises OSError when the run directory cannot be written.
+    """
     checkpoint.restore(state)
-    Journal.cut(directory.journal, state.steps, state.epoch)
-    ours, theirs = directory.checkpoints / "best.h5", checkpoint.path.parent / "best.h5"
-    if not ours.exists() and theirs.exists():  # a run that goes on in another directory
-        with replacing(ours) as temporary:
-            shutil.copyfile(theirs, temporary)
-    return f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"
+    here = state.steps, state.epoch
+    aside = directory.set_aside(here)
+    damaged = Journal.cut(directory.journal, state.steps, state.epoch)
+    if not directory.contains(checkpoint.path):  # a run that goes on in another directory takes along what it has
+        best = checkpoint.path.with_name("best.h5")
+        sources = {"best.h5": best} if position(best) <= here else {}
+        for name, source in {**sources, "last.h5": checkpoint.path}.items():
+            with replacing(directory.checkpoints / name) as temporary:
+                shutil.copyfile(source, temporary)
+    notices = [f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"]
+    if aside:
+        notices.append(f"damaged, or later than that, and renamed: {', '.join(aside)}")
+    if damaged:
+        notices.append(f"{directory.journal} had {damaged} damaged lines: left out")
+    return notices

@@ -1,5 +1,6 @@
 """The run directory: config.toml, journal.jsonl, checkpoints/, summary.json; one run at a time."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -34,8 +35,7 @@ class RunDirectory:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._take_lock()
-            for leftover in self.checkpoints.glob(".*.part"):  # of a run that was killed while it saved
-                leftover.unlink()
+            self._remove_leftovers()
             if self.holds_run() and not resume:
                 if not overwrite:
                     raise RunDirectoryError(
@@ -44,11 +44,44 @@ class RunDirectory:
                     )
                 self._remove_run()
         except OSError as error:
-            raise RunDirectoryError(f"cannot write the run directory {self.path}: {error.strerror}") from error
+            raise RunDirectoryError(f"cannot write the run directory {self.path}: {why_not_written(error)}") from error
+
+    def reclaim(self) -> bool:
+        """Make and lock the directory anew if somebody has removed it; returns whether it was so.
+
+        Raises RunDirectoryError if another run has it by now, OSError if it cannot be made.
+        """
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            if os.path.samestat(os.fstat(self._lock), os.stat(self.path / "lock")):
+                return False
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.close()
+        self._take_lock()
+        return True
 
     def holds_run(self) -> bool:
         """Whether a run has left anything here."""
         return self.journal.exists() or self.summary.exists() or bool(self.saved())
+
+    def contains(self, path: str | os.PathLike[str]) -> bool:
+        """Whether ``path`` is one of the run's checkpoint files."""
+        return os.path.realpath(path) in map(os.path.realpath, self.saved())
+
+    @property
+    def locked(self) -> bool:
+        """Whether the directory is ours."""
+        return self._lock is not None
+
+    def set_aside(self, here: tuple[int, int]) -> list[str]:
+        """Rename the checkpoints that do not belong to a run that goes on from position ``here``: later ones,
+        which would outrun its journal, and damaged ones, which would push good ones out. Returns the new names.
+        """
+        aside = []
+        for path in self.saved():
+            if position(path) > here:
+                os.replace(path, path.with_name(f"{path.name}.aside"))
+                aside.append(f"{path.name}.aside")
+        return aside
 
     def saved(self) -> list[Path]:
         """Return the run's checkpoint files."""
@@ -68,8 +101,15 @@ class RunDirectory:
         os.ftruncate(self._lock, 0)
         os.pwrite(self._lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
 
+    def _remove_leftovers(self) -> None:
+        """Remove what a run that was killed while it wrote a file left of it."""
+        folders = [(self.checkpoints, ".*.part"), *((self.path, f".{name}.*.part") for name in OURS)]
+        for leftover in (path for folder, pattern in folders for path in folder.glob(pattern)):
+            leftover.unlink()
+
     def _remove_run(self) -> None:
-        for path in [*self.saved(), *(self.path / name for name in OURS)]:
+        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside")]
+        for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -108,7 +148,15 @@ class RunDirectory:
         if not good:
             reasons = "".join(f"; {error}" for error in damaged)
             raise CheckpointError(f"{self.checkpoints} holds no checkpoint to go on from{reasons}")
-        return max(good, key=lambda checkpoint: checkpoint.meta["position"]["steps"]), damaged
+        return max(good, key=lambda checkpoint: (checkpoint.position, checkpoint.path.name)), damaged
+
+
+def position(path: Path) -> tuple[float, float]:
+    """Return (steps, epochs) at the checkpoint ``path``: infinities if it is none, or damaged."""
+    try:
+        return read_checkpoint(path).position
+    except CheckpointError:
+        return float("inf"), float("inf")
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
