@@ -14,11 +14,25 @@ from typing import Any
 import mpi_jobs
 import numpy as np
 import pytest
+from faults.soak import Soak
 
 from distlenet.data.digitfile import write_digit_file
 from distlenet.data.drawing import draw_digits
 
 CLASSES = list("0123456789")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options of the tests in tests/faults."""
+    group = parser.getgroup("distlenet")
+    group.addoption("--soak", action="store_true", help="try every fault as often as promised, not one in twenty")
+    group.addoption("--soak-report", default="soak.json", metavar="FILE", help="outcome of --soak (%(default)s)")
+
+
+@pytest.fixture(scope="session")
+def soak(request: pytest.FixtureRequest) -> Soak:
+    """How many faults are tried, and the record of what came of them."""
+    return Soak(request.config.getoption("soak"), Path(request.config.getoption("soak_report")).resolve())
 
 
 @pytest.fixture(scope="session", params=["openmpi", "mpich"])

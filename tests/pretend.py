@@ -35,7 +35,7 @@ class Request:
         self.wait = wait
 
     @staticmethod
-    def Waitall(requests: list["Request"]) -> None:  # noqa: N802: MPI's name
+    def Waitall(requests: list["Request"]) -> None:
         """Complete all ``requests``."""
         for request in requests:
             request.wait()
@@ -92,7 +92,7 @@ class World:
 
 
 class Comm:
-    """One rank's end of the ``world``: the calls of mpi4py's Comm that are used. Names are MPI's."""
+    """One rank's end of the ``world``: what is used of mpi4py's Comm, under its names."""
 
     def __init__(self, world: World, rank: int) -> None:
         self.world, self.rank, self.size = world, rank, world.size
@@ -102,12 +102,12 @@ class Comm:
         self._turn += 1
         return self.world.everyone(self._turn, self.rank, kind, value.copy())
 
-    def Isend(self, buffer: np.ndarray, dest: int, tag: int) -> Request:  # noqa: N802
+    def Isend(self, buffer: np.ndarray, dest: int, tag: int) -> Request:
         assert buffer.flags.c_contiguous
         self.world.post((self.rank, dest, tag), buffer.copy())
         return Request()
 
-    def Irecv(self, buffer: np.ndarray, source: int, tag: int) -> Request:  # noqa: N802
+    def Irecv(self, buffer: np.ndarray, source: int, tag: int) -> Request:
         assert buffer.flags.c_contiguous
 
         def wait() -> None:
@@ -117,25 +117,25 @@ class Comm:
 
         return Request(wait)
 
-    def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:  # noqa: N802
+    def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:
         assert send is MPI.IN_PLACE and operation is MPI.SUM
         parts = self._all("Allreduce", values)
         values[...] = parts[-1]
         for part in reversed(parts[:-1]):  # an order that nobody may rely on
             values += part
 
-    def Bcast(self, buffer: np.ndarray) -> None:  # noqa: N802
+    def Bcast(self, buffer: np.ndarray) -> None:
         buffer[...] = self._all("Bcast", buffer if self.rank == 0 else buffer[:0])[0]
 
-    def Allgather(self, part: np.ndarray, whole: np.ndarray) -> None:  # noqa: N802
+    def Allgather(self, part: np.ndarray, whole: np.ndarray) -> None:
         whole[...] = np.concatenate(self._all("Allgather", part))
 
-    def Allgatherv(self, part: np.ndarray, whole: tuple[np.ndarray, list[int]]) -> None:  # noqa: N802
+    def Allgatherv(self, part: np.ndarray, whole: tuple[np.ndarray, list[int]]) -> None:
         parts = self._all("Allgatherv", part)
         assert [len(part) for part in parts] == whole[1]
         whole[0][...] = np.concatenate(parts)
 
-    def Abort(self, code: int) -> None:  # noqa: N802
+    def Abort(self, code: int) -> None:
         self.world.fail()
         raise Broken
 

@@ -75,7 +75,8 @@ class RunFiles(NoFiles):
                 Journal.cut(self._directory.journal, 0, 0)
             journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
         except OSError as error:
-            raise RunDirectoryError(f"cannot write in {self._directory.path}: {why_not_written(error)}") from error
+            text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
+            raise RunDirectoryError(text) from error
         self._directory.write_text("config.toml", config.to_toml())
         self._write_from_now_on(journal, options, experiment, announce, signals)
         return self._notices

@@ -108,7 +108,8 @@ class RunDirectory:
             leftover.unlink()
 
     def _remove_run(self) -> None:
-        for path in [*self.saved(), *(self.path / name for name in OURS)]:
+        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside")]
+        for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)
             else:

@@ -1,0 +1,29 @@
+"""What the tests of faults share."""
+
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+from faults import runs
+
+
+@pytest.fixture(scope="session")
+def runtimes() -> list[mpi_jobs.Runtime]:
+    """The MPIs that are installed."""
+    found = [mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")]
+    return [runtime for runtime in found if not isinstance(runtime, str)]
+
+
+@pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+    """The run of four epochs of eleven steps that nothing disturbs; tests may read it, not change it."""
+    run = tmp_path_factory.mktemp("undisturbed") / "run"
+    done = runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3))
+    assert done.returncode == 0, done.output
+    return run
+
+
+@pytest.fixture
+def paced(tmp_path: Path) -> runs.Paced:
+    """The halts of a run that is started by paced.py."""
+    return runs.Paced(tmp_path / "pace")

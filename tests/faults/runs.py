@@ -1,0 +1,158 @@
+"""Short runs to do harm to, and what must be true of them afterwards."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import mpi_jobs
+
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.rundir import RunDirectory
+
+HERE = Path(__file__).resolve().parent
+SETTINGS = ["--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
+TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")
+FIRST_WRITES = "journal.jsonl"  # is there once the start is done
+
+
+def train(digits: Path, run: Path, *options: object) -> list[str]:
+    """Return the arguments of a training run."""
+    return ["train", "--data", str(digits), "--run", str(run), *SETTINGS, *map(str, options)]
+
+
+def command(
+    words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1, script: str | None = None
+) -> list[str]:
+    """Return the command line of ``distlenet WORDS``, or of a ``script`` beside this file with these words."""
+    program = ["-m", "distlenet"] if script is None else [str(HERE / script)]
+    if runtime is None:
+        return [sys.executable, *program, *words]
+    return runtime.command(ranks, *program, *words)
+
+
+def do(words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1) -> mpi_jobs.Finished:
+    """Run ``distlenet WORDS`` to its end."""
+    return mpi_jobs.run(command(words, runtime, ranks))
+
+
+def summary(run: Path) -> dict:
+    """Return what summary.json holds."""
+    return json.loads((run / "summary.json").read_text())
+
+
+def results(run: Path) -> dict:
+    """Return what must be the same in the summaries of equal runs."""
+    return {key: summary(run).get(key) for key in RESULTS}
+
+
+def journal(run: Path) -> list[dict]:
+    """Return the lines of steps and epochs, without what was timed."""
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    kept = [line for line in lines if line["kind"] in ("step", "epoch")]
+    return [{key: value for key, value in line.items() if key not in TIMES} for line in kept]
+
+
+def newest(run: Path) -> Checkpoint:
+    """Return the newest checkpoint; every one that is there must be good."""
+    checkpoint, damaged = RunDirectory(run).newest_checkpoint()
+    assert not damaged, damaged
+    return checkpoint
+
+
+def saved(run: Path) -> list[Path]:
+    """Return the checkpoints of the run."""
+    return RunDirectory(run).saved()
+
+
+def announced(output: str) -> bool:
+    """Whether the run said that it wrote a checkpoint."""
+    return any(" checkpoint " in line and "path=" in line for line in output.splitlines())
+
+
+def leftovers(run: Path) -> list[str]:
+    """Return the unfinished files in the run directory."""
+    return [str(path) for path in run.rglob("*") if path.name.endswith(".part")]
+
+
+def same_end(run: Path, whole: Path) -> None:
+    """The run has ended like ``whole``, the undisturbed one: weights, choices, and each line of the journal once."""
+    assert results(run) == results(whole)
+    assert journal(run) == journal(whole)
+    assert not leftovers(run)
+    assert newest(run).meta["position"] == newest(whole).meta["position"]
+
+
+def resumes(
+    run: Path, whole: Path, words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1
+) -> mpi_jobs.Finished:
+    """Go on with ``run``, to the same end as ``whole``; ``words`` are those that started it."""
+    done = do([*words, "--resume", "auto"], runtime, ranks)
+    assert done.returncode == 0, done.output
+    assert "Traceback" not in done.output, done.output
+    same_end(run, whole)
+    return done
+
+
+def warnings(output: str) -> list[str]:
+    """Return the warnings that the run showed."""
+    return [line for line in output.splitlines() if line[8:].startswith(" warning ")]
+
+
+def await_that(condition: Callable[[], object], what: str, timeout: float = mpi_jobs.TIMEOUT) -> None:
+    """Wait until ``condition()`` holds."""
+    patience = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < patience, f"not {what} in {timeout:g} s"
+        time.sleep(0.002)
+
+
+def members(job: mpi_jobs.Job) -> set[int]:
+    """Return the processes of the running job: its first one and all that descend from it."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+        except OSError:
+            continue
+    found, new = set(), {job.process.pid}
+    while new:
+        found |= new
+        new = {pid for pid, parent in parents.items() if parent in new} - found
+    return found
+
+
+def root_pid(run: Path, job: mpi_jobs.Job) -> int | None:
+    """Return the process of the run's root, once it has locked its directory."""
+    try:
+        pid = int((run / "lock").read_text().split()[1])
+    except (OSError, IndexError):
+        return None
+    return pid if pid in members(job) else None  # not one of an earlier job, or nobody's
+
+
+class Paced:
+    """A run that halts before chosen steps, so that a test can do something between two of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir()
+        self._step = -1
+
+    def halt_at(self, step: int) -> None:
+        """Let the run go on until it has taken ``step`` steps."""
+        new = self.folder / "new"
+        new.write_text(str(step))
+        os.replace(new, self.folder / "halt")
+        self._step = step
+
+    def wait(self, job: mpi_jobs.Job) -> None:
+        """Wait until it halts there."""
+        mpi_jobs.wait_for((self.folder / f"halted-{self._step}").exists, job)
+
+    def go_on(self) -> None:
+        """Let it run to its end."""
+        self.halt_at(10**9)

@@ -1,0 +1,77 @@
+"""Counts of faults survived: one in twenty by default, all with ``--soak``, which also writes a report."""
+
+import json
+import statistics
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+SHARE = 20
+
+
+class Soak:
+    """How many faults are tried, and what came of them."""
+
+    def __init__(self, full: bool, report: Path) -> None:
+        self.full, self._report = full, report
+        self._faults: dict[str, dict] = {}
+
+    def count(self, all_of_them: int) -> int:
+        """Return how many trials to make of ``all_of_them``."""
+        return all_of_them if self.full else max(1, all_of_them // SHARE)
+
+    @contextmanager
+    def fault(self, name: str) -> Iterator["Fault"]:
+        """Collect the trials of one fault, put them on record, and fail if one of them was not survived."""
+        fault = Fault()
+        try:
+            yield fault
+        finally:
+            if self.full:
+                self._faults[name] = fault.summary()
+                self._report.write_text(json.dumps(self._faults, indent=2) + "\n")
+        told = f"{len(fault.failures)} of {fault.runs} not survived:\n\n" + "\n".join(fault.failures)
+        assert not fault.failures, told
+
+
+@dataclass
+class Fault:
+    """The trials of one fault: ``with fault.trial("what is tried"): ...``."""
+
+    runs: int = 0
+    failures: list[str] = field(default_factory=list)
+    seen: dict[str, int] = field(default_factory=dict)
+    measured: dict[str, list[float]] = field(default_factory=dict)
+
+    @contextmanager
+    def trial(self, what: object) -> Iterator[None]:
+        """One trial; a failure is kept for later, so that the others are made all the same."""
+        self.runs += 1
+        try:
+            yield
+        except Exception:
+            self.failures.append(f"--- {what}\n{traceback.format_exc(limit=-4)}")
+
+    def saw(self, what: str) -> None:
+        """Count one more ``what``: the outcomes that are all right, but differ."""
+        self.seen[what] = self.seen.get(what, 0) + 1
+
+    def time(self, what: str, seconds: float) -> None:
+        """Remember how long ``what`` took."""
+        self.measured.setdefault(what, []).append(seconds)
+
+    def summary(self) -> dict:
+        """Return what the report holds."""
+        times = {
+            what: {"median": round(statistics.median(all_), 4), "max": round(max(all_), 4), "count": len(all_)}
+            for what, all_ in self.measured.items()
+        }
+        return {
+            "runs": self.runs,
+            "survived": self.runs - len(self.failures),
+            "outcomes": dict(sorted(self.seen.items())),
+            "seconds": times,
+            "failures": self.failures,
+        }

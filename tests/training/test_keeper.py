@@ -1,0 +1,282 @@
+"""The checkpoint keeper: which files it keeps, and that no failure of the disk takes the last good one."""
+
+import errno
+import json
+import os
+import resource
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+import sessions
+
+from distlenet.config import Config
+from distlenet.errors import CheckpointError
+from distlenet.nn import build_model, build_optimizer
+from distlenet.training.checkpoint import DatasetFacts, read_checkpoint
+from distlenet.training.events import CheckpointSaved, EpochDone, Notice, SaveAsked, Score
+from distlenet.training.keeper import CheckpointKeeper
+from distlenet.training.state import TrainState
+
+FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
+FLAGS = {"epochs": 5, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps an epoch
+
+
+class Kept:
+    """A keeper and what it does."""
+
+    def __init__(self, folder: Path, **settings) -> None:
+        net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+        self.state = TrainState(net, build_optimizer("momentum", net.decays))
+        self.folder, self.events = folder, []
+        self.keeper = CheckpointKeeper(folder, self.state, Config(), FACTS, self.events.append, **settings)
+
+    def step(self) -> None:
+        self.state.optimizer.steps += 1
+        self.state.step += 1
+        self.state.net.theta[:] = self.state.steps
+        self.keeper.on(SaveAsked("asked for"))
+
+    def epoch(self, best: bool = False) -> None:
+        score = Score(1.0, 0.5, 10)
+        self.state.optimizer.steps += 1
+        self.state.net.theta[:] = self.state.steps
+        if best:
+            self.state.best_epoch, self.state.best_accuracy = self.state.epoch, 0.5
+            self.state.best_theta = self.state.net.theta.copy()
+        self.keeper.on(
+            EpochDone(self.state.epoch, self.state.steps, 0.1, score, score, score, None, 1.0, 1.0, 1.0, 0.0)
+        )
+        self.state.epoch, self.state.step = self.state.epoch + 1, 0
+        self.keeper.on(SaveAsked("epoch"))
+
+    def good(self) -> dict[str, int]:
+        """Return the steps of every file that is a good checkpoint; what it holds must fit."""
+        found = {}
+        for path in sorted(self.folder.iterdir()):
+            checkpoint = read_checkpoint(path)
+            assert (checkpoint.theta == checkpoint.position[0]).all()
+            found[path.name] = checkpoint.position[0]
+        return found
+
+    def told(self, kind: type) -> list:
+        return [event for event in self.events if isinstance(event, kind)]
+
+
+@pytest.mark.parametrize(
+    ("newest", "names"),
+    [
+        (1, {"last.h5": 6}),
+        (2, {"last.h5": 6, "last-1.h5": 5}),
+        (4, {"last.h5": 6, "last-1.h5": 5, "last-2.h5": 4, "last-3.h5": 3}),
+        (9, {"last.h5": 6, **{f"last-{age}.h5": 6 - age for age in range(1, 6)}}),
+    ],
+)
+def test_the_newest(tmp_path, newest, names):
+    kept = Kept(tmp_path, newest=newest)
+    for _ in range(6):
+        kept.step()
+    assert kept.good() == names
+    assert [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)] == [("last.h5", "asked for")] * 6
+
+
+def test_best_and_every_second(tmp_path):
+    kept = Kept(tmp_path, every=2)
+    for best in (True, False, True, False, False):
+        kept.epoch(best)
+    assert kept.good() == {"best.h5": 3, "epoch-0002.h5": 2, "epoch-0004.h5": 4, "last.h5": 5, "last-1.h5": 4}
+    reasons = [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)]
+    assert reasons[:3] == [("best.h5", "best"), ("last.h5", "last"), ("epoch-0002.h5", "every 2 epochs")]
+
+
+def test_best_is_not_written_within_an_epoch(tmp_path):
+    kept = Kept(tmp_path)
+    kept.epoch(best=True)
+    kept.step()
+    kept.step()
+    assert kept.good() == {"best.h5": 1, "last.h5": 3, "last-1.h5": 2}
+
+
+class Disk:
+    """The calls that write a file, of which every one from the ``fails_at``-th on fails until it is None."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.fails_at: int | None = None
+        self.calls: list[str] = []
+        for name in ("fsync", "replace"):
+            monkeypatch.setattr(os, name, self._counted(name, getattr(os, name)))
+        monkeypatch.setattr(Path, "open", self._counted("open", Path.open))
+
+    def _counted(self, name: str, call):
+        def counted(*arguments, **options):
+            self._count(name)
+            result = call(*arguments, **options)
+            return self._File(self, result) if name == "open" else result
+
+        return counted
+
+    def _count(self, name: str) -> None:
+        self.calls.append(name)
+        if self.fails_at is not None and len(self.calls) > self.fails_at:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class _File:
+        def __init__(self, disk: "Disk", file) -> None:
+            self.disk, self.file = disk, file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_) -> None:
+            self.file.close()
+
+        def write(self, data: bytes) -> None:
+            try:
+                self.disk._count("write")
+            except OSError:
+                self.file.write(data[: len(data) // 2])
+                raise
+            self.file.write(data)
+
+        def __getattr__(self, name: str):
+            return getattr(self.file, name)
+
+        def flush(self) -> None:
+            self.disk._count("flush")
+            self.file.flush()
+
+
+@pytest.mark.parametrize("newest", [1, 2, 3])
+@pytest.mark.parametrize("times", [1, 4])
+def test_a_full_disk_at_every_call(tmp_path, monkeypatch, newest, times):
+    disk = Disk(monkeypatch)
+    probe = Kept(tmp_path / "probe", newest=newest)
+    probe.epoch(best=True)
+    disk.calls.clear()
+    probe.epoch(best=True)
+    calls = list(disk.calls)
+    assert {"open", "write", "flush", "fsync", "replace"} == set(calls)
+    for place in range(len(calls)):
+        kept = Kept(tmp_path / str(place), newest=newest)
+        kept.epoch(best=True)
+        kept.epoch(best=True)
+        assert not kept.told(Notice)
+        for _ in range(times):  # a disk that stays full
+            disk.calls.clear()
+            disk.fails_at = place
+            kept.epoch(best=True)
+            disk.fails_at = None
+            assert not list(kept.folder.glob(".*")), f"call {place}, {calls[place]}"
+            assert max(kept.good().values()) >= 2, f"call {place}, {calls[place]}"
+        lasts = {name: steps for name, steps in kept.good().items() if name.startswith("last")}
+        assert max(lasts.values()) >= 2, f"call {place}, {calls[place]}"
+        kept.epoch(best=True)  # with room again
+        assert kept.good()["last.h5"] == kept.good()["best.h5"] == 3 + times
+        texts = [event.text for event in kept.told(Notice)]
+        if place < len(calls) - 1:  # the very last is the flush of the directory, which some file systems refuse
+            assert texts
+            assert all("the disk is full" in text and "earlier checkpoints stay" in text for text in texts)
+
+
+def test_a_limit_on_the_size_of_files(tmp_path):
+    # a disk that really takes no more: the write stops in the middle
+    kept = Kept(tmp_path)
+    kept.epoch(best=True)
+    image = (tmp_path / "last.h5").read_bytes()
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(image) // 3, before[1]))
+    try:
+        kept.epoch(best=True)
+        kept.step()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert kept.good() == {"best.h5": 1, "last.h5": 1}
+    assert (tmp_path / "last.h5").read_bytes() == image
+    assert kept.keeper.failing
+    kept.step()
+    assert kept.good() == {"best.h5": 1, "last.h5": 4, "last-1.h5": 1}
+    assert not kept.keeper.failing
+
+
+def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
+    # the training goes on and ends as if nothing had been, and the journal holds all
+    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1)
+    real = os.fsync
+
+    def fsync(descriptor):
+        if failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(descriptor)
+
+    failing = False
+    monkeypatch.setattr(os, "fsync", fsync)
+
+    def act(rank, state, signals):
+        nonlocal failing
+        failing = 7 <= state.steps < 10  # the end of the third epoch
+
+    done = sessions.train_run(digits, tmp_path / "run", act=act, flags=FLAGS, log_every=1)
+    assert (whole.code, done.code) == (0, 0)
+    assert any("the disk is full" in text for text in done.notices)
+    assert sessions.results(done.run) == sessions.results(whole.run)
+    assert sessions.journal(done.run) == sessions.journal(whole.run)
+    assert read_checkpoint(done.run / "checkpoints/last.h5").position == (15, 5)
+
+
+def test_three_lines_of_h5py(trained):
+    for name in ("best.h5", "last.h5"):
+        with h5py.File(trained / "checkpoints" / name) as file:
+            theta, kernels = file["theta"][:], file["parameters/C1/W"][:]
+        assert theta.shape == (61706,)
+        assert theta.dtype == np.float32
+        assert theta[: kernels.size].tobytes() == kernels.tobytes()
+
+
+def test_what_is_inside(trained):
+    path = trained / "checkpoints/last.h5"
+    with h5py.File(path) as file:
+        names: dict[str, h5py.Dataset] = {}
+        file.visititems(lambda name, item: names.update({name: item}) if isinstance(item, h5py.Dataset) else None)
+        shapes = {name: item.shape for name, item in names.items()}
+        sums, meta = json.loads(file.attrs["sha256"]), json.loads(file["meta"][:].tobytes())
+        assert file.attrs["format"] == 1
+        flat = np.concatenate([file[f"parameters/{name}"][:].ravel() for name in parameter_names()])
+        assert flat.tobytes() == file["theta"][:].tobytes()  # layer order, weights then biases
+        assert all(item.dtype == np.float32 for name, item in names.items() if name != "meta")
+    assert set(sums) == set(names)  # a checksum of every array
+    assert all(len(bytes.fromhex(text)) == 32 for text in sums.values())
+    assert {name: shape for name, shape in shapes.items() if name.startswith("parameters/")} == {
+        "parameters/C1/W": (6, 1, 5, 5),
+        "parameters/C1/b": (6,),
+        "parameters/C3/W": (16, 6, 5, 5),
+        "parameters/C3/b": (16,),
+        "parameters/C5/W": (120, 400),
+        "parameters/C5/b": (120,),
+        "parameters/F6/W": (84, 120),
+        "parameters/F6/b": (84,),
+        "parameters/output/W": (10, 84),
+        "parameters/output/b": (10,),
+    }
+    for name in ("theta", "optimizer/velocity", "best/theta"):
+        assert shapes[name] == (61706,)
+    assert set(meta["position"]) == {"epoch", "step", "steps", "running"}
+    assert Config(**meta["config"]) == read_checkpoint(path).config
+    assert len(meta["history"]) == meta["position"]["epoch"] == 2
+    assert set(meta["numerics"]) >= {"numpy", "blas", "kernel", "threads"}
+    assert len(meta["dataset"]["fingerprint"]) == 64
+
+
+def parameter_names() -> list[str]:
+    return list(build_model("lenet5", (1, 28, 28), 10, "relu", "average").parameters)
+
+
+@pytest.mark.parametrize("name", ["theta", "optimizer/velocity", "best/theta", "parameters/C3/b", "meta"])
+def test_every_array_is_checked(trained, tmp_path, name):
+    path = tmp_path / "last.h5"
+    image = bytearray((trained / "checkpoints/last.h5").read_bytes())
+    with h5py.File(trained / "checkpoints/last.h5") as file:
+        image[file[name].id.get_offset() + 5] ^= 1
+    path.write_bytes(image)
+    with pytest.raises(CheckpointError, match=f"/{name} does not match its SHA-256"):
+        read_checkpoint(path)

@@ -1,0 +1,575 @@
+"""Going on: from any checkpoint, on any number of ranks, to the same bits, with every difference said."""
+
+import dataclasses
+import json
+import shutil
+import sys
+
+import h5py
+import mpi_jobs
+import numpy as np
+import pytest
+import sessions
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from distlenet.config import RECIPES, Config
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+from distlenet.errors import CheckpointError, ConfigError, DataError
+from distlenet.training import checkpoint as checkpoint_module
+from distlenet.training import resume as resume_module
+from distlenet.training.checkpoint import read_checkpoint
+from distlenet.training.numerics import numerics
+
+FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5}
+STEPS = 7  # of an epoch: 642 images, shards of 107, leaves of 16 and a last one of 11
+ALL = 3 * STEPS
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, digits):
+    """The run that nobody interrupts."""
+    session = sessions.train_run(digits, tmp_path_factory.mktemp("resume") / "whole", flags=FLAGS, log_every=1)
+    assert session.code == 0
+    assert sessions.results(session.run)["steps"] == ALL
+    return session.run
+
+
+def check_same_run(run, whole):
+    """The same end, the same history, the same journal."""
+    assert sessions.results(run) == sessions.results(whole)
+    assert sessions.journal(run) == sessions.journal(whole)  # no gap, no line twice
+    last, expected = (read_checkpoint(path / "checkpoints/last.h5") for path in (run, whole))
+    assert last.theta.tobytes() == expected.theta.tobytes()
+    assert {name: v.tobytes() for name, v in last.optimizer.items()} == {
+        name: v.tobytes() for name, v in expected.optimizer.items()
+    }
+    assert (last.best_theta.tobytes(), last.meta["best"]) == (expected.best_theta.tobytes(), expected.meta["best"])
+    assert last.meta["position"] == expected.meta["position"]
+    assert untimed(last.meta["history"]) == untimed(expected.meta["history"])
+    best, expected = (read_checkpoint(path / "checkpoints/best.h5") for path in (run, whole))
+    assert best.theta.tobytes() == expected.theta.tobytes()
+
+
+def untimed(history):
+    return [{key: value for key, value in entry.items() if key not in sessions.TIMING} for entry in history]
+
+
+def parts(digits, run, *chain, **options):
+    """Train in parts: ``chain`` holds (ranks, step after which a signal comes); the last one runs to the end."""
+    done = []
+    for ranks, step in chain:
+        first = {"flags": FLAGS} if not done else {"resume": "auto"}
+        act = sessions.stop_after(step, rank=ranks - 1) if step else lambda *_: None
+        done.append(sessions.train_run(digits, run, ranks, act, log_every=1, **first, **options))
+        assert done[-1].code == (130 if step else 0)
+    return done
+
+
+@pytest.mark.parametrize(
+    "chain",
+    [
+        [(1, 3), (1, None)],
+        [(1, 3), (3, 11), (2, None)],
+        [(5, 9), (1, 12), (6, None)],
+        [(2, STEPS), (3, None)],  # the signal comes in the evaluation after an epoch
+        [(3, STEPS), (2, 2 * STEPS), (4, ALL), (1, None)],
+        [(2, STEPS - 1), (1, None)],  # in the last step of an epoch: saved before its evaluation
+        [(2, 1), (2, 3), (2, 5), (3, None)],
+        [(1, ALL - 1), (6, None)],  # in the last step of all
+    ],
+    ids=str,
+)
+def test_a_chain_of_stops(digits, tmp_path, whole, chain):
+    sessions_of = parts(digits, tmp_path / "run", *chain)
+    check_same_run(tmp_path / "run", whole)
+    for before, after in zip(chain, sessions_of[1:], strict=False):
+        # a signal between two steps is acted upon in the next one, in the evaluation at once
+        step = before[1] if before[1] % STEPS == 0 else before[1] + 1
+        epoch, step = (step // STEPS, step % STEPS) if step % STEPS else (step // STEPS - 1, STEPS)
+        assert any(f"last.h5: epoch {epoch + 1}, step {step + 1}" in text for text in after.notices), after.notices
+
+
+@settings(
+    max_examples=12,
+    derandomize=True,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8)), min_size=1, max_size=4), st.integers(1, 6))
+def test_any_chain(digits, tmp_path_factory, whole, drawn, ranks):
+    # each part does some steps more than the one before
+    chain, step = [], 0
+    for part, more in drawn:
+        step += more + 1
+        if step <= ALL:
+            chain.append((part, step))
+    run = tmp_path_factory.mktemp("chain") / "run"
+    parts(digits, run, *chain, (ranks, None))
+    check_same_run(run, whole)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory, digits):
+    """A complete run that has kept a checkpoint of every second step, and of every epoch."""
+    session = sessions.train_run(
+        digits,
+        tmp_path_factory.mktemp("resume") / "kept",
+        2,
+        flags=FLAGS,
+        save_steps=2,
+        keep_newest=99,
+        keep_every=1,
+        log_every=1,
+    )
+    assert session.code == 0
+    return session.run
+
+
+def test_saving_changes_nothing(kept, whole):
+    check_same_run(kept, whole)
+
+
+def test_from_every_checkpoint(digits, tmp_path, whole, kept):
+    files = sorted((kept / "checkpoints").iterdir())
+    positions = [read_checkpoint(path).position for path in files]
+    # after the 14th step: before the evaluation, and after it
+    assert set(positions) == {(step, step // STEPS) for step in (2, 4, 6, 7, 8, 10, 12, 14, 16, 18, 20, 21)} | {(14, 1)}
+    for place, (path, (steps, epoch)) in enumerate(zip(files, positions, strict=True)):
+        run = tmp_path / str(place)
+        done = sessions.train_run(digits, run, 1 + place % 6, resume=str(path), log_every=1)
+        assert done.code == 0
+        assert sessions.results(run) == sessions.results(whole), path.name
+        assert sessions.journal(run) == [
+            line
+            for line in sessions.journal(whole)
+            if line["steps"] > steps or (line["kind"] == "epoch" and line["epoch"] >= epoch)
+        ], path.name
+        last, expected = (read_checkpoint(each / "checkpoints/last.h5") for each in (run, whole))
+        assert untimed(last.meta["history"]) == untimed(expected.meta["history"])
+        best, expected = (read_checkpoint(each / "checkpoints/best.h5") for each in (run, whole))
+        assert best.theta.tobytes() == expected.theta.tobytes(), path.name
+
+
+def test_back_to_an_earlier_checkpoint_of_the_same_run(digits, tmp_path, whole, kept):
+    # the journal is cut back with it, and nothing later is taken for this run's
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    done = sessions.train_run(digits, run, 3, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1)
+    assert done.code == 0
+    check_same_run(run, whole)
+
+
+def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
+    # stopped before the first checkpoint after going back: what is newest must fit the journal
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+
+    def fail(rank, state, signals):
+        if state.steps == STEPS + 2:
+            raise ConfigError("the power is cut")
+
+    failed = sessions.train_run(
+        digits, run, 1, fail, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1, keep_newest=99
+    )
+    assert failed.code == 3
+    assert [text for text in failed.notices if "last.h5.aside" in text]  # nothing is removed, and it is said
+    assert read_checkpoint(run / "checkpoints/last.h5.aside").meta["position"]["steps"] == ALL
+    assert sessions.train_run(digits, run, 2, resume="auto", log_every=1).code == 0
+    check_same_run(run, whole)
+    # and a run that replaces this one leaves nothing of it
+    replaced = sessions.train_run(digits, run, 1, flags={**FLAGS, "epochs": 0}, overwrite=True)
+    assert replaced.code == 0
+    assert not list((run / "checkpoints").iterdir())
+
+
+def test_back_before_an_evaluation_and_interrupted_again(digits, tmp_path, whole, kept):
+    # two checkpoints of the same step: the later one is the one after the evaluation
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    before = next(path for path in (run / "checkpoints").iterdir() if read_checkpoint(path).position == (14, 1))
+
+    def fail(rank, state, signals):
+        if state.steps == 15:
+            raise ConfigError("the power is cut")
+
+    for epoch in (run / "checkpoints").glob("epoch-*.h5"):
+        epoch.unlink()
+    assert sessions.train_run(digits, run, 2, fail, resume=str(before), log_every=1, keep_newest=99).code == 3
+    again = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
+    assert [text for text in again.notices if "epoch 3, step 1" in text], again.notices
+    check_same_run(run, whole)
+
+
+def test_a_complete_run_has_nothing_left_to_do(digits, tmp_path, whole):
+    run = tmp_path / "run"
+    shutil.copytree(whole, run)
+    done = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
+    assert done.code == 0
+    check_same_run(run, whole)
+
+
+def test_from_a_killed_run(digits, tmp_path, whole):
+    # killed in step 12: the last checkpoint is that of step 10, the journal is ahead of it and its last line torn
+    run = tmp_path / "run"
+
+    def fail(rank, state, signals):
+        if state.steps == 12:
+            raise ConfigError("killed")
+
+    assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, save_steps=5, log_every=1).code == 3
+    with (run / "journal.jsonl").open("a") as file:
+        file.write('{"kind": "step", "steps": 13, "lo')
+    done = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
+    assert any("epoch 2, step 4" in text for text in done.notices)
+    check_same_run(run, whole)
+
+
+def test_resume_without_flags_takes_the_run_s_own_settings(digits, tmp_path):
+    run, flags = tmp_path / "run", {"epochs": 2, "batch_size": 64}
+    first = sessions.train_run(digits, run, act=sessions.stop_after(3), recipe="fast", flags=flags)
+    assert first.code == 130
+    again = sessions.train_run(digits, run, 2, resume="auto")
+    assert again.code == 0
+    assert read_checkpoint(run / "checkpoints/last.h5").config == Config(**{**RECIPES["fast"], **flags})
+    assert not [text for text in again.notices if " is now " in text]
+
+
+MATHEMATICAL = {
+    "epochs": 4,
+    "batch_size": 48,
+    "shards": 3,
+    "seed": 6,
+    "validation": 100,
+    "lr": 0.02,
+    "momentum": 0.8,
+    "weight_decay": 0.1,
+    "clip": 0.5,
+    "schedule": "cosine",
+    "warmup": 0.3,
+    "decay": 0.1,
+    "rotate": 1.0,
+    "shift": 0.5,
+    "zoom": 0.05,
+    "activation": "tanh",
+    "pooling": "max",
+    "optimizer": "adam",
+    "init": "glorot",
+    "sigma": 0.2,
+    "beta1": 0.5,
+    "beta2": 0.9,
+    "rho": 0.5,
+    "epsilon": 1e-3,
+}
+
+
+def test_each_setting_is_here():
+    watching = {field.name for field in dataclasses.fields(Config) if not field.metadata.get("math", True)}
+    assert watching == {"train_sample", "test_curve"}
+    assert {field.name for field in dataclasses.fields(Config)} - watching - {"model"} == set(MATHEMATICAL)
+
+
+@pytest.fixture
+def stopped(digits, tmp_path):
+    """A run stopped in the middle of its second epoch, with one checkpoint before."""
+    run = tmp_path / "stopped"
+    assert sessions.train_run(digits, run, 2, sessions.stop_after(9), flags=FLAGS, log_every=1).code == 130
+    return run
+
+
+def contents(run):
+    return {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+
+
+def test_what_changes_the_mathematics_is_refused(digits, stopped):
+    before = contents(stopped)
+    for place, (name, value) in enumerate(MATHEMATICAL.items()):
+        done = sessions.train_run(digits, stopped, 1 + place % 2, resume="auto", flags={name: value})
+        assert done.code == 3, name
+        assert f"{name} = {FLAGS.get(name, Config().to_dict()[name])!r}, now it is {value!r}" in done.error
+        assert f"--override {name}" in done.error
+    assert contents(stopped) == before
+
+
+def test_recipes_and_files_are_compared_too(digits, stopped, tmp_path):
+    done = sessions.train_run(digits, stopped, resume="auto", recipe="fast")
+    assert isinstance(done.codes[0], ConfigError)
+    (tmp_path / "a.toml").write_text("lr = 0.5\n")
+    done = sessions.train_run(digits, stopped, resume="auto", config_file=str(tmp_path / "a.toml"))
+    assert "lr = 0.03, now it is 0.5" in done.error
+
+
+def test_overridden_by_name(digits, stopped):
+    done = sessions.train_run(digits, stopped, 2, resume="auto", flags={"lr": 0.01}, override=("lr",))
+    assert done.code == 0
+    assert "lr was 0.03, is now 0.01" in done.notices
+    # the next resume knows the new settings
+    again = sessions.train_run(digits, stopped, resume="auto")
+    assert again.code == 0
+    assert not [text for text in again.notices if " is now " in text]
+    # an override names one setting, not all
+    refused = sessions.train_run(digits, stopped, resume="auto", flags={"lr": 0.1, "seed": 9}, override=("lr",))
+    assert refused.code == 3
+    assert "--override seed" in refused.error
+
+
+def test_more_epochs(digits, stopped, tmp_path):
+    done = sessions.train_run(digits, stopped, 3, resume="auto", flags={"epochs": 4}, override=("epochs",))
+    assert done.code == 0
+    assert sessions.results(stopped)["epochs"] == 4
+    assert "epochs was 3, is now 4" in done.notices
+
+
+def test_what_does_not_change_the_mathematics_passes(digits, stopped, whole):
+    done = sessions.train_run(digits, stopped, 2, resume="auto", flags={"train_sample": 70, "test_curve": True})
+    assert done.code == 0
+    assert {"train_sample was 50, is now 70", "test_curve was False, is now True"} <= set(done.notices)
+    assert sessions.results(stopped) == sessions.results(whole)
+
+
+def test_another_shards_count_that_cannot_go_on(digits, stopped):
+    # fewer shards than ranks is refused as for a new run
+    done = sessions.train_run(digits, stopped, 7, resume="auto")
+    assert done.code == 7
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
+    # one label of one test image
+    images, labels = draw_digits(700, seed=1)
+    test_images, test_labels = draw_digits(1350, seed=2)
+    test_labels[1234] = (test_labels[1234] + 1) % 10
+    other = tmp_path / "other.h5"
+    write_digit_file(
+        other,
+        train=(images, labels),
+        test=(test_images, test_labels),
+        name="drawn",
+        class_names=list("0123456789"),
+        source="drawn by a test",
+    )
+    before = contents(stopped)
+    done = sessions.train_run(other, stopped, ranks, resume="auto")
+    assert done.code == 4
+    assert isinstance(done.codes[0], DataError)
+    assert "fingerprint" in done.error
+    assert contents(stopped) == before
+
+
+def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
+    shutil.copy(digits, tmp_path / "copy.h5")
+    assert sessions.train_run(tmp_path / "copy.h5", stopped, 2, resume="auto", log_every=1).code == 0
+    check_same_run(stopped, whole)
+
+
+def test_into_another_directory(digits, stopped, whole, tmp_path):
+    # the run goes on elsewhere; its best checkpoint comes along, the old directory stays as it was
+    run, before = tmp_path / "elsewhere", contents(stopped)
+    done = sessions.train_run(digits, run, 3, resume=str(stopped / "checkpoints/last.h5"), log_every=1)
+    assert done.code == 0
+    assert sessions.results(run) == sessions.results(whole)
+    assert contents(stopped) == before
+    best = read_checkpoint(run / "checkpoints/best.h5")
+    assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
+    # twice is refused: it holds a run by now, which would be mixed with the other
+    after = contents(run)
+    again = sessions.train_run(digits, run, 2, resume=str(stopped / "checkpoints/last.h5"), log_every=1)
+    assert again.code == 6
+    assert "already holds a run" in again.error
+    assert contents(run) == after
+    replaced = sessions.train_run(digits, run, 1, resume=str(stopped / "checkpoints/last.h5"), overwrite=True)
+    assert replaced.code == 0
+    assert sessions.results(run) == sessions.results(whole)
+
+
+def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_path):
+    # the checkpoint has come along: the next resume needs neither the old directory nor its settings
+    run = tmp_path / "elsewhere"
+
+    def fail(rank, state, signals):
+        raise ConfigError("killed")
+
+    assert sessions.train_run(digits, run, 2, fail, resume=str(stopped / "checkpoints/last.h5")).code == 3
+    shutil.rmtree(stopped)
+    done = sessions.train_run(digits, run, 3, resume="auto")
+    assert any("last.h5: epoch 2, step 4" in text for text in done.notices)
+    assert sessions.results(run) == sessions.results(whole)
+
+
+def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
+    # of a run that goes on from its first epoch, a best checkpoint of a later one is no part
+    assert read_checkpoint(kept / "checkpoints/best.h5").meta["position"]["epoch"] > 1
+
+    def fail(rank, state, signals):
+        raise ConfigError("killed")
+
+    run = tmp_path / "elsewhere"
+    assert sessions.train_run(digits, run, 2, fail, resume=str(kept / "checkpoints/epoch-0001.h5")).code == 3
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.h5"]
+
+
+def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
+    # a rate that ruins the network: the best epoch is the first, of the old directory
+    first, second = tmp_path / "first", tmp_path / "second"
+    flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
+    assert sessions.train_run(digits, first, 1, sessions.stop_after(30), flags=flags).code == 130
+    ruin = {"flags": {"weight_decay": 30.0}, "override": ("weight_decay",)}
+    done = sessions.train_run(digits, second, 2, resume=str(first / "checkpoints/last.h5"), **ruin)
+    assert done.code == 0
+    assert sessions.results(second)["evaluated"] == "best (epoch 1)"
+    best = read_checkpoint(second / "checkpoints/best.h5")
+    assert best.meta["best"]["epoch"] == 0
+    assert best.theta.tobytes() == read_checkpoint(first / "checkpoints/best.h5").theta.tobytes()
+
+
+def damage(path):
+    """Flip one bit of the parameters."""
+    with h5py.File(path) as file:
+        place = file["theta"].id.get_offset() + 4 * 6000 + 2
+    image = bytearray(path.read_bytes())
+    image[place] ^= 0x40
+    path.write_bytes(image)
+
+
+@pytest.mark.parametrize("harm", ["flipped", "cut off", "empty"])
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, ranks, harm):
+    last = stopped / "checkpoints/last.h5"
+    if harm == "flipped":
+        damage(last)
+    else:
+        last.write_bytes(last.read_bytes()[: 4321 if harm == "cut off" else 0])
+    done = sessions.train_run(digits, stopped, ranks, resume="auto", log_every=1)
+    assert done.code == 0
+    assert [text for text in done.notices if str(last) in text and "passed over" in text]
+    assert [text for text in done.notices if text.startswith("going on from") and "epoch 2, step 1" in text]
+    assert last.with_name("last.h5.aside").exists()  # out of the way, where it would age a good one out
+    check_same_run(stopped, whole)
+
+
+def test_when_all_are_damaged(digits, stopped):
+    before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
+    for path in before:
+        damage(path)
+    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    assert done.code == 5
+    assert "holds no checkpoint to go on from" in done.error
+    for path in before:
+        assert path.name in done.error
+        assert path.exists()  # whoever wants to save what can be saved still can
+
+
+def test_a_damaged_path_is_refused(digits, stopped):
+    damage(stopped / "checkpoints/last.h5")
+    done = sessions.train_run(digits, stopped, 2, resume=str(stopped / "checkpoints/last.h5"))
+    assert isinstance(done.codes[0], CheckpointError)
+    assert "last.h5" in done.error
+
+
+def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
+    done = sessions.train_run(digits, tmp_path / "run", 2, resume="auto", flags=FLAGS, log_every=1)
+    assert done.code == 0
+    assert "nothing to go on from yet: the run starts from the beginning" in done.notices
+    check_same_run(tmp_path / "run", whole)
+
+
+def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
+    # a journal, but no checkpoint: it starts from the beginning, and no line stands twice
+    run = tmp_path / "run"
+
+    def fail(rank, state, signals):
+        if state.steps == 4:
+            raise ConfigError("killed")
+
+    assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, log_every=1).code == 3
+    assert sessions.train_run(digits, run, 2, resume="auto", flags=FLAGS, log_every=1).code == 0
+    check_same_run(run, whole)
+
+
+def test_other_numerics_are_said(digits, stopped, monkeypatch):
+    other = {**numerics(), "kernel": "Cray-1", "threads": 7}
+    monkeypatch.setattr(resume_module, "numerics", lambda: other)
+    monkeypatch.setattr(checkpoint_module, "numerics", lambda: other)
+    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    assert done.code == 0
+    said = [text for text in done.notices if "the last bits may differ" in text]
+    assert len(said) == 1
+    assert f"kernel {numerics()['kernel']} (now Cray-1)" in said[0]
+    assert "threads" in said[0] and "numpy" not in said[0]
+
+
+def test_like_numerics_are_not_mentioned(digits, stopped):
+    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    assert not [text for text in done.notices if "bits" in text]
+
+
+def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
+    # its checksums are right, its parameters are not this network's
+    path = tmp_path / "odd.h5"
+    shutil.copy(stopped / "checkpoints/last.h5", path)
+    import hashlib
+
+    with h5py.File(path, "r+") as file:
+        sums = json.loads(file.attrs["sha256"])
+        for name in ("theta", "optimizer/velocity"):
+            short = file[name][:-1]
+            del file[name]
+            file[name] = short
+            sums[name] = hashlib.sha256(np.ascontiguousarray(short, "<f4")).hexdigest()
+        file.attrs["sha256"] = json.dumps(sums)
+    done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(path))
+    assert done.code == 5
+    assert "odd.h5" in done.error
+
+
+ARGUMENTS = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
+PLAIN = ["--display", "plain", "--log-every", "1"]
+
+
+def test_exit_codes_and_sentences(digits, other_size, stopped, distlenet, only_sentence):
+    words = ["train", "--run", stopped, "--resume", "auto", *PLAIN, "--data"]
+    only_sentence(distlenet(*words, digits, "--lr", "0.5"), 3, "lr = 0.03, now it is 0.5", "--override lr")
+    only_sentence(distlenet(*words, other_size), 4, "fingerprint", "--data")
+
+
+def test_a_chain_under_mpirun(runtime, digits, tmp_path, whole, distlenet):
+    # 1 rank, stopped in mid-epoch, then 3 ranks, stopped in the evaluation, then 2 to the end
+    run = tmp_path / "run"
+    signalled = [str(mpi_jobs.JOBS / "signalled.py"), "0", "SIGTERM", "8"]
+    words = ["train", "--data", str(digits), "--run", str(run), *PLAIN]
+    done = mpi_jobs.run([runtime.python, *signalled, *words, *ARGUMENTS])
+    assert done.returncode == 143, done.output
+    done = mpi_jobs.run(runtime.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto"))
+    assert done.returncode == 130, done.output
+    assert "Traceback" not in done.output
+    assert read_checkpoint(run / "checkpoints/last.h5").meta["position"]["step"] == STEPS
+    done = distlenet(*words, "--resume", "auto", runtime=runtime, ranks=2)
+    assert done.returncode == 0, done.output
+    if runtime.python == sys.executable:  # another Python may bring another numpy
+        check_same_run(run, whole)
+    else:
+        alone = tmp_path / "alone"
+        words[4] = str(alone)
+        assert mpi_jobs.run([runtime.python, "-m", "distlenet", *words, *ARGUMENTS]).returncode == 0
+        check_same_run(run, alone)
+
+
+# the command line, but rank 2 gets a SIGINT while the second epoch is evaluated
+IN_EVALUATION = """
+import os, signal, sys
+from distlenet.cli import main
+from distlenet.parallel.launcher import launched_rank
+from distlenet.training import epoch_end
+
+evaluate = epoch_end.evaluate
+
+def interrupted(*arguments):
+    if launched_rank() == 2:
+        os.kill(os.getpid(), signal.SIGINT)
+    return evaluate(*arguments)
+
+epoch_end.evaluate = interrupted
+sys.exit(main(sys.argv[1:]))
+"""
