@@ -54,7 +54,8 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     for variable in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK"):
         if variable in environment:
             return int(environment[variable])
-    return 0
+    # last: under mpirun inside a batch job every rank has SLURM_PROCID=0, and a batch script's own is 0 too
+    return int(environment.get("SLURM_PROCID", "0")) if detect(environment) else 0
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
@@ -66,9 +67,11 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     if launch is None:
         return Serial()
     if launch.launcher.startswith("srun"):
-        raise LaunchError(
+        error = LaunchError(
             f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
         )
+        error.reported = launched_rank(environment) != 0  # one sentence for the job
+        raise error
     # Open MPI looks for fabrics for a second at start unless told not to; a setting of the user's wins
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")
     try:

@@ -180,9 +180,7 @@ class RankByRank(pretend.PretendCommunicator):
 def test_a_sum_by_ranks_is_seen(data):
     # the comparison sees what it is there to see: another order of the same additions
     settings = flags(6, 16, 353, "sgd")
-    found = {
-        size: pretend.run(size, lambda comm: whole_run(data, settings, comm), RankByRank)[0] for size in (1, 2, 3)
-    }
+    found = {size: pretend.run(size, lambda comm: whole_run(data, settings, comm), RankByRank)[0] for size in (1, 2, 3)}
     assert len({run["theta_sha256"] for run in found.values()}) == 3
     # the last bits only: it is the same training
     one, three = (np.frombuffer(found[size]["theta"], np.float32) for size in (1, 3))
