@@ -22,17 +22,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.doctor.mpirun import check_before_start
     from distlenet.errors import LaunchError
     from distlenet.parallel import Serial
     from distlenet.parallel.launcher import all_or_nothing, connect, launched_rank
 
     misfit = None
     try:
+        check_before_start(os.environ)
         comm = connect()
     except LaunchError as error:
         misfit, comm = error, Serial()
         if launched_rank() != 0:
-            return error.exit_code  # each process believes to be alone: the first one speaks
+            return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
     with all_or_nothing(comm, args.debug):
         report = examine(args.run_directory, comm, str(misfit) if misfit else None)
         if comm.is_root:

@@ -15,6 +15,7 @@ from pathlib import Path
 import distlenet
 from distlenet.errors import LaunchError
 from distlenet.launch import find_mpirun
+from distlenet.parallel.launcher import WRONG_LAUNCHER
 
 LIMIT = 20.0  # seconds
 OF_A_LAUNCHER = ("OMPI_COMM_", "PMIX_", "PMI_", "PRTE_LAUNCHED", "MPI_LOCAL", "MV2_COMM_", "SLURM_", "HYDRA_", "HYDI_")
@@ -70,6 +71,17 @@ def belongs(library: Mapping[str, str], mpirun: Mapping[str, str | None]) -> boo
         # the children of MPICH start each other's programs: they share one launcher protocol
         return None if "Open MPI" not in (mpirun["name"], library["name"]) else False
     return mpirun["version"].split(".")[0] == library["version"].split(".")[0]
+
+
+def check_before_start(environment: Mapping[str, str]) -> None:
+    """Raise LaunchError where another MPI than Open MPI would start under Open MPI's mpirun: MPICH's aborts."""
+    if "OMPI_COMM_WORLD_SIZE" in environment:
+        library = ask_library()
+        if library.get("name", "Open MPI") != "Open MPI":
+            raise LaunchError(
+                f"Open MPI's mpirun started {environment['OMPI_COMM_WORLD_SIZE']} processes, but mpi4py loads "
+                f"{library['name']} {library['version']}: they do not belong together; {WRONG_LAUNCHER}"
+            )
 
 
 def fault_tolerance(library: Mapping[str, str], launched: bool, environment: Mapping[str, str]) -> dict[str, object]:

@@ -67,11 +67,9 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     if launch is None:
         return Serial()
     if launch.launcher.startswith("srun"):
-        error = LaunchError(
+        raise LaunchError(
             f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
         )
-        error.reported = launched_rank(environment) != 0  # one sentence for the job
-        raise error
     # Open MPI looks for fabrics for a second at start unless told not to; a setting of the user's wins
     os.environ.setdefault("OMPI_MCA_btl", "^ofi")
     try:
