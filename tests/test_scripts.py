@@ -58,7 +58,11 @@ def test_shell_syntax(name):
             assert subprocess.run([shell, "-n", str(ROOT / name)], timeout=60, check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test", ".ci/run"])
+def test_syntax_of_the_slurm_job():
+    assert subprocess.run(["bash", "-n", str(ROOT / "scripts/slurm-job.sh")], timeout=60, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test", ".ci/run", "scripts/slurm-job.sh"])
 def test_is_executable(name):
     assert os.access(ROOT / name, os.X_OK)
 

@@ -58,7 +58,8 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     for variable in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK"):
         if variable in environment:
             return int(environment[variable])
-    return 0
+    # last: under mpirun inside a batch job every rank has SLURM_PROCID=0, and a batch script's own is 0 too
+    return int(environment.get("SLURM_PROCID", "0")) if detect(environment) else 0
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:

@@ -30,6 +30,22 @@ def is_live(stream: TextIO) -> bool:
         return False
 
 
+def explain(stream: TextIO) -> tuple[str, str]:
+    """Return what "auto" chooses for ``stream``, "live" or "plain", and why."""
+    columns = window(stream)[0]
+    if is_live(stream):
+        return "live", f"a terminal of {columns} columns"
+    try:
+        terminal = stream.isatty()
+    except (OSError, ValueError, AttributeError):
+        terminal = False
+    if not terminal:
+        return "plain", "the output is a pipe or a file"
+    if columns == 0:
+        return "plain", "a terminal without a window: Open MPI's mpirun whose output is no terminal"
+    return "plain", "TERM is dumb"
+
+
 def choose(mode: str, stream: TextIO) -> str:
     """Return "live", "plain" or "quiet": ``mode`` itself, or for "auto" what suits ``stream``."""
     if mode not in MODES:

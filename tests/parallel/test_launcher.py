@@ -42,6 +42,14 @@ def test_by_hand(environment):
     assert isinstance(connect(environment), Serial)
 
 
+def test_rank_under_slurm():
+    step = {**SLURM, "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "3"}
+    assert launched_rank(step) == 3
+    assert launched_rank({**SLURM, "SLURM_PROCID": "3"}) == 0
+    assert launched_rank({**SLURM, "OMPI_COMM_WORLD_SIZE": "4", "OMPI_COMM_WORLD_RANK": "2"}) == 2
+    assert launched_rank({**step, "PMI_RANK": "1", "PMI_SIZE": "4", "SLURM_PROCID": "0"}) == 1
+
+
 def test_plain_srun_is_refused():
     with pytest.raises(LaunchError, match="srun without an --mpi option started 4 processes") as caught:
         connect({**SLURM, "SLURM_STEP_NUM_TASKS": "4"})

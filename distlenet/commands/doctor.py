@@ -1,0 +1,78 @@
+"""``distlenet doctor``: what this machine and this launch are like, and what to mend.
+
+distlenet doctor
+mpirun -n 4 distlenet doctor --run runs/a --json
+
+The exit code is 0 unless ``train``, started in the same way, would refuse to start: then it is 7.
+"""
+
+import argparse
+import os
+import sys
+from typing import Any
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "--run", default=".", metavar="DIR", dest="run_directory", help="try file locks there (default: %(default)s)"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.doctor.mpirun import check_before_start
+    from distlenet.errors import LaunchError
+    from distlenet.parallel import Serial
+    from distlenet.parallel.launcher import all_or_nothing, connect, launched_rank
+
+    misfit = None
+    try:
+        check_before_start(os.environ)
+        comm = connect()
+    except LaunchError as error:
+        misfit, comm = error, Serial()
+        if launched_rank() != 0:
+            return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
+    with all_or_nothing(comm, args.debug):
+        report = examine(args.run_directory, comm, str(misfit) if misfit else None)
+        if comm.is_root:
+            from distlenet.ui.doctor_view import show
+
+            show(report, as_json=args.json)
+    return misfit.exit_code if misfit else 0
+
+
+def examine(run_directory: str, comm: Any, misfit: str | None) -> dict[str, Any]:
+    """Return what is shown, on the root; other ranks only tell of themselves."""
+    from distlenet.doctor.rank import describe_rank
+
+    ranks = comm.gather(describe_rank())
+    # the other ranks wait here for the root, which asks other programs
+    return comm.share(_examine_job(run_directory, ranks, misfit) if comm.is_root else None)
+
+
+def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:
+    from distlenet.data.locking import existing_folder, try_locks
+    from distlenet.doctor.advice import advise
+    from distlenet.doctor.mpirun import ask_library, ask_mpirun, belongs, fault_tolerance
+    from distlenet.parallel.launcher import detect
+    from distlenet.ui.terminal import explain
+
+    launch, library, mpirun = detect(), ask_library(), ask_mpirun()
+    folder = existing_folder(run_directory)
+    mode, why = explain(sys.stdout)
+    report = {
+        "launcher": launch.launcher if launch else None,
+        "launched": launch.size if launch else None,
+        "misfit": misfit,
+        "mpi": library,
+        "mpirun": mpirun,
+        "mpirun_belongs": belongs(library, mpirun),
+        "fault_tolerance": fault_tolerance(library, launch is not None, os.environ),
+        "ranks": ranks,
+        "locking": {"folder": str(folder), **try_locks(folder)},
+        "terminal": {"mode": mode, "why": why},
+    }
+    return report | {"advice": advise(report, os.environ)}

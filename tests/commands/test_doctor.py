@@ -1,0 +1,119 @@
+"""``distlenet doctor``: alone, under both MPIs, and under an mpirun that does not fit."""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+
+DOCTOR = ["-m", "distlenet", "doctor", "--json"]
+
+
+def report(done):
+    assert done.returncode == 0, done.output
+    assert "Traceback" not in done.output
+    return json.loads(done.stdout)
+
+
+def env_of(runtime, **more):
+    return mpi_jobs.environment(PATH=f"{Path(runtime.mpirun).parent}:{os.environ['PATH']}", **more)
+
+
+def test_alone(openmpi, tmp_path):
+    found = report(mpi_jobs.run([sys.executable, *DOCTOR, "--run", str(tmp_path / "new")], env=env_of(openmpi)))
+    assert found["launcher"] is None
+    assert found["mpi"]["name"] == found["mpirun"]["name"] == "Open MPI"
+    assert found["mpirun_belongs"] is True
+    assert found["fault_tolerance"]["on"] is False
+    assert len(found["ranks"]) == 1
+    assert found["locking"] == {"folder": str(tmp_path), "flock": "works", "hdf5": "works"}
+    assert found["terminal"]["mode"] == "plain"
+    assert found["advice"] == []
+    assert not (tmp_path / "new").exists()
+
+
+def test_alone_as_text(openmpi):
+    done = mpi_jobs.run([sys.executable, *DOCTOR[:-1], "--run", "/tmp"], env=env_of(openmpi))
+    assert done.returncode == 0, done.output
+    assert "\x1b" not in done.stdout
+    for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to mend"):
+        assert words in done.stdout
+
+
+def test_alone_never_loads_mpi(tmp_path):
+    program = (
+        "import sys; from distlenet.cli import main\n"
+        f"assert main(['doctor', '--run', {str(tmp_path)!r}]) == 0\n"
+        "assert 'mpi4py' not in sys.modules"
+    )
+    done = mpi_jobs.run([sys.executable, "-c", program])
+    assert done.returncode == 0, done.output
+
+
+def test_without_any_mpi(tmp_path):
+    (tmp_path / "mpi4py").mkdir()
+    (tmp_path / "mpi4py/__init__.py").write_text("raise ImportError('there is none')\n")
+    env = mpi_jobs.environment(PATH="/nowhere")
+    env["PYTHONPATH"] = f"{tmp_path}:{mpi_jobs.ROOT}"
+    found = report(mpi_jobs.run([sys.executable, *DOCTOR, "--run", str(tmp_path)], env=env))
+    assert found["mpi"] == {"error": "there is none"}
+    assert "no usable MPI (there is none): training works in one process" in found["advice"][0]
+
+
+def test_a_row_for_each_rank(runtime, tmp_path):
+    done = mpi_jobs.run(runtime.command(2, *DOCTOR, "--run", str(tmp_path)), env=env_of(runtime))
+    found = report(done)
+    name = {"openmpi": "Open MPI", "mpich": "MPICH"}[runtime.name]
+    assert found["mpi"]["name"] == found["mpirun"]["name"] == name
+    assert found["mpirun_belongs"] is True
+    assert found["launched"] == len(found["ranks"]) == 2
+    assert len({row["process"] for row in found["ranks"]}) == 2
+    assert found["fault_tolerance"]["on"] is False
+    if len(os.sched_getaffinity(0)) > 1:
+        assert found["advice"] == []
+
+
+def test_crowded_ranks_as_text(runtime, tmp_path):
+    ranks = len(os.sched_getaffinity(0)) + 1
+    words = [*DOCTOR[:-1], "--run", str(tmp_path)]
+    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime))
+    assert done.returncode == 0, done.output
+    assert f"{ranks} ranks run {ranks} BLAS threads" in done.stdout
+    assert "nothing to mend" not in done.stdout
+
+
+def test_fault_tolerance_is_seen(openmpi, tmp_path):
+    command = openmpi.command(2, *DOCTOR, "--run", str(tmp_path))
+    command[1:1] = ["--with-ft", "ulfm"]
+    found = report(mpi_jobs.run(command, env=env_of(openmpi)))
+    assert found["fault_tolerance"]["on"] is True
+
+
+@pytest.mark.parametrize("starter", ["mpich", "openmpi"])
+def test_the_wrong_mpirun(starter, tmp_path):
+    both = {name: mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")}
+    for found in both.values():
+        if isinstance(found, str):
+            pytest.skip(found)
+    own = both["openmpi" if starter == "mpich" else "mpich"]
+    wrong = mpi_jobs.Runtime(starter, own.python, both[starter].mpirun)
+    done = mpi_jobs.run(wrong.command(2, *DOCTOR, "--run", str(tmp_path)), env=env_of(both[starter]))
+    assert done.returncode == 7, done.output
+    found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
+    assert found["launched"] == 2
+    assert len(found["ranks"]) == 1
+    assert found["mpirun_belongs"] is False
+    assert "they do not belong together" in found["advice"][0]
+
+    # and seen in time: alone, with the wrong one on the PATH
+    found = report(mpi_jobs.run([own.python, *DOCTOR, "--run", str(tmp_path)], env=env_of(both[starter])))
+    assert found["mpirun_belongs"] is False
+    assert f"use {own.mpirun}" in found["advice"][0]
+
+
+def test_a_folder_that_cannot_be_written(openmpi):
+    done = mpi_jobs.run([sys.executable, *DOCTOR, "--run", "/proc/nothing"], env=env_of(openmpi))
+    found = report(done)
+    assert "choose a folder that you may write" in found["advice"][-1]
