@@ -60,7 +60,7 @@ def build_parser(command: str | None) -> Parser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911: one return for each way to end
+def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run the command line; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     # before numpy loads: a rank is one core's worth of work; an explicit setting wins
