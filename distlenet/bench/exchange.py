@@ -1,0 +1,47 @@
+"""One rank of a timed exchange: ``mpirun -n P python -m distlenet.bench.exchange [REPEATS]``; the root prints JSON.
+
+Times the exchange of a training step (``parallel/mpi.py``) alone, for vectors of several lengths and for
+several tree nodes a rank: what the cost model is fitted to.
+"""
+
+import json
+import os
+import sys
+from statistics import median
+
+GRADIENT = 61_712  # floats: LeNet-5 with the bus's tail, nearly
+LENGTHS = (64, 4_096, 16_384, GRADIENT)
+UNEVEN = ((64, 7), (64, 31), (16_384, 7))  # (length, shards a rank): such runs end in 3 or 5 tree nodes
+BATCHES, WARMUP = 5, 5  # the repeats of a case are cut into batches that take turns
+
+
+def main() -> None:
+    """Time every case; print the median seconds of one exchange."""
+    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    import numpy as np
+
+    from distlenet.parallel import owned_shards
+    from distlenet.parallel.launcher import all_or_nothing, connect
+
+    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
+    comm = connect()
+    with all_or_nothing(comm):
+        cases = [(length, comm.size) for length in LENGTHS] + [(length, comm.size * each) for length, each in UNEVEN]
+        seconds: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
+        for _ in range(BATCHES):
+            for length, shards in cases:
+                leaves = np.zeros((len(owned_shards(comm.rank, comm.size, shards)), length), np.float32)
+                for turn in range(WARMUP + repeats // BATCHES):
+                    before = comm.exchange_seconds
+                    comm.reduce(leaves, shards)
+                    if turn >= WARMUP:
+                        seconds[length, shards].append(comm.exchange_seconds - before)
+        hosts = len(set(comm.gather(os.uname().nodename)))
+        if comm.is_root:
+            rows = [[*case, median(values)] for case, values in seconds.items()]
+            print(json.dumps({"ranks": comm.size, "hosts": hosts, "rows": rows}), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""The cost model: its formulas on cases done by hand, what must grow with what, and its command."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import mpi_jobs
+import pytest
+
+from distlenet.bench import costfit, costmodel, costreport
+from distlenet.bench.costmodel import FLOATS, Compute, Plan, Traffic, Transport
+from distlenet.parallel.tree import Tree, owned_shards
+
+COMPUTE = Compute(fixed=10.0, leaf=3.0, image=0.5, addition=1.0)
+
+
+@pytest.mark.parametrize("shards", [1, 2, 3, 6, 7, 8, 9, 13, 16, 30, 64])
+def test_nodes_are_those_of_the_tree(shards):
+    for ranks in range(1, shards + 1):
+        expected = [len(nodes) for nodes in Tree(ranks, shards).nodes]
+        assert [costmodel.nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks)] == expected
+
+
+def test_a_step_by_hand():
+    assert COMPUTE.step(4, 8, 3) == 10 + 4 * (3 + 0.5 * 8) + 3
+    # 8 shards on 2 ranks: 4 leaves of 32, three additions, one node left
+    assert costmodel.computing(Plan(2, 8, 256), COMPUTE) == 10 + 4 * (3 + 16) + 3
+    assert costmodel.computing(Plan(1, 8, 256), COMPUTE) == 10 + 8 * (3 + 16) + 7
+    assert costmodel.computing(Plan(4, 8, 256), COMPUTE, cores=2) == 2 * costmodel.computing(Plan(4, 8, 256), COMPUTE)
+    assert costmodel.computing(Plan(4, 8, 256), COMPUTE, cores=4) == costmodel.computing(Plan(4, 8, 256), COMPUTE)
+
+
+def test_direct_messages_by_hand():
+    # 4 ranks, 2 a host, one node each: with each of 3 others a node out and in, a sum out and in, of 100 floats
+    near, far = costmodel.direct(4, 2, 8, floats=400)
+    assert near == Traffic(4, 4 * 400, 0)
+    assert far == Traffic(8, 8 * 400, 2 * 2 * 2 * 400)  # out of a host: 2 ranks to 2 others, twice
+    # 6 shards on 2 ranks leave two nodes each: 3 shards are a pair and one
+    assert costmodel.direct(2, 2, 6, floats=400)[0].messages == 6
+    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01, 10.0)) == 2 + 16 + 320  # the wire is what holds it up
+    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01)) == 2 + 16 + 32  # or the processor
+    assert Traffic(0, 0, 0).time(Transport(1.0, 2.0, 0.01)) == 0
+
+
+def test_the_other_ways_by_hand():
+    # 4 ranks, 2 a host: halves of 200 with the neighbour, then quarters of 100 with the other host; and back
+    near, far, phases = costmodel.halving(4, 2, floats=400)
+    assert (near.messages, near.sent) == (4, 4 * 4 * 200)
+    assert (far.messages, far.sent, far.host, phases) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100, 2)
+    near, far = costmodel.hierarchical(4, 2, floats=400)
+    assert (near.messages, near.sent) == (4, 4 * 4 * 200)
+    assert (far.messages, far.sent, far.host) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100)
+    for ranks in (2, 8, 64):  # a rank a host: there is nothing to add up within one
+        assert costmodel.hierarchical(ranks, 1)[1] == costmodel.direct(ranks, 1, ranks)[1]
+        assert costmodel.halving(ranks, 1)[1].host == pytest.approx(costmodel.direct(ranks, 1, ranks)[1].host)
+
+
+def test_what_must_grow():
+    networks = [costmodel.wire(name) for name in costmodel.WIRES]
+    for plan in (*costreport.strong(4096, 1), *costreport.weak(1, 4)):
+        times = [costmodel.step_time(plan, network) for network in networks]
+        assert times == sorted(times, reverse=True)
+        slow = replace(costmodel.TCP, overhead=2 * costmodel.TCP.overhead)
+        assert costmodel.step_time(plan, slow) >= costmodel.step_time(plan, costmodel.TCP)
+        assert 0 <= costmodel.overlap_gain(plan, networks[0]) < 1
+    for per_host in (1, 8):
+        shares = [costmodel.efficiency(plan, networks[1]) for plan in costreport.weak(1, per_host)]
+        assert shares == sorted(shares, reverse=True)
+    assert costmodel.efficiency(Plan(1, 8, 256), networks[0]) == 1
+
+
+def test_fit_finds_what_was_put_in():
+    seconds = {(b, s): COMPUTE.step(s, b / s, s - 1) for b, s in costfit.LAYOUTS}
+    found = costfit.fit_compute(seconds, COMPUTE.addition)
+    assert list(vars(found).values()) == pytest.approx(list(vars(COMPUTE).values()))
+    by = Transport(3.0, 0.5, 0.001)
+    cases = [(64, 2), (4096, 2), (61_712, 2), (64, 14), (64, 62), (16_384, 14)]
+    rows = [[floats, shards, costfit.traffic(2, shards, floats).time(by)] for floats, shards in cases]
+    found = costfit.fit_transport({"ranks": 2, "rows": rows})
+    assert list(vars(found).values()) == pytest.approx([3.0, 0.5, 0.001, float("inf")])
+
+
+def test_a_job_is_measured():
+    reports = [costfit.run_exchange(2, repeats=10) for _ in range(2)]
+    best = costfit.fastest(reports)
+    assert best["ranks"] == 2
+    assert best["hosts"] == 1
+    assert costfit.gradient_seconds(best) == min(map(costfit.gradient_seconds, reports))
+    assert all(value >= 0 for value in vars(costfit.fit_transport(best)).values())
+
+
+def test_the_command():
+    command = [sys.executable, "-m", "distlenet.bench.costmodel"]
+    done = subprocess.run(command, env=mpi_jobs.environment(), capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    for word in ("1 Gbit/s", "100 Gbit/s", "| batch 4,096 |", "overlap would save"):
+        assert word in done.stdout
+    assert FLOATS > 61_706

@@ -1,0 +1,131 @@
+"""Training and evaluation on two hosts, joined by TCP alone: the same bits, and what happens when one is lost."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+import two_hosts
+
+TIMEOUT = 30.0  # seconds; the longest job needs a tenth of it
+SETTINGS = ["--epochs", "12", "--batch-size", "64", "--rotate", "5", "--display", "plain"]  # 132 steps
+
+
+def one_process(runtime: mpi_jobs.Runtime, *arguments: object) -> mpi_jobs.Finished:
+    """Run a command in one process, by the Python that has ``runtime``: its numpy may be another one."""
+    done = mpi_jobs.run([runtime.python, "-m", "distlenet", *map(str, arguments)], timeout=TIMEOUT)
+    assert done.returncode == 0, done.output
+    return done
+
+
+def on_both(hosts: two_hosts.TwoHosts, runtime: mpi_jobs.Runtime, *arguments: object) -> list[str]:
+    """Return the command line of a command on one rank a host."""
+    return hosts.mpirun(runtime, 1, "-m", "distlenet", *map(str, arguments))
+
+
+def theta(run: Path) -> str:
+    """Return the checksum of a complete run's parameters."""
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["status"] == "complete", summary
+    return summary["theta_sha256"]
+
+
+@pytest.fixture(scope="module")
+def whole(runtime, digits, tmp_path_factory) -> Path:
+    """A run in one process, which nothing happened to."""
+    if reason := two_hosts.missing():
+        pytest.skip(reason)
+    run = tmp_path_factory.mktemp("whole") / "run"
+    one_process(runtime, "train", "--data", digits, *SETTINGS, "--run", run)
+    return run
+
+
+def test_same_bits_as_one_process(hosts, runtime, digits, whole, tmp_path):
+    two = tmp_path / "two"
+    before = {host: hosts.bytes_sent(host) for host in two_hosts.ADDRESSES}
+    done = mpi_jobs.run(on_both(hosts, runtime, "train", "--data", digits, *SETTINGS, "--run", two), timeout=TIMEOUT)
+    assert done.returncode == 0, done.output
+    assert theta(two) == theta(whole)
+    assert json.loads((two / "summary.json").read_text())["ranks"] == 2
+    steps = json.loads((two / "summary.json").read_text())["steps"]
+    for host in two_hosts.ADDRESSES:  # the leaves really travelled: half a vector there, half a sum back
+        assert hosts.bytes_sent(host) - before[host] > steps * 61_706 * 4
+    evaluate = ["evaluate", two, "--data", digits, "--json"]
+    done = mpi_jobs.run(on_both(hosts, runtime, *evaluate), timeout=TIMEOUT)
+    assert done.returncode == 0, done.output
+    assert done.stdout == one_process(runtime, *evaluate).stdout
+
+
+@pytest.mark.parametrize("loss", ["power", "cable"])
+def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
+    # without fault tolerance: the job ends, or hangs and is ended; then one host goes on from the checkpoint
+    lost = tmp_path / "lost"
+    train = ["train", "--data", digits, *SETTINGS, "--checkpoint-every", 10, "--run", lost]
+    checkpoint = lost / "checkpoints/last.h5"
+    with mpi_jobs.Job(on_both(hosts, runtime, *train)) as job:
+        mpi_jobs.wait_for(checkpoint.exists, job, TIMEOUT)
+        assert hosts.processes("h2")
+        if loss == "power":
+            hosts.kill("h2")
+            job.process.wait(TIMEOUT)  # nobody needs to end it; Open MPI's mpirun returns 0 all the same
+        else:
+            hosts.cut()
+            with pytest.raises(subprocess.TimeoutExpired):  # no rank can know: it looks like a long silence
+                job.process.wait(1.0)
+        for host in two_hosts.ADDRESSES:
+            hosts.kill(host)
+    assert not (lost / "summary.json").exists()
+    one_process(runtime, "inspect", lost)  # every checksum is verified
+    one_process(runtime, "train", "--data", digits, "--run", lost, "--resume", "--display", "plain")
+    assert theta(lost) == theta(whole)
+
+
+def test_different_datasets_are_refused(hosts, runtime, tmp_path, distlenet):
+    for host, seed in zip(two_hosts.ADDRESSES, (1, 2), strict=True):  # each on its own disk, under the same name
+        distlenet("prepare", "synthetic", "--train", 300, "--test", 60, "--seed", seed, "--out", tmp_path / "drawn.h5")
+        shutil.move(tmp_path / "drawn.h5", hosts.disk_of(host))
+    run = tmp_path / "run"
+    train = ["train", "--data", hosts.disk / "drawn.h5", "--run", run, *SETTINGS]
+    done = mpi_jobs.run(on_both(hosts, runtime, *train), timeout=TIMEOUT)
+    assert done.returncode == 3, done.output
+    assert "Traceback" not in done.output
+    (said,) = [line for line in done.output.splitlines() if "distlenet: error:" in line]
+    assert "rank 1 on h2 reads another dataset" in said
+    assert not (run / "checkpoints/last.h5").exists()
+
+
+def test_nothing_is_left():
+    if reason := two_hosts.missing():
+        pytest.skip(reason)
+    with two_hosts.TwoHosts() as hosts:
+        subprocess.run(hosts.on("h1", "hostname"), check=True, capture_output=True, timeout=10)
+        sleeper = subprocess.Popen(hosts.on("h2", "sleep", "60"), start_new_session=True)
+        look = hosts.on("h2", "sh", "-c", "hostname; ls /dev/shm | wc -l")
+        mine = subprocess.check_output(look, text=True, timeout=10)
+        assert mine.split() == ["h2", "0"]
+        subprocess.run(hosts.on("h1", "touch", str(hosts.disk / "a")), check=True, timeout=10)
+        assert (hosts.disk_of("h1") / "a").exists()
+        assert not list(hosts.disk.iterdir())
+    assert sleeper.wait(10) != 0
+    assert not [space for space in two_hosts.spaces() if space.startswith(hosts.prefix)]
+    assert not list(two_hosts.NAMED.glob(f"{hosts.prefix}*"))
+    assert not hosts.folder.exists()
+
+
+def test_leftovers_of_a_killed_test_run_are_removed():
+    if reason := two_hosts.missing():
+        pytest.skip(reason)
+    program = (
+        "import os, two_hosts\ntwo_hosts.TwoHosts().__enter__()\nprint('ready', flush=True)\nos.kill(os.getpid(), 9)\n"
+    )
+    place = {"PYTHONPATH": str(Path(two_hosts.__file__).parent)}
+    child = subprocess.run(
+        [sys.executable, "-c", program], env=os.environ | place, capture_output=True, timeout=20, check=False
+    )
+    assert child.stdout == b"ready\n", child.stderr
+    with two_hosts.TwoHosts() as hosts:
+        assert all(space.startswith(hosts.prefix) for space in two_hosts.spaces() if f"-{os.getpid()}-" not in space)
