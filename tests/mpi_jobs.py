@@ -93,7 +93,7 @@ class Job:
         self.command = list(command)
         self._folder = tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True)
         self._shared_before = _shared_memory()
-        self._output = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # noqa: SIM115: closed by close()
+        self._output = [tempfile.TemporaryFile(), tempfile.TemporaryFile()]  # closed by close()
         self._begun = time.monotonic()
         self.process = subprocess.Popen(
             self.command,

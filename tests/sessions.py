@@ -11,10 +11,9 @@ import pretend
 
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator, Serial
+from distlenet.training import session as training
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.experiment import Options
-from distlenet.training.files import NoFiles, RunFiles
-from distlenet.training.session import run_training
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
 
@@ -80,18 +79,20 @@ def train_run(
         signals = Signals()
         watch = Watch(comm.rank, signals, act, session.events if comm.is_root else [])
 
-        class Files(RunFiles if comm.is_root else NoFiles):
-            def begin(self, options: Options, experiment: Any, *rest: Any) -> list[str]:
+        class Watched(training.Session):
+            def _prepare(self) -> Any:
+                experiment = super()._prepare()
                 watch.state = experiment.state
-                return super().begin(options, experiment, *rest)
+                return experiment
 
-        files = Files()
+        watched = Watched(asked, comm, signals, list)
+        watched.announce.listeners.append(watch)
         try:
             with np.errstate(all="ignore"):
-                return run_training(asked, comm, signals, [watch], files)
+                return watched.run()
         finally:
-            if hasattr(files, "_directory"):
-                files._directory.close()  # as the end of the process does
+            if hasattr(watched.files, "_directory"):
+                watched.files._directory.close()  # as the end of the process does
 
     if ranks == 1:
         try:

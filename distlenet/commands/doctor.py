@@ -36,21 +36,19 @@ def run(args: argparse.Namespace) -> int:
         if launched_rank() != 0:
             return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
     with all_or_nothing(comm, args.debug):
-        report = examine(args.run_directory, comm, str(misfit) if misfit else None)
-        if comm.is_root:
-            from distlenet.ui.doctor_view import show
-
-            show(report, as_json=args.json)
+        examine(args, comm, str(misfit) if misfit else None)
     return misfit.exit_code if misfit else 0
 
 
-def examine(run_directory: str, comm: Any, misfit: str | None) -> dict[str, Any]:
-    """Return what is shown, on the root; other ranks only tell of themselves."""
+def examine(args: argparse.Namespace, comm: Any, misfit: str | None) -> None:
+    """Show the report, on the root; other ranks only tell of themselves."""
     from distlenet.doctor.rank import describe_rank
+    from distlenet.ui.doctor_view import show
 
     ranks = comm.gather(describe_rank())
-    # the other ranks wait here for the root, which asks other programs
-    return comm.share(_examine_job(run_directory, ranks, misfit) if comm.is_root else None)
+    if comm.is_root:
+        show(_examine_job(args.run_directory, ranks, misfit), as_json=args.json)
+    comm.share(None)  # the other ranks wait here for the root, which asks other programs
 
 
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:

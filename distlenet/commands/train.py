@@ -8,9 +8,13 @@ import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
+from typing import TYPE_CHECKING
 
 from distlenet.config import RECIPES, Config
 from distlenet.errors import DistlenetError, UsageError, report
+
+if TYPE_CHECKING:
+    from distlenet.training.stopping import Signals
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -79,10 +83,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.training.stopping import Signals
+
+    with Signals() as signals:  # before MPI starts, and before anything that takes its time to load
+        return train(args, signals)
+
+
+def train(args: argparse.Namespace, signals: "Signals") -> int:
+    """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.launcher import all_or_nothing, connect
     from distlenet.training.experiment import Options
     from distlenet.training.session import Session
-    from distlenet.training.stopping import Signals
 
     save_steps, save_seconds = interval(args.checkpoint_every)
     flags = {item.name: getattr(args, item.name) for item in fields(Config)}
@@ -102,16 +113,15 @@ def run(args: argparse.Namespace) -> int:
         log_every=args.log_every,
         debug=args.debug,
     )
-    with Signals() as signals:  # before MPI starts
-        comm = connect()
-        try:
-            with all_or_nothing(comm, args.debug), ExitStack() as displays:
-                code = Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
-        except DistlenetError as error:
-            if args.debug or not error.agreed:
-                raise
-            code = report(error)
-        return comm.leave(code)
+    comm = connect()
+    try:
+        with all_or_nothing(comm, args.debug), ExitStack() as displays:
+            code = Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
+    except DistlenetError as error:
+        if args.debug or not error.agreed:
+            raise
+        code = report(error)
+    return comm.leave(code)
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:

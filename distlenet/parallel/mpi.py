@@ -87,10 +87,10 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
-        self.tell_launcher(code)
+        self._tell_launcher(code)
         return code
 
-    def tell_launcher(self, code: int) -> None:
+    def _tell_launcher(self, code: int) -> None:
         """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
         if self.is_root and EXIT_FILE in os.environ:
             Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")

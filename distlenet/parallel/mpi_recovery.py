@@ -110,5 +110,5 @@ class RecoverableCommunicator(MPICommunicator):
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        self.tell_launcher(code)
+        self._tell_launcher(code)
         os._exit(0 if EXIT_FILE in os.environ else code)

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 @dataclass
 class Survivor:
-    """What a rank does when others are lost. ``take_over`` is called where this rank has become the root."""
+    """What a rank does when others are lost. ``take_over`` is called when all are agreed: one may be the root now."""
 
     experiment: Experiment
     comm: Communicator
@@ -69,8 +69,7 @@ class Survivor:
                 with in_agreement(comm):
                     if list(mine) != leaves.shards:
                         leaves.own(mine)
-                if comm.is_root:
-                    self.take_over()
+                self.take_over()
                 break
             except RanksLost as again:
                 error = again

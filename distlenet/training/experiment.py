@@ -70,6 +70,8 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         parts = divide(config, digits)
         check_ranks(config, comm)
         notices = compare(origin, config, digits.fingerprint, options.override) if origin else []
+        tests = owned_shards(comm.rank, comm.size, digits.length("test"))
+        digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
     check_same_data(digits, comm)
     dataset = DatasetFacts(
         digits.name, digits.fingerprint, digits.image_shape, digits.class_names, digits.mean, digits.std
