@@ -18,7 +18,7 @@ from distlenet.errors import LaunchError, UsageError
 from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY
 
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
-START_SECONDS = 120.0  # within which all ranks must be connected
+START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
 JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
 
@@ -209,7 +209,7 @@ class Attempt:
             environment[FAULT_TOLERANCE] = "ulfm"
         command = mpirun_command(job.ranks, job.hosts, tolerant, job.stall_after)
         self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
-        self._environment = environment
+        self._environment, self._stall_after = environment, job.stall_after
         self._asked: int | None = None  # the signal that asked the job to end
         self.orderly = False
 
@@ -242,7 +242,7 @@ class Attempt:
         From then on, MPI itself notices.
         """
         ready, seen = Path(self._environment[EXIT_FILE]).with_name(READY), set()
-        deadline = time.monotonic() + START_SECONDS
+        deadline = time.monotonic() + START_SECONDS + self._stall_after
         while self._process.poll() is None and not ready.exists():
             here = children(self._process.pid)
             if seen - here or time.monotonic() > deadline:
