@@ -124,8 +124,11 @@ class Comm:
         for part in reversed(parts[:-1]):  # an order that nobody may rely on
             values += part
 
-    def Bcast(self, buffer: np.ndarray) -> None:
-        buffer[...] = self._all("Bcast", buffer if self.rank == 0 else buffer[:0])[0]
+    def Barrier(self) -> None:
+        self._all("Barrier", np.empty(0))
+
+    def Bcast(self, buffer: np.ndarray, root: int = 0) -> None:
+        buffer[...] = self._all("Bcast", buffer if self.rank == root else buffer[:0])[root]
 
     def Allgather(self, part: np.ndarray, whole: np.ndarray) -> None:
         whole[...] = np.concatenate(self._all("Allgather", part))
