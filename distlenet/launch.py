@@ -265,7 +265,8 @@ class Attempt:
             return
         if number != signal.SIGUSR1:
             self._asked = number
-            # mpirun answers SIGTERM by killing the ranks soon; SIGUSR2 it only hands to them
-            number = signal.SIGUSR2
+            # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
+            # hands on both signals alike, but not SIGUSR2
+            number = signal.SIGUSR2 if is_open_mpi(self._command[0]) else number
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)

@@ -28,7 +28,7 @@ def run(args: argparse.Namespace) -> int:
             from distlenet.ui.evaluation_view import show
 
             show(report, as_json=args.json)
-    return 0
+    return comm.leave(0)
 
 
 def measure(args: argparse.Namespace, comm: object) -> dict:

@@ -1,0 +1,148 @@
+"""Ranks that are killed or hang, and an mpirun that is killed, under ``distlenet launch``: nothing is lost."""
+
+import os
+import random
+import signal
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import launches
+import mpi_jobs
+import numpy as np
+import pytest
+from faults import runs
+
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+
+RANKS = 4
+KILLS = 100  # runs, each with one to three of them
+HANGS = 20
+MPIRUN_KILLS = 20
+STALL_AFTER = 2  # seconds
+LAUNCH = ["-n", RANKS, "--max-restarts", 3, "--stall-after", STALL_AFTER]
+OPTIONS = ["--epochs", "6"]
+
+
+@dataclass(frozen=True)
+class Undisturbed:
+    """A run that nothing happened to: its end, and how long it takes on all ranks."""
+
+    data: Path
+    run: Path  # of one process
+    seconds: float
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory, soak):
+    launches.needs_fault_tolerance()
+    folder = tmp_path_factory.mktemp("losses")
+    (images, labels), data, run = draw_digits(600, seed=1), folder / "drawn.h5", folder / "whole"
+    write_digit_file(
+        data,
+        train=(np.tile(images, (5, 1, 1)), np.tile(labels, 5)),
+        test=draw_digits(300, seed=2),
+        name="drawn",
+        class_names=list("0123456789"),
+        source="drawn by a test",
+    )
+    done = runs.do(runs.train(data, run, *OPTIONS))
+    assert done.returncode == 0, done.output
+    seconds = []
+    for number in range(5 if soak.full else 1):
+        again = folder / f"launched-{number}"
+        with launches.Launched(*LAUNCH, *runs.train(data, again, *OPTIONS)) as job:
+            done = job.finish()
+            assert done.returncode == 0, done.output
+            assert not job.left_behind()
+        ends_like(again, run)
+        seconds.append(done.seconds)
+    return Undisturbed(data, run, statistics.median(seconds))
+
+
+def ends_like(run, whole):
+    """The results are those of ``whole``, and the journal has the line of every epoch once."""
+    assert runs.results(run) == runs.results(whole)
+    epochs, expected = ([line for line in runs.journal(folder) if line["kind"] == "epoch"] for folder in (run, whole))
+    assert epochs == expected
+    assert runs.newest(run).meta["position"] == runs.newest(whole).meta["position"]
+    assert not runs.leftovers(run)
+
+
+def disturb(fault, undisturbed, run, moments, find, number):
+    """Send the signal ``number`` to the process that ``find(job)`` chooses, at each of the ``moments``."""
+    sent, early = 0, 0
+    with launches.Launched(*LAUNCH, *runs.train(undisturbed.data, run, *OPTIONS)) as job:
+        begun = time.monotonic()
+        for moment in moments:
+            while time.monotonic() - begun < moment and job.process.poll() is None:
+                time.sleep(0.002)
+            target = wait_for_target(job, find)
+            if target is None:
+                break
+            try:
+                os.kill(target, number)
+            except ProcessLookupError:
+                continue
+            sent += 1
+            early += not (run / runs.FIRST_WRITES).exists()
+        done = job.finish()
+        assert done.returncode == 0, done.output
+        assert not job.left_behind(), done.output
+    ends_like(run, undisturbed.run)
+    fault.saw(f"{sent} in a run")
+    for what in ("restart", "Traceback"):  # neither is lost, but both are for a reader of the report to know
+        if what in done.output:
+            fault.saw(f"with a {what.lower()}")
+    if sent:
+        when = f"{early} of {sent} in the start" if early else "all while it trained"
+        fault.time("lost per fault", (done.seconds - undisturbed.seconds) / sent)
+        fault.time(f"lost per fault, {when}", (done.seconds - undisturbed.seconds) / sent)
+
+
+def wait_for_target(job, find):
+    patience = time.monotonic() + mpi_jobs.TIMEOUT
+    while job.process.poll() is None and time.monotonic() < patience:
+        if (target := find(job)) is not None:
+            return target
+        time.sleep(0.002)
+    return None
+
+
+def any_rank(chance):
+    def find(job):
+        ranks = list(job.ranks().values())
+        return chance.choice(ranks) if ranks else None
+
+    return find
+
+
+def test_kill_9_of_ranks(soak, undisturbed, tmp_path):
+    with soak.fault("kill -9 of ranks") as fault:
+        for number in range(soak.count(KILLS)):
+            chance = random.Random(number)
+            moments = sorted(chance.uniform(0, undisturbed.seconds) for _ in range(chance.randint(1, 3)))
+            with fault.trial(f"run {number}, kills after {moments} s"):
+                run = tmp_path / f"run-{number}"
+                disturb(fault, undisturbed, run, moments, any_rank(chance), signal.SIGKILL)
+
+
+def test_ranks_that_hang(soak, undisturbed, tmp_path):
+    with soak.fault("SIGSTOP of a rank") as fault:
+        for number in range(soak.count(HANGS)):
+            chance = random.Random(number)
+            moments = [chance.uniform(0, undisturbed.seconds)]
+            with fault.trial(f"run {number}, stopped after {moments} s"):
+                run = tmp_path / f"run-{number}"
+                disturb(fault, undisturbed, run, moments, any_rank(chance), signal.SIGSTOP)
+
+
+def test_kill_9_of_mpirun(soak, undisturbed, tmp_path):
+    with soak.fault("kill -9 of mpirun") as fault:
+        for number in range(soak.count(MPIRUN_KILLS)):
+            moments = [random.Random(number).uniform(0, undisturbed.seconds)]
+            with fault.trial(f"run {number}, killed after {moments} s"):
+                run = tmp_path / f"run-{number}"
+                disturb(fault, undisturbed, run, moments, launches.Launched.mpirun, signal.SIGKILL)

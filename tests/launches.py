@@ -1,0 +1,92 @@
+"""``distlenet launch`` as a user starts it, with all its processes and files in sight."""
+
+import os
+import sys
+import uuid
+from pathlib import Path
+
+import mpi_jobs
+import pytest
+
+from distlenet.launch import find_mpirun, survives_losses
+
+MARK = "DISTLENET_TEST"
+SHARED = "/dev/shm"
+
+
+def needs_fault_tolerance() -> None:
+    """Skip the test where a job does not outlive its ranks."""
+    found = mpi_jobs.find_runtime("openmpi")
+    if isinstance(found, str):
+        pytest.skip(found)
+    if not survives_losses(find_mpirun()):
+        pytest.skip("jobs survive the loss of ranks under Open MPI 5 only")
+
+
+class Launched(mpi_jobs.Job):
+    """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
+
+    def __init__(self, *words: object, python: str = sys.executable) -> None:
+        self._mark = uuid.uuid4().hex
+        self._shared = _directories()
+        command = [python, "-m", "distlenet", "launch", *map(str, words)]
+        super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}))
+
+    def ranks(self) -> dict[int, int]:
+        """Return the processes of the living ranks, by rank."""
+        found = {}
+        for pid, variables in self._environments().items():
+            rank = variables.get("OMPI_COMM_WORLD_RANK", variables.get("PMI_RANK"))
+            if rank is not None:
+                found[int(rank)] = pid
+        return dict(sorted(found.items()))
+
+    def mpirun(self) -> int | None:
+        """Return the process of Open MPI's mpirun, once it is there."""
+        for pid in self._environments():
+            try:
+                name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
+            except OSError:
+                continue
+            if name.endswith(b"prterun"):
+                return pid
+        return None
+
+    def said(self) -> str:
+        """Return what the job has said so far."""
+        return self._read(0)
+
+    def left_behind(self) -> list[str]:
+        """Return the files that are still there once the job has ended; its processes are looked for by ``finish``."""
+        shared = _directories() - self._shared
+        used = {path for path in shared if any(path in maps for maps in _all_environments())}  # another job's
+        return sorted(shared - used) + sorted(str(path) for path in Path(self._folder.name).iterdir())
+
+    def _environments(self) -> dict[int, dict[str, str]]:
+        mark, found = f"{MARK}={self._mark}".encode(), {}
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                variables = path.read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if mark in variables:
+                texts = (variable.decode(errors="replace").partition("=") for variable in variables)
+                found[int(path.parent.name)] = {name: value for name, _, value in texts}
+        return found
+
+    def _members(self) -> list[int]:
+        return list(self._environments())
+
+
+def _directories() -> set[str]:
+    return {entry.path for entry in os.scandir(SHARED) if entry.name.startswith("distlenet-")}
+
+
+def _all_environments() -> list[str]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            found.append(path.read_bytes().decode(errors="replace"))
+        except OSError:
+            continue
+    return found

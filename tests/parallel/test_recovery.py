@@ -1,0 +1,36 @@
+"""A real job of four ranks that loses some: the survivors' next sum is right."""
+
+import json
+import sys
+
+import launches
+import mpi_jobs
+import pytest
+
+from distlenet.launch import mpirun_command
+from distlenet.parallel.launcher import EXIT_FILE
+
+
+@pytest.mark.parametrize(
+    ("deaths", "survivors"),
+    [
+        ([[3, [2]]], [0, 1, 3]),
+        ([[3, [0]]], [1, 2, 3]),
+        ([[3, [1, 3]]], [0, 2]),
+        ([[0, [3]], [4, [1]]], [0, 2]),
+        ([[2, [0]], [4, [1]], [6, [3]]], [2]),
+        ([[5, [0, 1, 2]]], [3]),
+    ],
+    ids=["one", "the root", "two at once", "in sequence", "one by one to the last", "all but one at once"],
+)
+def test_the_survivors_go_on(deaths, survivors, tmp_path):
+    launches.needs_fault_tolerance()
+    job, code = mpi_jobs.JOBS / "recovery.py", tmp_path / "code"
+    command = [*mpirun_command(4, fault_tolerance=True), sys.executable, str(job), json.dumps(deaths)]
+    env = mpi_jobs.environment(**{EXIT_FILE: str(code)})
+    done = mpi_jobs.run(command, env=env)
+    assert "Traceback" not in done.output, done.output
+    assert code.exists() and code.read_text() == "0", done.output
+    told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]
+    assert len(told) == 1, done.output
+    assert told[0][-1] == survivors
