@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.errors import LaunchError, UsageError
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY
+from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, ORDERLY, READY
 
-ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
 JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
@@ -233,7 +232,10 @@ class Attempt:
             code, self.orderly = int(exit_file.read_text(encoding="utf-8") or 1), True
         else:
             code = 128 - code if code < 0 else code
-            self.orderly = code in ORDERLY or self._asked is not None
+            # before the ranks are connected they say what is wrong by themselves; afterwards an exit code that
+            # looks like one of theirs is MPI's own
+            by_themselves = code in ORDERLY and not exit_file.with_name(READY).exists()
+            self.orderly = by_themselves or self._asked is not None
         return code if self._asked is None else 128 + self._asked
 
     def _see_it_started(self) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from distlenet.parallel.launcher import EXIT_FILE, READY
+from distlenet.parallel.launcher import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
 
@@ -60,9 +60,9 @@ class MPICommunicator:
         """See Communicator.share."""
         text = json.dumps(value).encode() if self.rank == source else b""
         length = np.array([len(text)], np.int64)
-        self._comm.Bcast(length, source)
+        self.share_array(length, source)
         buffer = np.frombuffer(text, np.uint8).copy() if text else np.empty(length[0], np.uint8)
-        self._comm.Bcast(buffer, source)
+        self.share_array(buffer, source)
         return json.loads(buffer.tobytes())
 
     def share_array(self, array: np.ndarray, source: int = 0) -> None:
@@ -87,16 +87,14 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
-        self._tell_launcher(code)
+        if self.is_root:
+            tell_launcher(code)
         return code
-
-    def _tell_launcher(self, code: int) -> None:
-        """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
-        if self.is_root and EXIT_FILE in os.environ:
-            Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
 
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
+        if code in ORDERLY:
+            tell_launcher(code)
         self._comm.Abort(code)
         os._exit(code)  # MPICH's Abort may return before this process is ended
 

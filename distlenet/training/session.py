@@ -102,11 +102,12 @@ class Session:
         )
 
     def _take_over(self, experiment: Experiment) -> None:
-        """Be the root from here on, if this rank was not: show, write and keep."""
+        """Be the root from here on, if this rank was not: show, write and keep. The root's journal is completed."""
         if not self.files.writes:
             self._become_root()
             self.files.take_over(self.options, experiment, self.announce, self.signals)
             self.announce(started(experiment, self.comm))
+        self.files.catch_up(experiment.state)
 
 
 def started(experiment: Experiment, comm: Communicator) -> RunStarted:
