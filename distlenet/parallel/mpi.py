@@ -105,6 +105,9 @@ class Exchange:
     Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the
     chunks' owners; each owner adds them up in tree order and sends the sum to all. Plain messages, sent
     from where the numbers lie and received where they are needed: nothing is packed.
+
+    The requests are persistent, made once and started anew in each step. That saves their making, and where
+    a rank is lost it keeps them valid: Open MPI ends the job when an answer comes in for one that is not.
     """
 
     def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:
@@ -119,24 +122,35 @@ class Exchange:
         self._received = {  # my chunk of the other ranks' nodes
             node: np.empty(width, np.float32) for peer in self._peers for node in self.tree.nodes[peer]
         }
-        self._sum_tag = shards  # the nodes' messages are tagged by their first shard
         self._total = np.empty(length, np.float32)
+        sums = shards  # a tag of its own: the nodes' messages are tagged by their first shard
+        others = [(peer, self._total[self._chunks[peer]]) for peer in self._peers]
+        self._sums = [comm.Recv_init(chunk, peer, sums) for peer, chunk in others]
+        self._sums += [comm.Send_init(self._total[self._chunks[comm.rank]], peer, sums) for peer in self._peers]
+        self._leaves: np.ndarray | None = None
+
+    def _connect(self, leaves: np.ndarray) -> None:
+        """Make the requests that exchange the nodes among ``leaves``."""
+        comm, self._leaves = self._comm, leaves
+        self._nodes = [
+            comm.Recv_init(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]
+        ] + [
+            comm.Send_init(leaves[row, self._chunks[peer]], peer, node)
+            for peer in self._peers
+            for node, row in self._rows.items()
+        ]
 
     def run(self, leaves: np.ndarray) -> np.ndarray:
         """Exchange and add; ``leaves`` (owned shards, length) after the local additions."""
-        comm, total, own = self._comm, self._total, self._chunks[self._rank]
-        # kept until the next call: where a rank is lost, messages to the others may still be under way
-        self._requests = requests = []
-        for peer in self._peers:
-            requests += [comm.Irecv(self._received[node], peer, node) for node in self.tree.nodes[peer]]
-        for peer in self._peers:
-            chunk = self._chunks[peer]
-            requests += [comm.Isend(leaves[row, chunk], peer, node) for node, row in self._rows.items()]
-        first = len(requests)
-        requests += [comm.Irecv(total[self._chunks[peer]], peer, self._sum_tag) for peer in self._peers]
-        MPI.Request.Waitall(requests[:first])
-        part = self.tree.add_shared(self._received | {node: leaves[row, own] for node, row in self._rows.items()})
-        requests += [comm.Isend(part, peer, self._sum_tag) for peer in self._peers]
-        np.copyto(total[own], part)
-        MPI.Request.Waitall(requests[first:])
-        return total
+        if leaves is not self._leaves:
+            self._connect(leaves)
+        receives = len(self._peers)
+        MPI.Prequest.Startall(self._sums[:receives])
+        MPI.Prequest.Startall(self._nodes)
+        MPI.Request.Waitall(self._nodes)
+        own = self._chunks[self._rank]
+        parts = {node: leaves[row, own] for node, row in self._rows.items()}
+        self._total[own] = self.tree.add_shared(self._received | parts)
+        MPI.Prequest.Startall(self._sums[receives:])
+        MPI.Request.Waitall(self._sums)
+        return self._total

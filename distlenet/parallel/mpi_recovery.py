@@ -61,7 +61,7 @@ class RecoverableCommunicator(MPICommunicator):
     reduce = _reported(MPICommunicator.reduce)
 
     # MPI's own collectives are not used: Open MPI gives up the messages inside one that is interrupted, and ends
-    # the job if one of them arrives all the same. Messages of our own are kept.
+    # the job if one of them is answered all the same. Messages of our own are kept, see Exchange.
 
     @_reported
     def merge(self, values: np.ndarray) -> None:
@@ -75,9 +75,9 @@ class RecoverableCommunicator(MPICommunicator):
         """See Communicator.share_array."""
         if self.rank == source:
             peers = [rank for rank in range(self.size) if rank != source]
-            self._wait([self._comm.Isend(array, peer, TAG) for peer in peers])
+            self._run([self._comm.Ssend_init(array, peer, TAG) for peer in peers])
         else:
-            self._wait([self._comm.Irecv(array, source, TAG)])
+            self._run([self._comm.Recv_init(array, source, TAG)])
 
     @_reported
     def gather(self, value: Any) -> list[Any]:
@@ -90,17 +90,18 @@ class RecoverableCommunicator(MPICommunicator):
     def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
         """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""
         if self.rank:
-            self._wait([self._comm.Isend(array, 0, TAG)])
+            self._run([self._comm.Ssend_init(array, 0, TAG)])
             return []
-        self._wait([self._comm.Irecv(buffer, peer, TAG) for peer, buffer in enumerate(buffers, 1)])
+        self._run([self._comm.Recv_init(buffer, peer, TAG) for peer, buffer in enumerate(buffers, 1)])
         return buffers
 
-    def _wait(self, requests: list[MPI.Request]) -> None:
-        try:
-            MPI.Request.Waitall(requests)
-        except MPI.Exception:
-            self._retired.append(requests)
-            raise
+    def _run(self, requests: list[MPI.Prequest]) -> None:
+        """Start the messages and wait until they have arrived: the sends are synchronous."""
+        self._retired.append(requests)
+        MPI.Prequest.Startall(requests)
+        MPI.Request.Waitall(requests)
+        for request in self._retired.pop():
+            request.Free()
 
     def _translated(self, error: MPI.Exception) -> Exception:
         # ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
