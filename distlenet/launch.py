@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.errors import LaunchError, UsageError
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY
+from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY, STALL_AFTER
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
@@ -156,7 +156,7 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def scratch(job: Job) -> Iterator[dict[str, str]]:
     """Yield the job's environment, with directories of its own for MPI's temporary files, removed afterwards."""
-    environment = mpi_environment() | {JOB: uuid.uuid4().hex}
+    environment = mpi_environment() | {JOB: uuid.uuid4().hex, STALL_AFTER: str(job.stall_after)}
     environment.setdefault("OMPI_MCA_btl", "^ofi")  # without it Open MPI looks for fabrics for a second
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         environment.setdefault(variable, "1")

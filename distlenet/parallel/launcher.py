@@ -18,6 +18,7 @@ from distlenet.parallel.communicator import Communicator
 from distlenet.parallel.serial import Serial
 
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
+STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 READY = "ready"  # made beside the exit file when all ranks are connected
 EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the ranks leave the exit code for the launcher
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help

@@ -20,6 +20,8 @@ from distlenet.parallel.tree import Tree
 class MPICommunicator:
     """The ranks of an MPI job. See ``Communicator`` for the methods."""
 
+    survives_losses = False
+
     def __init__(self, comm: MPI.Comm | None = None) -> None:
         self._comm = comm or MPI.COMM_WORLD
         self.rank, self.size = self._comm.rank, self._comm.size

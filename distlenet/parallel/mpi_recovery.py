@@ -44,6 +44,8 @@ def _reported(method: Callable) -> Callable:
 class RecoverableCommunicator(MPICommunicator):
     """Like MPICommunicator, but its methods raise RanksLost, after which ``recover`` may be called."""
 
+    survives_losses = True
+
     def __init__(self) -> None:
         world = MPI.COMM_WORLD.Dup()
         world.Set_errhandler(MPI.ERRORS_RETURN)

@@ -21,6 +21,7 @@ from distlenet.training.scrutiny import watch_closely
 from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
+from distlenet.training.watchdog import Watchdog
 
 
 class Session:
@@ -44,6 +45,11 @@ class Session:
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
+        self.watchdog = Watchdog(self.comm, experiment.state, self.options.stall_after)
+        with self.watchdog:
+            return self._train(experiment, survivor, begun)
+
+    def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
         status, failure, trained, tested = "complete", None, time.perf_counter(), {}
         try:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
@@ -108,6 +114,7 @@ class Session:
             self.files.take_over(self.options, experiment, self.announce, self.signals)
             self.announce(started(experiment, self.comm))
         self.files.catch_up(experiment.state)
+        self.watchdog.connect()
 
 
 def started(experiment: Experiment, comm: Communicator) -> RunStarted:
