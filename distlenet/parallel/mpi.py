@@ -3,6 +3,7 @@
 A training step exchanges one vector, see ``Exchange``.
 """
 
+import atexit
 import json
 import os
 import time
@@ -28,6 +29,7 @@ class MPICommunicator:
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
+        atexit.register(self._free)
         self._say_ready()
 
     def _say_ready(self) -> None:
@@ -93,6 +95,10 @@ class MPICommunicator:
             tell_launcher(code)
         return code
 
+    def _free(self) -> None:
+        for exchange in self._exchanges.values():
+            exchange.free()
+
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
         if code in ORDERLY:
@@ -130,9 +136,18 @@ class Exchange:
         self._sums = [comm.Recv_init(chunk, peer, sums) for peer, chunk in others]
         self._sums += [comm.Send_init(self._total[self._chunks[comm.rank]], peer, sums) for peer in self._peers]
         self._leaves: np.ndarray | None = None
+        self._nodes: list[MPI.Prequest] = []
+
+    def free(self) -> None:
+        """Give the requests back, as MPI asks for before its end."""
+        for request in self._nodes + self._sums:
+            request.Free()
+        self._nodes, self._sums = [], []
 
     def _connect(self, leaves: np.ndarray) -> None:
         """Make the requests that exchange the nodes among ``leaves``."""
+        for request in self._nodes:
+            request.Free()
         comm, self._leaves = self._comm, leaves
         self._nodes = [
             comm.Recv_init(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]

@@ -147,6 +147,9 @@ class RecoverableCommunicator(MPICommunicator):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(process, signal.SIGKILL)
 
+    def _free(self) -> None:
+        """Nothing: requests that were interrupted stay as they are, and there is no MPI_Finalize."""
+
     def leave(self, code: int) -> int:
         """End this process without MPI's own farewell, which may wait for the dead.
 
