@@ -76,8 +76,8 @@ class AveragePool2d(Pool2d):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
         taps, out = self._enter(x)
-        np.copyto(out, taps[0])
-        for tap in taps[1:]:
+        np.add(taps[0], taps[1], out=out) if len(taps) > 1 else np.copyto(out, taps[0])
+        for tap in taps[2:]:
             out += tap
         out *= 1 / len(taps)
         return out
