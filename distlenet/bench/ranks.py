@@ -40,7 +40,12 @@ def run_ranks(ranks: int, steps: int, batch_size: int, shards: int) -> dict:
 
 
 def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
-    """Run ``ranks`` ranks of DistributedDataParallel over gloo on this host; returns images/s by layout."""
+    """Time ``ranks`` ranks of DistributedDataParallel over gloo; returns images/s by layout."""
+    return run_torch("distlenet.bench.pytorch", [str(local_batch), str(steps)], ranks)
+
+
+def run_torch(module: str, words: list[str], ranks: int) -> dict:
+    """Run ``ranks`` processes of ``module`` with these arguments on this host, as torchrun would; returns its JSON."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -50,7 +55,7 @@ def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
         "WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "distlenet.bench.pytorch", str(local_batch), str(steps)]
+    command = [sys.executable, "-m", module, *words]
     processes = [
         subprocess.Popen(
             command,
