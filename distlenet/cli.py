@@ -17,6 +17,8 @@ COMMANDS = {
     "prepare": "make a dataset file: MNIST, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
     "launch": "start train or evaluate on many processes, and keep the run alive",
+    "repeat": "train under several seeds: mean, spread, confidence, defective runs",
+    "compare": "train recipes, models or settings side by side, each under several seeds",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
     "inspect": "show what a checkpoint holds, and verify it",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",

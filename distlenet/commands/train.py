@@ -8,7 +8,7 @@ import argparse
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distlenet.config import RECIPES, Config
 from distlenet.errors import DistlenetError, UsageError, report
@@ -66,6 +66,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
     )
     parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every setting."""
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     for item in fields(Config):
         flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
@@ -96,13 +101,12 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     from distlenet.training.session import Session
 
     save_steps, save_seconds = interval(args.checkpoint_every)
-    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
     options = Options(
         data=args.data,
         run_directory=args.run_directory,
         recipe=args.recipe,
         config_file=args.config,
-        flags={name: value for name, value in flags.items() if value is not None},
+        flags=given_settings(args),
         resume=args.resume,
         overwrite=args.overwrite,
         override=tuple(name.replace("-", "_") for names in args.override for name in names.split(",")),
@@ -122,6 +126,12 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
             raise
         code = report(error)
     return comm.leave(code)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line gives."""
+    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
+    return {name: value for name, value in flags.items() if value is not None}
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:

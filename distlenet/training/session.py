@@ -59,6 +59,7 @@ class Session:
             status, failure, seconds = str(error), error, time.perf_counter() - trained
         summary = survivor.call(lambda: summarize(experiment, self.comm, status, seconds, self.steps)) | tested
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
+        summary["failure"] = type(failure).__name__ if failure else None
         unwritten = self.files.finish(summary, self.announce)
         self.announce(RunFinished(summary))
         if failure is None:
