@@ -20,6 +20,7 @@ COMMANDS = {
     "repeat": "train under several seeds: mean, spread, confidence, defective runs",
     "compare": "train recipes, models or settings side by side, each under several seeds",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
+    "summary": "list the layers of a network, their outputs and parameters",
     "inspect": "show what a checkpoint holds, and verify it",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",

@@ -1,6 +1,7 @@
 """Series on pretend ranks: what is kept, gone on with, and refused."""
 
 import json
+from pathlib import Path
 
 import pretend
 import pytest
@@ -58,13 +59,9 @@ def run(trials, ranks=1, steps=None):
 
 
 def hashes(trials):
-    return [json.loads((_path(trial) / "summary.json").read_text())["theta_sha256"] for trial in trials]
-
-
-def _path(trial):
-    from pathlib import Path
-
-    return Path(trial.options.run_directory)
+    return [
+        json.loads((Path(trial.options.run_directory) / "summary.json").read_text())["theta_sha256"] for trial in trials
+    ]
 
 
 def test_the_same_on_any_number_of_ranks_and_after_an_interruption(digits, tmp_path):
