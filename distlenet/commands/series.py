@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from distlenet.commands.train import add_settings
+from distlenet.commands.train import add_settings, at_least
 from distlenet.config import RECIPES
-from distlenet.errors import DistlenetError, report
+from distlenet.errors import DistlenetError, UsageError, report
 
 if TYPE_CHECKING:
     from distlenet.training.outcome import Outcome
@@ -31,6 +31,13 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
     )
+    parser.add_argument(
+        "--side-by-side",
+        type=at_least(1),
+        default=1,
+        metavar="G",
+        help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of a table")
     parser.add_argument(
         "--display",
@@ -46,7 +53,7 @@ def run_trials(
 ) -> int:
     """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
     from distlenet.parallel.launcher import all_or_nothing, connect, in_agreement, on_root
-    from distlenet.training.series import read_outcomes, run_series, summarize_series
+    from distlenet.training.series import read_outcomes, run_in_teams, summarize_series
     from distlenet.training.stopping import Signals
     from distlenet.ui import series_view
     from distlenet.ui.tables import make_console
@@ -56,8 +63,14 @@ def run_trials(
         try:
             with all_or_nothing(comm, args.debug), ExitStack() as displays:
                 with in_agreement(comm):
+                    if args.side_by_side > comm.size:
+                        raise UsageError(
+                            f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
+                            "more by mpirun, or leave it out"
+                        )
                     trials = make_trials()
-                console, over = make_console(), 0
+                places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
+                console = make_console()
 
                 def save() -> tuple[dict, list]:
                     results = summarize_series(read_outcomes(trials), args.keep_defective)
@@ -66,11 +79,10 @@ def run_trials(
                     return results, rows
 
                 def tell(outcome: "Outcome", kept: bool) -> None:
-                    nonlocal over
-                    over += 1
                     save()  # what is there so far: an interrupted series has its results too
                     if args.display != "quiet" and not args.json:
-                        console.print(f"{over}/{len(trials)} {series_view.line(asdict(outcome), kept)}")
+                        place = places[outcome.setting, outcome.seed]
+                        console.print(f"{place}/{len(trials)} {series_view.line(asdict(outcome), kept)}")
 
                 def conclude() -> None:
                     results, rows = save()
@@ -80,7 +92,9 @@ def run_trials(
                         series_view.show(console, results, rows)
                         console.print(f"results and runs: {args.run_directory}")
 
-                code = run_series(trials, comm, signals, lambda: make_displays(args, displays), tell)
+                code = run_in_teams(
+                    trials, args.side_by_side, comm, signals, lambda: make_displays(args, displays), tell
+                )
                 if code == 0:
                     on_root(comm, conclude)
         except DistlenetError as error:

@@ -12,7 +12,7 @@ from typing import Any
 
 from distlenet.config import build_config, changes
 from distlenet.data.digitfile import open_digit_file
-from distlenet.errors import NonFiniteError, RunDirectoryError
+from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement, on_root
 from distlenet.training.events import Listener
@@ -64,6 +64,35 @@ def run_series(
         outcome = read_outcome(trial.setting, trial.seed, trial.options.run_directory)
         on_root(comm, lambda outcome=outcome, kept=todo == "keep": tell(outcome, kept))
     return 0
+
+
+def run_in_teams(
+    trials: Sequence[Trial],
+    teams: int,
+    comm: Communicator,
+    signals: Signals,
+    make_listeners: Callable[[], list[Listener]],
+    tell: Callable[[Outcome, bool], None],
+) -> int:
+    """Like run_series, but ``teams`` (1 to the number of ranks) parts of the ranks train different trials at a time.
+
+    The bits of a run do not depend on its ranks, so the results are the same.
+    """
+    if teams == 1:
+        return run_series(trials, comm, signals, make_listeners, tell)
+    team, own = comm.split(teams)
+    signals.orphans_stop = True  # a team of one rank is not alone
+    code, failure = 0, None
+    try:
+        code = run_series(trials[team::teams], own, signals, make_listeners, tell)
+    except DistlenetError as error:
+        if not error.agreed:  # its own team does not know of it: the job ends
+            raise
+        failure = error
+    with in_agreement(comm):  # the other teams finish what they have
+        if failure:
+            raise failure
+    return max(comm.gather(code))
 
 
 def plan(options: Options) -> str:

@@ -66,6 +66,19 @@ def test_repeat_on_ranks_gives_the_same_runs(runtime, repeated, digits, distlene
     assert done.stderr == ""
 
 
+def test_side_by_side(runtime, repeated, digits, distlenet, tmp_path, only_sentence):
+    arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--side-by-side"]
+    done = distlenet(*arguments, 2, runtime=runtime, ranks=3)  # a team of two ranks and one of one
+    assert done.returncode == 0, done.output
+    assert hashes(tmp_path / "run") == hashes(repeated[0])
+    ranks = [json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())["ranks"] for seed in (1, 2, 3)]
+    assert ranks == [2, 1, 2]
+    assert "95 % confidence" in done.stdout
+    only_sentence(distlenet(*arguments, 3, runtime=runtime, ranks=2), 2, "there are only 2 ranks")
+    (tmp_path / "run/seed-2/config.toml").write_text("epochs = 7")
+    only_sentence(distlenet(*arguments, 2, runtime=runtime, ranks=2), 6, "seed-2 holds a run with epochs = 7")
+
+
 def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp_path):
     run = tmp_path / "run"
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", run, *SHORT]
