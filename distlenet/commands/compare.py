@@ -9,7 +9,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from distlenet.commands.series import add_options, run_trials
+from distlenet.commands.series import add_options, make_options, run_trials
 from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
@@ -43,7 +43,6 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: all items under the first seed, then all under the next: an early look is a fair one."""
     from distlenet.config import build_config
     from distlenet.errors import UsageError
-    from distlenet.training.experiment import Options
     from distlenet.training.items import parse_items
     from distlenet.training.series import Trial
 
@@ -56,13 +55,11 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
         Trial(
             item.label,
             seed,
-            Options(
-                data=args.data,
-                run_directory=f"{args.run_directory}/{folder}/seed-{seed}",
-                recipe=item.recipe or args.recipe,
-                config_file=args.config,
-                flags=flags | item.settings | {"seed": seed},
-                debug=args.debug,
+            make_options(
+                args,
+                f"{args.run_directory}/{folder}/seed-{seed}",
+                item.recipe or args.recipe,
+                flags | item.settings | {"seed": seed},
             ),
         )
         for seed in range(first, first + args.seeds)

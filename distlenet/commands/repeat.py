@@ -7,7 +7,7 @@ mpirun -n 4 distlenet repeat -n 5 --run runs/five     all ranks train each run t
 import argparse
 from typing import TYPE_CHECKING
 
-from distlenet.commands.series import add_options, run_trials
+from distlenet.commands.series import add_options, make_options, run_trials
 from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ def run(args: argparse.Namespace) -> int:
 def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: seeds from --seed on."""
     from distlenet.config import build_config
-    from distlenet.training.experiment import Options
     from distlenet.training.series import Trial
 
     flags = given_settings(args)
@@ -39,14 +38,7 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
         Trial(
             name_of(args),
             seed,
-            Options(
-                data=args.data,
-                run_directory=f"{args.run_directory}/seed-{seed}",
-                recipe=args.recipe,
-                config_file=args.config,
-                flags=flags | {"seed": seed},
-                debug=args.debug,
-            ),
+            make_options(args, f"{args.run_directory}/seed-{seed}", args.recipe, flags | {"seed": seed}),
         )
         for seed in range(first, first + args.seeds)
     ]

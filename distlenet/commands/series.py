@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.train import add_settings, at_least
+from distlenet.commands.train import add_settings, at_least, patience
 from distlenet.config import RECIPES
 from distlenet.errors import DistlenetError, UsageError, report
 
 if TYPE_CHECKING:
+    from distlenet.training.experiment import Options
     from distlenet.training.outcome import Outcome
     from distlenet.training.series import Trial
 
@@ -46,6 +47,21 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="brief: one line a run; the others show each run as train does",
     )
     add_settings(parser)
+
+
+def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "Options":
+    """Return the options of one run of the series."""
+    from distlenet.training.experiment import Options
+
+    return Options(
+        data=args.data,
+        run_directory=directory,
+        recipe=recipe,
+        config_file=args.config,
+        flags=flags,
+        stall_after=patience(),
+        debug=args.debug,
+    )
 
 
 def run_trials(

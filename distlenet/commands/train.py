@@ -5,6 +5,7 @@ mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
@@ -66,6 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
     )
     parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
+    parser.add_argument(
+        "--stall-after",
+        type=float,
+        metavar="SECONDS",
+        help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
+    )
     add_settings(parser)
 
 
@@ -115,6 +122,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
+        stall_after=patience() if args.stall_after is None else args.stall_after,
         debug=args.debug,
     )
     comm = connect()
@@ -132,6 +140,13 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line gives."""
     flags = {item.name: getattr(args, item.name) for item in fields(Config)}
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def patience() -> float:
+    """Return after how many seconds without progress many ranks give up, where no option says so."""
+    from distlenet.parallel.launcher import STALL_AFTER
+
+    return float(os.environ.get(STALL_AFTER, "60"))
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
