@@ -29,10 +29,19 @@ class Broken(Exception):
 
 
 class Request:
-    """A message under way; ``wait`` completes it."""
+    """A message under way; ``wait`` completes it. A persistent one is under way after each ``start``."""
 
-    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
-        self.wait = wait
+    def __init__(self, wait: Callable[[], None] = lambda: None, start: Callable[[], None] = lambda: None) -> None:
+        self.wait, self.start = wait, start
+
+    @staticmethod
+    def Startall(requests: list["Request"]) -> None:
+        """Start all ``requests``."""
+        for request in requests:
+            request.start()
+
+    def Free(self) -> None:
+        """Nothing to give back."""
 
     @staticmethod
     def Waitall(requests: list["Request"]) -> None:
@@ -42,7 +51,12 @@ class Request:
 
 
 MPI = types.SimpleNamespace(
-    Request=Request, Comm=object, IN_PLACE=object(), SUM=object(), get_vendor=lambda: ("pretend", (1, 0))
+    Request=Request,
+    Prequest=Request,
+    Comm=object,
+    IN_PLACE=object(),
+    SUM=object(),
+    get_vendor=lambda: ("pretend", (1, 0)),
 )
 
 
@@ -116,6 +130,13 @@ class Comm:
             buffer[...] = message
 
         return Request(wait)
+
+    def Send_init(self, buffer: np.ndarray, dest: int, tag: int) -> Request:
+        assert buffer.flags.c_contiguous
+        return Request(start=lambda: self.world.post((self.rank, dest, tag), buffer.copy()))
+
+    def Recv_init(self, buffer: np.ndarray, source: int, tag: int) -> Request:
+        return self.Irecv(buffer, source, tag)
 
     def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:
         assert send is MPI.IN_PLACE and operation is MPI.SUM

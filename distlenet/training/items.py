@@ -38,7 +38,7 @@ GROUPS: dict[str, list[Item]] = {
         Item("elu", None, {"activation": "elu"}),
         Item("tanh", None, {"activation": "tanh", "init": "glorot"}),
         Item("scaled-tanh", None, {"activation": "scaled-tanh", "init": "glorot"}),
-        Item("sigmoid", None, {"activation": "sigmoid", "init": "glorot"}),
+        Item("sigmoid", None, {"activation": "sigmoid", "init": "normal", "sigma": 0.3}),
     ],
     "poolings": [Item(name, None, {"pooling": name}) for name in ("average", "max", "trainable")],
     "models": [of_model(name) for name in MODELS],
