@@ -69,10 +69,8 @@ def run_trials(
 ) -> int:
     """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
     from distlenet.parallel.launcher import all_or_nothing, connect, in_agreement, on_root
-    from distlenet.training.series import read_outcomes, run_in_teams, summarize_series
+    from distlenet.training.series import run_in_teams
     from distlenet.training.stopping import Signals
-    from distlenet.ui import series_view
-    from distlenet.ui.tables import make_console
 
     with Signals() as signals:  # before MPI starts
         comm = connect()
@@ -84,35 +82,10 @@ def run_trials(
                             f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
                             "more by mpirun, or leave it out"
                         )
-                    trials = make_trials()
-                places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
-                console = make_console()
-
-                def save() -> tuple[dict, list]:
-                    results = summarize_series(read_outcomes(trials), args.keep_defective)
-                    rows = make_rows(results)
-                    series_view.save(args.run_directory, results, rows, title)
-                    return results, rows
-
-                def tell(outcome: "Outcome", kept: bool) -> None:
-                    save()  # what is there so far: an interrupted series has its results too
-                    if args.display != "quiet" and not args.json:
-                        place = places[outcome.setting, outcome.seed]
-                        console.print(f"{place}/{len(trials)} {series_view.line(asdict(outcome), kept)}")
-
-                def conclude() -> None:
-                    results, rows = save()
-                    if args.json:
-                        print(json.dumps({"title": title, **results}))
-                    else:
-                        series_view.show(console, results, rows)
-                        console.print(f"results and runs: {args.run_directory}")
-
-                code = run_in_teams(
-                    trials, args.side_by_side, comm, signals, lambda: make_displays(args, displays), tell
-                )
+                    shown = SeriesDisplay(args, make_trials(), make_rows, title, displays)
+                code = run_in_teams(shown.trials, args.side_by_side, comm, signals, shown.make_displays, shown.tell)
                 if code == 0:
-                    on_root(comm, conclude)
+                    on_root(comm, shown.conclude)
         except DistlenetError as error:
             if args.debug or not error.agreed:
                 raise
@@ -120,11 +93,58 @@ def run_trials(
     return comm.leave(code)
 
 
-def make_displays(args: argparse.Namespace, displays: ExitStack) -> list:
-    """Return what the root shows of one run; the run before has given the terminal back."""
-    from distlenet.ui.display import make_display
-    from distlenet.ui.series_view import Brief
+class SeriesDisplay:
+    """What a root shows and saves of the series; ``displays`` holds that of the run that goes on."""
 
-    displays.close()
-    brief = args.display == "brief" or args.json
-    return [displays.enter_context(Brief() if brief else make_display(args.display))]
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        trials: "list[Trial]",
+        make_rows: Callable[[dict], list],
+        title: str,
+        displays: ExitStack,
+    ) -> None:
+        from distlenet.ui.tables import make_console
+
+        self.trials = trials
+        self._args, self._make_rows, self._title, self._displays = args, make_rows, title, displays
+        self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
+        self._console = make_console()
+
+    def make_displays(self) -> list:
+        """Return the listeners of one run."""
+        from distlenet.ui.display import make_display
+        from distlenet.ui.series_view import Brief
+
+        brief = self._args.display == "brief" or self._args.json
+        return [self._displays.enter_context(Brief() if brief else make_display(self._args.display))]
+
+    def tell(self, outcome: "Outcome", kept: bool) -> None:
+        """Show that a run is over, and save what is there so far: an interrupted series has its results too."""
+        from distlenet.ui.series_view import line
+
+        self._displays.close()
+        self._save()
+        if self._args.display != "quiet" and not self._args.json:
+            place = self._places[outcome.setting, outcome.seed]
+            self._console.print(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
+
+    def conclude(self) -> None:
+        """Show the table of the whole series."""
+        from distlenet.ui.series_view import show
+
+        results, rows = self._save()
+        if self._args.json:
+            print(json.dumps({"title": self._title, **results}))
+        else:
+            show(self._console, results, rows)
+            self._console.print(f"results and runs: {self._args.run_directory}")
+
+    def _save(self) -> tuple[dict[str, Any], list]:
+        from distlenet.training.series import read_outcomes, summarize_series
+        from distlenet.ui.series_view import save
+
+        results = summarize_series(read_outcomes(self.trials), self._args.keep_defective)
+        rows = self._make_rows(results)
+        save(self._args.run_directory, results, rows, self._title)
+        return results, rows
