@@ -28,7 +28,13 @@ FIGURES = {  # name: title, unit, factor, decimals
     "images_per_second": ("images/s", "", 1, 0),
     "parameters": ("parameters", "", 1, 0),
 }
-COMPARED = ("test_accuracy", "val_accuracy", "seconds", "images_per_second", "parameters")
+COMPARED = {  # name: title in the narrow columns of a comparison
+    "test_accuracy": "test",
+    "val_accuracy": "validation",
+    "seconds": "time",
+    "images_per_second": "images/s",
+    "parameters": "parameters",
+}
 Rows = list[list[str]]  # the first is the header
 
 
@@ -66,7 +72,7 @@ def figure(name: str, value: float | None, unit: bool = True) -> str:
 
 def comparison_rows(results: dict[str, Any]) -> Rows:
     """Return one row for each setting of ``results`` (see summarize_series): mean and standard deviation."""
-    rows = [["setting", "runs", *(FIGURES[name][0] for name in COMPARED), "defective"]]
+    rows = [["setting", "runs", *COMPARED.values(), "defective"]]
     for label, setting in results["settings"].items():
         cells = []
         for name in COMPARED:
@@ -154,6 +160,9 @@ def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> Non
 
 def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
     """Print the table and what is to be said about it."""
-    console.print(table(rows))
+    if console.is_terminal:
+        console.print(table(rows))
+    else:  # a log has room for every column
+        print(as_text(rows), end="")
     for note in remarks(results):
         console.print(note)

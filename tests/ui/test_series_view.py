@@ -25,7 +25,7 @@ SERIES = [
 def test_comparison():
     rows = comparison_rows(summarize_series(SERIES))
     assert rows == [
-        ["setting", "runs", "test accuracy", "validation accuracy", "time", "images/s", "parameters", "defective"],
+        ["setting", "runs", "test", "validation", "time", "images/s", "parameters", "defective"],
         ["a", "3", "98.50 +- 0.71 %", "-", "62.0 +- 1.4 s", "-", "61,706", "1 of 3"],
         ["b | c", "1", "97.00 %", "-", "-", "-", "61,706", "none"],
         ["dead", "1", "-", "-", "-", "-", "-", "1 of 1"],
