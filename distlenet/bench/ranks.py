@@ -5,21 +5,26 @@ import socket
 import subprocess
 import sys
 
-from distlenet.bench import pytorch
 from distlenet.errors import LaunchError
 from distlenet.launch import mpi_environment, mpirun_command
 
 TIMEOUT = 300  # seconds for one job
 
 
-def compare_jobs(ranks: int, rounds: int, steps: int, batch_size: int, shards: int) -> dict[str, list[dict]]:
-    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job."""
-    results: dict[str, list[dict]] = {"one": [], "many": []}
-    if pytorch.available():
+def compare_jobs(
+    ranks: int, rounds: int, steps: int, batch_size: int, shards: int, beside_pytorch: bool
+) -> dict[str, list[dict]]:
+    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job.
+
+    The jobs are "1", "2", "4", ... ranks up to ``ranks``, and "ddp".
+    """
+    sizes = sorted({ranks, *(2**power for power in range(ranks.bit_length()))})
+    results: dict[str, list[dict]] = {str(size): [] for size in sizes}
+    if beside_pytorch:
         results["ddp"] = []
     for _ in range(rounds):
-        results["one"].append(run_ranks(1, steps, batch_size, shards))
-        results["many"].append(run_ranks(ranks, steps, batch_size, shards))
+        for size in sizes:
+            results[str(size)].append(run_ranks(size, steps, batch_size, shards))
         if "ddp" in results:
             results["ddp"].append(run_ddp(ranks, steps, batch_size // ranks))
     return results
