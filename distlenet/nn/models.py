@@ -5,14 +5,24 @@ from collections.abc import Callable
 import numpy as np
 
 from distlenet.errors import ConfigError, nearest
-from distlenet.nn.activations import Activation, ReLU, Tanh
+from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
+from distlenet.nn.custom import build_custom, is_custom
 from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.layer import Layer
 from distlenet.nn.net import Net
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
+from distlenet.nn.sequential import Sequential
 
-ACTIVATIONS: dict[str, type[Activation]] = {"relu": ReLU, "tanh": Tanh}
-POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d}
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "relu": ReLU,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "leaky-relu": LeakyReLU,
+    "elu": ELU,
+    "scaled-tanh": ScaledTanh,
+}
+POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d, "trainable": TrainablePool2d}
 
 
 def lenet5(
@@ -48,7 +58,42 @@ def lenet5(
     )
 
 
-MODELS: dict[str, Callable[..., Net]] = {"lenet5": lenet5}
+def in_a_row(middle: Callable[[type[Activation], type[Pool2d]], list[Layer]]) -> Callable[..., Net]:
+    """Return a function like ``lenet5`` that makes the layers ``middle(activation, pooling)`` and an output layer."""
+
+    def build(
+        input_shape: tuple[int, int, int] = (1, 28, 28),
+        classes: int = 10,
+        activation: str = "relu",
+        pooling: str = "average",
+        dtype: type = np.float32,
+    ) -> Net:
+        squash, pool = _pick(ACTIVATIONS, activation, "activation"), _pick(POOLINGS, pooling, "pooling")
+        return Sequential(input_shape, *middle(squash, pool), ("output", Dense(classes)), dtype=dtype)
+
+    return build
+
+
+# LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring?
+MODELS: dict[str, Callable[..., Net]] = {
+    "lenet5": lenet5,
+    "feed-forward": in_a_row(lambda squash, pool: [Flatten(), Dense(128), squash()]),
+    "single-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()]),
+    "single-conv-pool": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()]),
+    "double-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Conv2d(16, 5), squash(), Flatten()]),
+    "lenet5-deeper": in_a_row(
+        lambda squash, pool: [
+            *(Conv2d(6, 5, padding="same"), squash(), pool(2), Conv2d(16, 5), squash(), pool(2), Flatten()),
+            *(Dense(120), squash(), Dense(84), squash(), Dense(84), squash()),
+        ]
+    ),
+    "conv8-conv8": in_a_row(
+        lambda squash, pool: [
+            *(Conv2d(8, 3), squash(), Conv2d(8, 3), squash(), MaxPool2d(2), Flatten()),
+            *(Dense(128), squash()),
+        ]
+    ),
+}
 
 
 def build_model(
@@ -59,7 +104,13 @@ def build_model(
     pooling: str,
     dtype: type = np.float32,
 ) -> Net:
-    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W)."""
+    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
+
+    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations,
+    pooling and type itself. Raises ConfigError.
+    """
+    if is_custom(name):
+        return build_custom(name, input_shape, classes)
     return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
 
 

@@ -10,7 +10,8 @@ class Parameter:
     """A weight or bias; ``value`` and ``gradient`` are views that the network sets.
 
     ``fan_in`` and ``fan_out`` count the inputs of one unit and the outputs one input reaches: what the
-    initialisers scale by. Weight decay applies to weights only.
+    initialisers scale by. Weight decay applies to weights only. ``start``: the value that every element
+    begins with, whatever the initialisation.
     """
 
     name: str  # "W" or "b"
@@ -19,6 +20,7 @@ class Parameter:
     fan_out: int
     value: np.ndarray = field(default=None, repr=False)  # shape
     gradient: np.ndarray = field(default=None, repr=False)  # shape
+    start: float | None = None
 
     @property
     def is_weight(self) -> bool:

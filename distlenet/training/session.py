@@ -41,7 +41,7 @@ class Session:
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code."""
         begun = time.perf_counter()
-        self.signals.orphans_stop = self.comm.size > 1
+        self.signals.orphans_stop |= self.comm.size > 1
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
@@ -65,6 +65,7 @@ class Session:
             status, failure, seconds = str(error), error, time.perf_counter() - trained
         summary = survivor.call(lambda: summarize(experiment, self.comm, status, seconds, self.steps)) | tested
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
+        summary["failure"] = type(failure).__name__ if failure else None
         unwritten = self.files.finish(summary, self.announce)
         self.announce(RunFinished(summary))
         if failure is None:

@@ -28,6 +28,7 @@ def summarize(
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "data": experiment.dataset.name,
+        "fingerprint": experiment.dataset.fingerprint,
     }
 
 
@@ -59,6 +60,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,
         "test_loss": result.loss,
+        "test_chance": float(result.confusion.sum(axis=1).max() / result.confusion.sum()),  # always the same answer
         "val_accuracy": state.best_accuracy,
         "evaluated": chosen,
     }
