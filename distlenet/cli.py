@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from distlenet.errors import DistlenetError, UsageError, nearest, report
 
 COMMANDS = {
-    "prepare": "make a dataset file: MNIST, or digits drawn by the program",
+    "prepare": "make a dataset file: MNIST and its like, your own images, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
     "launch": "start train or evaluate on many processes, and keep the run alive",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
