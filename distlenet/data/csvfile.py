@@ -60,7 +60,7 @@ def read_csv(
     else:
         train, tests, cut = mixed((images[0], labels), seed), (images[1], test_labels), ""
     source = f"read from {' and '.join(path.name for path in paths)}, {cut}mixed by seed {seed}"
-    return Dataset(train, tests, place.name.split(".")[0], names, source, ", ".join(where))
+    return Dataset(train, tests, place.name.split(".")[0] or "table", names, source, ", ".join(where))
 
 
 def read_table(path: Path, label: str | None, progress: Progress) -> tuple[np.ndarray, np.ndarray]:

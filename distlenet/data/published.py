@@ -169,7 +169,7 @@ def find_files(place: Path | None, known: Published) -> list[Path]:
         if all(paths):
             return paths
     missing = [file for file in known.files if not mnist.find_file(place, file)]
-    raise DataError(f"{place} has no {', '.join(missing)} (.gz or not): get {_wanted(known)}")
+    raise DataError(f"{place} has no {', '.join(missing)} (.gz or not); get them from {known.home}")
 
 
 def _wanted(known: Published) -> str:
