@@ -58,11 +58,12 @@ def mistakes(answers: Answers, names: Sequence[str]) -> "Figure | None":
         return None
     order = wrong[np.argsort(-answers.probability[wrong], kind="stable")][: MISTAKES[0] * MISTAKES[1]]
     rows = -(-len(order) // MISTAKES[1])
-    figure = new_figure(1.75 * rows)
+    images = answers.images(order)  # (n, height, width)
+    figure = new_figure((0.4 + 1.4 * images.shape[1] / images.shape[2]) * rows)
     grid = figure.subplots(rows, MISTAKES[1], squeeze=False).ravel()
     for axes in grid[len(order) :]:
         axes.set_axis_off()
-    for axes, place, image in zip(grid, order, answers.images(order), strict=False):
+    for axes, place, image in zip(grid, order, images, strict=False):
         quiet(axes, frame=True).imshow(image, cmap="gray_r", vmin=0, vmax=255)
         true, predicted = (plain_text(names[of[place]], 11) for of in (answers.labels, answers.predicted))
         axes.set_title(f"{true} read as {predicted}\n{100 * answers.probability[place]:.1f} %", fontsize=8)

@@ -68,18 +68,19 @@ def _whole_numbers(axes: "Axes") -> None:
 
 def steps(run: Run) -> "Figure | None":
     """Draw learning rate and loss of the batches by step; None if the journal has neither steps nor epochs."""
-    entries = run.steps or run.epochs
+    by_step = len(run.steps) > len(run.epochs)
+    entries = run.steps if by_step else run.epochs
     if not entries:
         return None
     figure = new_figure(2.8)
     left, right = figure.subplots(1, 2)
-    places = series(entries, "steps" if run.steps else "step")
+    places = series(entries, "steps" if by_step else "step")
     marker = "." if len(entries) < 60 else ""
     left.plot(places, series(entries, "lr"), color=COLOURS[0], marker=marker, linewidth=1.4)
     left.set_title("learning rate", fontsize=10)
-    losses = series(entries, "loss") if run.steps else series(entries, "running", "loss")
+    losses = series(entries, "loss") if by_step else series(entries, "running", "loss")
     right.plot(places, losses, color=COLOURS[1], marker=marker, linewidth=0.8)
-    right.set_title("loss of single batches" if run.steps else "loss while learning, by epoch", fontsize=10)
+    right.set_title("loss of single batches" if by_step else "loss while learning, by epoch", fontsize=10)
     _stretch(right)
     for axes in (left, right):
         axes.set_xlabel("step of the run")
