@@ -103,8 +103,8 @@ def _height(value: np.ndarray, strip: np.ndarray) -> float:
 def _bars(axes: object, probabilities: np.ndarray, names: Sequence[str], layer: str) -> None:
     order = np.arange(len(names)) if len(names) <= 12 else np.sort(np.argsort(-probabilities, kind="stable")[:12])
     axes.bar(range(len(order)), 100 * probabilities[order], color=COLOURS[0])
-    texts = [plain_text(names[i], 8) for i in order]
-    axes.set_xticks(range(len(order)), texts, fontsize=7)
+    texts = [plain_text(names[i], 11) for i in order]
+    axes.set_xticks(range(len(order)), texts, fontsize=6)
     axes.set_ylim(0, 100)
     axes.set_ylabel("%", fontsize=8)
     axes.tick_params(axis="y", labelsize=7)

@@ -87,10 +87,15 @@ def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return found
 
 
-def mean_gradient(net: Net, part: Part, resampler: Resampler) -> np.ndarray:
-    """Return the mean gradient (parameters,) over the first images of ``part``, not augmented."""
-    stop = min(part.stop, part.start + GRADIENT_IMAGES)
-    images, labels = part.digits.read(part.split, part.start, stop, verify=True)
+def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -> tuple[np.ndarray, str]:
+    """Return the mean gradient (parameters,) over some images, not augmented, and what these are.
+
+    They are of the validation set; of the training set if nothing was held back.
+    """
+    parts = divide(run.checkpoint.config, digits)
+    part, name = (parts["validation"], "validation") if parts["validation"] else (parts["sample"], "training")
+    count = min(part.stop - part.start, GRADIENT_IMAGES)
+    images, labels = digits.read(part.split, part.start, part.start + count, verify=True)
     gradient = np.zeros_like(net.theta)
     net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), gradient)
-    return gradient / len(labels)
+    return gradient / count, f"{count} {name} images"

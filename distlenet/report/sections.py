@@ -58,8 +58,8 @@ def progress(book: Book, run: Run) -> None:
     book.figure(section, "speed", curves.speed(run), "Training speed, and where the time of each epoch went.")
 
 
-def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, looked_at: str) -> None:
-    """Add kernels, weights and gradients; ``gradient`` (parameters,) is a mean over the first of ``looked_at``."""
+def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample: str) -> None:
+    """Add kernels, weights and gradients; ``gradient`` (parameters,) is a mean over ``sample``."""
     section = book.section("Kernels")
     for layer in net.layers:
         for parameter in layer.parameters:
@@ -69,9 +69,7 @@ def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, looked_
     section = book.section("Weights and gradients")
     section.table(*_statistics(net, gradient))
     if gradient is not None:
-        section.text(
-            f"Gradients are means over the first 500 {looked_at}, at the checkpoint {run.checkpoint.path.name}."
-        )
+        section.text(f"The gradient is a mean over {sample}, at the checkpoint {run.checkpoint.path.name}.")
     book.figure(section, "weights", layers.histograms(net), "How the weights of each layer are distributed.")
     epochs, norms = norms_by_epoch(run)
     if len(epochs) > 1:

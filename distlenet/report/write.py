@@ -75,7 +75,7 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     say("drawing curves")
     sections.results(book, run)
     sections.progress(book, run)
-    gradient, looked_at = None, ""
+    gradient, sample = None, ""
     if digits:
         say("looking at images")
         part, looked_at = look.shown_part(run, digits)
@@ -83,9 +83,9 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
         looks.by_class(book, found, looked_at, dataset.class_names)
         looks.through_the_layers(book, net, found, resampler, dataset.class_names)
         looks.augmentation(book, run, digits)
-        gradient = look.mean_gradient(net, part, resampler)
+        gradient, sample = look.mean_gradient(net, run, digits, resampler)
     say("drawing the network")
-    sections.network(book, run, net, gradient, looked_at)
+    sections.network(book, run, net, gradient, sample)
     sections.settings(book, run)
     sections.happenings(book, run)
 

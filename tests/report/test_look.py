@@ -5,6 +5,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import open_digit_file
 from distlenet.nn import build_model
 from distlenet.report import look
+from distlenet.report.run import read_run
 from distlenet.training.evaluation import Part
 
 RNG = np.random.default_rng(6)
@@ -38,7 +39,7 @@ def test_the_output_of_every_layer_is_in_plain_order(shape):
     np.testing.assert_array_equal(found["output"], net.forward(x))
 
 
-def test_answers_and_gradient_are_those_of_the_network(digits):
+def test_answers_are_those_of_the_network(digits):
     net = network()
     with open_digit_file(digits) as file:
         part, resampler = Part(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
@@ -51,6 +52,15 @@ def test_answers_and_gradient_are_those_of_the_network(digits):
         assert found.confusion.sum() == 600 and np.trace(found.confusion) == (found.predicted == labels).sum()
         assert ((found.probability > 0.1) & (found.probability <= 1)).all()
 
-        gradient, whole = look.mean_gradient(net, part, resampler), np.zeros_like(net.theta)
-        net.loss_and_grad(resampler.normalize(images[:500]), labels[:500].astype(np.intp), whole)
-        np.testing.assert_array_equal(gradient, whole / 500)
+
+def test_the_gradient_is_a_mean_over_validation_images(trained, digits):
+    run = read_run(trained)
+    net, facts = run.checkpoint.build_net(), run.checkpoint.dataset
+    resampler = Resampler(28, 28, facts.mean, facts.std)
+    with open_digit_file(digits) as file:
+        gradient, sample = look.mean_gradient(net, run, file, resampler)
+        images, labels = file.read("train", 642, 700)
+    assert sample == "58 validation images"
+    whole = np.zeros_like(net.theta)
+    net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), whole)
+    np.testing.assert_array_equal(gradient, whole / 58)
