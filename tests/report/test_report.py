@@ -11,6 +11,7 @@ from sessions import train_run
 
 from distlenet.data.digitfile import DigitFile, write_digit_file
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
+from distlenet.report import book
 from distlenet.report.write import write_report
 
 pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
@@ -89,6 +90,12 @@ def finished(tmp_path_factory, digits):
 
 
 @pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not painted, which takes most of the time."""
+    monkeypatch.setattr(book, "as_png", lambda figure: b"not painted")
+
+
+@pytest.fixture
 def changed(finished, tmp_path):
     return shutil.copytree(finished, tmp_path / "run")
 
@@ -117,7 +124,7 @@ def test_every_section_is_there_and_nothing_is_fetched(finished, digits):
     assert all(image["alt"] for image in page.images)
 
 
-def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary_of):
+def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary_of, undrawn):
     page, _ = report(finished, digits)
     summary = summary_of(finished)
     for words in (
@@ -133,7 +140,7 @@ def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary
         assert words in page.text, words
 
 
-def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, monkeypatch):
+def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, monkeypatch, undrawn):
     from sessions import stop_after
 
     session = train_run(digits, tmp_path / "run", act=stop_after(12), flags={"epochs": 4, "batch_size": 64})
@@ -150,7 +157,7 @@ def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, m
     assert "58 validation images (the test images wait" in page.text and "SIGINT" in page.text
 
 
-def test_nothing_held_back_and_no_epoch_complete(tmp_path, digits):
+def test_nothing_held_back_and_no_epoch_complete(tmp_path, digits, undrawn):
     from sessions import stop_after
 
     flags = {"epochs": 4, "batch_size": 64, "validation": 0, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}
@@ -161,20 +168,20 @@ def test_nothing_held_back_and_no_epoch_complete(tmp_path, digits):
     assert "There is nothing to show yet." in page.text and "trained on the images as they are" in page.text
 
 
-def test_without_the_dataset_the_rest_is_there(finished):
+def test_without_the_dataset_the_rest_is_there(finished, undrawn):
     page, written = report(finished)
     assert page.titles == [title for title in SECTIONS if title not in NEED_IMAGES]
     assert "without --data there are no figures that need images" in written.notes[0] and written.notes[0] in page.text
 
 
-def test_another_dataset_is_refused(finished, other_size):
+def test_another_dataset_is_refused(finished, other_size, undrawn):
     with pytest.raises(DataError, match=r"is not what .* was trained on .* name that file by --data"):
         write_report(finished, other_size, other_size, None)
     written = write_report(finished, None, other_size, None)  # merely the usual place
     assert "name that file by --data" in written.notes[0]
 
 
-def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, digits):
+def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, digits, undrawn):
     (changed / "journal.jsonl").unlink()
     page, written = report(changed, digits)
     assert page.titles == SECTIONS[:-1] and len(written.notes) == 1
@@ -182,7 +189,7 @@ def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, 
     assert (changed / "report" / "learning.png").exists()
 
 
-def test_a_damaged_journal_is_told(changed, digits):
+def test_a_damaged_journal_is_told(changed, digits, undrawn):
     journal = changed / "journal.jsonl"
     lines = journal.read_text().splitlines()
     strange = ['{"kind": "step"', "[]", "null", '"text"', "\x00\x01", '{"kind": "epoch", "epoch": "one"}', "[" * 5000]
@@ -197,7 +204,7 @@ def test_a_damaged_journal_is_told(changed, digits):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"status": 3, "test_accuracy": "high", "steps": {}}'])
-def test_a_damaged_summary_is_no_end_of_the_run(content, changed, digits):
+def test_a_damaged_summary_is_no_end_of_the_run(content, changed, digits, undrawn):
     (changed / "summary.json").write_text(content)
     page, _ = report(changed, digits)
     assert page.titles == SECTIONS and "validation images (the test" in page.text
@@ -216,14 +223,14 @@ def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):
         write_report(changed, None, digits, None)
 
 
-def test_a_damaged_best_checkpoint_is_passed_over(changed, digits):
+def test_a_damaged_best_checkpoint_is_passed_over(changed, digits, undrawn):
     best = changed / "checkpoints" / "best.h5"
     best.write_bytes(best.read_bytes()[:-100])
     page, written = report(changed, digits)
     assert page.titles == SECTIONS and "best.h5" in written.notes[0] and "checkpoint last.h5" in page.text
 
 
-def test_a_report_that_cannot_be_written(finished, digits, tmp_path):
+def test_a_report_that_cannot_be_written(finished, digits, tmp_path, undrawn):
     (tmp_path / "file").write_text("")
     with pytest.raises(RunDirectoryError, match="cannot write the report to"):
         write_report(finished, digits, digits, tmp_path / "file")
@@ -236,7 +243,7 @@ def test_without_matplotlib_the_extra_is_named(finished, digits, monkeypatch):
         write_report(finished, digits, digits, None)
 
 
-def test_notices_are_shown_as_text(changed, digits):
+def test_notices_are_shown_as_text(changed, digits, undrawn):
     line = {"kind": "notice", "steps": 5, "text": "2 of 4 ranks lost <img src=x>", "level": "warning"}
     with (changed / "journal.jsonl").open("a") as journal:
         journal.write(json.dumps(line) + "\n")
