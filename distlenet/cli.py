@@ -18,10 +18,10 @@ COMMANDS = {
     "train": "train a network, in one process or under mpirun",
     "launch": "start train or evaluate on many processes, and keep the run alive",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
-    "report": "make figures and one HTML page of a run",
     "inspect": "show what a checkpoint holds, and verify it",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
+    "report": "make figures and one HTML page of a run",
 }
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
