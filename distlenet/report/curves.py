@@ -35,7 +35,7 @@ def learning(run: Run) -> "Figure | None":
         style = {"color": colour, "marker": ".", "label": name, "linewidth": 1.4}
         left.plot(epochs, losses, **style)
         right.plot(epochs, errors, **style)
-    left.set_title("loss (cross-entropy, nats)", fontsize=10)
+    left.set_title("loss", fontsize=10)
     right.set_title("error (% of the images; accuracy is 100 % minus it)", fontsize=10)
     for axes in (left, right):
         axes.set_xlabel("epoch")
