@@ -129,10 +129,11 @@ def describe(experiment: Experiment, comm: Communicator) -> dict[str, str]:
     config, plan, validation = experiment.config, experiment.plan, experiment.parts["validation"]
     held = validation.stop - validation.start if validation else 0
     numbers = numerics()
+    streamed = " (streamed)" if experiment.leaves.streamed else ""
     augmented = f"rotation {config.rotate:g} degrees, shift {config.shift:g} px, zoom {100 * config.zoom:g} %"
     return {
         "ranks": comm.description,
-        "images": f"{plan.samples:,} for training, {held:,} for validation",
+        "images": f"{plan.samples:,} for training{streamed}, {held:,} for validation",
         "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
         "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
         "augmentation": augmented if Augmentation(config.rotate, config.shift, config.zoom).active else "none",
