@@ -1,6 +1,7 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -22,6 +23,8 @@ from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 
+RECENT = 50_000  # steps whose times are kept for the summary: a long run must not fill the memory with them
+
 
 class Session:
     """A run on one rank. ``make_listeners`` makes those of the root, where and when this rank is it."""
@@ -35,7 +38,8 @@ class Session:
     ) -> None:
         self.options, self.comm, self.signals, self._make_listeners = options, comm, signals, make_listeners
         self.announce, self.files = Announcer(), NoFiles()
-        self.steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step
+        self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, of which exchange) of each step
+        self.images = 0  # trained on since the start of this process
 
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code."""
@@ -49,7 +53,8 @@ class Session:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
                 for event in survivor.events(lambda: self._events(experiment)):
                     if isinstance(event, StepDone):
-                        self.steps.append((event.seconds, event.exchange_seconds, event.count))
+                        self.steps.append((event.seconds, event.exchange_seconds))
+                        self.images += event.count
                     self.announce(event)
                 seconds = time.perf_counter() - trained
                 tested = survivor.call(lambda: final_test(experiment))
@@ -57,7 +62,8 @@ class Session:
             if not error.agreed:
                 raise
             status, failure, seconds = str(error), error, time.perf_counter() - trained
-        summary = survivor.call(lambda: summarize(experiment, self.comm, status, seconds, self.steps)) | tested
+        figures = status, seconds, self.steps, self.images
+        summary = survivor.call(lambda: summarize(experiment, self.comm, *figures)) | tested
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
         unwritten = self.files.finish(summary, self.announce)
         self.announce(RunFinished(summary))
