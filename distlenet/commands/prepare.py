@@ -46,6 +46,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     synthetic.add_argument("--train", type=_count, default=60000, help="training images (default: %(default)s)")
     synthetic.add_argument("--test", type=_count, default=10000, help="test images (default: %(default)s)")
+    synthetic.add_argument(
+        "--distinct",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="draw only N training images and repeat them: a large file soon, to measure speed with",
+    )
     synthetic.add_argument("--seed", type=_seed, default=1998, help="which digits (default: %(default)s)")
     outs = [(mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")]
     for name, format_ in FORMATS.items():
@@ -82,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 train=args.train,
                 test=args.test,
                 seed=args.seed,
+                distinct=args.distinct,
                 force=args.force,
                 progress=progress,
             )

@@ -62,10 +62,14 @@ def prepare_synthetic(
     train: int = 60000,
     test: int = 10000,
     seed: int = 1998,
+    distinct: int = 0,
     force: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
     """Draw ``train`` and ``test`` digits and write them to the dataset file ``out``; needs no network.
+
+    With ``distinct`` (0: all) only so many of the training digits are drawn, held in memory and repeated: a large file
+    soon, to measure speed with; its validation images are then among the training images.
 
     Does nothing if ``out`` holds the same digits already; replaces any other file only by ``force``.
     Raises DataError.
@@ -73,7 +77,11 @@ def prepare_synthetic(
     if train < 1 or test < 1 or train > FIRST_TEST_DIGIT:
         raise DataError(f"--train {train} --test {test}: expected 1 to {FIRST_TEST_DIGIT:,} digits each")
     source = f"drawn by distlenet from seed {seed}: not MNIST, no handwriting"
-    splits = {"train": _drawn(train, seed, 0), "test": _drawn(test, seed, FIRST_TEST_DIGIT)}
+    drawn = _drawn(train, seed, 0)
+    if 0 < distinct < train:
+        source += f"; the first {distinct:,} training images are repeated"
+        drawn = _repeated(distinct, train, seed)
+    splits = {"train": drawn, "test": _drawn(test, seed, FIRST_TEST_DIGIT)}
     if not force and out.exists():
         with existing(out) as digits:
             if digits.source != source or not all(_begins(digits, name, splits[name]) for name in splits):
@@ -152,6 +160,18 @@ def _drawn(count: int, seed: int, start: int) -> BlockStream:
     def blocks() -> Iterator[Block]:
         for row in range(0, count, BLOCK_ROWS):
             yield draw_digits(min(BLOCK_ROWS, count - row), seed, start + row)
+
+    return BlockStream(count, (28, 28), blocks)
+
+
+def _repeated(distinct: int, count: int, seed: int) -> BlockStream:
+    from distlenet.data.strokes import draw_digits
+
+    def blocks() -> Iterator[Block]:
+        images, labels = draw_digits(distinct, seed)
+        for row in range(0, count, BLOCK_ROWS):
+            rows = np.arange(row, min(row + BLOCK_ROWS, count)) % distinct
+            yield images[rows], labels[rows]
 
     return BlockStream(count, (28, 28), blocks)
 
