@@ -15,7 +15,7 @@ Conventions, stated once:
   valid until the same layer runs again.
 """
 
-from distlenet.nn.models import MODELS, build_model, lenet5
+from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
 from distlenet.nn.net import Net
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 from distlenet.nn.schedules import SCHEDULES, build_schedule
@@ -28,5 +28,6 @@ __all__ = [
     "build_model",
     "build_optimizer",
     "build_schedule",
+    "input_statistics",
     "lenet5",
 ]

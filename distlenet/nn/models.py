@@ -8,6 +8,7 @@ from distlenet.errors import ConfigError, nearest
 from distlenet.nn.activations import Activation, ReLU, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998
 from distlenet.nn.net import Net
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d
 
@@ -48,7 +49,22 @@ def lenet5(
     )
 
 
-MODELS: dict[str, Callable[..., Net]] = {"lenet5": lenet5}
+MODELS: dict[str, Callable[..., Net]] = {
+    "lenet5": lambda *arguments, **_: lenet5(*arguments),
+    "lenet5-1998": lambda *arguments, rubbish, **_: lenet5_1998(*arguments, rubbish),
+}
+PIXEL_RANGES = {"lenet5-1998": (BACKGROUND, FOREGROUND)}  # of models that are particular about it
+
+
+def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]:
+    """Return the mean and deviation by which pixels of 0 to 1 are normalised for ``model``.
+
+    ``mean`` and ``std`` are the dataset's own, which most models use.
+    """
+    if model not in PIXEL_RANGES:
+        return mean, std
+    low, high = PIXEL_RANGES[model]
+    return -low / (high - low), 1 / (high - low)
 
 
 def build_model(
@@ -58,9 +74,10 @@ def build_model(
     activation: str,
     pooling: str,
     dtype: type = np.float32,
+    rubbish: float = 10.0,
 ) -> Net:
     """Return the network called ``name`` for samples of ``input_shape`` (C, H, W)."""
-    return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+    return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype, rubbish=rubbish)
 
 
 def _pick(choices: dict, name: str, kind: str) -> Callable:

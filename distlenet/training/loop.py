@@ -17,6 +17,7 @@ from distlenet.data.leaves import Leaves
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
+from distlenet.training.curvature import refresh_curvature
 from distlenet.training.diagnosis import explain_non_finite
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
@@ -46,6 +47,7 @@ def train(
     while state.epoch < epochs:
         epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
         while state.step < plan.steps_per_epoch:
+            refresh_curvature(state, leaves, bus, comm)
             event, tail = take_step(state, leaves, bus, schedule, comm, signals)
             images, seconds, exchange = (
                 images + event.count,
