@@ -83,7 +83,7 @@ class Config:
 #   and no parameter moves by more than step_limit: the curvature grows a thousandfold in the first few thousand
 #   images, and without these F6 saturates and stays so.
 LENET5_1998: dict[str, Any] = {
-    **{"model": "lenet5-1998", "init": "fan-in", "epochs": 20, "batch_size": 32, "shards": 2, "validation": 0},
+    **{"model": "lenet5-1998", "init": "fan-in", "epochs": 20, "batch_size": 32, "shards": 4, "validation": 0},
     **{"optimizer": "levenberg-marquardt", "lr": 0.0016, "schedule": "published", "warmup": 0.01},
     **{"weight_decay": 0.0, "clip": 0.0, "rotate": 0.0, "shift": 0.0, "zoom": 0.0},
 }
