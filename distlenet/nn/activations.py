@@ -21,13 +21,6 @@ class Activation(Layer):
         """Write the function of ``x`` (any shape) to ``out`` (the same shape; may be ``x`` itself)."""
         raise NotImplementedError
 
-    def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: the derivative squared takes the place of the derivative."""
-        slope = self.backward(np.ones_like(self._out))
-        slope *= slope
-        slope *= d2y.reshape(slope.shape)
-        return slope
-
 
 class ReLU(Activation):
     """max(x, 0)."""
@@ -57,26 +50,5 @@ class Tanh(Activation):
         out = self._out.reshape(dy.shape)
         np.multiply(out, out, out=out)
         np.subtract(1, out, out=out)
-        np.multiply(out, dy, out=out)
-        return self._out
-
-
-class ScaledTanh(Activation):
-    """1.7159 tanh(2/3 x), which maps +-1 to +-1 (LeCun et al. 1998, appendix A)."""
-
-    amplitude, steepness = 1.7159, 2 / 3
-
-    def apply(self, x: np.ndarray, out: np.ndarray) -> None:
-        """See Activation.apply."""
-        np.multiply(x, self.steepness, out=out)
-        np.tanh(out, out=out)
-        out *= self.amplitude
-
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; with A the amplitude and S the steepness, f' = S / A (A^2 - f^2)."""
-        out = self._out.reshape(dy.shape)
-        np.multiply(out, out, out=out)
-        np.subtract(self.amplitude**2, out, out=out)
-        out *= self.steepness / self.amplitude
         np.multiply(out, dy, out=out)
         return self._out

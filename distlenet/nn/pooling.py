@@ -69,17 +69,6 @@ class Pool2d(Layer):
                 out[s, t] = dx[0, 0, :, s::a, t::b]
         return out
 
-    def _spread(self, share: np.ndarray) -> np.ndarray:
-        """Return the input's gradient when each place of a window has that of ``share`` (a', b', C, h', w', N)."""
-        if self._is_split(self._x):  # disjoint windows: a view will do
-            a, b, w = share.shape[0], share.shape[1], self.window
-            return np.broadcast_to(share[:, None, :, None], (a, w, b, w, *share.shape[2:]))
-        dx = self.scratch("dx", self._x.shape)
-        dx[...] = 0
-        for tap in self._taps(dx):
-            tap += share
-        return self._leave(dx)
-
 
 class AveragePool2d(Pool2d):
     """The mean of each window."""
@@ -95,13 +84,17 @@ class AveragePool2d(Pool2d):
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
-        share = self.scratch("share", self._out.shape)
-        np.multiply(dy.reshape(share.shape), 1 / self.window**2, out=share)
-        return self._spread(share)
-
-    def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: every input's share is 1 / window^2, squared."""
-        return self.backward(d2y * (1 / self.window**2))
+        dy = dy.reshape(self._out.shape)
+        share = self.scratch("share", dy.shape)
+        np.multiply(dy, 1 / self.window**2, out=share)
+        if self._is_split(self._x):  # every place of a window has the same gradient: a view will do
+            a, b, w = dy.shape[0], dy.shape[1], self.window
+            return np.broadcast_to(share[:, None, :, None], (a, w, b, w, *share.shape[2:]))
+        dx = self.scratch("dx", self._x.shape)
+        dx[...] = 0
+        for tap in self._taps(dx):
+            tap += share
+        return self._leave(dx)
 
 
 class MaxPool2d(Pool2d):
@@ -132,5 +125,3 @@ class MaxPool2d(Pool2d):
             free ^= hit
             dtap += np.multiply(dy, hit, out=part)
         return self._leave(dx)
-
-    curvature = backward  # the largest has the slope 1
