@@ -19,9 +19,9 @@ def setting(default: Any, text: str, *, least: float | None = None, most: float 
 class Config:
     """Everything that decides what a run computes. Names are those of the flags and of the TOML keys."""
 
-    model: str = setting("lenet5", "network")
-    activation: str = setting("relu", "relu or tanh")
-    pooling: str = setting("average", "average or max")
+    model: str = setting("lenet5", "network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION")
+    activation: str = setting("relu", "relu, tanh, sigmoid, leaky-relu, elu or scaled-tanh")
+    pooling: str = setting("average", "average, max or trainable")
     init: str = setting("he", "initial weights: he, glorot, fan-in or normal")
     sigma: float = setting(0.1, "standard deviation for --init normal", least=0)
 

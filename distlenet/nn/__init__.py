@@ -15,19 +15,43 @@ Conventions, stated once:
   valid until the same layer runs again.
 """
 
+from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
+from distlenet.nn.convolution import Conv2d
+from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.layer import Layer
 from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
 from distlenet.nn.net import Net
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
+from distlenet.nn.outline import outline
+from distlenet.nn.parameter import Parameter
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 from distlenet.nn.schedules import SCHEDULES, build_schedule
+from distlenet.nn.sequential import Sequential
 
 __all__ = [
+    "ELU",
     "MODELS",
     "OPTIMIZERS",
     "SCHEDULES",
+    "AveragePool2d",
+    "Conv2d",
+    "Dense",
+    "Flatten",
+    "Layer",
+    "LeakyReLU",
+    "MaxPool2d",
     "Net",
+    "Parameter",
+    "ReLU",
+    "ScaledTanh",
+    "Sequential",
+    "Sigmoid",
+    "Tanh",
+    "TrainablePool2d",
     "build_model",
     "build_optimizer",
     "build_schedule",
     "input_statistics",
     "lenet5",
+    "outline",
 ]

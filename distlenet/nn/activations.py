@@ -21,6 +21,13 @@ class Activation(Layer):
         """Write the function of ``x`` (any shape) to ``out`` (the same shape; may be ``x`` itself)."""
         raise NotImplementedError
 
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: the derivative squared takes the place of the derivative."""
+        slope = self.backward(np.ones_like(self._out))
+        slope *= slope
+        slope *= d2y.reshape(slope.shape)
+        return slope
+
 
 class ReLU(Activation):
     """max(x, 0)."""
@@ -51,4 +58,84 @@ class Tanh(Activation):
         np.multiply(out, out, out=out)
         np.subtract(1, out, out=out)
         np.multiply(out, dy, out=out)
+        return self._out
+
+
+class Sigmoid(Activation):
+    """The logistic function 1 / (1 + exp(-x))."""
+
+    def apply(self, x: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.apply; written as (1 + tanh(x / 2)) / 2, which cannot overflow."""
+        np.multiply(x, 0.5, out=out)
+        np.tanh(out, out=out)
+        out += 1
+        out *= 0.5
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; d sigmoid = sigmoid * (1 - sigmoid)."""
+        out = self._out.reshape(dy.shape)
+        rest = np.subtract(1, out, out=self.scratch("rest", dy.shape))
+        out *= rest
+        out *= dy
+        return self._out
+
+
+class LeakyReLU(Activation):
+    """max(x, slope * x) with a ``slope`` of 0 to 1 (Maas et al. 2013: 0.01)."""
+
+    def __init__(self, slope: float = 0.01) -> None:
+        super().__init__()
+        self.slope = slope
+
+    def apply(self, x: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.apply."""
+        leak = np.multiply(x, self.slope, out=self.scratch("leak", x.shape))
+        np.maximum(x, leak, out=out)
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; the output has the sign of the input."""
+        out = self._out.reshape(dy.shape)
+        positive = np.greater(out, 0, out=self.scratch("positive", dy.shape, bool))
+        np.multiply(dy, self.slope, out=out)
+        np.copyto(out, dy, where=positive)
+        return self._out
+
+
+class ELU(Activation):
+    """x where it is positive, else exp(x) - 1 (Clevert et al. 2016, with alpha = 1)."""
+
+    def apply(self, x: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.apply."""
+        below = np.minimum(x, 0, out=self.scratch("below", x.shape))
+        np.expm1(below, out=below)
+        np.maximum(x, 0, out=out)
+        out += below
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; d elu = exp(x) = elu + 1 below zero, 1 above."""
+        out = self._out.reshape(dy.shape)
+        np.minimum(out, 0, out=out)
+        out += 1
+        out *= dy
+        return self._out
+
+
+class ScaledTanh(Activation):
+    """1.7159 tanh(2x/3), which is close to 1 at 1 and to -1 at -1 (LeCun et al. 1998, appendix A)."""
+
+    AMPLITUDE, SLOPE = 1.7159, 2 / 3
+
+    def apply(self, x: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.apply."""
+        np.multiply(x, self.SLOPE, out=out)
+        np.tanh(out, out=out)
+        out *= self.AMPLITUDE
+
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward; with y = A tanh(Sx), dy/dx = S (A - y^2 / A)."""
+        out = self._out.reshape(dy.shape)
+        np.multiply(out, out, out=out)
+        out *= -self.SLOPE / self.AMPLITUDE
+        out += self.SLOPE * self.AMPLITUDE
+        out *= dy
         return self._out

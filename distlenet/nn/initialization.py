@@ -15,12 +15,15 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
     Weights: "he": N(0, 2 / fan-in) (He et al. 2015); "glorot": uniform within sqrt(6 / (fan-in +
     fan-out)) (Glorot and Bengio 2010); "fan-in": uniform within 2.4 / fan-in (LeCun et al. 1998);
     "normal": N(0, sigma^2). Biases are zero, but drawn like the weights under "fan-in", where the paper
-    makes no difference, and under "normal".
+    makes no difference, and under "normal". A parameter with a ``start`` of its own takes that.
     """
     if method not in METHODS:
         raise ConfigError(
             f"initialisation {method!r} is unknown{nearest(method, METHODS)}: one of {', '.join(METHODS)}"
         )
+    if parameter.start is not None:
+        parameter.value[...] = parameter.start
+        return
     if not parameter.is_weight and method in ("he", "glorot"):
         parameter.value[...] = 0
         return

@@ -24,6 +24,7 @@ class Layer:
     in_place = False  # the layer may write its output over its input
     window_after = (1, 1)  # window of the pooling that follows, (1, 1) if there is none
     name = ""
+    output_shape: tuple[int, ...] = ()  # of one sample; the network notes it
     dtype: type = np.float32
 
     def __init__(self) -> None:

@@ -10,8 +10,8 @@ from distlenet.nn.digit_codes import digit_codes
 from distlenet.nn.net import Net
 from distlenet.nn.padding import Pad2d
 from distlenet.nn.partial_convolution import PartialConv2d
+from distlenet.nn.pooling import TrainablePool2d
 from distlenet.nn.rbf import RBF, MAPLoss
-from distlenet.nn.subsampling import Subsampling
 
 BACKGROUND, FOREGROUND = -0.1, 1.175  # pixel values: over the digits their mean is about 0, their variance 1
 TABLE = [  # I of the paper: the maps of S2 that each map of C3 sees
@@ -28,9 +28,8 @@ def lenet5_1998(
     activation: str = "",
     pooling: str = "",
     dtype: type = np.float32,
-    j: float = 10.0,
 ) -> Net:
-    """LeNet-5 with its 60,000 trainable parameters, RBF outputs and MAP loss (constant ``j``).
+    """LeNet-5 with its 60,000 trainable parameters, RBF outputs and MAP loss.
 
     Expects pixels from BACKGROUND to FOREGROUND; 28x28 digits are centred in 32x32. Activation and pooling
     are the published ones, whatever is asked for. Raises ConfigError unless there are ten classes.
@@ -43,11 +42,11 @@ def lenet5_1998(
             ("input", Pad2d(2, BACKGROUND)),
             ("C1", Conv2d(6, 5)),
             ("C1.activation", ScaledTanh()),
-            ("S2", Subsampling(2)),
+            ("S2", TrainablePool2d(2)),
             ("S2.activation", ScaledTanh()),
             ("C3", PartialConv2d(TABLE, 5)),
             ("C3.activation", ScaledTanh()),
-            ("S4", Subsampling(2)),
+            ("S4", TrainablePool2d(2)),
             ("S4.activation", ScaledTanh()),
             ("flatten", Flatten()),
             ("C5", Dense(120)),
@@ -58,5 +57,5 @@ def lenet5_1998(
         ],
         input_shape,
         dtype,
-        MAPLoss(j),
+        MAPLoss(),
     )

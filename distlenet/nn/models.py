@@ -5,15 +5,26 @@ from collections.abc import Callable
 import numpy as np
 
 from distlenet.errors import ConfigError, nearest
-from distlenet.nn.activations import Activation, ReLU, Tanh
+from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
+from distlenet.nn.custom import build_custom, is_custom
 from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.layer import Layer
 from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998
 from distlenet.nn.net import Net
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
+from distlenet.nn.rbf import MAPLoss
+from distlenet.nn.sequential import Sequential
 
-ACTIVATIONS: dict[str, type[Activation]] = {"relu": ReLU, "tanh": Tanh}
-POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d}
+ACTIVATIONS: dict[str, type[Activation]] = {
+    "relu": ReLU,
+    "tanh": Tanh,
+    "sigmoid": Sigmoid,
+    "leaky-relu": LeakyReLU,
+    "elu": ELU,
+    "scaled-tanh": ScaledTanh,
+}
+POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d, "trainable": TrainablePool2d}
 
 
 def lenet5(
@@ -49,9 +60,42 @@ def lenet5(
     )
 
 
+def in_a_row(middle: Callable[[type[Activation], type[Pool2d]], list[Layer]]) -> Callable[..., Net]:
+    """Return a function like ``lenet5`` that makes the layers ``middle(activation, pooling)`` and an output layer."""
+
+    def build(
+        input_shape: tuple[int, int, int] = (1, 28, 28),
+        classes: int = 10,
+        activation: str = "relu",
+        pooling: str = "average",
+        dtype: type = np.float32,
+    ) -> Net:
+        squash, pool = _pick(ACTIVATIONS, activation, "activation"), _pick(POOLINGS, pooling, "pooling")
+        return Sequential(input_shape, *middle(squash, pool), ("output", Dense(classes)), dtype=dtype)
+
+    return build
+
+
+# LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring?
 MODELS: dict[str, Callable[..., Net]] = {
-    "lenet5": lambda *arguments, **_: lenet5(*arguments),
-    "lenet5-1998": lambda *arguments, rubbish, **_: lenet5_1998(*arguments, rubbish),
+    "lenet5": lenet5,
+    "lenet5-1998": lenet5_1998,
+    "feed-forward": in_a_row(lambda squash, pool: [Flatten(), Dense(128), squash()]),
+    "single-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()]),
+    "single-conv-pool": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()]),
+    "double-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Conv2d(16, 5), squash(), Flatten()]),
+    "lenet5-deeper": in_a_row(
+        lambda squash, pool: [
+            *(Conv2d(6, 5, padding="same"), squash(), pool(2), Conv2d(16, 5), squash(), pool(2), Flatten()),
+            *(Dense(120), squash(), Dense(84), squash(), Dense(84), squash()),
+        ]
+    ),
+    "conv8-conv8": in_a_row(
+        lambda squash, pool: [
+            *(Conv2d(8, 3), squash(), Conv2d(8, 3), squash(), MaxPool2d(2), Flatten()),
+            *(Dense(128), squash()),
+        ]
+    ),
 }
 PIXEL_RANGES = {"lenet5-1998": (BACKGROUND, FOREGROUND)}  # of models that are particular about it
 
@@ -76,8 +120,17 @@ def build_model(
     dtype: type = np.float32,
     rubbish: float = 10.0,
 ) -> Net:
-    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W)."""
-    return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype, rubbish=rubbish)
+    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
+
+    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations,
+    pooling and type itself. ``rubbish`` is the constant j of a MAPLoss. Raises ConfigError.
+    """
+    if is_custom(name):
+        return build_custom(name, input_shape, classes)
+    net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+    if isinstance(net.loss, MAPLoss):
+        net.loss.j = rubbish
+    return net
 
 
 def _pick(choices: dict, name: str, kind: str) -> Callable:

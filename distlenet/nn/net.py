@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
 from distlenet.nn.layer import Layer
 from distlenet.nn.loss import SoftmaxCrossEntropy
@@ -17,6 +18,7 @@ class Net:
 
     ``layers`` are (name, layer) pairs; ``input_shape`` is (C, H, W) or (features,) of one sample. The
     parameters are views of ``theta`` (parameters,), in the order of the layers, weights before biases.
+    Raises ConfigError naming the layer that does not fit the shape it gets.
     """
 
     def __init__(
@@ -35,10 +37,18 @@ class Net:
             layer.name, layer.dtype = name, dtype
             layer.window_after = self._window_after(position)
             layer.in_place = previous is not None and not previous.reads_output_in_backward
-            shape = layer.connect(shape)
+            try:
+                shape = layer.connect(shape)
+            except ConfigError as error:
+                raise ConfigError(f"layer {name} ({type(layer).__name__}): {error}") from error
+            if min(shape) < 1:
+                raise ConfigError(f"layer {name} ({type(layer).__name__}) puts out nothing: samples of shape {shape}")
+            layer.output_shape = shape
             previous = layer
         self.output_shape = shape
         self._allocate(dtype)
+        if not self.size:
+            raise ConfigError("the network has no layer with parameters: there is nothing to train")
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.parameters)
         self.layers[self._first_trained].needs_input_gradient = False
 

@@ -11,15 +11,17 @@ class Parameter:
 
     ``fan_in`` and ``fan_out`` count the inputs of one unit and the outputs one input reaches: what the
     initialisers scale by: numbers, or arrays that broadcast to ``shape`` where units differ. Weight decay
-    applies to weights only.
+    applies to weights only. ``start``: the value that every element begins with, whatever the
+    initialisation.
     """
 
     name: str  # "W" or "b"
     shape: tuple[int, ...]
     fan_in: int | np.ndarray
-    fan_out: int
+    fan_out: int | np.ndarray
     value: np.ndarray = field(default=None, repr=False)  # shape
     gradient: np.ndarray = field(default=None, repr=False)  # shape
+    start: float | None = None
 
     @property
     def is_weight(self) -> bool:

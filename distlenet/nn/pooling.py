@@ -1,9 +1,10 @@
-"""Average and maximum pooling, (C, H, W, N) -> (C, H', W', N)."""
+"""Average, trainable and maximum pooling, (C, H, W, N) -> (C, H', W', N)."""
 
 import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer
+from distlenet.nn.parameter import Parameter
 from distlenet.nn.split import merged, picture_size
 
 
@@ -75,26 +76,81 @@ class AveragePool2d(Pool2d):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        out = self._add_up(x)
+        out *= 1 / self.window**2
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
+        dy = dy.reshape(self._out.shape)
+        return self._spread(np.multiply(dy, 1 / self.window**2, out=self.scratch("share", dy.shape)))
+
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: every input's share is 1 / window^2, squared."""
+        return self.backward(d2y * (1 / self.window**2))
+
+    def _add_up(self, x: np.ndarray) -> np.ndarray:
+        """Return the sum of each window of ``x``."""
         taps, out = self._enter(x)
         np.copyto(out, taps[0])
         for tap in taps[1:]:
             out += tap
-        out *= 1 / len(taps)
         return out
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
-        dy = dy.reshape(self._out.shape)
-        share = self.scratch("share", dy.shape)
-        np.multiply(dy, 1 / self.window**2, out=share)
+    def _spread(self, share: np.ndarray) -> np.ndarray:
+        """Return the input's gradient if every place of a window gets the window's ``share``."""
         if self._is_split(self._x):  # every place of a window has the same gradient: a view will do
-            a, b, w = dy.shape[0], dy.shape[1], self.window
+            a, b, w = share.shape[0], share.shape[1], self.window
             return np.broadcast_to(share[:, None, :, None], (a, w, b, w, *share.shape[2:]))
         dx = self.scratch("dx", self._x.shape)
         dx[...] = 0
         for tap in self._taps(dx):
             tap += share
         return self._leave(dx)
+
+
+class TrainablePool2d(AveragePool2d):
+    """Subsampling: the sum of each window times a coefficient, plus a bias, one of each for a map.
+
+    As the S layers of LeCun et al. 1998, the squashing left to an activation that follows. The start,
+    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias.
+    """
+
+    def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """See Layer.connect."""
+        out = super().connect(shape)
+        taps = self.window**2
+        coefficient = Parameter("W", (shape[0],), taps, 1, start=1 / taps)
+        self.parameters = (coefficient, Parameter("b", (shape[0],), taps, 1, start=0.0))
+        return out
+
+    def forward(self, x: np.ndarray) -> np.ndarray:
+        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        coefficient, bias = (parameter.value[:, None, None, None] for parameter in self.parameters)
+        sums = self._add_up(x)
+        out = np.multiply(sums, coefficient, out=self.scratch("scaled", sums.shape))
+        out += bias
+        return out
+
+    def backward(self, dy: np.ndarray) -> np.ndarray | None:
+        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
+        coefficient, bias = self.parameters
+        sums = self._out
+        dy = dy.reshape(sums.shape)
+        share = np.multiply(dy, sums, out=self.scratch("share", dy.shape))
+        np.sum(share, axis=(0, 1, 3, 4, 5), out=coefficient.gradient)
+        np.sum(dy, axis=(0, 1, 3, 4, 5), out=bias.gradient)
+        if not self.needs_input_gradient:
+            return None
+        return self._spread(np.multiply(dy, coefficient.value[:, None, None, None], out=share))
+
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: the backward pass with sums and coefficients squared."""
+        coefficient, bias = self.parameters
+        d2y = d2y.reshape(self._out.shape)
+        np.sum(d2y * np.square(self._out), axis=(0, 1, 3, 4, 5), out=coefficient.gradient)
+        np.sum(d2y, axis=(0, 1, 3, 4, 5), out=bias.gradient)
+        return self._spread(d2y * np.square(coefficient.value)[:, None, None, None])
 
 
 class MaxPool2d(Pool2d):
@@ -125,3 +181,5 @@ class MaxPool2d(Pool2d):
             free ^= hit
             dtap += np.multiply(dy, hit, out=part)
         return self._leave(dx)
+
+    curvature = backward  # the largest has the slope 1

@@ -61,7 +61,7 @@ class MAPLoss(SoftmaxCrossEntropy):
     counts; large j: only the differences between the classes.
     """
 
-    def __init__(self, j: float) -> None:
+    def __init__(self, j: float = 10.0) -> None:
         super().__init__()
         self.j = j
 

@@ -9,10 +9,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from distlenet.nn.activations import ReLU, Tanh
+from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 
 
 def split(x, phases):
@@ -83,9 +83,31 @@ def pool(x, window, stride, largest):
     return y, back
 
 
+def subsample(x, coefficient, bias, window, stride):
+    """Return coefficient * (sum of the window) + bias of ``x`` (C, H, W, N), by the mean of each window."""
+    mean, back_of_mean = pool(x, window, stride, False)
+    factor = (coefficient * window**2)[:, None, None, None]
+
+    def back(dy):
+        dx, _ = back_of_mean(dy * factor)
+        return dx, [(dy * mean).sum(axis=(1, 2, 3)) * window**2, dy.sum(axis=(1, 2, 3))]
+
+    return mean * factor + bias[:, None, None, None], back
+
+
 def dense(x, weights, bias):
     """Return W x + b for ``x`` (inputs, N)."""
     return weights @ x + bias[:, None], lambda dy: (weights.T @ dy, [dy @ x.T, dy.sum(axis=1)])
+
+
+CURVES = {  # each activation and its derivative, as functions of the input
+    ReLU: (lambda x: np.maximum(x, 0), lambda x: x > 0),
+    Tanh: (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
+    Sigmoid: (lambda x: 1 / (1 + np.exp(-x)), lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2),
+    LeakyReLU: (lambda x: np.where(x > 0, x, 0.01 * x), lambda x: np.where(x > 0, 1, 0.01)),
+    ELU: (lambda x: np.where(x > 0, x, np.exp(x) - 1), lambda x: np.where(x > 0, 1, np.exp(x))),
+    ScaledTanh: (lambda x: 1.7159 * np.tanh(2 * x / 3), lambda x: 1.7159 * 2 / 3 * (1 - np.tanh(2 * x / 3) ** 2)),
+}
 
 
 def apply_layer(layer, x):
@@ -94,17 +116,16 @@ def apply_layer(layer, x):
     match layer:
         case Conv2d():
             return convolve(x, *values, layer.border)
+        case TrainablePool2d():
+            return subsample(x, *values, layer.window, layer.stride)
         case AveragePool2d() | MaxPool2d():
             return pool(x, layer.window, layer.stride, isinstance(layer, MaxPool2d))
         case Dense():
             return dense(x, *values)
         case Flatten():
             return x.reshape(-1, x.shape[-1]), lambda dy: (dy.reshape(x.shape), [])
-        case ReLU():
-            return np.maximum(x, 0), lambda dy: (dy * (x > 0), [])
-        case Tanh():
-            return np.tanh(x), lambda dy: (dy * (1 - np.tanh(x) ** 2), [])
-    raise NotImplementedError(layer)
+    value, slope = CURVES[type(layer)]
+    return value(x), lambda dy: (dy * slope(x), [])
 
 
 def losses(logits, labels):
@@ -202,6 +223,7 @@ def reference():
         join=join,
         convolve=convolve,
         pool=pool,
+        subsample=subsample,
         losses=losses,
         run_net=run_net,
         connect=connect,

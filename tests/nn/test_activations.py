@@ -3,10 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.nn.activations import ReLU, Tanh
+from distlenet.nn.activations import ReLU, ScaledTanh, Sigmoid, Tanh
+from distlenet.nn.models import ACTIVATIONS
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=25)
-KINDS = pytest.mark.parametrize("kind", [ReLU, Tanh])
+KINDS = pytest.mark.parametrize("kind", ACTIVATIONS.values())
 PHASES = st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)])
 
 
@@ -76,3 +77,36 @@ def test_tanh_far_out_is_flat():
     layer = Tanh()
     np.testing.assert_array_equal(layer.forward(np.array([[-1e30, 1e30]], np.float32)), [[-1, 1]])
     np.testing.assert_array_equal(layer.backward(np.ones((1, 2), np.float32)), [[0, 0]])
+
+
+VALUES = {  # at -2, -0.5, 0, 0.5 and 2
+    "relu": [0, 0, 0, 0.5, 2],
+    "tanh": [-0.96402758, -0.46211716, 0, 0.46211716, 0.96402758],
+    "sigmoid": [0.11920292, 0.37754067, 0.5, 0.62245933, 0.88079708],
+    "leaky-relu": [-0.02, -0.005, 0, 0.5, 2],
+    "elu": [-0.86466472, -0.39346934, 0, 0.5, 2],
+    "scaled-tanh": [-1.49293881, -0.55168371, 0, 0.55168371, 1.49293881],
+}
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_values(name):
+    x = np.array([[-2, -0.5, 0, 0.5, 2]])
+    layer = ACTIVATIONS[name]()
+    layer.dtype = np.float64
+    np.testing.assert_allclose(layer.forward(x), [VALUES[name]], rtol=0, atol=2e-8)
+
+
+def test_scaled_tanh_keeps_one():
+    assert ScaledTanh().forward(np.array([[1.0]], np.float32))[0, 0] == pytest.approx(1, abs=1e-4)
+
+
+def test_nothing_overflows_far_out():
+    far = np.array([[-1e30, -200, 200, 1e30]], np.float32)
+    with np.errstate(over="raise", invalid="raise", divide="raise"):
+        for kind in ACTIVATIONS.values():
+            layer = kind()
+            y = layer.forward(far)
+            assert np.isfinite(y).all()
+            assert np.isfinite(layer.backward(np.ones_like(far))).all()
+        np.testing.assert_array_equal(Sigmoid().forward(far), [[0, 0, 1, 1]])

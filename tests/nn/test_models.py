@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
-from distlenet.nn.models import build_model, lenet5
+from distlenet.nn.models import MODELS, build_model, lenet5
+from distlenet.nn.outline import outline
 
 SHAPES = {
     "C1/W": (6, 1, 5, 5),
@@ -39,11 +40,33 @@ def test_everything_is_of_the_asked_type(dtype):
         assert {buffer.dtype for buffer in layer._scratch.values()} <= {np.dtype(dtype), np.dtype(bool)}
 
 
-@pytest.mark.parametrize(("shape", "classes", "logits"), [((3, 32, 32), 47, 47), ((1, 20, 30), 2, 2)])
-def test_other_pictures_and_classes(shape, classes, logits):
-    net = build_model("lenet5", shape, classes, "tanh", "max")
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 62), ((1, 20, 30), 2)])
+def test_other_pictures_and_classes(model, shape, classes):
+    net = build_model(model, shape, classes, "tanh", "max")
     net.initialize("glorot", 0)
-    assert net.forward(np.ones((*shape, 3), np.float32)).shape == (logits, 3)
+    assert net.forward(np.ones((*shape, 3), np.float32)).shape == (classes, 3)
+
+
+SIZES = {  # counted by hand: weights and biases, layer by layer
+    "feed-forward": (784 * 128 + 128) + (128 * 10 + 10),
+    "single-conv": (25 * 6 + 6) + (6 * 24 * 24 * 10 + 10),
+    "single-conv-pool": (25 * 6 + 6) + (6 * 12 * 12 * 10 + 10),
+    "double-conv": (25 * 6 + 6) + (6 * 25 * 16 + 16) + (16 * 20 * 20 * 10 + 10),
+    "lenet5-deeper": 61706 + (84 * 84 + 84),
+    "conv8-conv8": (9 * 8 + 8) + (8 * 9 * 8 + 8) + (8 * 12 * 12 * 128 + 128) + (128 * 10 + 10),
+}
+
+
+@pytest.mark.parametrize("model", SIZES)
+def test_sizes(model):
+    net = MODELS[model]()
+    assert net.size == SIZES[model] == sum(row.parameters for row in outline(net))
+    assert [row.shape for row in outline(net)][-1] == net.output_shape == (10,)
+
+
+def test_trainable_subsampling_adds_two_parameters_a_map():
+    assert lenet5(pooling="trainable").size == 61706 + 12 + 32
 
 
 def test_first_layer_alone_needs_no_input_gradient():
@@ -60,7 +83,7 @@ def test_first_layer_alone_needs_no_input_gradient():
             ("lenet5", (1, 28, 28), 10, "relu", "averge"),
             "pooling 'averge' is unknown .did you mean 'average'",
         ),
-        (("lenet5", (1, 28, 28), 10, "relu", "?"), "pooling '.' is unknown: one of average, max"),
+        (("lenet5", (1, 28, 28), 10, "relu", "?"), "pooling '.' is unknown: one of average, max, trainable"),
     ],
 )
 def test_unknown_name_is_told_the_nearest(arguments, says):

@@ -4,20 +4,24 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from distlenet.errors import ConfigError
-from distlenet.nn.activations import ReLU, Tanh
+from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.models import ACTIVATIONS as BY_NAME
+from distlenet.nn.models import POOLINGS as POOLS_BY_NAME
 from distlenet.nn.models import lenet5
 from distlenet.nn.net import Net
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=400)
 CONVOLUTIONS = st.tuples(
     st.just(Conv2d), st.integers(1, 8), st.sampled_from([1, 3, 5]), st.sampled_from(["valid", "same", "full"])
 )
-POOLINGS = st.tuples(st.sampled_from([AveragePool2d, MaxPool2d]), st.integers(1, 3), st.sampled_from([None, 1, 2, 3]))
-POOL_OF_TWO = st.tuples(st.sampled_from([AveragePool2d, MaxPool2d]), st.just(2))
-ACTIVATIONS = st.tuples(st.sampled_from([ReLU, Tanh]))
+POOLINGS = st.tuples(
+    st.sampled_from([AveragePool2d, MaxPool2d, TrainablePool2d]), st.integers(1, 3), st.sampled_from([None, 1, 2, 3])
+)
+POOL_OF_TWO = st.tuples(st.sampled_from([AveragePool2d, MaxPool2d, TrainablePool2d]), st.just(2))
+ACTIVATIONS = st.tuples(st.sampled_from([ReLU, Tanh, Sigmoid, LeakyReLU, ELU, ScaledTanh]))
 PICTURES = st.lists(st.one_of(CONVOLUTIONS, ACTIVATIONS, POOL_OF_TWO, POOLINGS), min_size=1, max_size=6)
 VECTORS = st.lists(st.one_of(ACTIVATIONS, st.tuples(st.just(Dense), st.integers(1, 9))), max_size=4)
 
@@ -78,6 +82,9 @@ CHAINS = {
     "pool after pool": [(Conv2d, 1, 1), (AveragePool2d,), (AveragePool2d,)],
     "max after pool": [(Conv2d, 1, 1), (AveragePool2d,), (MaxPool2d,)],
     "pool after max": [(Conv2d, 1, 1), (MaxPool2d,), (AveragePool2d,)],
+    "trainable after conv": [(Conv2d, 6, 5, "same"), (ScaledTanh,), (TrainablePool2d,), (ScaledTanh,), (Conv2d, 4, 3)],
+    "trainable after trainable": [(Conv2d, 1, 1), (TrainablePool2d,), (TrainablePool2d,), (ELU,)],
+    "trainable first": [(TrainablePool2d,), (Sigmoid,), (Conv2d, 3, 3), (TrainablePool2d, 3, 2)],
     "max after max": [(Conv2d, 1, 1), (MaxPool2d,), (ReLU,), (MaxPool2d,)],
     "conv conv": [(Conv2d, 4, 3, "full"), (Conv2d, 3, 3), (ReLU,), (Conv2d, 2, 3, "same")],
     "conv pool of three": [(Conv2d, 4, 3, "same"), (ReLU,), (MaxPool2d, 3), (Conv2d, 3, 2)],
@@ -101,8 +108,8 @@ def test_chains_that_pass_split_pictures_on(reference, chain, dtype, tolerance, 
     compare(net, reference, on_a_grid(random, (2, *size, n), dtype), random.integers(0, 4, n), tolerance)
 
 
-@pytest.mark.parametrize("pooling", ["average", "max"])
-@pytest.mark.parametrize("activation", ["relu", "tanh"])
+@pytest.mark.parametrize("pooling", POOLS_BY_NAME)
+@pytest.mark.parametrize("activation", BY_NAME)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 20, 26)])
 def test_lenet5_equals_the_plain_reference(reference, shape, activation, pooling):
     net = lenet5(shape, activation=activation, pooling=pooling, dtype=np.float64)
@@ -123,7 +130,7 @@ def outcome(net, n):
     return loss, correct, gradient
 
 
-@pytest.mark.parametrize("pooling", ["average", "max"])
+@pytest.mark.parametrize("pooling", POOLS_BY_NAME)
 def test_sizes_may_alternate_without_a_trace(pooling):
     def fresh():
         net = lenet5(pooling=pooling)
@@ -215,3 +222,9 @@ def test_layers_that_do_not_fit_are_refused():
         Net([("conv", Conv2d(3, 3)), ("output", Dense(3))], (1, 8, 8))
     with pytest.raises(ConfigError, match="5x5 convolution does not fit into 4x4"):
         lenet5((1, 8, 8))
+    with pytest.raises(ConfigError, match=r"layer second .Conv2d.: a 5x5 convolution does not fit into 2x2"):
+        Net([("first", Conv2d(3, 3)), ("second", Conv2d(3, 5))], (1, 4, 4))
+    with pytest.raises(ConfigError, match=r"layer none .Dense. puts out nothing"):
+        Net([("none", Dense(0))], (5,))
+    with pytest.raises(ConfigError, match="nothing to train"):
+        Net([("flatten", Flatten())], (1, 4, 4))

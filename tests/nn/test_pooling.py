@@ -4,10 +4,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distlenet.errors import ConfigError
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d
+from distlenet.nn.dense import Dense, Flatten
+from distlenet.nn.net import Net
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
-KINDS = pytest.mark.parametrize("kind", [AveragePool2d, MaxPool2d])
+KINDS = pytest.mark.parametrize("kind", [AveragePool2d, MaxPool2d, TrainablePool2d])
 
 
 @st.composite
@@ -38,12 +40,17 @@ def test_equals_one_window_at_a_time(reference, kind, case, n, seed, ties):
     reference.connect(layer, shape, random)
     x = random.integers(0, 3, (*shape, n)) * 1.0 if ties else random.normal(size=(*shape, n))
     s = reference.split(x, phases)
-    expected, back = reference.pool(x, window, stride, kind is MaxPool2d)
+    if kind is TrainablePool2d:
+        expected, back = reference.subsample(x, *(p.value for p in layer.parameters), window, stride)
+    else:
+        expected, back = reference.pool(x, window, stride, kind is MaxPool2d)
     y = layer.forward(s)
     np.testing.assert_allclose(reference.join(y), expected, rtol=0, atol=1e-12)
     dy = random.normal(size=y.shape)
-    expected_dx, _ = back(reference.join(dy))
+    expected_dx, gradients = back(reference.join(dy))
     np.testing.assert_allclose(reference.join(layer.backward(dy).reshape(s.shape)), expected_dx, rtol=0, atol=1e-12)
+    for parameter, gradient in zip(layer.parameters, gradients, strict=True):
+        np.testing.assert_allclose(parameter.gradient, gradient, rtol=0, atol=1e-10)
     np.testing.assert_array_equal(s, reference.split(x, phases))  # neither pass writes to the input
 
 
@@ -112,3 +119,27 @@ def test_what_does_not_fit_is_one_sentence(kind):
         kind(3).connect((1, 2, 8))
     with pytest.raises(ConfigError, match=r"pictures \(C, H, W\), got samples of shape \(784,\)"):
         kind(2).connect((784,))
+
+
+@pytest.mark.parametrize("method", ["he", "glorot", "fan-in", "normal"])
+def test_trainable_starts_as_the_average(method):
+    def net(kind):
+        made = Net([("pool", kind(2)), ("flatten", Flatten()), ("output", Dense(3))], (2, 6, 6))
+        made.initialize(method, 1)
+        return made
+
+    trainable, average = net(TrainablePool2d), net(AveragePool2d)
+    assert trainable.size == average.size + 4
+    trainable.theta[4:] = average.theta
+    x = np.random.default_rng(0).normal(size=(2, 6, 6, 5)).astype(np.float32)
+    np.testing.assert_array_equal(trainable.forward(x), average.forward(x))
+
+
+def test_trainable_as_the_first_layer_gives_no_input_gradient(reference):
+    layer = TrainablePool2d(2)
+    reference.connect(layer, (2, 4, 4), np.random.default_rng(0))
+    layer.needs_input_gradient = False
+    y = layer.forward(np.ones((1, 1, 2, 4, 4, 3)))
+    assert layer.backward(np.ones_like(y)) is None
+    np.testing.assert_array_equal(layer.parameters[0].gradient, [4 * 4 * 3] * 2)
+    np.testing.assert_array_equal(layer.parameters[1].gradient, [4 * 3] * 2)
