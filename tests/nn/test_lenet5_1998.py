@@ -24,11 +24,12 @@ def test_the_published_connections():
     assert all(sum(c in row for row in TABLE) == 10 for c in range(6))  # each map of S2 feeds ten of C3
 
 
-def test_the_gradient_of_the_whole():
-    net = lenet5_1998(dtype=np.float64)
+@pytest.mark.parametrize("shape", [(1, 28, 28), (1, 20, 26), (3, 32, 32)], ids=str)
+def test_the_gradient_of_the_whole(shape):
+    net = lenet5_1998(shape, dtype=np.float64)
     net.initialize("fan-in", 1)
     random = np.random.default_rng(0)
-    x, labels = random.uniform(-0.1, 1.175, (1, 28, 28, 3)), random.integers(0, 10, 3)
+    x, labels = random.uniform(-0.1, 1.175, (*shape, 3)), random.integers(0, 10, 3)
     assert max(check.worst for check in check_gradients(net, x, labels)) < 1e-6
 
 
