@@ -75,6 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
             return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
+        _tell_launcher(error.exit_code)
         if "--debug" in arguments and not error.reported:
             traceback.print_exc()
             _debug()
@@ -98,6 +99,13 @@ def _is_another_rank() -> bool:
     from distlenet.parallel.launcher import launched_rank
 
     return launched_rank() != 0
+
+
+def _tell_launcher(code: int) -> None:
+    from distlenet.parallel.launcher import ORDERLY, tell_launcher
+
+    if code in ORDERLY:
+        tell_launcher(code)
 
 
 def _debug() -> None:

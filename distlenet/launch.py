@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.errors import LaunchError, UsageError
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY
+from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY, STALL_AFTER
 
-ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
+LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
+NEW_STARTS = 2  # Open MPI's start with fault tolerance fails now and then on a busy machine
 JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
 
@@ -118,18 +119,24 @@ def launch(job: Job, max_restarts: int = 0) -> int:
 
     A signal is passed on so that the ranks can save; a second one ends them at once.
     """
-    arguments = list(job.arguments)
-    for restart in range(max_restarts + 1):
+    arguments, new_starts, restarts = list(job.arguments), 0, 0
+    while True:
         with scratch(job) as environment:
             attempt = Attempt(job, arguments, environment)
             code = attempt.run()
-        if attempt.orderly or restart == max_restarts:
+        if attempt.orderly:
             return code
-        pause = min(60.0, 0.5 * 2**restart)
-        say(f"the job died with exit code {code}: restart {restart + 1} of {max_restarts} in {pause:g} s")
+        if not attempt.connected and new_starts < NEW_STARTS:
+            new_starts += 1
+            say("nothing was begun: starting anew")
+            continue
+        if restarts == max_restarts:
+            return code
+        pause = min(60.0, 0.5 * 2**restarts)
+        restarts += 1
+        say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
         time.sleep(pause)
         arguments = resumed(arguments)
-    return code
 
 
 def resumed(arguments: list[str]) -> list[str]:
@@ -149,7 +156,7 @@ def say(text: str) -> None:
 @contextlib.contextmanager
 def scratch(job: Job) -> Iterator[dict[str, str]]:
     """Yield the job's environment, with directories of its own for MPI's temporary files, removed afterwards."""
-    environment = mpi_environment() | {JOB: uuid.uuid4().hex}
+    environment = mpi_environment() | {JOB: uuid.uuid4().hex, STALL_AFTER: str(job.stall_after)}
     environment.setdefault("OMPI_MCA_btl", "^ofi")  # without it Open MPI looks for fabrics for a second
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         environment.setdefault(variable, "1")
@@ -201,7 +208,10 @@ def end_processes(job: str) -> None:
 
 
 class Attempt:
-    """One start of mpirun; ``orderly`` afterwards: the ranks ended by themselves, well or with a reason."""
+    """One start of mpirun.
+
+    Afterwards ``connected``: all ranks found each other; ``orderly``: they ended by themselves, well or with a reason.
+    """
 
     def __init__(self, job: Job, arguments: list[str], environment: dict[str, str]) -> None:
         tolerant = job.fault_tolerance and job.ranks > 1 and survives_losses(find_mpirun())
@@ -211,7 +221,7 @@ class Attempt:
         self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
         self._environment, self._stall_after = environment, job.stall_after
         self._asked: int | None = None  # the signal that asked the job to end
-        self.orderly = False
+        self.orderly = self.connected = False
 
     def run(self) -> int:
         """Start mpirun and wait for it; return the exit code of the job."""
@@ -229,11 +239,12 @@ class Attempt:
             for number, handler in before.items():
                 signal.signal(number, handler)
         exit_file = Path(self._environment[EXIT_FILE])
-        if exit_file.exists():
-            code, self.orderly = int(exit_file.read_text(encoding="utf-8") or 1), True
-        else:
-            code = 128 - code if code < 0 else code
-            self.orderly = code in ORDERLY or self._asked is not None
+        self.connected = exit_file.with_name(READY).exists()
+        self.orderly = exit_file.exists() or self._asked is not None
+        if exit_file.exists():  # without it an exit code that looks like one of ours is MPI's own
+            code = int(exit_file.read_text(encoding="utf-8") or 1)
+        elif code < 0:
+            code = 128 - code
         return code if self._asked is None else 128 + self._asked
 
     def _see_it_started(self) -> None:
@@ -241,12 +252,15 @@ class Attempt:
 
         From then on, MPI itself notices.
         """
-        ready, seen = Path(self._environment[EXIT_FILE]).with_name(READY), set()
-        deadline = time.monotonic() + START_SECONDS + self._stall_after
-        while self._process.poll() is None and not ready.exists():
-            here = children(self._process.pid)
-            if seen - here or time.monotonic() > deadline:
-                say("a rank died before all were connected" if seen - here else "the ranks do not find each other")
+        exit_file, seen, died = Path(self._environment[EXIT_FILE]), set(), None
+        ready, now = exit_file.with_name(READY), time.monotonic()
+        deadline = now + START_SECONDS + self._stall_after
+        while self._process.poll() is None and not ready.exists() and not exit_file.exists():
+            here, now = children(self._process.pid), time.monotonic()
+            if seen - here:
+                died = died or now  # or it ended by itself: then another one says why
+            if (died and now > died + LAST_WORDS) or now > deadline:
+                say("a rank died before all were connected" if died else "the ranks do not find each other")
                 self._end()
                 return
             seen |= here

@@ -18,7 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=60.0,
         metavar="SECONDS",
-        help="with fault tolerance: a rank silent for so long is dropped (%(default)s)",
+        help="a rank silent for so long is dropped or, without fault tolerance, the job ended (%(default)s)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="train ..., evaluate ...")

@@ -5,6 +5,7 @@ mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 """
 
 import argparse
+import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
@@ -66,6 +67,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
     )
     parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
+    parser.add_argument(
+        "--stall-after",
+        type=float,
+        metavar="SECONDS",
+        help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
+    )
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     for item in fields(Config):
         flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
@@ -91,7 +98,7 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.launcher import STALL_AFTER, all_or_nothing, connect
     from distlenet.training.experiment import Options
     from distlenet.training.session import Session
 
@@ -111,6 +118,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
+        stall_after=float(os.environ.get(STALL_AFTER, "60")) if args.stall_after is None else args.stall_after,
         debug=args.debug,
     )
     comm = connect()

@@ -19,7 +19,10 @@ from distlenet.nn.layer import Layer
 from distlenet.nn.parameter import Parameter
 from distlenet.nn.split import picture_size, refined, windows
 
-ENOUGH_ROWS = 32  # a product with fewer rows than this is slow; more only add arithmetic on zeros
+ENOUGH_ROWS = 24  # a product with fewer rows than this is slow; more only add arithmetic on zeros
+VECTOR = 16  # numbers of float32 in the widest registers
+LONG = 64  # a weight gradient is a sum over positions: blocks of fewer do not pay
+SMALL = 1_000_000  # multiply-adds; OpenBLAS does products up to this size without copying their factors first
 
 
 def choose_tile(channels: int, rows: int, columns: int, window: tuple[int, int]) -> tuple[int, int]:
@@ -39,6 +42,21 @@ def choose_tile(channels: int, rows: int, columns: int, window: tuple[int, int])
         else:
             break
     return th, tw
+
+
+def choose_blocks(rows: int, depth: int, positions: int, shortest: int = VECTOR) -> int:
+    """Return into how many blocks of positions to cut a product of these sizes, so that each is SMALL at most.
+
+    The fewest that divide ``positions`` into lengths that are multiples of ``shortest``; 1 if there are none.
+    """
+    fewest = -(-rows * depth * positions // SMALL)
+    fitting = (blocks for blocks in range(fewest, positions // shortest + 1) if positions % (blocks * shortest) == 0)
+    return next(fitting, 1)
+
+
+def blocked(matrix: np.ndarray, blocks: int) -> np.ndarray:
+    """View ``matrix`` (rows, positions) as (blocks, rows, positions / blocks): matmul does them one by one."""
+    return matrix.reshape(len(matrix), blocks, -1).swapaxes(0, 1)
 
 
 class Conv2d(Layer):
@@ -71,6 +89,7 @@ class Conv2d(Layer):
         self.patch = inputs, k + th - 1, k + tw - 1
         self.parameters = self._make_parameters(inputs)
         self._places = [(p, q, slice(p, p + k), slice(q, q + k)) for p in range(th) for q in range(tw)]
+        self._connect_weights()
         self._x = self._dx = None
         return self.channels, rows, columns
 
@@ -91,10 +110,12 @@ class Conv2d(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (th, tw, channels, H'/th, W'/tw, N) for ``x`` (a, b, C, H/a, W/b, N)."""
         n = x.shape[-1]
-        weights, _ = self._spread_weights()
+        weights = self._spread_weights()
         self._gather_patches(x)
         out = self.scratch("out", (*self.tile, self.channels, *self.tiles, n))
-        np.matmul(weights, self._columns, out=out.reshape(len(weights), -1))
+        self._blocks_of = choose_blocks(*weights.shape, self._columns.shape[1])
+        flat = out.reshape(len(weights), -1)
+        np.matmul(weights, blocked(self._columns, self._blocks_of), out=blocked(flat, self._blocks_of))
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
@@ -102,46 +123,56 @@ class Conv2d(Layer):
         dout = dy.reshape(self.channels * len(self._places), -1)  # (weight rows, positions)
         columns = self._columns  # (patch + 1, positions)
         # the longer side first: the product of this order is up to a quarter faster
-        dspread = np.matmul(columns, dout.T, out=self.scratch("dspread", (len(columns), len(dout))))
-        self._gather_weight_gradient(dspread)
+        blocks = choose_blocks(len(columns), len(dout), columns.shape[1], LONG)
+        parts = self.scratch("dspread", (blocks, len(columns), len(dout)))
+        np.matmul(blocked(columns, blocks), blocked(dout, blocks).swapaxes(1, 2), out=parts)
+        self._gather_weight_gradient(parts.sum(axis=0) if blocks > 1 else parts[0])
         if not self.needs_input_gradient:
             return None
-        _, kernel_rows = self._spread_weights(refresh=False)
+        kernel_rows = self._spread[:, :-1]
         dcolumns = self.scratch("dcolumns", (len(columns) - 1, columns.shape[1]))
-        np.matmul(kernel_rows.T, dout, out=dcolumns)
+        np.matmul(kernel_rows.T, blocked(dout, self._blocks_of), out=blocked(dcolumns, self._blocks_of))
         return self._scatter_patches(dcolumns.reshape(*self.patch, *self.tiles, -1))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
-        """See Layer.curvature: the backward pass with patches and weights squared; ``forward`` makes both anew."""
-        weights, _ = self._spread_weights(refresh=False)
-        for factor in (weights, self._columns):
+        """See Layer.curvature: the backward pass with patches and weights squared."""
+        for factor in (self._columns, self._spread):  # the next forward makes them anew
             np.square(factor, out=factor)
+        self._kernel.fill(np.nan)  # unlike any
         return self.backward(d2y)
 
     # ---- weights: from the kernel to the rows of the product, and the gradient back
 
-    def _spread_weights(self, refresh: bool = True) -> tuple[np.ndarray, np.ndarray]:
-        """Return the weight rows (th*tw*channels, patch + 1) and the part without the bias column."""
-        inputs, height, width = self.patch
-        size = inputs * height * width
-        flat = self.scratch("spread", (len(self._places) * self.channels, size + 1))
-        if refresh:
-            kernel, bias = self.full_kernel(), self.parameters[1].value
-            spread = np.lib.stride_tricks.as_strided(
-                flat,
-                (*self.tile, self.channels, inputs, height, width),
-                self._spread_strides(flat),
-            )
-            for p, q, rows, columns in self._places:  # everything else stays zero for ever
-                spread[p, q, :, :, rows, columns] = kernel
-            flat[:, -1].reshape(-1, self.channels)[...] = bias
-        return flat, flat[:, :-1]
+    def _spread_weights(self) -> np.ndarray:
+        """Return the weight rows (th*tw*channels, patch + 1), the last column the bias."""
+        kernel, bias = self.full_kernel(), self.parameters[1].value
+        flat = self._spread
+        flat[:, -1].reshape(-1, self.channels)[...] = bias
+        if not np.array_equal(kernel, self._kernel):  # they change once a step, and a step has several leaves
+            np.copyto(self._kernel, kernel)
+            for copy in self._copies:
+                copy[...] = kernel
+        return flat
 
-    def _spread_strides(self, flat: np.ndarray) -> tuple[int, ...]:
-        _, height, width = self.patch
-        row, item = flat.strides
-        phase = self.channels * row
-        return (self.tile[1] * phase, phase, row, height * width * item, width * item, item)
+    def _connect_weights(self) -> None:
+        """Make the weight rows, all zero, and the views of the copies of the kernel within."""
+        inputs, height, width = self.patch
+        self._kernel = np.zeros((self.channels, inputs, self.kernel, self.kernel), self.dtype)
+        self._spread = np.zeros((len(self._places) * self.channels, inputs * height * width + 1), self.dtype)
+        row, item = self._spread.strides
+        spread = np.lib.stride_tricks.as_strided(
+            self._spread,
+            (*self.tile, self.channels, inputs, height, width),
+            (
+                self.tile[1] * self.channels * row,
+                self.channels * row,
+                row,
+                height * width * item,
+                width * item,
+                item,
+            ),
+        )
+        self._copies = [spread[p, q, :, :, rows, columns] for p, q, rows, columns in self._places]
 
     def _gather_weight_gradient(self, dspread: np.ndarray) -> None:
         """Add up the gradient of each shifted copy of the kernel, in fixed order; (patch + 1, rows)."""
@@ -173,7 +204,7 @@ class Conv2d(Layer):
         (th, tw), (inputs, height, width), n = self.tile, self.patch, x.shape[-1]
         rows, columns = picture_size(x)
         self._padding, padded = [], x
-        fits = x.shape[0] in (1, th) and x.shape[1] in (1, tw) and not (rows % th or columns % tw)
+        fits = x.shape[0] in (1, th) and x.shape[1] == tw and not (rows % th or columns % tw)
         if self.border or not fits:
             high = -(-(rows + 2 * self.border) // th)
             wide = -(-(columns + 2 * self.border) // tw)

@@ -22,9 +22,9 @@ class SoftmaxCrossEntropy:
     def loss_and_gradient(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the summed loss and its gradient (classes, N) for ``logits`` and ``labels`` (N,)."""
         places = self._places(labels)
-        shifted = logits - logits.max(axis=0)
+        shifted = logits - np.maximum.reduce(logits)  # over the classes
         dlogits = np.exp(shifted)
-        total = dlogits.sum(axis=0)
+        total = np.add.reduce(dlogits)
         loss = (np.log(total) - shifted[labels, places]).sum()
         dlogits /= total
         dlogits[labels, places] -= 1

@@ -92,8 +92,8 @@ class AveragePool2d(Pool2d):
     def _add_up(self, x: np.ndarray) -> np.ndarray:
         """Return the sum of each window of ``x``."""
         taps, out = self._enter(x)
-        np.copyto(out, taps[0])
-        for tap in taps[1:]:
+        np.add(taps[0], taps[1], out=out) if len(taps) > 1 else np.copyto(out, taps[0])
+        for tap in taps[2:]:
             out += tap
         return out
 

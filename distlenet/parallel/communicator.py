@@ -14,6 +14,7 @@ class Communicator(Protocol):
     rank: int
     size: int
     description: str  # "one process", "Open MPI 5.0.11, 4 ranks on 1 host"
+    survives_losses: bool  # the job goes on when ranks die
     exchange_seconds: float  # time spent between ranks in ``reduce`` so far, local additions excluded
 
     @property

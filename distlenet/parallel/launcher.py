@@ -11,14 +11,17 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from distlenet.errors import DistlenetError, LaunchError
 from distlenet.parallel.communicator import Communicator
 from distlenet.parallel.serial import Serial
 
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
+STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 READY = "ready"  # made beside the exit file when all ranks are connected
-EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
+EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the ranks leave the exit code for the launcher
+ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
 WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
@@ -94,6 +97,12 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             f"sees {comm.size}: they do not belong together; {WRONG_LAUNCHER}"
         )
     return comm
+
+
+def tell_launcher(code: int) -> None:
+    """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
+    if EXIT_FILE in os.environ:
+        Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
 
 
 @contextlib.contextmanager

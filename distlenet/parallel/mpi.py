@@ -3,6 +3,7 @@
 A training step exchanges one vector, see ``Exchange``.
 """
 
+import atexit
 import json
 import os
 import time
@@ -13,12 +14,14 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from distlenet.parallel.launcher import EXIT_FILE, READY
+from distlenet.parallel.launcher import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
 
 class MPICommunicator:
     """The ranks of an MPI job. See ``Communicator`` for the methods."""
+
+    survives_losses = False
 
     def __init__(self, comm: MPI.Comm | None = None) -> None:
         self._comm = comm or MPI.COMM_WORLD
@@ -26,6 +29,7 @@ class MPICommunicator:
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
+        atexit.register(self._free)
         self._say_ready()
 
     def _say_ready(self) -> None:
@@ -60,9 +64,9 @@ class MPICommunicator:
         """See Communicator.share."""
         text = json.dumps(value).encode() if self.rank == source else b""
         length = np.array([len(text)], np.int64)
-        self._comm.Bcast(length, source)
+        self.share_array(length, source)
         buffer = np.frombuffer(text, np.uint8).copy() if text else np.empty(length[0], np.uint8)
-        self._comm.Bcast(buffer, source)
+        self.share_array(buffer, source)
         return json.loads(buffer.tobytes())
 
     def share_array(self, array: np.ndarray, source: int = 0) -> None:
@@ -87,16 +91,18 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
-        self._tell_launcher(code)
+        if self.is_root:
+            tell_launcher(code)
         return code
 
-    def _tell_launcher(self, code: int) -> None:
-        """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
-        if self.is_root and EXIT_FILE in os.environ:
-            Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
+    def _free(self) -> None:
+        for exchange in self._exchanges.values():
+            exchange.free()
 
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
+        if code in ORDERLY:
+            tell_launcher(code)
         self._comm.Abort(code)
         os._exit(code)  # MPICH's Abort may return before this process is ended
 
@@ -107,6 +113,9 @@ class Exchange:
     Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the
     chunks' owners; each owner adds them up in tree order and sends the sum to all. Plain messages, sent
     from where the numbers lie and received where they are needed: nothing is packed.
+
+    The requests are persistent, made once and started anew in each step. That saves their making, and where
+    a rank is lost it keeps them valid: Open MPI ends the job when an answer comes in for one that is not.
     """
 
     def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:
@@ -121,24 +130,44 @@ class Exchange:
         self._received = {  # my chunk of the other ranks' nodes
             node: np.empty(width, np.float32) for peer in self._peers for node in self.tree.nodes[peer]
         }
-        self._sum_tag = shards  # the nodes' messages are tagged by their first shard
         self._total = np.empty(length, np.float32)
+        sums = shards  # a tag of its own: the nodes' messages are tagged by their first shard
+        others = [(peer, self._total[self._chunks[peer]]) for peer in self._peers]
+        self._sums = [comm.Recv_init(chunk, peer, sums) for peer, chunk in others]
+        self._sums += [comm.Send_init(self._total[self._chunks[comm.rank]], peer, sums) for peer in self._peers]
+        self._leaves: np.ndarray | None = None
+        self._nodes: list[MPI.Prequest] = []
+
+    def free(self) -> None:
+        """Give the requests back, as MPI asks for before its end."""
+        for request in self._nodes + self._sums:
+            request.Free()
+        self._nodes, self._sums = [], []
+
+    def _connect(self, leaves: np.ndarray) -> None:
+        """Make the requests that exchange the nodes among ``leaves``."""
+        for request in self._nodes:
+            request.Free()
+        comm, self._leaves = self._comm, leaves
+        self._nodes = [
+            comm.Recv_init(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]
+        ] + [
+            comm.Send_init(leaves[row, self._chunks[peer]], peer, node)
+            for peer in self._peers
+            for node, row in self._rows.items()
+        ]
 
     def run(self, leaves: np.ndarray) -> np.ndarray:
         """Exchange and add; ``leaves`` (owned shards, length) after the local additions."""
-        comm, total, own = self._comm, self._total, self._chunks[self._rank]
-        # kept until the next call: where a rank is lost, messages to the others may still be under way
-        self._requests = requests = []
-        for peer in self._peers:
-            requests += [comm.Irecv(self._received[node], peer, node) for node in self.tree.nodes[peer]]
-        for peer in self._peers:
-            chunk = self._chunks[peer]
-            requests += [comm.Isend(leaves[row, chunk], peer, node) for node, row in self._rows.items()]
-        first = len(requests)
-        requests += [comm.Irecv(total[self._chunks[peer]], peer, self._sum_tag) for peer in self._peers]
-        MPI.Request.Waitall(requests[:first])
-        part = self.tree.add_shared(self._received | {node: leaves[row, own] for node, row in self._rows.items()})
-        requests += [comm.Isend(part, peer, self._sum_tag) for peer in self._peers]
-        np.copyto(total[own], part)
-        MPI.Request.Waitall(requests[first:])
-        return total
+        if leaves is not self._leaves:
+            self._connect(leaves)
+        receives = len(self._peers)
+        MPI.Prequest.Startall(self._sums[:receives])
+        MPI.Prequest.Startall(self._nodes)
+        MPI.Request.Waitall(self._nodes)
+        own = self._chunks[self._rank]
+        parts = {node: leaves[row, own] for node, row in self._rows.items()}
+        self._total[own] = self.tree.add_shared(self._received | parts)
+        MPI.Prequest.Startall(self._sums[receives:])
+        MPI.Request.Waitall(self._sums)
+        return self._total

@@ -5,6 +5,7 @@ ranks; the others hear of it when the communicator is revoked. The survivors the
 to themselves and go on. What that means for the training is ``training/elastic.py``.
 """
 
+import json
 import os
 import signal
 import sys
@@ -14,14 +15,17 @@ from functools import wraps
 from typing import Any
 
 import mpi4py
+import numpy as np
 
 mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
 
 from mpi4py import MPI  # noqa: E402
 
 from distlenet.errors import RanksLost  # noqa: E402
-from distlenet.parallel.launcher import EXIT_FILE  # noqa: E402
+from distlenet.parallel.launcher import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
+
+TAG = 32_767  # of messages outside the reduction, whose tags are numbers of shards; MPI's largest for sure
 
 
 def _reported(method: Callable) -> Callable:
@@ -40,10 +44,12 @@ def _reported(method: Callable) -> Callable:
 class RecoverableCommunicator(MPICommunicator):
     """Like MPICommunicator, but its methods raise RanksLost, after which ``recover`` may be called."""
 
+    survives_losses = True
+
     def __init__(self) -> None:
         world = MPI.COMM_WORLD.Dup()
         world.Set_errhandler(MPI.ERRORS_RETURN)
-        self._retired: list[dict] = []
+        self._retired: list[object] = []  # what messages that were interrupted may still need
         try:
             super().__init__(world)
             self._homes = self._find_homes()
@@ -55,10 +61,49 @@ class RecoverableCommunicator(MPICommunicator):
         return [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
 
     reduce = _reported(MPICommunicator.reduce)
-    merge = _reported(MPICommunicator.merge)
-    share = _reported(MPICommunicator.share)
-    share_array = _reported(MPICommunicator.share_array)
-    gather = _reported(MPICommunicator.gather)
+
+    # MPI's own collectives are not used: Open MPI gives up the messages inside one that is interrupted, and ends
+    # the job if one of them is answered all the same. Messages of our own are kept, see Exchange.
+
+    @_reported
+    def merge(self, values: np.ndarray) -> None:
+        """See Communicator.merge."""
+        for part in self._collect([np.empty_like(values) for _ in range(1, self.size)], values):
+            values += part
+        self.share_array(values)
+
+    @_reported
+    def share_array(self, array: np.ndarray, source: int = 0) -> None:
+        """See Communicator.share_array."""
+        if self.rank == source:
+            peers = [rank for rank in range(self.size) if rank != source]
+            self._run([self._comm.Ssend_init(array, peer, TAG) for peer in peers])
+        else:
+            self._run([self._comm.Recv_init(array, source, TAG)])
+
+    @_reported
+    def gather(self, value: Any) -> list[Any]:
+        """See Communicator.gather."""
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        lengths = self._collect([np.empty(1, np.int64) for _ in range(1, self.size)], np.array([len(text)]))
+        texts = self._collect([np.empty(length[0], np.uint8) for length in lengths], text)
+        return self.share([json.loads(part.tobytes()) for part in (text, *texts)])
+
+    def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
+        """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""
+        if self.rank:
+            self._run([self._comm.Ssend_init(array, 0, TAG)])
+            return []
+        self._run([self._comm.Recv_init(buffer, peer, TAG) for peer, buffer in enumerate(buffers, 1)])
+        return buffers
+
+    def _run(self, requests: list[MPI.Prequest]) -> None:
+        """Start the messages and wait until they have arrived: the sends are synchronous."""
+        self._retired.append(requests)
+        MPI.Prequest.Startall(requests)
+        MPI.Request.Waitall(requests)
+        for request in self._retired.pop():
+            request.Free()
 
     def _translated(self, error: MPI.Exception) -> Exception:
         # ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
@@ -102,6 +147,9 @@ class RecoverableCommunicator(MPICommunicator):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(process, signal.SIGKILL)
 
+    def _free(self) -> None:
+        """Nothing: requests that were interrupted stay as they are, and there is no MPI_Finalize."""
+
     def leave(self, code: int) -> int:
         """End this process without MPI's own farewell, which may wait for the dead.
 
@@ -110,5 +158,6 @@ class RecoverableCommunicator(MPICommunicator):
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        self._tell_launcher(code)
+        if self.is_root:
+            tell_launcher(code)
         os._exit(0 if EXIT_FILE in os.environ else code)

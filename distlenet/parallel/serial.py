@@ -12,6 +12,7 @@ class Serial:
 
     rank, size, is_root = 0, 1, True
     description = "one process"
+    survives_losses = False
     exchange_seconds = 0.0
 
     def __init__(self) -> None:

@@ -40,6 +40,7 @@ class Options:
     keep_every: int = 0  # epochs between checkpoints that are kept, 0: none
     keep_newest: int = 2
     log_every: int = 50
+    stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
 
 

@@ -15,6 +15,7 @@ from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.resume import find_source, restore
 from distlenet.training.rundir import RunDirectory
+from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
 
 PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lost one
@@ -35,6 +36,9 @@ class NoFiles:
 
     def take_over(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> None:
         """Go on writing in place of a root that was lost."""
+
+    def catch_up(self, state: TrainState) -> None:
+        """Write what is missing of what led to ``state``, after ranks were lost."""
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:
         """Write the summary; returns an exit code."""
@@ -95,8 +99,11 @@ class RunFiles(NoFiles):
             self._directory.open(resume=True)
         Journal.cut(self._directory.journal, state.steps, state.epoch)
         journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
-        journal.catch_up(state.history)
         self._write_from_now_on(journal, options, experiment, announce, signals)
+
+    def catch_up(self, state: TrainState) -> None:
+        """See NoFiles."""
+        self._journal.catch_up(state)
 
     def _write_from_now_on(
         self, journal: Journal, options: Options, experiment: Experiment, announce: Announcer, signals: Signals
@@ -111,6 +118,7 @@ class RunFiles(NoFiles):
             every=options.keep_every,
             newest=options.keep_newest,
         )
+        self._journal = journal
         self._warden = Warden(self._directory, journal, config, announce)
         announce.listeners += [self._warden, journal, self._keeper]
         signals.save_seconds = options.save_seconds

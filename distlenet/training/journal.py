@@ -11,6 +11,7 @@ from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.state import TrainState
 
 
 class Journal:
@@ -64,11 +65,19 @@ class Journal:
     def _open(self) -> int:
         return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
 
-    def catch_up(self, history: list[dict[str, Any]]) -> None:
-        """Write the lines of the epochs in ``history`` that the file lacks: their root was lost before it could."""
-        lines = map(json.loads, self._path.read_text(encoding="utf-8").splitlines())
+    def catch_up(self, state: TrainState) -> None:
+        """Write the lines that the file lacks of what led to ``state``, which came from another rank.
+
+        The root was lost before it could write them, or was a step behind. At most the latest step is missing,
+        and the end of an epoch.
+        """
+        lines = list(map(json.loads, self._path.read_text(encoding="utf-8").splitlines()))
+        self._steps = state.steps
+        step, there = state.latest, {line["steps"] for line in lines if line["kind"] == "step"}
+        if step and self._steps % self._every == 0 and self._steps not in there:
+            self._write("step", asdict(step))
         there = {line["epoch"] for line in lines if line["kind"] == "epoch"}
-        for entry in history:
+        for entry in state.history:
             if entry["epoch"] not in there:
                 self._write("epoch", entry | {"steps": entry["step"]})
 

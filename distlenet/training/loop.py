@@ -86,7 +86,7 @@ def take_step(
     state.optimizer.step(state.net.theta, gradient, lr)
     state.running.add(tail["loss"], tail["correct"], tail["count"])
     state.step += 1
-    event = StepDone(
+    state.latest = event = StepDone(
         epoch=state.epoch,
         step=state.step - 1,
         lr=lr,

@@ -21,6 +21,7 @@ from distlenet.training.scrutiny import watch_closely
 from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
+from distlenet.training.watchdog import Watchdog
 
 
 class Session:
@@ -44,6 +45,11 @@ class Session:
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
+        self.watchdog = Watchdog(self.comm, experiment.state, self.options.stall_after)
+        with self.watchdog:
+            return self._train(experiment, survivor, begun)
+
+    def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
         status, failure, trained, tested = "complete", None, time.perf_counter(), {}
         try:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
@@ -102,11 +108,13 @@ class Session:
         )
 
     def _take_over(self, experiment: Experiment) -> None:
-        """Be the root from here on, if this rank was not: show, write and keep."""
+        """Be the root from here on, if this rank was not: show, write and keep. The root's journal is completed."""
         if not self.files.writes:
             self._become_root()
             self.files.take_over(self.options, experiment, self.announce, self.signals)
             self.announce(started(experiment, self.comm))
+        self.files.catch_up(experiment.state)
+        self.watchdog.connect()
 
 
 def started(experiment: Experiment, comm: Communicator) -> RunStarted:

@@ -1,8 +1,11 @@
 """Giving every rank the state of one: at the start of a run, and after ranks were lost."""
 
+from dataclasses import asdict
+
 import numpy as np
 
 from distlenet.parallel import Communicator
+from distlenet.training.events import StepDone
 from distlenet.training.state import Running, TrainState
 
 
@@ -20,6 +23,7 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
             "steps": state.steps,
             "running": vars(state.running),
             "history": state.history,
+            "latest": asdict(state.latest) if state.latest else None,
             "best": [state.best_accuracy, state.best_epoch],
             "has_best_theta": state.best_theta is not None,
         },
@@ -38,5 +42,6 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
     state.epoch, state.step, state.optimizer.steps = position["epoch"], position["step"], position["steps"]
     state.running = Running(**position["running"])
     state.history = position["history"]
+    state.latest = StepDone(**position["latest"]) if position["latest"] else None
     state.best_accuracy, state.best_epoch = position["best"]
     state.best_theta = best_theta

@@ -8,6 +8,7 @@ import numpy as np
 
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
+from distlenet.training.events import StepDone
 
 
 @dataclass
@@ -36,6 +37,7 @@ class TrainState:
     best_accuracy: float | None = None  # on the validation set
     best_epoch: int | None = None
     best_theta: np.ndarray | None = None  # (parameters,)
+    latest: StepDone | None = None  # the latest step, if this process has been there; not in checkpoints
 
     @property
     def steps(self) -> int:

@@ -1,4 +1,7 @@
-"""``signalled.py RANK SIGNAL STEP arguments...``: the command line, but a rank gets a signal in a step."""
+"""``signalled.py RANK SIGNAL STEP arguments...``: the command line, but a rank gets a signal in a step.
+
+SIGNAL may also be HANG: the rank waits for ever for something that is not another rank.
+"""
 
 import os
 import signal
@@ -21,6 +24,8 @@ def remember_the_communicator(*arguments):
 
 def send_the_signal_first(state, *rest):
     if state.steps == wanted and comm.rank == rank:
+        if name == "HANG":
+            os.read(os.pipe()[0], 1)
         os.kill(os.getpid(), getattr(signal, name))
     compute_leaves(state, *rest)
 

@@ -8,7 +8,7 @@ import mpi_jobs
 import pytest
 
 from distlenet.launch import mpirun_command
-from distlenet.parallel.launcher import EXIT_FILE
+from distlenet.parallel.launcher import EXIT_FILE, READY
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,10 @@ def test_the_survivors_go_on(deaths, survivors, tmp_path):
     job, code = mpi_jobs.JOBS / "recovery.py", tmp_path / "code"
     command = [*mpirun_command(4, fault_tolerance=True), sys.executable, str(job), json.dumps(deaths)]
     env = mpi_jobs.environment(**{EXIT_FILE: str(code)})
-    done = mpi_jobs.run(command, env=env)
+    for _ in range(3):  # Open MPI's start with fault tolerance fails now and then on a busy machine
+        done = mpi_jobs.run(command, env=env)
+        if (tmp_path / READY).exists():
+            break
     assert "Traceback" not in done.output, done.output
     assert code.exists() and code.read_text() == "0", done.output
     told = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[[")]

@@ -1,0 +1,70 @@
+"""Small datagrams by which the ranks tell the root where they are, beside MPI, which may be stuck."""
+
+import contextlib
+import fcntl
+import json
+import secrets
+import socket
+import struct
+import time
+from typing import Any
+
+from distlenet.parallel.communicator import Communicator
+
+LARGEST = 4096  # bytes of a datagram
+SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+
+
+class Heartbeats:
+    """Made by all ranks at the same time. Every rank tells the root, and the root answers: each hears the other."""
+
+    def __init__(self, comm: Communicator) -> None:
+        self._rank, self._is_root = comm.rank, comm.is_root
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)
+        self._socket.bind(("", 0))
+        port = self._socket.getsockname()[1]
+        # which of the root's addresses another host can reach is not known: all are tried
+        self._token, self._root = comm.share([secrets.token_hex(8), [[host, port] for host in own_addresses()]])
+        peers = range(1, comm.size) if comm.is_root else [0]
+        self._heard: dict[int, tuple[float, Any]] = dict.fromkeys(peers, (time.monotonic(), None))
+
+    def exchange(self, status: dict[str, Any]) -> dict[int, tuple[float, Any]]:
+        """Send ``status`` (JSON); returns by rank how many seconds ago it was heard of last, and its status then.
+
+        The root hears of all, the others of the root. Never waits, never raises for want of a network.
+        """
+        message = json.dumps([self._token, self._rank, status]).encode()
+        if not self._is_root:
+            for address in self._root:
+                self._send(message, tuple(address))
+        with contextlib.suppress(OSError):
+            while True:
+                data, sender = self._socket.recvfrom(LARGEST)
+                with contextlib.suppress(ValueError, TypeError):
+                    token, rank, heard = json.loads(data)
+                    if token == self._token:
+                        self._heard[rank] = time.monotonic(), heard
+                        if self._is_root:
+                            self._send(message, sender)
+        now = time.monotonic()
+        return {rank: (now - moment, heard) for rank, (moment, heard) in self._heard.items()}
+
+    def leads(self, silent: list[int]) -> bool:
+        """Whether this rank speaks for the job: the root, and any other while the root is ``silent``."""
+        return self._is_root or 0 in silent
+
+    def _send(self, message: bytes, address: tuple[str, int]) -> None:
+        with contextlib.suppress(OSError):
+            self._socket.sendto(message, address)
+
+
+def own_addresses() -> list[str]:
+    """Return the IPv4 addresses of this host's interfaces, the loopback's among them."""
+    found = []
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        for _, name in socket.if_nameindex():
+            with contextlib.suppress(OSError):  # an interface without an address
+                answer = fcntl.ioctl(probe, SIOCGIFADDR, struct.pack("256s", name.encode()))
+                found.append(socket.inet_ntoa(answer[20:24]))
+    return found or ["127.0.0.1"]

@@ -1,0 +1,138 @@
+"""Noticing that a run stands still: one rank hangs (stopped, a dead disk), and all others wait for it for ever."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from distlenet.errors import RanksLost
+from distlenet.parallel import Communicator
+from distlenet.parallel.heartbeat import Heartbeats
+from distlenet.training.state import TrainState
+
+ABORT_SECONDS = 2.0
+PACKAGE = str(Path(__file__).parent.parent)
+PARALLEL = str(Path(PACKAGE, "parallel"))
+PHASES = {
+    "load": "reading images",
+    "loss_and_grad": "computing",
+    "reduce": "exchanging gradients",
+    "evaluate": "evaluating",
+    "check_replicas": "comparing the ranks",
+    "write_checkpoint": "writing a checkpoint",
+    "recover": "recovering from a loss",
+}
+
+
+class Watchdog:
+    """A thread that looks where its rank's training is; does nothing for a rank alone or ``stall_after`` 0.
+
+    When that has not changed for ``stall_after`` seconds, the rank says where it is, and the root names the
+    ranks that nothing is heard of. Then the job ends, unless it survives the loss of ranks: then a rank that
+    hangs in anything but waiting for others ends itself, and a silent one is dropped by MPI.
+    """
+
+    def __init__(self, comm: Communicator, state: TrainState, stall_after: float) -> None:
+        self._comm, self._state, self._stall_after = comm, state, stall_after
+        self._watched, self._over = threading.get_ident(), threading.Event()
+        self._active = comm.size > 1 and stall_after > 0
+        self._pulse = min(0.5, stall_after / 8)
+        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+
+    def __enter__(self) -> "Watchdog":
+        if self._active:
+            self.connect()
+            self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._active:
+            self._over.set()
+            self._thread.join()
+
+    def connect(self) -> None:
+        """Let the ranks know of one another, all at the same time: at the start, and after ranks were lost."""
+        if self._active:
+            self._heartbeats = Heartbeats(self._comm)
+
+    def _watch(self) -> None:
+        seen, since, last, said = None, 0.0, time.monotonic(), False
+        while not self._over.wait(self._pulse):
+            now, place = time.monotonic(), look(sys._current_frames().get(self._watched))
+            was_stopped = now - last > self._stall_after / 2  # all of this process: it may go on now
+            if was_stopped or (self._state.steps, place.trace) != seen:
+                seen, since, said = (self._state.steps, place.trace), now, False
+            last, still = now, now - since
+            heard = self._heartbeats.exchange({"phase": place.phase, "waits": place.waits})
+            if self._comm.size == 1:  # the last survivor waits for nobody
+                continue
+            if still >= self._stall_after and not said:
+                said = True
+                self._say(
+                    f"no progress for {still:.1f} s in epoch {self._state.epoch + 1}, step {self._state.step + 1}, "
+                    f"{place.phase}{', waiting for the others' * place.waits}"
+                )
+            if still >= self._stall_after + 4 * self._pulse:  # by now the others have said so too
+                self._judge(place, heard)
+                since = now
+
+    def _judge(self, place: "Place", heard: dict[int, tuple[float, dict]]) -> None:
+        silent = [peer for peer, (age, _) in heard.items() if age > self._stall_after / 2]
+        if not place.waits:
+            if self._comm.survives_losses:
+                self._say("this rank hangs: it ends itself, and the others go on without it")
+                os.kill(os.getpid(), signal.SIGKILL)
+            self._end(f"this rank hangs, {place.phase}: the job ends")
+        if not self._heartbeats.leads(silent):
+            return
+        hanging = [peer for peer, (_, status) in heard.items() if peer not in silent and status and not status["waits"]]
+        blame = f"nothing is heard of {names(silent)}" if silent else f"{names(hanging)} hangs"
+        if not silent and not hanging:
+            blame = "all ranks wait for one another: a message was lost"
+        if self._comm.survives_losses:
+            self._say(f"{blame}: dropped as soon as MPI notices it too")
+        else:
+            self._end(f"{blame}: the job ends")
+
+    def _end(self, text: str) -> NoReturn:
+        self._say(f"distlenet: error: {text}; go on from the last checkpoint with --resume auto")
+        threading.Thread(target=self._comm.abort, args=(RanksLost.exit_code,), daemon=True).start()
+        time.sleep(ABORT_SECONDS)
+        os._exit(RanksLost.exit_code)  # MPI itself is stuck: mpirun ends the others when one has ended
+
+    def _say(self, text: str) -> None:
+        sys.stderr.write(f"[rank {self._comm.rank}/{self._comm.size}] {text}\n")
+        sys.stderr.flush()
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a thread is: ``trace`` changes whenever it moves; ``waits``: for other ranks."""
+
+    trace: tuple[tuple[int, int], ...]
+    phase: str
+    waits: bool
+
+
+def look(frame: FrameType | None) -> Place:
+    """Return where the thread with the innermost ``frame`` is."""
+    trace, phase, waits, innermost = [], None, False, None
+    while frame is not None:
+        code = frame.f_code
+        trace.append((id(frame), frame.f_lasti))
+        if code.co_filename.startswith(PACKAGE):
+            innermost = innermost or code.co_name
+            waits = waits or code.co_filename.startswith(PARALLEL)
+            phase = phase or PHASES.get(code.co_name)
+        frame = frame.f_back
+    return Place(tuple(trace), phase or f"in {innermost}", waits)
+
+
+def names(ranks: list[int]) -> str:
+    """Return "rank 3" or "ranks 1, 3"."""
+    return f"rank{'s' * (len(ranks) > 1)} {', '.join(map(str, ranks))}"
