@@ -29,20 +29,39 @@ class Broken(Exception):
 
 
 class Request:
-    """A message under way; ``wait`` completes it."""
+    """A persistent message: ``start`` sends it, ``wait`` completes it; as often as one likes, until it is freed."""
 
-    def __init__(self, wait: Callable[[], None] = lambda: None) -> None:
-        self.wait = wait
+    def __init__(self, start: Callable[[], None] = lambda: None, wait: Callable[[], None] = lambda: None) -> None:
+        self._start, self._wait, self._active, self._freed = start, wait, False, False
+
+    @staticmethod
+    def Startall(requests: list["Request"]) -> None:
+        """Start all ``requests``."""
+        for request in requests:
+            assert not request._active and not request._freed
+            request._active = True
+            request._start()
 
     @staticmethod
     def Waitall(requests: list["Request"]) -> None:
         """Complete all ``requests``."""
         for request in requests:
-            request.wait()
+            if request._active:
+                request._wait()
+                request._active = False
+
+    def Free(self) -> None:
+        """Give it back."""
+        self._freed = True
 
 
 MPI = types.SimpleNamespace(
-    Request=Request, Comm=object, IN_PLACE=object(), SUM=object(), get_vendor=lambda: ("pretend", (1, 0))
+    Request=Request,
+    Prequest=Request,
+    Comm=object,
+    IN_PLACE=object(),
+    SUM=object(),
+    get_vendor=lambda: ("pretend", (1, 0)),
 )
 
 
@@ -102,12 +121,11 @@ class Comm:
         self._turn += 1
         return self.world.everyone(self._turn, self.rank, kind, value.copy())
 
-    def Isend(self, buffer: np.ndarray, dest: int, tag: int) -> Request:
+    def Send_init(self, buffer: np.ndarray, dest: int, tag: int) -> Request:
         assert buffer.flags.c_contiguous
-        self.world.post((self.rank, dest, tag), buffer.copy())
-        return Request()
+        return Request(start=lambda: self.world.post((self.rank, dest, tag), buffer.copy()))
 
-    def Irecv(self, buffer: np.ndarray, source: int, tag: int) -> Request:
+    def Recv_init(self, buffer: np.ndarray, source: int, tag: int) -> Request:
         assert buffer.flags.c_contiguous
 
         def wait() -> None:
@@ -115,7 +133,7 @@ class Comm:
             assert (message.shape, message.dtype) == (buffer.shape, buffer.dtype)
             buffer[...] = message
 
-        return Request(wait)
+        return Request(wait=wait)
 
     def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:
         assert send is MPI.IN_PLACE and operation is MPI.SUM
