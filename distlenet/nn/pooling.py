@@ -113,15 +113,22 @@ class TrainablePool2d(AveragePool2d):
     """Subsampling: the sum of each window times a coefficient, plus a bias, one of each for a map.
 
     As the S layers of LeCun et al. 1998, the squashing left to an activation that follows. The start,
-    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias.
+    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias. With ``drawn``
+    both are drawn like all other parameters.
     """
+
+    def __init__(self, window: int = 2, stride: int | None = None, drawn: bool = False) -> None:
+        super().__init__(window, stride)
+        self.drawn = drawn
 
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
         out = super().connect(shape)
         taps = self.window**2
-        coefficient = Parameter("W", (shape[0],), taps, 1, start=1 / taps)
-        self.parameters = (coefficient, Parameter("b", (shape[0],), taps, 1, start=0.0))
+        starts = (None, None) if self.drawn else (1 / taps, 0.0)
+        self.parameters = tuple(
+            Parameter(name, (shape[0],), taps, 1, start=start) for name, start in zip("Wb", starts, strict=True)
+        )
         return out
 
     def forward(self, x: np.ndarray) -> np.ndarray:
