@@ -56,3 +56,13 @@ def test_the_constant_of_the_loss_can_be_set():
 def test_other_numbers_of_classes_are_refused():
     with pytest.raises(ConfigError, match="codes for 10 classes, got 47"):
         build_model("lenet5-1998", (1, 28, 28), 47, "relu", "max")
+
+
+def test_everything_starts_within_the_published_range():
+    net = lenet5_1998()
+    net.initialize("fan-in", 1)
+    fan_in = {"C1": 25, "S2": 4, "C3": 75, "S4": 4, "C5": 400, "F6": 120}  # C3: the smallest
+    for name, parameter in net.parameters.items():
+        limit = 2.4 / fan_in[name.split("/")[0]]
+        assert abs(parameter.value).max() <= limit
+        assert parameter.value.std() > 0.2 * limit
