@@ -19,7 +19,7 @@ from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, 
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
-from distlenet.nn.models import MODELS, build_model, lenet5
+from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
 from distlenet.nn.net import Net
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 from distlenet.nn.outline import outline
@@ -51,6 +51,7 @@ __all__ = [
     "build_model",
     "build_optimizer",
     "build_schedule",
+    "input_statistics",
     "lenet5",
     "outline",
 ]

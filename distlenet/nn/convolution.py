@@ -87,12 +87,25 @@ class Conv2d(Layer):
         self.tile = th, tw = choose_tile(self.channels, rows, columns, self.window_after)
         self.tiles = rows // th, columns // tw
         self.patch = inputs, k + th - 1, k + tw - 1
-        weights = Parameter("W", (self.channels, inputs, k, k), inputs * k * k, self.channels * k * k)
-        self.parameters = (weights, Parameter("b", (self.channels,), inputs * k * k, 1))
+        self.parameters = self._make_parameters(inputs)
         self._places = [(p, q, slice(p, p + k), slice(q, q + k)) for p in range(th) for q in range(tw)]
         self._connect_weights()
         self._x = self._dx = None
         return self.channels, rows, columns
+
+    def _make_parameters(self, inputs: int) -> tuple[Parameter, Parameter]:
+        """Return the kernel and the bias for pictures of ``inputs`` channels."""
+        k = self.kernel
+        weights = Parameter("W", (self.channels, inputs, k, k), inputs * k * k, self.channels * k * k)
+        return weights, Parameter("b", (self.channels,), inputs * k * k, 1)
+
+    def full_kernel(self) -> np.ndarray:
+        """Return the kernel (channels, C, kernel, kernel)."""
+        return self.parameters[0].value
+
+    def full_gradient(self) -> np.ndarray:
+        """Return the array (channels, C, kernel, kernel) for the kernel's gradient."""
+        return self.parameters[0].gradient
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (th, tw, channels, H'/th, W'/tw, N) for ``x`` (a, b, C, H/a, W/b, N)."""
@@ -121,11 +134,18 @@ class Conv2d(Layer):
         np.matmul(kernel_rows.T, blocked(dout, self._blocks_of), out=blocked(dcolumns, self._blocks_of))
         return self._scatter_patches(dcolumns.reshape(*self.patch, *self.tiles, -1))
 
+    def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
+        """See Layer.curvature: the backward pass with patches and weights squared."""
+        for factor in (self._columns, self._spread):  # the next forward makes them anew
+            np.square(factor, out=factor)
+        self._kernel.fill(np.nan)  # unlike any
+        return self.backward(d2y)
+
     # ---- weights: from the kernel to the rows of the product, and the gradient back
 
     def _spread_weights(self) -> np.ndarray:
         """Return the weight rows (th*tw*channels, patch + 1), the last column the bias."""
-        kernel, bias = (parameter.value for parameter in self.parameters)
+        kernel, bias = self.full_kernel(), self.parameters[1].value
         flat = self._spread
         flat[:, -1].reshape(-1, self.channels)[...] = bias
         if not np.array_equal(kernel, self._kernel):  # they change once a step, and a step has several leaves
@@ -156,7 +176,7 @@ class Conv2d(Layer):
 
     def _gather_weight_gradient(self, dspread: np.ndarray) -> None:
         """Add up the gradient of each shifted copy of the kernel, in fixed order; (patch + 1, rows)."""
-        dkernel, dbias = (parameter.gradient for parameter in self.parameters)
+        dkernel, dbias = self.full_gradient(), self.parameters[1].gradient
         parts = dspread[:-1].reshape(*self.patch, *self.tile, self.channels).transpose(3, 4, 5, 0, 1, 2)
         for place, (p, q, rows, columns) in enumerate(self._places):
             part = parts[p, q, :, :, rows, columns]

@@ -32,6 +32,8 @@ class Flatten(Layer):
             target[...] = source
         return split
 
+    curvature = backward  # every number goes to one place, and so does its second derivative
+
 
 class Dense(Layer):
     """y = W x + b, (inputs, N) -> (units, N)."""
@@ -65,3 +67,10 @@ class Dense(Layer):
         if not self.needs_input_gradient:
             return None
         return np.matmul(weights.value.T, dy, out=self.scratch("dx", self._x.shape))
+
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """Return (inputs, N) for ``d2y`` (units, N): the backward pass with inputs and weights squared."""
+        weights, bias = self.parameters
+        np.matmul(d2y, np.square(self._x).T, out=weights.gradient)
+        np.sum(d2y, axis=1, out=bias.gradient)
+        return np.matmul(np.square(weights.value).T, d2y)

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from distlenet.errors import ConfigError
 from distlenet.nn.parameter import Parameter
 
 
@@ -43,6 +44,16 @@ class Layer:
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """Return the gradient of the last ``forward``'s input, given that of its output."""
         raise NotImplementedError(f"{type(self).__name__}.backward")
+
+    def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
+        """Carry second derivatives back, as ``backward`` does the first; once after a ``forward``, instead of it.
+
+        ``d2y`` holds the second derivative of the loss with respect to each number of the layer's output;
+        returns those of its input. Those of the parameters are stored in ``parameter.gradient``. All in
+        the diagonal Gauss-Newton form: for an input or parameter u, the sum over the outputs y of
+        d2y * (dy/du)^2.
+        """
+        raise ConfigError(f"{type(self).__name__} has no second derivatives: use another optimizer")
 
     def scratch(self, key: str, shape: tuple[int, ...], dtype: type | None = None) -> np.ndarray:
         """Return the layer's buffer of that name and shape, made of zeros at the first request."""

@@ -30,6 +30,11 @@ class SoftmaxCrossEntropy:
         dlogits[labels, places] -= 1
         return loss, dlogits
 
+    def curvature(self, logits: np.ndarray) -> np.ndarray:
+        """Return the second derivative of the loss with respect to each of ``logits`` (classes, N)."""
+        probabilities = self.probabilities(logits)
+        return probabilities * (1 - probabilities)
+
     def _places(self, labels: np.ndarray) -> np.ndarray:
         if len(self._samples) != len(labels):
             self._samples = np.arange(len(labels))

@@ -10,8 +10,10 @@ from distlenet.nn.convolution import Conv2d
 from distlenet.nn.custom import build_custom, is_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
+from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998
 from distlenet.nn.net import Net
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
+from distlenet.nn.rbf import MAPLoss
 from distlenet.nn.sequential import Sequential
 
 ACTIVATIONS: dict[str, type[Activation]] = {
@@ -77,6 +79,7 @@ def in_a_row(middle: Callable[[type[Activation], type[Pool2d]], list[Layer]]) ->
 # LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring?
 MODELS: dict[str, Callable[..., Net]] = {
     "lenet5": lenet5,
+    "lenet5-1998": lenet5_1998,
     "feed-forward": in_a_row(lambda squash, pool: [Flatten(), Dense(128), squash()]),
     "single-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()]),
     "single-conv-pool": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()]),
@@ -94,6 +97,18 @@ MODELS: dict[str, Callable[..., Net]] = {
         ]
     ),
 }
+PIXEL_RANGES = {"lenet5-1998": (BACKGROUND, FOREGROUND)}  # of models that are particular about it
+
+
+def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]:
+    """Return the mean and deviation by which pixels of 0 to 1 are normalised for ``model``.
+
+    ``mean`` and ``std`` are the dataset's own, which most models use.
+    """
+    if model not in PIXEL_RANGES:
+        return mean, std
+    low, high = PIXEL_RANGES[model]
+    return -low / (high - low), 1 / (high - low)
 
 
 def build_model(
@@ -103,15 +118,19 @@ def build_model(
     activation: str,
     pooling: str,
     dtype: type = np.float32,
+    rubbish: float = 10.0,
 ) -> Net:
     """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
 
     ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations,
-    pooling and type itself. Raises ConfigError.
+    pooling and type itself. ``rubbish`` is the constant j of a MAPLoss. Raises ConfigError.
     """
     if is_custom(name):
         return build_custom(name, input_shape, classes)
-    return _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+    net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+    if isinstance(net.loss, MAPLoss):
+        net.loss.j = rubbish
+    return net
 
 
 def _pick(choices: dict, name: str, kind: str) -> Callable:

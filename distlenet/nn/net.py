@@ -22,11 +22,15 @@ class Net:
     """
 
     def __init__(
-        self, layers: Sequence[tuple[str, Layer]], input_shape: tuple[int, ...], dtype: type = np.float32
+        self,
+        layers: Sequence[tuple[str, Layer]],
+        input_shape: tuple[int, ...],
+        dtype: type = np.float32,
+        loss: SoftmaxCrossEntropy | None = None,
     ) -> None:
         self.input_shape = input_shape
         self.layers = [layer for _, layer in layers]
-        self.loss = SoftmaxCrossEntropy()
+        self.loss = loss or SoftmaxCrossEntropy()
         shape = tuple(input_shape)
         previous = None
         for position, (name, layer) in enumerate(layers):
@@ -94,8 +98,7 @@ class Net:
         ``x`` is (C, H, W, N), ``labels`` (N,) integers. Returns the loss summed over the samples and the
         number of samples whose largest logit is their label's.
         """
-        for parameter, start, stop in self._places:
-            parameter.gradient = gradient[start:stop].reshape(parameter.shape)
+        self._write_gradients_to(gradient)
         logits = self.forward(x)
         correct = np.count_nonzero(logits.argmax(axis=0) == labels)
         loss, dlogits = self.loss.loss_and_gradient(logits, labels)
@@ -107,3 +110,18 @@ class Net:
         dy = dlogits
         for layer in reversed(self.layers[self._first_trained :]):
             dy = layer.backward(dy)
+
+    def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
+        """Write each parameter's second derivative of the summed loss to ``curvature`` (parameters,).
+
+        The diagonal of the Gauss-Newton approximation, every layer's taken to be diagonal (LeCun et al.
+        1998, appendix C): never negative, and at the cost of a gradient. ``x`` is (C, H, W, N).
+        """
+        self._write_gradients_to(curvature)
+        d2y = self.loss.curvature(self.forward(x))
+        for layer in reversed(self.layers[self._first_trained :]):
+            d2y = layer.curvature(d2y)
+
+    def _write_gradients_to(self, vector: np.ndarray) -> None:
+        for parameter, start, stop in self._places:
+            parameter.gradient = vector[start:stop].reshape(parameter.shape)

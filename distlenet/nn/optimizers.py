@@ -131,12 +131,35 @@ class Adam(Optimizer):
         theta -= np.divide(self._more, self._work, out=self._more)
 
 
+class LevenbergMarquardt(Optimizer):
+    """theta_k -= lr / (mu + h_k) * g_k, no parameter further than ``step_limit`` (LeCun et al. 1998, appendix C).
+
+    Stochastic diagonal Levenberg-Marquardt: h is the diagonal second derivative of the mean loss, never
+    negative, which the training loop puts into ``state["curvature"]`` now and then. It knows the curvature
+    where it was estimated: where that grows faster, ``step_limit`` (0: none) keeps the steps short.
+    """
+
+    state_names = ("curvature",)
+
+    def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
+        """See Optimizer."""
+        kind, limit = theta.dtype.type, self.settings["step_limit"]
+        self._add_decay(theta, gradient)
+        np.add(self.state["curvature"], kind(self.settings["mu"]), out=self._work)
+        np.divide(gradient, self._work, out=self._work)
+        self._work *= lr
+        if limit:
+            np.clip(self._work, -kind(limit), kind(limit), out=self._work)
+        theta -= self._work
+
+
 OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": SGD,
     "momentum": Momentum,
     "nesterov": Nesterov,
     "rmsprop": RMSProp,
     "adam": Adam,
+    "levenberg-marquardt": LevenbergMarquardt,
 }
 
 
@@ -150,9 +173,13 @@ def build_optimizer(
     beta2: float = 0.999,
     rho: float = 0.9,
     epsilon: float = 1e-8,
+    mu: float = 0.02,
+    step_limit: float = 0.01,
+    curvature_samples: int = 500,
 ) -> Optimizer:
     """Return the optimizer called ``name``; it takes from the settings those that it knows."""
     if name not in OPTIMIZERS:
         raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
     settings = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "rho": rho, "epsilon": epsilon}
+    settings |= {"mu": mu, "step_limit": step_limit, "curvature_samples": curvature_samples}
     return OPTIMIZERS[name](decays, weight_decay, clip, **settings)

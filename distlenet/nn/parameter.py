@@ -10,14 +10,15 @@ class Parameter:
     """A weight or bias; ``value`` and ``gradient`` are views that the network sets.
 
     ``fan_in`` and ``fan_out`` count the inputs of one unit and the outputs one input reaches: what the
-    initialisers scale by. Weight decay applies to weights only. ``start``: the value that every element
-    begins with, whatever the initialisation.
+    initialisers scale by: numbers, or arrays that broadcast to ``shape`` where units differ. Weight decay
+    applies to weights only. ``start``: the value that every element begins with, whatever the
+    initialisation.
     """
 
     name: str  # "W" or "b"
     shape: tuple[int, ...]
-    fan_in: int
-    fan_out: int
+    fan_in: int | np.ndarray
+    fan_out: int | np.ndarray
     value: np.ndarray = field(default=None, repr=False)  # shape
     gradient: np.ndarray = field(default=None, repr=False)  # shape
     start: float | None = None

@@ -85,6 +85,10 @@ class AveragePool2d(Pool2d):
         dy = dy.reshape(self._out.shape)
         return self._spread(np.multiply(dy, 1 / self.window**2, out=self.scratch("share", dy.shape)))
 
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: every input's share is 1 / window^2, squared."""
+        return self.backward(d2y * (1 / self.window**2))
+
     def _add_up(self, x: np.ndarray) -> np.ndarray:
         """Return the sum of each window of ``x``."""
         taps, out = self._enter(x)
@@ -109,15 +113,22 @@ class TrainablePool2d(AveragePool2d):
     """Subsampling: the sum of each window times a coefficient, plus a bias, one of each for a map.
 
     As the S layers of LeCun et al. 1998, the squashing left to an activation that follows. The start,
-    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias.
+    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias. With ``drawn``
+    both are drawn like all other parameters.
     """
+
+    def __init__(self, window: int = 2, stride: int | None = None, drawn: bool = False) -> None:
+        super().__init__(window, stride)
+        self.drawn = drawn
 
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
         out = super().connect(shape)
         taps = self.window**2
-        coefficient = Parameter("W", (shape[0],), taps, 1, start=1 / taps)
-        self.parameters = (coefficient, Parameter("b", (shape[0],), taps, 1, start=0.0))
+        starts = (None, None) if self.drawn else (1 / taps, 0.0)
+        self.parameters = tuple(
+            Parameter(name, (shape[0],), taps, 1, start=start) for name, start in zip("Wb", starts, strict=True)
+        )
         return out
 
     def forward(self, x: np.ndarray) -> np.ndarray:
@@ -139,6 +150,14 @@ class TrainablePool2d(AveragePool2d):
         if not self.needs_input_gradient:
             return None
         return self._spread(np.multiply(dy, coefficient.value[:, None, None, None], out=share))
+
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: the backward pass with sums and coefficients squared."""
+        coefficient, bias = self.parameters
+        d2y = d2y.reshape(self._out.shape)
+        np.sum(d2y * np.square(self._out), axis=(0, 1, 3, 4, 5), out=coefficient.gradient)
+        np.sum(d2y, axis=(0, 1, 3, 4, 5), out=bias.gradient)
+        return self._spread(d2y * np.square(coefficient.value)[:, None, None, None])
 
 
 class MaxPool2d(Pool2d):
@@ -169,3 +188,5 @@ class MaxPool2d(Pool2d):
             free ^= hit
             dtap += np.multiply(dy, hit, out=part)
         return self._leave(dx)
+
+    curvature = backward  # the largest has the slope 1

@@ -41,7 +41,7 @@ class DatasetFacts:
     fingerprint: str
     image_shape: tuple[int, int]
     class_names: tuple[str, ...]
-    mean: float  # of the training pixels, in units of [0, 1]
+    mean: float  # by which pixels of 0 to 1 are normalised: the training pixels' own, or the model's
     std: float
 
 
@@ -85,7 +85,12 @@ class Checkpoint:
         config, dataset = self.config, self.dataset
         try:
             net = build_model(
-                config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+                config.model,
+                (1, *dataset.image_shape),
+                len(dataset.class_names),
+                config.activation,
+                config.pooling,
+                rubbish=config.rubbish,
             )
         except ConfigError as error:
             raise CheckpointError(f"{self.path} holds a network this version cannot build: {error}") from error

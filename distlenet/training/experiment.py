@@ -10,7 +10,7 @@ from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.errors import ConfigError
-from distlenet.nn import build_model, build_optimizer, build_schedule
+from distlenet.nn import build_model, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.launcher import in_agreement
@@ -74,11 +74,10 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
     check_same_data(digits, comm)
-    dataset = DatasetFacts(
-        digits.name, digits.fingerprint, digits.image_shape, digits.class_names, digits.mean, digits.std
-    )
+    mean, std = input_statistics(config.model, digits.mean, digits.std)
+    dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
-    resampler = Resampler(*digits.image_shape, digits.mean, digits.std)
+    resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):
         state = make_state(config, dataset)
         steps = config.epochs * plan.steps_per_epoch
@@ -114,7 +113,12 @@ def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:
 def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
     """Return the state at the start of a run: a function of the configuration alone."""
     net = build_model(
-        config.model, (1, *dataset.image_shape), len(dataset.class_names), config.activation, config.pooling
+        config.model,
+        (1, *dataset.image_shape),
+        len(dataset.class_names),
+        config.activation,
+        config.pooling,
+        rubbish=config.rubbish,
     )
     net.initialize(config.init, config.seed, config.sigma)
     optimizer = build_optimizer(
@@ -127,5 +131,8 @@ def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
         beta2=config.beta2,
         rho=config.rho,
         epsilon=config.epsilon,
+        mu=config.mu,
+        step_limit=config.step_limit,
+        curvature_samples=config.curvature_samples,
     )
     return TrainState(net, optimizer)

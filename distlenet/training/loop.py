@@ -18,6 +18,7 @@ from distlenet.errors import DataError
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
+from distlenet.training.curvature import refresh_curvature
 from distlenet.training.diagnosis import explain_non_finite
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
@@ -49,6 +50,7 @@ def train(
         epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
         while state.step < plan.steps_per_epoch:
             try:
+                refresh_curvature(state, leaves, bus, comm)
                 event, tail = take_step(state, leaves, bus, schedule, comm, signals)
             except DataError as error:  # once the file is mended, the run goes on from here
                 yield from save(state, comm, str(error))

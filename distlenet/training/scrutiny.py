@@ -15,7 +15,13 @@ def watch_closely(experiment: Experiment, announce: Announcer) -> None:
     config, dataset, state, leaves = experiment.config, experiment.dataset, experiment.state, experiment.leaves
     shape = (1, *dataset.image_shape)
     net = build_model(
-        config.model, shape, len(dataset.class_names), config.activation, config.pooling, dtype=np.float64
+        config.model,
+        shape,
+        len(dataset.class_names),
+        config.activation,
+        config.pooling,
+        dtype=np.float64,
+        rubbish=config.rubbish,
     )
     net.theta[:] = state.net.theta
     x, labels = leaves.load(0, 0, leaves.shards[0])

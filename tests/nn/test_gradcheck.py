@@ -57,7 +57,7 @@ def wrong(net):
     return [check.name for check in checks if check.worst > 1e-6]
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
 def test_every_model_is_right(model):
     net = build_model(model, (1, 20, 26), 7, "tanh", "trainable", np.float64)
     net.initialize("glorot", 2)

@@ -40,7 +40,7 @@ def test_everything_is_of_the_asked_type(dtype):
         assert {buffer.dtype for buffer in layer._scratch.values()} <= {np.dtype(dtype), np.dtype(bool)}
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
 @pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 62), ((1, 20, 30), 2)])
 def test_other_pictures_and_classes(model, shape, classes):
     net = build_model(model, shape, classes, "tanh", "max")

@@ -5,6 +5,7 @@ from distlenet.errors import ConfigError
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 
 STEPS, SIZE = 20, 50
+FIRST_ORDER = pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "levenberg-marquardt"])
 ALL = pytest.mark.parametrize("name", OPTIMIZERS)
 SETTINGS = {"momentum": 0.8, "beta1": 0.7, "beta2": 0.95, "rho": 0.85, "epsilon": 1e-6}
 
@@ -48,7 +49,7 @@ def by_the_book(name, theta, decay, gradients, rates, momentum, beta1, beta2, rh
     return theta
 
 
-@ALL
+@FIRST_ORDER
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
 def test_follows_the_published_rule(name, weight_decay, dtype, tolerance):
@@ -59,7 +60,7 @@ def test_follows_the_published_rule(name, weight_decay, dtype, tolerance):
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + abs(expected).max()))
 
 
-@ALL
+@FIRST_ORDER
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_agrees_with_torch(name, weight_decay):
     torch = pytest.importorskip("torch")
@@ -103,7 +104,7 @@ def test_restored_state_continues_with_the_same_bits(name, weight_decay):
     np.testing.assert_array_equal(run(after, theta, gradients[7:], rates[7:]), whole)
 
 
-@ALL
+@FIRST_ORDER
 def test_decay_shrinks_weights_and_leaves_biases(name):
     theta, decays, gradients, _ = problem()
     start = theta.copy()
@@ -127,6 +128,24 @@ def test_first_step_of_adam_is_the_rate_whatever_the_gradient():
     start = theta.copy()
     build_optimizer("adam", decays, epsilon=1e-12).step(theta, gradients[0].copy(), 0.01)
     np.testing.assert_allclose(start - theta, 0.01 * np.sign(gradients[0]), rtol=1e-6)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-12), (np.float32, 2e-5)])
+@pytest.mark.parametrize(("limit", "weight_decay"), [(0.0, 0.0), (0.01, 0.0), (0.01, 0.1)])
+def test_levenberg_marquardt_has_a_rate_for_each_parameter(dtype, tolerance, limit, weight_decay):
+    theta, decays, gradients, rates = problem(dtype)
+    optimizer = build_optimizer("levenberg-marquardt", decays, weight_decay, mu=0.05, step_limit=limit)
+    curvature = optimizer.state["curvature"]
+    curvature[:] = 10.0 ** np.linspace(-4, 3, SIZE)
+    expected, steps = theta.astype(np.float64), []
+    for gradient, rate in zip(gradients.astype(np.float64), rates, strict=True):
+        step = rate / (0.05 + curvature) * (gradient + weight_decay * decays * expected)
+        steps.append(np.clip(step, -limit, limit) if limit else step)
+        expected = expected - steps[-1]
+    assert limit == 0 or 0 < (abs(np.array(steps)) == limit).mean() < 1  # some are cut short
+    found = run(optimizer, theta, gradients, rates)
+    assert found is theta and found.dtype == dtype
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + abs(expected).max()))
 
 
 @ALL

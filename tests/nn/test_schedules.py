@@ -66,8 +66,17 @@ def test_rates_are_positive_bounded_and_pure(name, steps, peak, warmup, decay, o
     asked = order.sample(range(steps), steps)
     again = build_schedule(name, peak, steps, warmup, decay)
     assert [again(step) for step in asked] == [found[step] for step in asked]
-    if name != "one-cycle":
+    if name not in ("one-cycle", "published"):
         assert found[0] == peak
+
+
+def test_published():
+    schedule = build_schedule("published", 5.0, 2000, warmup=0.0)  # 100 steps a pass, in units of 1e-4
+    found = [schedule(100 * number + 50) for number in range(20)]
+    assert found == pytest.approx([5] * 2 + [2] * 3 + [1] * 3 + [0.5] * 4 + [0.1] * 8)
+    assert schedule(199) > schedule(200)
+    risen = build_schedule("published", 5.0, 2000, warmup=0.02)
+    assert [risen(step) for step in (0, 20, 40, 41)] == pytest.approx([5 / 41, 5 * 21 / 41, 5, 5])
 
 
 def test_unknown_schedule_is_told_the_nearest():

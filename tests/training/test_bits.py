@@ -26,8 +26,11 @@ from distlenet.training.stopping import Signals
 
 RANKS = (1, 2, 3, 4, 5, 8)
 SHARDS = (1, 2, 4, 6, 8, 16)
-LEAVES = (1, 7, 11, 16, 32)
-RATES = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "rmsprop": 0.001, "adam": 0.001}
+LEAVES = (1, 4, 7, 11, 16, 32)
+RATES = {
+    **{"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "rmsprop": 0.001, "adam": 0.001},
+    "levenberg-marquardt": 0.001,
+}
 TIMING = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
 TOTAL = 560  # images in the file; those that are not trained on are held back for validation
 
@@ -96,6 +99,8 @@ CASES = [
     (8, 32, 500, "adam", {"weight_decay": 0.01}),
     (16, 1, 211, "momentum", {"epochs": 1}),
     (16, 11, 353, "sgd", {}),  # 22 = 2 * 11 rows, one shard 23
+    (4, 4, 211, "levenberg-marquardt", {"model": "lenet5-1998", "init": "fan-in"}),
+    (6, 7, 211, "levenberg-marquardt", {}),
     (16, 7, 500, "rmsprop", {"train_sample": -1}),
 ]
 

@@ -10,6 +10,8 @@ import pytest
 CASES = {
     # shards of 214 rows, leaves of 7: a last leaf of 4; augmented
     "3 shards, nesterov": "--shards 3 --batch-size 21",
+    # the curvature estimated several times in the first epoch, once in the second
+    "4 shards, levenberg-marquardt": "--recipe lenet5-1998-augmented --batch-size 12 --curvature-samples 30",
     # 606 images: one shard of 122 rows, four of 121 = 11 * 11, so four leaves of the last step are empty
     "5 shards, adam": "--shards 5 --batch-size 55 --validation 94 --optimizer adam --lr 0.002 --rotate 0 --shift 0"
     " --zoom 0 --schedule cosine",

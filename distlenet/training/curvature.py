@@ -1,0 +1,45 @@
+"""The curvature that the Levenberg-Marquardt optimizer divides by: estimated now and then, by all ranks."""
+
+import numpy as np
+
+from distlenet.data.leaves import Leaves
+from distlenet.parallel import Communicator
+from distlenet.training.bus import Bus
+from distlenet.training.diagnosis import explain_non_finite
+from distlenet.training.state import TrainState
+
+FIRST_PASS = 2000  # images from one estimate to the next within the first pass, where the curvature grows fast
+
+
+def is_due(epoch: int, step: int, batch_size: int) -> bool:
+    """Whether the curvature is estimated before ``step`` of ``epoch``: before each pass, and often in the first."""
+    return step == 0 or (epoch == 0 and step % max(1, FIRST_PASS // batch_size) == 0)
+
+
+def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communicator) -> None:
+    """Estimate the optimizer's curvature, if it has one and this is the time, on the images of the steps to come.
+
+    The mean over the images goes through the reduction tree like a gradient: the same bits on any number of
+    ranks. It depends on the position and the parameters alone, and is the optimizer's state in between, so
+    a run that is gone on with has the curvature it had. Uses the bus; raises NonFiniteError.
+    """
+    plan, curvature = leaves.plan, state.optimizer.state.get("curvature")
+    if curvature is None or not is_due(state.epoch, state.step, plan.batch_size):
+        return
+    part = np.empty_like(curvature)
+    steps = -(-state.optimizer.settings["curvature_samples"] // plan.batch_size)
+    for slot, shard in enumerate(leaves.shards):
+        bus.clear(slot)
+        count = 0
+        for step in range(state.step, state.step + steps):
+            x, labels = leaves.load(state.epoch, step, shard)
+            if len(labels):
+                state.net.curvature(x, part)
+                bus.gradient(slot)[...] += part
+                count += len(labels)
+        bus.set_tail(slot, count=count)
+    total = comm.reduce(bus.leaves, plan.shards)
+    if not np.isfinite(total).all():
+        raise explain_non_finite(state, leaves, comm)
+    total, tail = bus.split(total)
+    np.divide(total, np.float32(tail["count"]), out=curvature)
