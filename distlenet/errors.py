@@ -69,6 +69,12 @@ class RanksLost(DistlenetError):
     exit_code = 11
 
 
+class PictureError(DistlenetError):
+    """A picture that cannot be read, or that shows nothing to recognise."""
+
+    exit_code = 12
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 

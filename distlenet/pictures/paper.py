@@ -1,0 +1,85 @@
+"""Taking the paper away: uneven light and shadows, dark on light or light on dark, noise.
+
+The paper's brightness is estimated at a small size: a smooth surface through the brighter pixels takes up slow
+changes of light, then a morphological closing, which fills strokes but keeps edges of shadows, the rest. Which
+of the two is the ink, the dark or the light, the border decides: the ink is what is unlike it.
+"""
+
+import numpy as np
+
+from distlenet.errors import PictureError
+from distlenet.pictures.filters import closing, mean_filter, resized
+
+SMALL = 96  # pixels along the longer side at which the paper is estimated
+WIDEST = 0.4  # widest stroke, as a share of the longer side
+FAINTEST = 0.08  # least darkness of ink, as a share of the paper's brightness
+MOST = 0.7  # largest share of the picture that ink covers
+
+
+def ink_on_paper(grey: np.ndarray) -> np.ndarray:
+    """Return the ink (rows, columns) float32, 0 to 1, of a ``grey`` picture in 0 to 1.
+
+    Raises PictureError where nothing stands out from the paper.
+    """
+    border = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
+    found = []
+    for side in (grey, 1 - grey):
+        ink = _ink(_darkness(side))
+        if ink is not None:
+            found.append((abs(np.median(grey[ink > 0.5]) - border), ink))
+    if not found:
+        raise PictureError("the picture is blank: nothing stands out from the paper")
+    _, ink = max(found, key=lambda pair: pair[0])
+    if (ink > 0.5).mean() > MOST:
+        raise PictureError("no digit can be told from the paper: too much of the picture is as dark as ink")
+    return ink
+
+
+def _darkness(grey: np.ndarray) -> np.ndarray:
+    """Return how much darker than the paper each pixel is, as a share of the paper's brightness there."""
+    rows, columns = grey.shape
+    shrink = max(1.0, max(rows, columns) / SMALL)
+    small = resized(grey, (max(1, round(rows / shrink)), max(1, round(columns / shrink))))
+    surface = np.maximum(_smooth_surface(small), 0.05)
+    paper = closing(small / surface, int(WIDEST * max(small.shape)) | 1) * surface
+    return 1 - grey / np.maximum(resized(paper, grey.shape), 0.05)
+
+
+def _smooth_surface(small: np.ndarray) -> np.ndarray:
+    """Return the quadratic surface through the paper: pixels well below it (ink) are left out, in rounds."""
+    y, x = (np.linspace(-1, 1, size) for size in small.shape)
+    y, x = (part.ravel() for part in np.meshgrid(y, x, indexing="ij"))
+    terms = np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
+    values = small.ravel().astype(np.float64)
+    kept = values >= np.median(values) - 0.02
+    for _ in range(6):
+        weights, *_ = np.linalg.lstsq(terms[kept], values[kept], rcond=None)
+        left = values - terms @ weights
+        spread = 1.5 * np.median(np.abs(left[kept])) + 0.01
+        again = left > -2.5 * spread
+        if again.sum() < 0.3 * len(values) or (again == kept).all():
+            break
+        kept = again
+    low, high = np.percentile(small, [1, 100])
+    return np.clip(terms @ weights, low, high).reshape(small.shape)
+
+
+def _ink(darkness: np.ndarray) -> np.ndarray | None:
+    """Return ``darkness`` as ink, 0 for the paper with its noise to 1 for a stroke; None if there is none."""
+    smooth = mean_filter(darkness, 3) if min(darkness.shape) > 64 else darkness
+    count = max(4, round(0.002 * smooth.size))
+    threshold = 0.5 * np.partition(smooth.ravel(), -count)[-count]
+    for _ in range(8):  # half-way between the means of both sides
+        ink = smooth > threshold
+        if not ink.any() or ink.all():
+            return None
+        threshold = 0.5 * (darkness[ink].mean() + darkness[~ink].mean())
+    if not ink.any() or ink.all():
+        return None
+    middle = np.median(darkness[~ink])
+    noise = 1.5 * np.median(np.abs(darkness[~ink] - middle))
+    stroke = np.percentile(darkness[ink], 75)
+    if stroke - middle < max(FAINTEST, 3 * noise):
+        return None
+    floor = middle + min(2.5 * noise, 0.4 * (stroke - middle))
+    return np.clip((darkness - floor) / (stroke - floor), 0, 1)
