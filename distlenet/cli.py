@@ -19,6 +19,8 @@ COMMANDS = {
     "launch": "start train or evaluate on many processes, and keep the run alive",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
     "inspect": "show what a checkpoint holds, and verify it",
+    "predict": "say which digits pictures show",
+    "export": "write a checkpoint's network as ONNX, safetensors or npz",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
 }

@@ -2,7 +2,7 @@
 
 The paper's brightness is estimated at a small size: a smooth surface through the brighter pixels takes up slow
 changes of light, then a morphological closing, which fills strokes but keeps edges of shadows, the rest. Which
-of the two is the ink, the dark or the light, the border decides: the ink is what is unlike it.
+of the two is the ink, the dark or the light, is decided by the border and by the sharper edges.
 """
 
 import numpy as np
@@ -21,18 +21,26 @@ def ink_on_paper(grey: np.ndarray) -> np.ndarray:
 
     Raises PictureError where nothing stands out from the paper.
     """
-    border = np.median(np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]]))
-    found = []
-    for side in (grey, 1 - grey):
-        ink = _ink(_darkness(side))
-        if ink is not None:
-            found.append((abs(np.median(grey[ink > 0.5]) - border), ink))
+    found = [ink for ink in (_ink(_darkness(grey)), _ink(_darkness(1 - grey))) if ink is not None]
     if not found:
         raise PictureError("the picture is blank: nothing stands out from the paper")
-    _, ink = max(found, key=lambda pair: pair[0])
+    ink = max(found, key=lambda ink: _likeliness(ink, grey))
     if (ink > 0.5).mean() > MOST:
         raise PictureError("no digit can be told from the paper: too much of the picture is as dark as ink")
     return ink
+
+
+def _likeliness(ink: np.ndarray, grey: np.ndarray) -> float:
+    """Return how much speaks for ``ink``: its edges are those of the picture, it is unlike the border and hardly on it.
+
+    Light is not even: beyond some contrast with the border, more contrast means nothing.
+    """
+    steps = [(np.diff(ink, axis=axis), np.diff(grey, axis=axis)) for axis in (0, 1)]
+    edges = sum(float(np.sum(ours * theirs)) for ours, theirs in steps)
+    explained = edges**2 / max(sum(float(np.sum(ours * ours)) for ours, _ in steps), 1e-9)
+    border, covered = (np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]]) for part in (grey, ink))
+    contrast = np.sign(edges) * (np.median(grey[ink > 0.5]) - np.median(border))
+    return explained * float(np.clip(contrast, 0.001, 0.15)) * (1 - (covered > 0.5).mean()) ** 2
 
 
 def _darkness(grey: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from distlenet.errors import PictureError, UsageError
 
 LARGEST = 64_000_000  # pixels: more than a phone takes; a small file can claim far more
-WORKING = 640  # pixels along the longer side that the rest works with
+WORKING = 448  # pixels along the longer side that the rest works with
 NEEDS_PROGRAM = ("EPS",)  # formats that Pillow hands to another program
 
 
