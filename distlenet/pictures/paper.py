@@ -13,6 +13,8 @@ from distlenet.pictures.filters import closing, mean_filter, resized
 SMALL = 96  # pixels along the longer side at which the paper is estimated
 WIDEST = 0.4  # widest stroke, as a share of the longer side
 FAINTEST = 0.08  # least darkness of ink, as a share of the paper's brightness
+MOST_OF_BORDER = 0.3  # largest share of the border that ink covers
+DARKEST = 0.2  # paper darker than this is measured as if it were this bright: else its noise would be ink
 MOST = 0.7  # largest share of the picture that ink covers
 
 
@@ -24,10 +26,21 @@ def ink_on_paper(grey: np.ndarray) -> np.ndarray:
     found = [ink for ink in (_ink(_darkness(grey)), _ink(_darkness(1 - grey))) if ink is not None]
     if not found:
         raise PictureError("the picture is blank: nothing stands out from the paper")
+    found = [ink for ink in found if _share_of_border(ink) <= MOST_OF_BORDER]
+    if not found:
+        raise PictureError("no digit can be told from the paper: what stands out runs along the picture's border")
     ink = max(found, key=lambda ink: _likeliness(ink, grey))
     if (ink > 0.5).mean() > MOST:
         raise PictureError("no digit can be told from the paper: too much of the picture is as dark as ink")
     return ink
+
+
+def _border(picture: np.ndarray) -> np.ndarray:
+    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+
+
+def _share_of_border(ink: np.ndarray) -> float:
+    return float((_border(ink) > 0.5).mean())
 
 
 def _likeliness(ink: np.ndarray, grey: np.ndarray) -> float:
@@ -38,9 +51,8 @@ def _likeliness(ink: np.ndarray, grey: np.ndarray) -> float:
     steps = [(np.diff(ink, axis=axis), np.diff(grey, axis=axis)) for axis in (0, 1)]
     edges = sum(float(np.sum(ours * theirs)) for ours, theirs in steps)
     explained = edges**2 / max(sum(float(np.sum(ours * ours)) for ours, _ in steps), 1e-9)
-    border, covered = (np.concatenate([part[0], part[-1], part[:, 0], part[:, -1]]) for part in (grey, ink))
-    contrast = np.sign(edges) * (np.median(grey[ink > 0.5]) - np.median(border))
-    return explained * float(np.clip(contrast, 0.001, 0.15)) * (1 - (covered > 0.5).mean()) ** 2
+    contrast = np.sign(edges) * (np.median(grey[ink > 0.5]) - np.median(_border(grey)))
+    return explained * float(np.clip(contrast, 0.001, 0.15)) * (1 - _share_of_border(ink)) ** 2
 
 
 def _darkness(grey: np.ndarray) -> np.ndarray:
@@ -50,7 +62,7 @@ def _darkness(grey: np.ndarray) -> np.ndarray:
     small = resized(grey, (max(1, round(rows / shrink)), max(1, round(columns / shrink))))
     surface = np.maximum(_smooth_surface(small), 0.05)
     paper = closing(small / surface, int(WIDEST * max(small.shape)) | 1) * surface
-    return 1 - grey / np.maximum(resized(paper, grey.shape), 0.05)
+    return 1 - grey / np.maximum(resized(paper, grey.shape), DARKEST)
 
 
 def _smooth_surface(small: np.ndarray) -> np.ndarray:
@@ -87,7 +99,7 @@ def _ink(darkness: np.ndarray) -> np.ndarray | None:
     middle = np.median(darkness[~ink])
     noise = 1.5 * np.median(np.abs(darkness[~ink] - middle))
     stroke = np.percentile(darkness[ink], 75)
-    if stroke - middle < max(FAINTEST, 3 * noise):
+    if stroke - middle < max(FAINTEST, 4 * noise):
         return None
     floor = middle + min(2.5 * noise, 0.4 * (stroke - middle))
     return np.clip((darkness - floor) / (stroke - floor), 0, 1)

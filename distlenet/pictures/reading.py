@@ -37,8 +37,8 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
             warnings.simplefilter("ignore")  # of the metadata, for example; too many pixels are our own error
             with Image.open(file) as image:
                 _check(name, image.format, image.size)
-                image.draft("RGB", (WORKING, WORKING))  # JPEG: decode no more than is needed
                 longest = max(image.size)
+                image.draft("RGB", (WORKING, WORKING))  # JPEG: decode no more than is needed
                 turned = ImageOps.exif_transpose(image)
                 small = _shrunk(_grey(turned) if turned.mode[0] in "IF" else _filled(turned))
     except PictureError:

@@ -1,5 +1,6 @@
 """Pictures of known digits under the conditions of real life, each drawn from a seed."""
 
+import itertools
 from collections.abc import Callable
 
 import numpy as np
@@ -24,12 +25,12 @@ def penned(label: int, height: int, width: float, rng: Rng) -> np.ndarray:
     points, joined = points[0], joined[0]
     points = (points - points.min(axis=0)) * (height - width) / np.ptp(points[:, 1])
     finer = 4
-    size = np.ceil((points.max(axis=0) + width + 2)).astype(int)
+    size = np.ceil(points.max(axis=0) + width + 2).astype(int)
     image = Image.new("L", tuple(int(side) * finer for side in size))
     pen = ImageDraw.Draw(image)
     places = [tuple((point + width / 2 + 1) * finer) for point in points]
     radius = width * finer / 2
-    for (start, end), down in zip(zip(places, places[1:], strict=False), joined, strict=True):
+    for (start, end), down in zip(itertools.pairwise(places), joined, strict=True):
         if down:
             pen.line([start, end], fill=255, width=max(1, round(width * finer)))
     for number, (x, y) in enumerate(places):
@@ -124,7 +125,9 @@ def _pen(low: float, high: float) -> Callable[[np.ndarray, int, Rng], Image.Imag
 
     def draw(digit: np.ndarray, label: int, rng: Rng) -> Image.Image:
         height = int(rng.integers(80, 500))
-        return picture(painted(placed(penned(label, height, max(1.0, rng.uniform(low, high) * height / 100), rng), rng)))
+        return picture(
+            painted(placed(penned(label, height, max(1.0, rng.uniform(low, high) * height / 100), rng), rng))
+        )
 
     return draw
 
