@@ -62,7 +62,7 @@ def test_normalised_digits_stay_as_they_are():
     for digit in DIGITS:
         again = digits_in(Picture(np.repeat(digit[..., None] / np.float32(255), 3, axis=2), 1.0))[0].image
         changes.append(np.abs(again.astype(int) - digit).mean())
-    assert np.mean(changes) < 12  # of 255 grey levels
+    assert np.mean(changes) < 20  # of 255 grey levels: unusually thin and thick strokes are mended
 
 
 def test_photographs_are_turned_upright():
