@@ -1,6 +1,7 @@
 """Digits under the conditions of real life are recognised; a network is trained on drawn digits for it."""
 
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -116,3 +117,10 @@ def test_probabilities(recognizer):
     best = recognizer.best(DIGITS[0])
     assert [p for _, p in best] == sorted(likely, reverse=True)[:3]
     assert best[0][0] == recognizer.class_names[likely.argmax()]
+
+
+def test_threads_share_a_recognizer(recognizer):
+    alone = [recognizer.probabilities(digit) for digit in DIGITS]
+    with ThreadPoolExecutor(4) as threads:
+        together = list(threads.map(recognizer.probabilities, [*DIGITS, *DIGITS]))
+    assert all((one == other).all() for one, other in zip(alone * 2, together, strict=True))
