@@ -22,6 +22,8 @@ COMMANDS = {
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
     "summary": "list the layers of a network, their outputs and parameters",
     "inspect": "show what a checkpoint holds, and verify it",
+    "predict": "say which digits pictures show",
+    "export": "write a checkpoint's network as ONNX, safetensors or npz",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
     "report": "make figures and one HTML page of a run",

@@ -69,6 +69,18 @@ class RanksLost(DistlenetError):
     exit_code = 11
 
 
+class PictureError(DistlenetError):
+    """A picture that cannot be read, or that shows nothing to recognise."""
+
+    exit_code = 12
+
+
+class ExportError(DistlenetError):
+    """A network that another format cannot hold, or a file of it that cannot be written."""
+
+    exit_code = 13
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 

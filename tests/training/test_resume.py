@@ -262,6 +262,10 @@ MATHEMATICAL = {
     "beta2": 0.9,
     "rho": 0.5,
     "epsilon": 1e-3,
+    "rubbish": 5.0,
+    "mu": 0.1,
+    "step_limit": 0.05,
+    "curvature_samples": 100,
 }
 
 

@@ -1,0 +1,37 @@
+"""``distlenet export``: a checkpoint's network in a format of other programs.
+
+distlenet export runs/a --to digits.onnx
+distlenet export runs/a --to safetensors digits.safetensors
+"""
+
+import argparse
+from pathlib import Path
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument(
+        "--to",
+        nargs="+",
+        required=True,
+        metavar="FILE",
+        help="the file to write; its ending says the format: .onnx, .safetensors or .npz (or: --to FORMAT FILE)",
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.errors import UsageError, nearest
+    from distlenet.export import FORMATS, export
+    from distlenet.training.rundir import find_checkpoint
+
+    path = Path(args.to[-1])
+    kind = args.to[0] if len(args.to) > 1 else path.suffix.removeprefix(".").lower()
+    if kind not in FORMATS or len(args.to) > 2:
+        words = " ".join(args.to)
+        raise UsageError(f"export --to {words}: expected one file of {', '.join(FORMATS)}{nearest(kind, FORMATS)}")
+    checkpoint = find_checkpoint(args.checkpoint)
+    export(checkpoint, kind, path)
+    print(f"wrote {path}: the network of {checkpoint.path} as {kind}")
+    return 0

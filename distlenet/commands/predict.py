@@ -1,0 +1,42 @@
+"""``distlenet predict``: what the digits in pictures are.
+
+distlenet predict runs/a photo.jpg scan.png
+distlenet predict runs/a number.png --many --json
+distlenet predict runs/a photo.jpg --show
+"""
+
+import argparse
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of a digit, of any format and size")
+    parser.add_argument("--many", action="store_true", help="several digits in a picture, apart from one another")
+    parser.add_argument("--show", action="store_true", help="draw what the network saw")
+    parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code: that of a picture that could not be read, if there was one."""
+    from distlenet.errors import PictureError, report
+    from distlenet.pictures import Recognizer, digits_in, read_picture
+    from distlenet.training.rundir import find_checkpoint
+    from distlenet.ui.prediction_view import Prediction, show, to_json
+
+    recognizer = Recognizer(find_checkpoint(args.checkpoint))
+    answers: list[Prediction | tuple[str, PictureError]] = []
+    for file in args.images:
+        try:
+            for digit in digits_in(read_picture(file), recognizer.image_shape, many=args.many):
+                answers.append(Prediction(file, recognizer.best(digit.image), digit.box, digit.image))
+        except PictureError as error:
+            answers.append((file, error))
+    errors = [answer[1] for answer in answers if isinstance(answer, tuple)]
+    if args.json:
+        print(to_json(answers))
+    else:
+        show([answer for answer in answers if isinstance(answer, Prediction)], pictures=args.show)
+        for error in errors:
+            report(error)
+    return PictureError.exit_code if errors else 0

@@ -1,0 +1,34 @@
+"""A checkpoint's network in the formats of other programs: ONNX, safetensors, npz.
+
+from distlenet.export import export
+export(find_checkpoint("runs/a"), "onnx", "digits.onnx")
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from distlenet.data.atomic import replacing, why_not_written
+from distlenet.errors import ExportError
+from distlenet.export.onnx_file import onnx_bytes
+from distlenet.export.tensor_files import npz_bytes, safetensors_bytes
+from distlenet.training.checkpoint import Checkpoint
+
+FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {
+    "onnx": onnx_bytes,
+    "safetensors": safetensors_bytes,
+    "npz": npz_bytes,
+}
+
+
+def export(checkpoint: Checkpoint, kind: str, path: str | os.PathLike[str]) -> None:
+    """Write ``checkpoint``'s network to ``path`` in the format ``kind``, one of FORMATS; whole, or not at all.
+
+    Raises ExportError where the format has no word for a layer, its library is missing, or the disk fails.
+    """
+    content = FORMATS[kind](checkpoint)
+    try:
+        with replacing(Path(path)) as temporary:
+            temporary.write_bytes(content)
+    except OSError as error:
+        raise ExportError(f"cannot write {path}: {why_not_written(error)}") from error

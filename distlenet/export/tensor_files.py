@@ -1,0 +1,55 @@
+"""The parameters alone, under PyTorch's names and shapes: C1.weight (out, in, k, k), F6.bias (units,), ...
+
+    from safetensors.torch import load_file
+    module.load_state_dict(load_file("digits.safetensors"))
+
+The metadata (in npz: the array ``metadata``, JSON) says how the network is built and its input normalised.
+"""
+
+import io
+import json
+
+import numpy as np
+
+from distlenet.errors import ExportError
+from distlenet.training.checkpoint import Checkpoint
+
+NAMES = {"W": "weight", "b": "bias"}
+
+
+def tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
+    """Return the parameters by name; convolutions are (out, in, k, k), dense layers (out, in), float32."""
+    found = {}
+    for name, parameter in checkpoint.build_net().parameters.items():
+        layer, _, part = name.rpartition("/")
+        found[f"{layer}.{NAMES.get(part, part)}"] = np.ascontiguousarray(parameter.value)
+    return found
+
+
+def metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """Return what somebody must know to use the parameters, all values text."""
+    facts, config = checkpoint.dataset, checkpoint.config
+    return {
+        "model": config.model,
+        "activation": config.activation,
+        "pooling": config.pooling,
+        "image_shape": json.dumps(facts.image_shape),
+        "class_names": json.dumps(facts.class_names),
+        "input": f"(pixel / 255 - {facts.mean!r}) / {facts.std!r}, pixel 0 (paper) to 255 (ink)",
+    }
+
+
+def npz_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return an npz file for numpy.load, without pickle."""
+    file = io.BytesIO()
+    np.savez(file, metadata=np.array(json.dumps(metadata(checkpoint))), **tensors(checkpoint))
+    return file.getvalue()
+
+
+def safetensors_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return a safetensors file; raises ExportError if the library is missing."""
+    try:
+        from safetensors.numpy import save
+    except ImportError as error:
+        raise ExportError("writing safetensors needs its library: install distlenet[export]") from error
+    return save(tensors(checkpoint), metadata(checkpoint))

@@ -1,0 +1,16 @@
+"""From a picture of handwriting, as a camera, a scanner or a mouse makes it, to what the network was trained on.
+
+    recognizer = Recognizer(find_checkpoint("runs/a"))
+    for digit in digits_in(read_picture("photo.jpg"), recognizer.image_shape):
+        print(recognizer.best(digit.image))
+
+``reading.py`` (the only user of Pillow) gives colours, ``colour.py`` one grey channel, ``paper.py`` and
+``lines.py`` take the paper away, ``digits.py`` finds the digits among what is left, ``box.py`` normalises each
+as MNIST was. Pictures are (rows, columns); "ink" is 0 for paper to 1 for the middle of a stroke.
+"""
+
+from distlenet.pictures.looking import Digit, digits_in
+from distlenet.pictures.reading import Picture, read_picture
+from distlenet.pictures.recognizer import Recognizer
+
+__all__ = ["Digit", "Picture", "Recognizer", "digits_in", "read_picture"]

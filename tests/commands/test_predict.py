@@ -1,0 +1,64 @@
+"""``distlenet predict``: lines, JSON and sentences."""
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+from PIL import Image
+
+from distlenet.cli import main
+from distlenet.data.drawing import draw_digits
+
+
+@pytest.fixture
+def files(tmp_path):
+    images, _ = draw_digits(2, seed=5)
+    for number, image in enumerate(images):
+        Image.fromarray(255 - image).resize((112, 112)).save(tmp_path / f"{number}.png")
+    Image.new("L", (50, 50), 200).save(tmp_path / "blank.png")
+    Image.fromarray(255 - np.hstack(images)).save(tmp_path / "both.png")
+    return tmp_path
+
+
+def test_lines(trained, files, capsys):
+    assert main(["predict", str(trained), str(files / "0.png"), str(files / "1.png")]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    for number, line in enumerate(lines):
+        assert line.startswith(f"{files / str(number)}.png: ")
+        assert line.count(" %") == 3
+
+
+def test_what_the_network_saw(trained, files, capsys):
+    assert main(["predict", str(trained), str(files / "0.png"), "--show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 15
+    assert "@" in "".join(lines[1:])
+
+
+def test_json_and_a_bad_file_among_good_ones(trained, files, capsys):
+    names = [str(files / name) for name in ("0.png", "blank.png", "none.png", "1.png")]
+    assert main(["predict", str(trained), *names, "--json"]) == 12
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["file"] for answer in answers] == names
+    assert ["error" in answer for answer in answers] == [False, True, True, False]
+    assert answers[0]["label"] == answers[0]["top"][0]["label"]
+    assert answers[0]["probability"] == answers[0]["top"][0]["probability"] <= 1
+    assert set(answers[0]["box"]) == {"left", "top", "right", "bottom"}
+
+
+def test_one_sentence_for_each_bad_file(trained, files, capsys):
+    assert main(["predict", str(trained), str(files / "blank.png"), str(files / "none.png")]) == 12
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert [line.startswith("distlenet: error: ") for line in said.splitlines()] == [True, True]
+    assert "blank" in said and "there is no picture" in said
+
+
+def test_many(trained, files, capsys):
+    assert main(["predict", str(trained), str(files / "both.png"), "--many", "--json"]) == 0
+    answers = json.loads(capsys.readouterr().out)
+    assert len(answers) == 2
+    assert answers[0]["box"]["right"] <= answers[1]["box"]["left"]

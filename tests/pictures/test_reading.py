@@ -1,0 +1,109 @@
+"""Any mode of picture is read; what is none, or shows nothing, gets a sentence."""
+
+import io
+
+import numpy as np
+import pytest
+
+pytest.importorskip("PIL")
+from PIL import Image
+
+from distlenet.errors import PictureError
+from distlenet.pictures import digits_in, read_picture, reading
+
+BAR = np.full((120, 100), 230, np.uint8)
+BAR[20:100, 45:55] = 20  # a 1
+
+
+def read(image, kind="PNG", **options):
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    file.seek(0)
+    return read_picture(file)
+
+
+@pytest.mark.parametrize(
+    ("mode", "kind"),
+    [
+        ("L", "PNG"),
+        ("1", "PNG"),
+        ("P", "GIF"),
+        ("LA", "PNG"),
+        ("RGBA", "PNG"),
+        ("CMYK", "JPEG"),
+        ("I;16", "PNG"),
+        ("I", "TIFF"),
+        ("F", "TIFF"),
+        ("L", "JPEG"),
+        ("RGB", "BMP"),
+        ("L", "PPM"),
+    ],
+)
+def test_modes(mode, kind):
+    image = Image.fromarray(BAR)
+    image = Image.fromarray(BAR.astype(np.uint16) * 257) if mode == "I;16" else image.convert(mode)
+    [digit] = digits_in(read(image, kind))
+    left, top, right, bottom = digit.box
+    assert abs(left - 45) <= 1 and abs(top - 20) <= 1 and abs(right - 55) <= 1 and abs(bottom - 100) <= 1
+
+
+def test_the_box_is_in_pixels_of_the_file():
+    large = Image.fromarray(BAR).resize((1000, 1200), Image.Resampling.NEAREST)
+    for kind in ("PNG", "JPEG"):
+        [digit] = digits_in(read(large, kind))
+        assert np.abs(np.array(digit.box) - (450, 200, 550, 1000)).max() <= 6
+
+
+def test_a_palette_with_a_transparent_colour():
+    image = Image.fromarray(np.where(BAR > 100, 0, 1).astype(np.uint8), "L").convert("P")
+    image.putpalette([0, 0, 0] * 256)
+    [digit] = digits_in(read(image, "PNG", transparency=0))  # black on what is transparent
+    assert abs(digit.box[0] - 45) <= 1
+
+
+def test_not_a_picture(tmp_path):
+    (tmp_path / "text.png").write_text("hello")
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 90), np.uint8)).save(whole, "PNG")
+    (tmp_path / "torn.png").write_bytes(whole.getvalue()[:2000])
+    (tmp_path / "empty.png").write_bytes(b"")
+    for name in ("text.png", "torn.png", "empty.png"):
+        with pytest.raises(PictureError, match=name):
+            read_picture(tmp_path / name)
+    with pytest.raises(PictureError, match="there is no picture"):
+        read_picture(tmp_path / "none.png")
+    with pytest.raises(PictureError):
+        read_picture(tmp_path)
+
+
+@pytest.mark.parametrize("side", [9_000, 20_000])
+def test_too_many_pixels(side):
+    # a few kilobytes that claim far more memory; the larger one is beyond Pillow's own limit
+    with pytest.raises(PictureError, match="expected at most 64,000,000"):
+        read(Image.new("1", (side, side)), "PNG")
+
+
+def test_too_few_pixels():
+    with pytest.raises(PictureError, match="too few"):
+        read(Image.new("L", (3, 40)))
+
+
+def test_no_other_program_is_started():
+    with pytest.raises(PictureError, match="EPS"):
+        read(Image.fromarray(BAR), "EPS")
+
+
+@pytest.mark.parametrize("level", [0, 128, 255])
+def test_blank_paper(level):
+    rng = np.random.default_rng(1)
+    noisy = np.clip(level + 4 * rng.standard_normal((200, 160)), 0, 255).astype(np.uint8)
+    shaded = np.clip(noisy * np.linspace(0.5, 1, 160), 0, 255).astype(np.uint8)
+    for pixels in (np.full((200, 160), level, np.uint8), noisy, shaded):
+        with pytest.raises(PictureError):
+            digits_in(read(Image.fromarray(pixels)))
+
+
+def test_reading_without_pillow(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "PIL", None)
+    with pytest.raises(reading.UsageError, match=r"distlenet\[pictures\]"):
+        read_picture("x.png")
