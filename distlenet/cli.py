@@ -14,13 +14,17 @@ from collections.abc import Sequence
 from distlenet.errors import DistlenetError, UsageError, nearest, report
 
 COMMANDS = {
-    "prepare": "make a dataset file: MNIST, or digits drawn by the program",
+    "prepare": "make a dataset file: MNIST and its like, your own images, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
     "launch": "start train or evaluate on many processes, and keep the run alive",
+    "repeat": "train under several seeds: mean, spread, confidence, defective runs",
+    "compare": "train recipes, models or settings side by side, each under several seeds",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
+    "summary": "list the layers of a network, their outputs and parameters",
     "inspect": "show what a checkpoint holds, and verify it",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
+    "report": "make figures and one HTML page of a run",
 }
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 

@@ -54,6 +54,7 @@ class Config:
 
     train_sample: int = setting(5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False)
     test_curve: bool = setting(False, "record the test error after each epoch; nothing is chosen by it", math=False)
+    memory_limit: int = setting(128, "MiB of training images a rank holds; more is streamed", least=0, math=False)
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench import pytorch
+from distlenet.bench.breakdown import time_layers, time_leaf_sizes, time_parts
 from distlenet.bench.timing import spread, take_turns
 from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, steps
 from distlenet.config import Config
@@ -16,7 +17,7 @@ PEAK_SIZE = 1024
 INFERENCE_BATCH = 64
 
 
-def compare_engines(batch_size: int, shards: int, rounds: int) -> dict[str, Any]:
+def compare_engines(batch_size: int, shards: int, rounds: int, beside_pytorch: bool) -> dict[str, Any]:
     """Time everything on one core; returns images/s and shares, see ``commands/bench.py``."""
     plain = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
     training, augmented = (
@@ -39,11 +40,9 @@ def compare_engines(batch_size: int, shards: int, rounds: int) -> dict[str, Any]
         "infer": infer,
         "sgemm": lambda: np.matmul(a, a, out=product),
     }
-    if pytorch.available():
-        for layout in pytorch.LAYOUTS:
-            module = pytorch.build(layout)
-            tasks[f"PyTorch train {layout}"] = pytorch.training_step(module, layout, batch_size)
-            tasks[f"PyTorch infer {layout}"] = pytorch.inference(module, layout, batch_size)
+    if beside_pytorch:
+        for variant, (train, forward) in pytorch.variants(batch_size).items():
+            tasks[f"PyTorch train {variant}"], tasks[f"PyTorch infer {variant}"] = train, forward
     seconds = take_turns(tasks, rounds)
     middle = {name: median(values) for name, values in seconds.items()}
     images = {name: batch_size / value for name, value in middle.items() if name != "sgemm"}
@@ -58,8 +57,11 @@ def compare_engines(batch_size: int, shards: int, rounds: int) -> dict[str, Any]
             "augment_share": 1 - middle["train"] / middle["train, augmented"],
         },
     }
-    if pytorch.available():
+    if beside_pytorch:
         for kind, ratio in (("train", "train_vs_pytorch"), ("infer", "inference_vs_pytorch")):
-            best = max(images[f"PyTorch {kind} {layout}"] for layout in pytorch.LAYOUTS)
+            best = max(rate for name, rate in images.items() if name.startswith(f"PyTorch {kind}"))
             report["ratios"][ratio] = images[kind] / best
+    report["layers"] = time_layers(batch_size // shards, 20 * rounds)
+    report["parts"] = time_parts(batch_size, shards, 5 * rounds)
+    report["leaf_sizes"] = time_leaf_sizes(rounds, peak)
     return report

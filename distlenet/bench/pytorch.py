@@ -12,6 +12,7 @@ from time import perf_counter
 from typing import Any
 
 LAYOUTS = ("NCHW", "channels_last")
+VARIANTS = (*LAYOUTS, "compiled")  # the last: NCHW by torch.compile, where there is a C++ compiler
 
 
 def available() -> bool:
@@ -42,7 +43,23 @@ def build(layout: str) -> Any:
         nn.ReLU(),
         nn.Linear(84, 10),
     )
-    return net.to(memory_format=_format(layout))
+    net = net.to(memory_format=_format(layout))
+    return torch.compile(net) if layout == "compiled" else net
+
+
+def variants(batch_size: int) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
+    """Return a training step and an inference of each variant that works here, by name."""
+    found = {}
+    for variant in VARIANTS:
+        net = build(variant)
+        pair = training_step(net, variant, batch_size), inference(net, variant, batch_size)
+        try:
+            for call in pair:
+                call()
+        except Exception:  # torch.compile says in many ways that it finds no compiler
+            continue
+        found[variant] = pair
+    return found
 
 
 def _format(layout: str) -> Any:

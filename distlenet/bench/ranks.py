@@ -5,21 +5,26 @@ import socket
 import subprocess
 import sys
 
-from distlenet.bench import pytorch
 from distlenet.errors import LaunchError
 from distlenet.launch import mpi_environment, mpirun_command
 
 TIMEOUT = 300  # seconds for one job
 
 
-def compare_jobs(ranks: int, rounds: int, steps: int, batch_size: int, shards: int) -> dict[str, list[dict]]:
-    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job."""
-    results: dict[str, list[dict]] = {"one": [], "many": []}
-    if pytorch.available():
+def compare_jobs(
+    ranks: int, rounds: int, steps: int, batch_size: int, shards: int, beside_pytorch: bool
+) -> dict[str, list[dict]]:
+    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job.
+
+    The jobs are "1", "2", "4", ... ranks up to ``ranks``, and "ddp".
+    """
+    sizes = sorted({ranks, *(2**power for power in range(ranks.bit_length()))})
+    results: dict[str, list[dict]] = {str(size): [] for size in sizes}
+    if beside_pytorch:
         results["ddp"] = []
     for _ in range(rounds):
-        results["one"].append(run_ranks(1, steps, batch_size, shards))
-        results["many"].append(run_ranks(ranks, steps, batch_size, shards))
+        for size in sizes:
+            results[str(size)].append(run_ranks(size, steps, batch_size, shards))
         if "ddp" in results:
             results["ddp"].append(run_ddp(ranks, steps, batch_size // ranks))
     return results
@@ -35,7 +40,12 @@ def run_ranks(ranks: int, steps: int, batch_size: int, shards: int) -> dict:
 
 
 def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
-    """Run ``ranks`` ranks of DistributedDataParallel over gloo on this host; returns images/s by layout."""
+    """Time ``ranks`` ranks of DistributedDataParallel over gloo; returns images/s by layout."""
+    return run_torch("distlenet.bench.pytorch", [str(local_batch), str(steps)], ranks)
+
+
+def run_torch(module: str, words: list[str], ranks: int) -> dict:
+    """Run ``ranks`` processes of ``module`` with these arguments on this host, as torchrun would; returns its JSON."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -45,7 +55,7 @@ def run_ddp(ranks: int, steps: int, local_batch: int) -> dict:
         "WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", "distlenet.bench.pytorch", str(local_batch), str(steps)]
+    command = [sys.executable, "-m", module, *words]
     processes = [
         subprocess.Popen(
             command,

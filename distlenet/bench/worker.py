@@ -4,11 +4,15 @@ import json
 import os
 import sys
 from statistics import median
+from time import perf_counter
 
 
 def main() -> None:
     """Time ``STEPS`` steps without augmentation after a warm-up; works alone and under mpirun."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    import numpy as np
+
+    from distlenet.bench.exchange import GRADIENT
     from distlenet.bench.workload import steps
     from distlenet.config import Config
     from distlenet.parallel.launcher import all_or_nothing, connect
@@ -22,10 +26,21 @@ def main() -> None:
         for _ in range(10):
             next(running)
         timed = [next(running) for _ in range(count)]
+        vector, sums = np.zeros(GRADIENT, np.float32), []
+        for _ in range(count):  # MPI's own sum of a vector that is added up within each rank already
+            begun = perf_counter()
+            comm.merge(vector)
+            sums.append(perf_counter() - begun)
+        exchange = median(event.exchange_seconds for event in timed)
         share = reduce_share([(event.seconds, event.exchange_seconds) for event in timed], comm)
         if comm.is_root:
             seconds = [event.seconds for event in timed]
-            report = {"images_per_second": batch_size / median(seconds), "reduce_share": share}
+            report = {
+                "images_per_second": batch_size / median(seconds),
+                "reduce_share": share,
+                "exchange_microseconds": 1e6 * exchange,
+                "allreduce_microseconds": 1e6 * median(sums),
+            }
             # on a busy machine the median is the neighbours' doing: the cost model looks at the fastest step
             print(json.dumps(report | {"fastest_step": min(seconds)}), flush=True)
 

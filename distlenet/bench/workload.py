@@ -37,22 +37,32 @@ class RandomDigits:
         return self._images[start:stop], self._labels[start:stop]
 
 
+class Workload:
+    """One rank's state and leaves of such a run."""
+
+    def __init__(self, comm: Communicator, config: Config, images: int = 16_384) -> None:
+        self.comm = comm
+        self.state = make_state(config, DatasetFacts("random", "", (28, 28), tuple("0123456789"), 0.13, 0.31))
+        self.resampler = Resampler(28, 28, 0.13, 0.31)
+        self.leaves = Leaves(
+            RandomDigits(images),
+            Plan(images, config.shards, config.batch_size, config.seed),
+            owned_shards(comm.rank, comm.size, config.shards),
+            Augmentation(config.rotate, config.shift, config.zoom),
+            self.resampler,
+        )
+
+    def steps(self) -> Iterator[StepDone]:
+        """Train for ever; yields every step with its time."""
+        schedule = build_schedule("constant", 0.01, 1)
+        for event in train(self.state, self.leaves, NoEvaluation(), schedule, 10**6, self.comm, Signals()):
+            if isinstance(event, StepDone):
+                yield event
+
+
 def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[StepDone]:
-    """Train for ever; yields every step with its time."""
-    state = make_state(config, DatasetFacts("random", "", (28, 28), tuple("0123456789"), 0.13, 0.31))
-    plan = Plan(images, config.shards, config.batch_size, config.seed)
-    leaves = Leaves(
-        RandomDigits(images),
-        plan,
-        owned_shards(comm.rank, comm.size, config.shards),
-        Augmentation(config.rotate, config.shift, config.zoom),
-        Resampler(28, 28, 0.13, 0.31),
-    )
-    epochs = 10**6
-    schedule = build_schedule("constant", 0.01, 1)
-    for event in train(state, leaves, NoEvaluation(), schedule, epochs, comm, Signals()):
-        if isinstance(event, StepDone):
-            yield event
+    """Train for ever on ``images`` pictures; yields every step with its time."""
+    return Workload(comm, config, images).steps()
 
 
 class NoEvaluation:

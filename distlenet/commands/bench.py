@@ -8,9 +8,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--batch-size", type=int, default=256, help="global batch (%(default)s)")
     parser.add_argument("--shards", type=int, default=8, help="leaves of a step (%(default)s)")
-    parser.add_argument("--ranks", type=int, default=2, help="ranks compared with one; 1: skip (%(default)s)")
+    parser.add_argument("--ranks", type=int, default=2, help="most ranks compared with one; 1: skip (%(default)s)")
     parser.add_argument("--rounds", type=int, default=12, help="how often the comparisons take turns (%(default)s)")
     parser.add_argument("--steps", type=int, default=200, help="timed steps of each job of ranks (%(default)s)")
+    parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
@@ -30,23 +31,32 @@ def measure(args: argparse.Namespace) -> dict:
     """Measure one core, then jobs of ranks."""
     from statistics import median
 
+    from distlenet.bench import pytorch
     from distlenet.bench.engine import compare_engines
     from distlenet.bench.ranks import compare_jobs
     from distlenet.training.numerics import numerics
 
+    beside_pytorch = pytorch.available() and not args.no_pytorch
     report = {"batch_size": args.batch_size, "shards": args.shards, "numerics": numerics()}
-    report |= compare_engines(args.batch_size, args.shards, args.rounds)
+    report |= compare_engines(args.batch_size, args.shards, args.rounds, beside_pytorch)
     if args.ranks > 1:
-        jobs = compare_jobs(args.ranks, max(1, args.rounds // 4), args.steps, args.batch_size, args.shards)
-        rate = {name: median(job["images_per_second"] for job in jobs[name]) for name in ("one", "many")}
+        jobs = compare_jobs(
+            args.ranks, max(1, args.rounds // 4), args.steps, args.batch_size, args.shards, beside_pytorch
+        )
+        many = jobs[str(args.ranks)]
+        sizes = [name for name in jobs if name != "ddp"]
+        rate = {name: median(job["images_per_second"] for job in jobs[name]) for name in sizes}
         report["ranks"] = args.ranks
         report["jobs"] = jobs
         ratios = report["ratios"]
-        ratios[f"scaling_{args.ranks}_ranks"] = rate["many"] / rate["one"]
-        ratios["reduce_share"] = median(job["reduce_share"] for job in jobs["many"])
+        ratios |= {f"scaling_{name}_ranks": rate[name] / rate["1"] for name in sizes[1:]}
+        ratios["reduce_share"] = median(job["reduce_share"] for job in many)
+        ratios["exchange_vs_allreduce"] = median(
+            job["exchange_microseconds"] / job["allreduce_microseconds"] for job in many
+        )
         if "ddp" in jobs:
             best = max(median(job[layout] for job in jobs["ddp"]) for layout in jobs["ddp"][0])
             report["ddp_images_per_second"] = best
-            ratios[f"train_{args.ranks}_ranks_vs_ddp"] = rate["many"] / best
-        report["images_per_second"] |= {"one rank": rate["one"], f"{args.ranks} ranks": rate["many"]}
+            ratios[f"train_{args.ranks}_ranks_vs_ddp"] = rate[str(args.ranks)] / best
+        report["images_per_second"] |= {f"rank{'s' * (name != '1')}: {name}": rate[name] for name in sizes}
     return report

@@ -3,20 +3,27 @@
 distlenet prepare mnist                      found on this machine, else downloaded
 distlenet prepare mnist --from ~/mnist       from the four files in a directory
 distlenet prepare synthetic --train 100000   drawn digits: no network, any number
+distlenet prepare emnist --split letters --from ~/emnist
+distlenet prepare csv --from train.csv       a table: label, then pixels
+distlenet prepare folder --from pictures     a folder of pictures for each class
 """
 
 import argparse
 import shlex
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from distlenet.data.formats import EMNIST_SPLITS, FORMATS
 
 if TYPE_CHECKING:
     from distlenet.data.prepare import Prepared
 
-HELP = "make a dataset file: MNIST, or digits drawn by the program"
+HELP = "make a dataset file: MNIST and its like, your own images, or digits drawn by the program"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,8 +46,25 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     synthetic.add_argument("--train", type=_count, default=60000, help="training images (default: %(default)s)")
     synthetic.add_argument("--test", type=_count, default=10000, help="test images (default: %(default)s)")
+    synthetic.add_argument(
+        "--distinct",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="draw only N training images and repeat them: a large file soon, to measure speed with",
+    )
     synthetic.add_argument("--seed", type=_seed, default=1998, help="which digits (default: %(default)s)")
-    for command, out in ((mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")):
+    outs = [(mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")]
+    for name, format_ in FORMATS.items():
+        command = datasets.add_parser(name, help=format_.help, description=f"{format_.help}.")
+        command.add_argument(
+            "--from", dest="place", type=Path, required=not format_.published, metavar="PATH", help=format_.place
+        )
+        for option in format_.options:
+            flag, settings = OPTIONS[option]
+            command.add_argument(flag, dest=option, **settings)
+        outs.append((command, f"datasets/{name}.h5"))
+    for command, out in outs:
         command.add_argument(
             "--out", type=Path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
         )
@@ -49,10 +73,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
-    from distlenet.data.prepare import prepare_mnist, prepare_synthetic
+    from distlenet.data.prepare import prepare_dataset, prepare_mnist, prepare_synthetic
 
     with _shown_progress() as progress:
-        if args.dataset == "mnist":
+        if args.dataset in FORMATS:
+            format_ = FORMATS[args.dataset]
+            options = {name: getattr(args, name) for name in format_.options if getattr(args, name) is not None}
+            read = partial(format_.read, args.place, **options)
+            prepared = prepare_dataset(args.out, read, force=args.force, progress=progress)
+        elif args.dataset == "mnist":
             prepared = prepare_mnist(args.out, place=args.place, force=args.force, progress=progress)
         else:
             prepared = prepare_synthetic(
@@ -60,6 +89,7 @@ def run(args: argparse.Namespace) -> int:
                 train=args.train,
                 test=args.test,
                 seed=args.seed,
+                distinct=args.distinct,
                 force=args.force,
                 progress=progress,
             )
@@ -70,15 +100,18 @@ def run(args: argparse.Namespace) -> int:
 def _report(prepared: "Prepared") -> str:
     did = "wrote" if prepared.written else "unchanged, holds the same digits already, verified:"
     made_up = prepared.name == "drawn digits"
+    (rows, columns), names = prepared.image_shape, prepared.class_names
     path = shlex.quote(str(prepared.path))
     lines = (
         f"{did} {prepared.path}",
         f"  name         {prepared.name}" + (" (NOT MNIST: made up by the program)" if made_up else ""),
         f"  images       {prepared.train:,} train, {prepared.test:,} test",
+        f"  size         {rows} x {columns} pixels",
+        f"  classes      {len(names)}: {textwrap.shorten(', '.join(names), 80, placeholder=' ...')}",
         f"  source       {prepared.source}",
         f"  read from    {prepared.origin}" if prepared.origin else "",
         f"  fingerprint  {prepared.fingerprint[:12]}",
-        f"  size         {prepared.size / 1e6:.1f} MB",
+        f"  file         {prepared.size / 1e6:.1f} MB",
         f"next: mpirun -n 2 distlenet train --data {path} --run runs/first",
     )
     return "\n".join(line for line in lines if line)
@@ -130,3 +163,36 @@ def _seed(text: str) -> int:
     if not 0 <= seed < 2**64:
         raise argparse.ArgumentTypeError(f"{text} is not a seed, expected 0 to 2**64 - 1")
     return seed
+
+
+def _size(text: str) -> tuple[int, int]:
+    sides = text.lower().split("x")
+    sides = 2 * sides if len(sides) == 1 else sides
+    if len(sides) != 2 or not all(side.isdecimal() and 1 <= int(side) <= 512 for side in sides):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a size, expected one like 28 or 20x30 (rows x columns)")
+    return int(sides[0]), int(sides[1])
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a share, expected a number between 0 and 1")
+    return share
+
+
+# the options of the formats: flag, and what argparse is told
+OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
+    "test": ("--test", {"type": Path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
+    "label": ("--label", {"choices": ("first", "last"), "help": "column of the label (default: as the header says)"}),
+    "size": ("--size", {"type": _size, "metavar": "ROWSxCOLUMNS", "help": "of an image; one number: a square"}),
+    "ink": ("--ink", {"choices": ("light", "dark"), "help": "dark: invert (default: if the borders are light)"}),
+    "share": (
+        "--test-share",
+        {"type": _share, "metavar": "SHARE", "help": "of each class, if no test images are given (default: 0.2)"},
+    ),
+    "seed": ("--seed", {"type": _seed, "metavar": "SEED", "help": "of the images' order (default: 1998)"}),
+}

@@ -9,7 +9,7 @@ import os
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distlenet.config import RECIPES, Config
 from distlenet.errors import DistlenetError, UsageError, report
@@ -73,6 +73,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
     )
+    add_settings(parser)
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add an option for every setting."""
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     for item in fields(Config):
         flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
@@ -98,18 +103,17 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
-    from distlenet.parallel.launcher import STALL_AFTER, all_or_nothing, connect
+    from distlenet.parallel.launcher import all_or_nothing, connect
     from distlenet.training.experiment import Options
     from distlenet.training.session import Session
 
     save_steps, save_seconds = interval(args.checkpoint_every)
-    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
     options = Options(
         data=args.data,
         run_directory=args.run_directory,
         recipe=args.recipe,
         config_file=args.config,
-        flags={name: value for name, value in flags.items() if value is not None},
+        flags=given_settings(args),
         resume=args.resume,
         overwrite=args.overwrite,
         override=tuple(name.replace("-", "_") for names in args.override for name in names.split(",")),
@@ -118,7 +122,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
-        stall_after=float(os.environ.get(STALL_AFTER, "60")) if args.stall_after is None else args.stall_after,
+        stall_after=patience() if args.stall_after is None else args.stall_after,
         debug=args.debug,
     )
     comm = connect()
@@ -130,6 +134,19 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
             raise
         code = report(error)
     return comm.leave(code)
+
+
+def given_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings that the command line gives."""
+    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
+    return {name: value for name, value in flags.items() if value is not None}
+
+
+def patience() -> float:
+    """Return after how many seconds without progress many ranks give up, where no option says so."""
+    from distlenet.parallel.launcher import STALL_AFTER
+
+    return float(os.environ.get(STALL_AFTER, "60"))
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:

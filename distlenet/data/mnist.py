@@ -105,7 +105,7 @@ def has_mnist(place: Path) -> bool:
     try:
         if place.is_file():
             return place.name == KERAS_FILE
-        return all(_find(place, file) for file in FILES) or (place / KERAS_FILE).is_file()
+        return all(find_file(place, file.name) for file in FILES) or (place / KERAS_FILE).is_file()
     except OSError:  # a directory that may not be looked into
         return False
 
@@ -167,7 +167,7 @@ def _read(place: Path, progress: Progress) -> tuple[Path, list[np.ndarray]]:
     if place.is_file():
         return place, read_keras_file(place, {file.name: file.shape for file in FILES})
     for directory in (place, place / "MNIST" / "raw", place / "raw"):
-        paths = [_find(directory, file) for file in FILES]
+        paths = [find_file(directory, file.name) for file in FILES]
         if all(paths):
             arrays = []
             for number, path in enumerate(paths):
@@ -177,14 +177,15 @@ def _read(place: Path, progress: Progress) -> tuple[Path, list[np.ndarray]]:
             return directory, arrays
     if (place / KERAS_FILE).is_file():
         return _read(place / KERAS_FILE, progress)
-    missing = [file.name for file in FILES if not _find(place, file)]
+    missing = [file.name for file in FILES if not find_file(place, file.name)]
     raise DataError(f"{place} has no {', '.join(missing)} (.gz or not)")
 
 
-def _find(directory: Path, file: MnistFile) -> Path | None:
+def find_file(directory: Path, name: str) -> Path | None:
+    """Return where ``directory`` has the IDX file ``name``, .gz or not; None if it does not."""
     # some tools unpack "train-images-idx3-ubyte" as "train-images.idx3-ubyte"
-    for name in (file.name, file.name.replace("-idx", ".idx")):
-        for path in (directory / name, directory / f"{name}.gz"):
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (directory / spelling, directory / f"{spelling}.gz"):
             if path.is_file():
                 return path
     return None

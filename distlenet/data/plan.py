@@ -5,6 +5,7 @@ The training set is cut into ``shards`` fixed parts; each step takes one micro-b
 global batch of a step is the same however the shards are spread over them.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -54,19 +55,55 @@ class Plan:
 
     def rows(self, epoch: int, step: int, shard: int) -> np.ndarray:
         """Return the rows of ``shard``'s leaf, counted from the shard's first: (leaf,) or fewer at the end."""
-        order = self._orders.get((epoch, shard))
-        if order is None:
-            for key in [key for key in self._orders if key[0] != epoch]:
-                del self._orders[key]
-            order = self._orders[epoch, shard] = self._shuffle(epoch, shard)
-        return order[step * self.leaf : (step + 1) * self.leaf]
+        first, stop = step * self.leaf, (step + 1) * self.leaf
+        order = self._orders.get(shard)
+        if order is None or order.epoch != epoch or first < order.passed:
+            order = self._orders[shard] = _Order(epoch, self._shuffled(epoch, shard))
+        return order.rows(first, stop)
 
-    def _shuffle(self, epoch: int, shard: int) -> np.ndarray:
-        """Permute the blocks of the shard, then the rows within each: (rows of the shard,)."""
+    def block_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the number of the block that each of a shard's ``rows`` (n,) lies in: (n,)."""
+        return rows // BLOCK
+
+    def block_bounds(self, shard: int, block: int) -> tuple[int, int]:
+        """Return the first row of a block, counted from the shard's first, and the row after its last."""
+        start, stop = self.bounds(shard)
+        return block * BLOCK, min((block + 1) * BLOCK, stop - start)
+
+    def blocks(self, epoch: int, shard: int) -> list[int]:
+        """Return the numbers of the shard's blocks in the order in which the epoch uses them up."""
+        return self._place_blocks(epoch, shard)[0]
+
+    def _place_blocks(self, epoch: int, shard: int) -> tuple[list[int], np.random.Generator]:
+        """Return ``blocks`` and the generator that goes on to permute the rows within each."""
         start, stop = self.bounds(shard)
         random = random_stream(self.seed, ORDER, epoch, shard)
-        length = stop - start
-        blocks = [np.arange(first, min(first + BLOCK, length)) for first in range(0, length, BLOCK)]
-        if not blocks:
-            return np.arange(0)
-        return np.concatenate([random.permutation(blocks[place]) for place in random.permutation(len(blocks))])
+        return random.permutation(-(-(stop - start) // BLOCK)).tolist(), random
+
+    def _shuffled(self, epoch: int, shard: int) -> Iterator[np.ndarray]:
+        """Yield the permuted rows of one block after the other: (BLOCK,) each, one of them shorter."""
+        blocks, random = self._place_blocks(epoch, shard)
+        for block in blocks:
+            yield random.permutation(np.arange(*self.block_bounds(shard, block)))
+
+
+class _Order:
+    """The order of one shard in one epoch: drawn as far as it is asked for, let go when it is passed.
+
+    A shard of any length takes the memory of a block or two, and no step waits for the whole to be drawn.
+    """
+
+    def __init__(self, epoch: int, blocks: Iterator[np.ndarray]) -> None:
+        self.epoch, self.passed = epoch, 0  # places of the order that were let go
+        self._blocks, self._drawn = blocks, np.arange(0)
+
+    def rows(self, first: int, stop: int) -> np.ndarray:
+        """Return places ``first`` to ``stop`` - 1, or as many as there are; ``first`` is not passed yet."""
+        while self.passed + len(self._drawn) < stop:
+            block = next(self._blocks, None)
+            if block is None:
+                break
+            left = self._drawn[first - self.passed :]
+            self.passed += len(self._drawn) - len(left)
+            self._drawn = np.concatenate([left, block])
+        return self._drawn[first - self.passed : stop - self.passed]

@@ -1,38 +1,22 @@
 """Make dataset files: find or fetch the digits, verify them, write them. No terminal here."""
 
-import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
 from distlenet.data import mnist
-from distlenet.data.digitattributes import AGAIN, PREPARE
-from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
+from distlenet.data.dataset import Dataset
+from distlenet.data.digitblocks import BLOCK_ROWS, block_digests, fingerprint
 from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.digitwriter import Block, BlockStream, write_digit_file
 from distlenet.data.download import PATIENT, Patience, download
+from distlenet.data.prepared import Prepared, describe, existing, other_data, verify
 from distlenet.data.progress import Progress, silent
 from distlenet.errors import DataError, DownloadError
 
 # Test digits are numbered from here, so that they stay the same whatever the number of training digits.
 FIRST_TEST_DIGIT = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """What is in the file now."""
-
-    path: Path
-    name: str
-    source: str
-    origin: str  # which copy was read; empty if none had to be
-    train: int  # images
-    test: int
-    fingerprint: str
-    size: int  # bytes
-    written: bool  # False: the file held the same digits already
 
 
 def prepare_mnist(
@@ -51,11 +35,11 @@ def prepare_mnist(
     DataError or DownloadError.
     """
     if not force and out.exists():
-        with _existing(out) as digits:
+        with existing(out) as digits:
             if digits.fingerprint != mnist.FINGERPRINT:
-                raise _other_data(out, digits)
-            _verify(digits, progress)
-            return _describe(digits, origin="", written=False)
+                raise other_data(out, digits)
+            verify(digits, progress)
+            return describe(digits, origin="", written=False)
     found = mnist.find_mnist(place, progress)
     if found is None:
         found = mnist.load_mnist(_download_mnist(mirrors, patience, progress), progress)
@@ -69,7 +53,7 @@ def prepare_mnist(
         progress=progress,
     )
     with open_digit_file(out) as digits:
-        return _describe(digits, origin=str(found.origin), written=True)
+        return describe(digits, origin=str(found.origin), written=True)
 
 
 def prepare_synthetic(
@@ -78,10 +62,14 @@ def prepare_synthetic(
     train: int = 60000,
     test: int = 10000,
     seed: int = 1998,
+    distinct: int = 0,
     force: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
     """Draw ``train`` and ``test`` digits and write them to the dataset file ``out``; needs no network.
+
+    With ``distinct`` (0: all) only so many of the training digits are drawn, held in memory and repeated: a large file
+    soon, to measure speed with; its validation images are then among the training images.
 
     Does nothing if ``out`` holds the same digits already; replaces any other file only by ``force``.
     Raises DataError.
@@ -89,13 +77,17 @@ def prepare_synthetic(
     if train < 1 or test < 1 or train > FIRST_TEST_DIGIT:
         raise DataError(f"--train {train} --test {test}: expected 1 to {FIRST_TEST_DIGIT:,} digits each")
     source = f"drawn by distlenet from seed {seed}: not MNIST, no handwriting"
-    splits = {"train": _drawn(train, seed, 0), "test": _drawn(test, seed, FIRST_TEST_DIGIT)}
+    drawn = _drawn(train, seed, 0)
+    if 0 < distinct < train:
+        source += f"; the first {distinct:,} training images are repeated"
+        drawn = _repeated(distinct, train, seed)
+    splits = {"train": drawn, "test": _drawn(test, seed, FIRST_TEST_DIGIT)}
     if not force and out.exists():
-        with _existing(out) as digits:
+        with existing(out) as digits:
             if digits.source != source or not all(_begins(digits, name, splits[name]) for name in splits):
-                raise _other_data(out, digits)
-            _verify(digits, progress)
-            return _describe(digits, origin="", written=False)
+                raise other_data(out, digits)
+            verify(digits, progress)
+            return describe(digits, origin="", written=False)
     write_digit_file(
         out,
         train=splits["train"],
@@ -106,7 +98,37 @@ def prepare_synthetic(
         progress=progress,
     )
     with open_digit_file(out) as digits:
-        return _describe(digits, origin="", written=True)
+        return describe(digits, origin="", written=True)
+
+
+def prepare_dataset(
+    out: Path, read: Callable[[Progress], Dataset], *, force: bool = False, progress: Progress = silent
+) -> Prepared:
+    """Write what ``read`` returns to the dataset file ``out``.
+
+    Does nothing if ``out`` holds the same images and classes already, intact; replaces any other file only by
+    ``force``. Raises DataError.
+    """
+    old = None if force or not out.exists() else existing(out)
+    dataset = read(progress)
+    if old is not None:
+        with old as digits:
+            found = fingerprint(block_digests(*block) for block in (dataset.train, dataset.test))
+            if (digits.fingerprint, digits.class_names) != (found, dataset.class_names):
+                raise other_data(out, digits)
+            verify(digits, progress)
+            return describe(digits, origin="", written=False)
+    write_digit_file(
+        out,
+        train=dataset.train,
+        test=dataset.test,
+        name=dataset.name,
+        class_names=dataset.class_names,
+        source=dataset.source,
+        progress=progress,
+    )
+    with open_digit_file(out) as digits:
+        return describe(digits, origin=dataset.origin, written=True)
 
 
 def _download_mnist(mirrors: tuple[str, ...], patience: Patience, progress: Progress) -> Path:
@@ -142,19 +164,16 @@ def _drawn(count: int, seed: int, start: int) -> BlockStream:
     return BlockStream(count, (28, 28), blocks)
 
 
-def _existing(out: Path) -> DigitFile:
-    try:
-        return open_digit_file(out)
-    except DataError as error:
-        reason = str(error).removesuffix(f"; {AGAIN}").removesuffix(f"; {PREPARE}")
-        raise DataError(f"{reason}; to replace the file, add --force") from error
+def _repeated(distinct: int, count: int, seed: int) -> BlockStream:
+    from distlenet.data.strokes import draw_digits
 
+    def blocks() -> Iterator[Block]:
+        images, labels = draw_digits(distinct, seed)
+        for row in range(0, count, BLOCK_ROWS):
+            rows = np.arange(row, min(row + BLOCK_ROWS, count)) % distinct
+            yield images[rows], labels[rows]
 
-def _other_data(out: Path, digits: DigitFile) -> DataError:
-    return DataError(
-        f"{out} exists and holds other data: {digits.name} ({digits.source}), {digits.length('train'):,} + "
-        f"{digits.length('test'):,} images; add --force to replace it, or choose another --out"
-    )
+    return BlockStream(count, (28, 28), blocks)
 
 
 def _begins(digits: DigitFile, split: str, stream: BlockStream) -> bool:
@@ -163,26 +182,3 @@ def _begins(digits: DigitFile, split: str, stream: BlockStream) -> bool:
     if digits.length(split) != stream.count:
         return False
     return np.array_equal(block_digests(images, labels), digits.digests(split)[:1])
-
-
-def _verify(digits: DigitFile, progress: Progress) -> None:
-    for split in SPLITS:
-        length = digits.length(split)
-        for start in range(0, length, BLOCK_ROWS):
-            stop = min(start + BLOCK_ROWS, length)
-            digits.verify(split, start, stop)
-            progress(f"verifying {split}", stop, length)
-
-
-def _describe(digits: DigitFile, *, origin: str, written: bool) -> Prepared:
-    return Prepared(
-        path=digits.path,
-        name=digits.name,
-        source=digits.source,
-        origin=origin,
-        train=digits.length("train"),
-        test=digits.length("test"),
-        fingerprint=digits.fingerprint,
-        size=os.path.getsize(digits.path),
-        written=written,
-    )

@@ -64,7 +64,8 @@ def _load(place: str) -> ModuleType:
     path = Path(place).absolute()
     if not path.is_file():
         raise ConfigError(
-            f"there is no model file {path}: a network of your own is built from its code, put the file there"
+            f"there is no model file {path}: a network of your own is built from its code; put the file there, or "
+            "give the command in the directory that it was trained from"
         )
     spec = importlib.util.spec_from_file_location(f"distlenet_model_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)

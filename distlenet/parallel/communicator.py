@@ -49,6 +49,13 @@ class Communicator(Protocol):
         """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
         ...
 
+    def split(self, teams: int) -> tuple[int, "Communicator"]:
+        """Cut the ranks into ``teams`` (<= size) runs of about equal length; return this rank's and its communicator.
+
+        A team does not outlive its ranks: to lose one ends the job.
+        """
+        ...
+
     def recover(self) -> list[int]:
         """After RanksLost: go on among the survivors; returns the lost ranks, by their old numbers.
 

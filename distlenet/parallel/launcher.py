@@ -9,7 +9,7 @@ import os
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -156,6 +156,13 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
             own = error if rank == comm.rank else _error_class(kind)(text)
             own.agreed = True
             raise own
+
+
+def on_root(comm: Communicator, work: Callable[[], None]) -> None:
+    """Do ``work`` on the root alone; what fails there fails on every rank."""
+    with in_agreement(comm):
+        if comm.is_root:
+            work()
 
 
 def _error_class(name: str) -> type[DistlenetError]:

@@ -85,6 +85,11 @@ class MPICommunicator:
             json.loads(everything[stop - length : stop].tobytes()) for stop, length in zip(ends, lengths, strict=True)
         ]
 
+    def split(self, teams: int) -> "tuple[int, MPICommunicator]":
+        """See Communicator.split."""
+        team = self.rank * teams // self.size
+        return team, MPICommunicator(self._comm.Split(team, self.rank))
+
     def recover(self) -> list[int]:
         """A plain MPI job does not outlive its ranks: see RecoverableCommunicator."""
         raise NotImplementedError

@@ -39,6 +39,10 @@ class Serial:
         """Return ``[value]``."""
         return [value]
 
+    def split(self, teams: int) -> tuple[int, "Serial"]:
+        """Return this process as the only team."""
+        return 0, self
+
     def recover(self) -> list[int]:
         """Nobody can be lost."""
         return []

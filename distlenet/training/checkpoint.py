@@ -25,7 +25,7 @@ from distlenet.config import Config
 from distlenet.data.atomic import replacing
 from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError
-from distlenet.nn import Net, build_model
+from distlenet.nn import Net, build_model, outline
 from distlenet.training.numerics import numerics
 from distlenet.training.state import Running, TrainState
 
@@ -98,8 +98,20 @@ class Checkpoint:
             raise CheckpointError(
                 f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"
             )
+        self._check_layers(net)
         net.theta[:] = self.theta
         return net
+
+    def _check_layers(self, net: Net) -> None:
+        """Raise CheckpointError if the code builds another network by now than the one that was trained."""
+        trained, now = self.meta.get("layers"), list_layers(net)
+        if isinstance(trained, list) and trained != now:
+            differing = next((pair for pair in zip(trained, now, strict=False) if pair[0] != pair[1]), None)
+            what = f"{differing[0]!s:.200} is now {differing[1]}" if differing else f"{len(trained)} are now {len(now)}"
+            raise CheckpointError(
+                f"{self.path} was trained with other layers than {self.config.model} has now: {what}; bring the code "
+                "back to what it was, or train anew"
+            )
 
     def restore(self, state: TrainState) -> None:
         """Bring ``state`` to the checkpoint's position; its network and optimizer must be of the same kind."""
@@ -108,6 +120,7 @@ class Checkpoint:
                 f"{self.path} has {self.theta.size} parameters and optimizer state {sorted(self.optimizer)}, expected "
                 f"{state.net.size} and {sorted(state.optimizer.state)}: it belongs to another model or optimizer"
             )
+        self._check_layers(state.net)
         state.net.theta[:] = self.theta
         for name, vector in self.optimizer.items():
             state.optimizer.state[name][:] = vector
@@ -119,6 +132,14 @@ class Checkpoint:
         best = self.meta["best"]
         state.best_accuracy, state.best_epoch = best["accuracy"], best["epoch"]
         state.best_theta = self.best_theta
+
+
+def list_layers(net: Net) -> list[str]:
+    """Return a line for each layer, "C1: Conv2d to 6 x 28 x 28, 156 parameters"."""
+    return [
+        f"{row.name}: {row.kind} to {' x '.join(map(str, row.shape))}, {row.parameters} parameters"
+        for row in outline(net)
+    ]
 
 
 def write_checkpoint(
@@ -150,6 +171,7 @@ def write_checkpoint(
         "config": config.to_dict(),
         "dataset": asdict(dataset),
         "numerics": numerics(),
+        "layers": list_layers(state.net),
         "history": state.history,
     }
     image = _layout(arrays, json.dumps(meta))

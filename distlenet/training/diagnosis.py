@@ -7,20 +7,23 @@ from distlenet.errors import NonFiniteError
 from distlenet.nn import Net
 from distlenet.nn.split import plain
 from distlenet.parallel import Communicator
+from distlenet.parallel.launcher import in_agreement
 from distlenet.training.state import TrainState
 
 
 def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) -> NonFiniteError:
     """Return the error to raise, the same on every rank; nothing has been updated yet.
 
-    Computes every leaf of the step again, layer by layer.
+    Computes every leaf of the step again, layer by layer. Raises DataError, on every rank, if rows of any rank
+    cannot be read.
     """
     findings = []
-    for shard in leaves.shards:
-        x, labels = leaves.load(state.epoch, state.step, shard)
-        place = first_non_finite(state.net, x, labels) if len(labels) else None
-        if place:
-            findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
+    with in_agreement(comm):
+        for shard in leaves.shards:
+            x, labels = leaves.load(state.epoch, state.step, shard)
+            place = first_non_finite(state.net, x, labels) if len(labels) else None
+            if place:
+                findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
     found = [text for texts in comm.gather(findings) for text in texts]
     where = found[0] if found else "only in the sum over the shards, whose parts are finite"
     if len(found) > 1:

@@ -83,7 +83,8 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         steps = config.epochs * plan.steps_per_epoch
         schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay)
         augmentation = Augmentation(config.rotate, config.shift, config.zoom)
-        leaves = Leaves(digits, plan, owned_shards(comm.rank, comm.size, config.shards), augmentation, resampler)
+        mine = owned_shards(comm.rank, comm.size, config.shards)
+        leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
     watched_test = parts["test"] if config.test_curve else None
     classes = len(digits.class_names)
     epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, classes, signals)

@@ -44,6 +44,9 @@ class NoFiles:
         """Write the summary; returns an exit code."""
         return 0
 
+    def close(self) -> None:
+        """Lift the lock: the process goes on to other runs."""
+
 
 class RunFiles(NoFiles):
     """The root's: run directory, lock, journal, checkpoints, summary."""
@@ -51,6 +54,7 @@ class RunFiles(NoFiles):
     writes = True
 
     def __init__(self) -> None:
+        self._directory: RunDirectory | None = None
         self._origin: Checkpoint | None = None
         self._notices: list[str] = []
 
@@ -135,6 +139,11 @@ class RunFiles(NoFiles):
             announce(Notice("the last checkpoint could not be written", "warning"))
             return RunDirectoryError.exit_code
         return 0
+
+    def close(self) -> None:
+        """See NoFiles."""
+        if self._directory:
+            self._directory.close()
 
 
 class Warden:

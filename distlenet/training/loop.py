@@ -14,6 +14,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from distlenet.data.leaves import Leaves
+from distlenet.errors import DataError
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
@@ -40,15 +41,20 @@ def train(
 
     ``schedule`` maps the step since the start of the run to the learning rate; ``save_steps`` asks for a
     checkpoint every so many steps (0: after epochs only). Raises NonFiniteError, before the update, when the
-    loss or a gradient is not finite; Stopped when any rank got a signal; ReplicaError when ranks disagree.
+    loss or a gradient is not finite; DataError when rows that a rank streams cannot be read; Stopped when any rank
+    got a signal; ReplicaError when ranks disagree.
     """
     plan = leaves.plan
     bus = Bus(len(leaves.shards), state.net.size)
     while state.epoch < epochs:
         epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
         while state.step < plan.steps_per_epoch:
-            refresh_curvature(state, leaves, bus, comm)
-            event, tail = take_step(state, leaves, bus, schedule, comm, signals)
+            try:
+                refresh_curvature(state, leaves, bus, comm)
+                event, tail = take_step(state, leaves, bus, schedule, comm, signals)
+            except DataError as error:  # once the file is mended, the run goes on from here
+                yield from save(state, comm, str(error))
+                raise
             images, seconds, exchange = (
                 images + event.count,
                 seconds + event.seconds,
@@ -103,7 +109,11 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
     """Fill the bus: the gradient sum, loss, hits and count of each owned shard's micro-batch."""
     votes = signals.votes()
     for slot, shard in enumerate(leaves.shards):
-        x, labels = leaves.load(state.epoch, state.step, shard)
+        try:
+            x, labels = leaves.load(state.epoch, state.step, shard)
+        except DataError:
+            bus.leaves[slot] = np.nan  # so that all ranks stop at this step, and ask again what is wrong
+            continue
         if not len(labels):
             bus.clear(slot)
             bus.set_tail(slot, **votes)

@@ -1,6 +1,7 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -23,6 +24,8 @@ from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 from distlenet.training.watchdog import Watchdog
 
+RECENT = 50_000  # steps whose times are kept for the summary: a long run must not fill the memory with them
+
 
 class Session:
     """A run on one rank. ``make_listeners`` makes those of the root, where and when this rank is it."""
@@ -36,12 +39,13 @@ class Session:
     ) -> None:
         self.options, self.comm, self.signals, self._make_listeners = options, comm, signals, make_listeners
         self.announce, self.files = Announcer(), NoFiles()
-        self.steps: list[tuple[float, float, int]] = []  # (seconds, of which exchange, images) of each step
+        self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, of which exchange) of each step
+        self.images = 0  # trained on since the start of this process
 
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code."""
         begun = time.perf_counter()
-        self.signals.orphans_stop = self.comm.size > 1
+        self.signals.orphans_stop |= self.comm.size > 1
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
@@ -55,7 +59,8 @@ class Session:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
                 for event in survivor.events(lambda: self._events(experiment)):
                     if isinstance(event, StepDone):
-                        self.steps.append((event.seconds, event.exchange_seconds, event.count))
+                        self.steps.append((event.seconds, event.exchange_seconds))
+                        self.images += event.count
                     self.announce(event)
                 seconds = time.perf_counter() - trained
                 tested = survivor.call(lambda: final_test(experiment))
@@ -63,8 +68,10 @@ class Session:
             if not error.agreed:
                 raise
             status, failure, seconds = str(error), error, time.perf_counter() - trained
-        summary = survivor.call(lambda: summarize(experiment, self.comm, status, seconds, self.steps)) | tested
+        figures = status, seconds, self.steps, self.images
+        summary = survivor.call(lambda: summarize(experiment, self.comm, *figures)) | tested
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
+        summary["failure"] = type(failure).__name__ if failure else None
         unwritten = self.files.finish(summary, self.announce)
         self.announce(RunFinished(summary))
         if failure is None:
@@ -137,10 +144,11 @@ def describe(experiment: Experiment, comm: Communicator) -> dict[str, str]:
     config, plan, validation = experiment.config, experiment.plan, experiment.parts["validation"]
     held = validation.stop - validation.start if validation else 0
     numbers = numerics()
+    streamed = " (streamed)" if experiment.leaves.streamed else ""
     augmented = f"rotation {config.rotate:g} degrees, shift {config.shift:g} px, zoom {100 * config.zoom:g} %"
     return {
         "ranks": comm.description,
-        "images": f"{plan.samples:,} for training, {held:,} for validation",
+        "images": f"{plan.samples:,} for training{streamed}, {held:,} for validation",
         "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
         "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
         "augmentation": augmented if Augmentation(config.rotate, config.shift, config.zoom).active else "none",

@@ -1,6 +1,7 @@
 """The figures at the end of a run: what summary.json holds."""
 
 import resource
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -10,11 +11,18 @@ from distlenet.training.experiment import Experiment
 
 
 def summarize(
-    experiment: Experiment, comm: Communicator, status: str, seconds: float, steps: list[tuple[float, float, int]]
+    experiment: Experiment,
+    comm: Communicator,
+    status: str,
+    seconds: float,
+    steps: Iterable[tuple[float, float]],
+    images: int,
 ) -> dict[str, Any]:
-    """Return the summary; all ranks take part. ``steps`` are (seconds, of which exchange, images) of this rank."""
+    """Return the summary; all ranks take part.
+
+    ``steps`` are (seconds, of which exchange) of this rank's steps, ``images`` were trained on in ``seconds``.
+    """
     state = experiment.state
-    images = sum(count for _, _, count in steps)
     return {
         "status": status,
         "epochs": state.epoch,
@@ -22,12 +30,13 @@ def summarize(
         "ranks": comm.size,
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if images else 0.0,
-        "reduce_share": reduce_share([step[:2] for step in steps], comm),
+        "reduce_share": reduce_share(list(steps), comm),
         "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "data": experiment.dataset.name,
+        "fingerprint": experiment.dataset.fingerprint,
     }
 
 
@@ -59,6 +68,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,
         "test_loss": result.loss,
+        "test_chance": float(result.confusion.sum(axis=1).max() / result.confusion.sum()),  # always the same answer
         "val_accuracy": state.best_accuracy,
         "evaluated": chosen,
     }

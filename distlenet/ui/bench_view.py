@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from distlenet.ui.tables import make_console
@@ -13,6 +14,7 @@ MEANINGS = {
     "inference_sgemm_share": "the same of inference",
     "augment_share": "augmentation, share of the step",
     "reduce_share": "exchange between ranks, share of the step",
+    "exchange_vs_allreduce": "the exchange, against MPI's Allreduce of one vector a rank",
 }
 
 
@@ -39,3 +41,28 @@ def show(report: dict[str, Any]) -> None:
             meaning = "the same number of ranks, against DistributedDataParallel over gloo"
         ratios.add_row(name, f"{value:.3f}", meaning)
     console.print(ratios)
+    show_breakdown(report, console)
+
+
+def show_breakdown(report: dict[str, Any], console: Console) -> None:
+    """Print where the time goes."""
+    leaf = report["batch_size"] // report["shards"]
+    layers = Table(f"layer, leaf of {leaf}", "forward us", "backward us")
+    for name, ways in report["layers"].items():
+        layers.add_row(name, f"{ways['forward']:.0f}", f"{ways['backward']:.0f}")
+    console.print(layers)
+    parts = Table("part of the step, augmented", "ms", "share")
+    whole = sum(report["parts"].values())
+    for name, value in report["parts"].items():
+        parts.add_row(name, f"{value:.2f}", f"{value / whole:.1%}")
+    console.print(parts)
+    sizes = Table("leaf, network alone", "train images/s", "share of peak", "infer images/s", "share of peak")
+    for size, rate in report["leaf_sizes"].items():
+        sizes.add_row(
+            str(size),
+            f"{rate['train']:,.0f}",
+            f"{rate['train_sgemm_share']:.2f}",
+            f"{rate['infer']:,.0f}",
+            f"{rate['infer_sgemm_share']:.2f}",
+        )
+    console.print(sizes)

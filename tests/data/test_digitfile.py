@@ -4,6 +4,7 @@ import os
 import random
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import h5py
@@ -286,6 +287,27 @@ def test_a_label_without_a_class_is_named(path):
         file["train/labels"][1234] = 10
     with open_digit_file(path) as file, pytest.raises(DataError, match="row 1234 is 10, expected 0 to 9"):
         file.read("train", 1000, 2000)
+
+
+def test_a_file_that_is_cut_off_while_it_is_open(path):
+    with open_digit_file(path) as file:
+        os.truncate(path, 5000)
+        with pytest.raises(DataError, match=r"cannot read rows 1,000 to 1,999 of /train .* ends at or before byte"):
+            file.read("train", 1000, 2000)
+
+
+def test_threads_read_at_the_same_time(original):
+    with open_digit_file(original) as file, ThreadPoolExecutor(8) as threads:
+        for images, labels in threads.map(lambda _: file.read("train", 300, 2200, verify=True), range(100)):
+            np.testing.assert_array_equal(images, TRAIN[0][300:2200])
+            np.testing.assert_array_equal(labels, TRAIN[1][300:2200])
+
+
+def test_a_closed_file_is_not_read(original):
+    with open_digit_file(original) as file:
+        pass
+    with pytest.raises(DataError, match="cannot read rows"):
+        file.read("train", 0, 1)
 
 
 # ---- what is refused

@@ -14,6 +14,8 @@ NONE, SOME = Augmentation(), Augmentation(rotate=12, shift=2, zoom=0.15)
 class Digits:
     """A dataset in memory that remembers which rows were read."""
 
+    image_shape = (8, 9)
+
     def __init__(self, samples=SAMPLES):
         random = np.random.default_rng(0)
         self.images = random.integers(0, 256, (samples, 8, 9), dtype=np.uint8)

@@ -79,6 +79,26 @@ def test_orders_of_other_epochs_are_let_go():
     assert len(plan._orders) == 8
 
 
+@pytest.mark.parametrize("samples", [1, 31, 32, 33, 200])
+def test_the_order_is_that_of_the_whole_epoch_drawn_at_once(monkeypatch, samples):
+    monkeypatch.setattr(plan_module, "BLOCK", 16)
+    plan = Plan(samples, 2, 10, 1)
+    for shard, (start, stop) in enumerate(map(plan.bounds, range(2))):
+        random = random_stream(1, ORDER, 3, shard)
+        firsts = [16 * int(block) for block in random.permutation(-(-(stop - start) // 16))]
+        expected = [random.permutation(np.arange(first, min(first + 16, stop - start))) for first in firsts]
+        assert order_of(plan, 3, shard) == [int(row) for rows in expected for row in rows]
+        assert [plan.block_bounds(shard, block)[0] for block in plan.blocks(3, shard)] == firsts
+
+
+def test_a_long_order_takes_the_memory_of_two_blocks():
+    plan, longest = Plan(2**20, 1, 1000, 1), 0
+    for step in range(plan.steps_per_epoch):
+        plan.rows(0, step, 0)
+        longest = max(longest, len(plan._orders[0]._drawn))
+    assert longest < 2 * plan_module.BLOCK
+
+
 def test_epochs_shards_and_seeds_have_orders_of_their_own():
     orders = [
         tuple(order_of(Plan(800, 8, 32, seed), epoch, shard))

@@ -12,6 +12,7 @@ import pytest
 from distlenet.data import mnist
 from distlenet.data.digitfile import open_digit_file, write_digit_file
 from distlenet.data.download import Patience
+from distlenet.data.drawing import draw_digits
 from distlenet.data.idx import idx_sha256, write_idx
 from distlenet.data.prepare import prepare_mnist, prepare_synthetic
 from distlenet.errors import DataError, DownloadError
@@ -194,6 +195,26 @@ def test_test_digits_are_none_of_the_training_digits_and_stay_when_these_grow(tm
     np.testing.assert_array_equal(test, same_test)
     np.testing.assert_array_equal(some, more[:500])
     assert not {image.tobytes() for image in more} & {image.tobytes() for image in test}
+
+
+@pytest.mark.parametrize("distinct", [500, 1000, 1300])
+def test_few_digits_are_repeated_to_many(tmp_path, distinct):
+    path, few = tmp_path / "many.h5", draw_digits(distinct, 3)
+    prepared = prepare_synthetic(path, train=4100, test=200, seed=3, distinct=distinct)
+    assert f"the first {distinct:,} training images are repeated" in prepared.source
+    with open_digit_file(path) as digits:
+        images, labels = digits.read("train", 0, 4100, verify=True)
+    rows = np.arange(4100) % distinct
+    np.testing.assert_array_equal(images, few[0][rows])
+    np.testing.assert_array_equal(labels, few[1][rows])
+    assert not prepare_synthetic(path, train=4100, test=200, seed=3, distinct=distinct).written
+    with pytest.raises(DataError, match="holds other data"):
+        prepare_synthetic(path, train=4100, test=200, seed=3)
+
+
+def test_all_distinct_is_as_usual(tmp_path):
+    prepare_synthetic(tmp_path / "a.h5", train=700, test=200)
+    assert not prepare_synthetic(tmp_path / "a.h5", train=700, test=200, distinct=700).written
 
 
 def test_a_changed_way_of_drawing_is_noticed(tmp_path, monkeypatch):

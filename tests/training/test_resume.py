@@ -267,7 +267,7 @@ MATHEMATICAL = {
 
 def test_each_setting_is_here():
     watching = {field.name for field in dataclasses.fields(Config) if not field.metadata.get("math", True)}
-    assert watching == {"train_sample", "test_curve"}
+    assert watching == {"train_sample", "test_curve", "memory_limit"}
     assert {field.name for field in dataclasses.fields(Config)} - watching - {"model"} == set(MATHEMATICAL)
 
 

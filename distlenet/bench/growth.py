@@ -1,0 +1,134 @@
+"""Do time and memory grow with the training set? ``python -m distlenet.bench.growth`` tries it.
+
+Datasets of growing size are made of repeated drawn digits, and each is trained on for some steps by the real
+loop, with augmentation; the sizes take turns, since a machine is rarely quiet for long. For a machine that is not
+quiet at all there are the quickest steps (one in twenty is as quick) and the processor's time of a step, with that
+of reading ahead and of waiting for other ranks.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from time import perf_counter, process_time
+
+DISTINCT = 60_000  # digits that are drawn; larger sets repeat them
+TIMEOUT = 900  # seconds for one job
+MEASURED = {  # of each job: heading, factor to its unit, decimals
+    "start": ("start, s", 1, 2),
+    "step": ("step, ms", 1e3, 3),
+    "quick": ("quick, ms", 1e3, 3),
+    "mean": ("mean, ms", 1e3, 3),
+    "cpu": ("CPU, ms", 1e3, 3),
+    "image": ("us/image", 1e6, 2),
+    "peak": ("peak, MB", 1e-6, 0),
+    "anon": ("anon, MB", 1e-6, 0),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Make the files, run the jobs in turn, print a table."""
+    parser = argparse.ArgumentParser(prog="python -m distlenet.bench.growth", description=__doc__)
+    parser.add_argument("--sizes", type=int, nargs="+", default=[60_000, 600_000, 6_000_000], metavar="N")
+    parser.add_argument("--memory-limits", type=int, nargs="+", default=[128], metavar="MiB", help="of each rank")
+    parser.add_argument("--ranks", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=2000, help="timed steps of a job (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="jobs of each size (%(default)s)")
+    parser.add_argument("--cold", action="store_true", help="have the system forget a file before each job reads it")
+    parser.add_argument("--folder", type=Path, help="where the files are made and kept (default: they are deleted)")
+    args = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="growth-", dir=args.folder or Path.cwd()) as temporary:
+        folder = args.folder or Path(temporary)
+        cases = {(size, limit): [] for size in args.sizes for limit in args.memory_limits}
+        files = {size: make_file(folder, size) for size in args.sizes}
+        for _ in range(args.rounds):
+            for (size, limit), found in cases.items():
+                if args.cold:
+                    forget(files[size])
+                found.append(run_job(args.ranks, files[size], limit, args.steps))
+                print(json.dumps(found[-1]), file=sys.stderr, flush=True)
+    head = ["images", "limit, MiB", "read", *(heading for heading, *_ in MEASURED.values())]
+    rows = [row(size, limit, found) for (size, limit), found in cases.items()]
+    print("\n".join("| " + " | ".join(line) + " |" for line in (head, ["---:"] * len(head), *rows)))
+    return 0
+
+
+def make_file(folder: Path, size: int) -> Path:
+    """Return a dataset of ``size`` training images; makes it if the folder does not hold it."""
+    from distlenet.data.prepare import prepare_synthetic
+
+    path = folder / f"growth-{size}.h5"
+    prepare_synthetic(path, train=size, distinct=DISTINCT)
+    return path
+
+
+def forget(path: Path) -> None:
+    """Ask the system to drop what it holds of a file in memory: the next reader waits for the disk."""
+    with path.open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
+    """Run one job; returns what its ranks printed, of each figure the largest."""
+    from distlenet.errors import LaunchError
+    from distlenet.launch import mpi_environment, mpirun_command
+
+    command = [sys.executable, "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
+    command = mpirun_command(ranks) + command if ranks > 1 else command
+    done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    if done.returncode:
+        raise LaunchError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
+    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    return {name: max(report[name] for report in reports) for name in reports[0]}
+
+
+def work(path: str, limit: int, steps: int) -> None:
+    """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones; print JSON."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.training.events import StepDone
+    from distlenet.training.experiment import Options, set_up
+    from distlenet.training.loop import train
+    from distlenet.training.stopping import Signals
+
+    flags = {"memory_limit": limit, "validation": 0, "train_sample": 250, "epochs": 10**4}
+    comm, signals = connect(), Signals()
+    with all_or_nothing(comm):
+        begun = perf_counter()
+        all_of_it = set_up(Options(path, "", flags=flags), comm, signals)
+        config, leaves = all_of_it.config, all_of_it.leaves
+        events = train(all_of_it.state, leaves, all_of_it.epoch_end, all_of_it.schedule, config.epochs, comm, signals)
+        running = (event.seconds for event in events if isinstance(event, StepDone))
+        next(running)
+        start, cpu = perf_counter() - begun, process_time()
+        seconds = [next(running) for _ in range(steps)]
+        report = {"streamed": leaves.streamed, "start": start, "cpu": (process_time() - cpu) / steps}
+        report |= {"step": median(seconds), "mean": sum(seconds) / steps, "image": median(seconds) / config.batch_size}
+        report |= {"quick": sorted(seconds)[steps // 20], "peak": memory("VmHWM"), "anon": memory("RssAnon")}
+        print(json.dumps(report), flush=True)
+
+
+def memory(name: str) -> int:
+    """Return bytes of this process's memory: VmHWM, the most it ever had, or RssAnon, without mapped files."""
+    for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
+        if line.startswith(f"{name}:"):
+            return 1024 * int(line.split()[1])
+    raise KeyError(name)
+
+
+def row(size: int, limit: int, found: list[dict]) -> list[str]:
+    """Return a row of the table: medians over the jobs; of the quick steps and CPU times, the least."""
+    cells = [f"{size:,}", str(limit), "streamed" if found[0]["streamed"] else "in memory"]
+    for name, (_, factor, decimals) in MEASURED.items():
+        values = [job[name] for job in found]
+        cells.append(f"{factor * (min(values) if name in ('quick', 'cpu') else median(values)):.{decimals}f}")
+    return cells
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,67 @@
+"""``distlenet compare``: recipes, models or settings side by side, each under several seeds.
+
+distlenet compare activations --seeds 3 --run runs/activations --recipe fast
+distlenet compare standard slow:lr=0.05 mine:model=mynet.py:build --seeds 5 --run runs/c
+mpirun -n 4 distlenet compare models ...     all ranks train each run together
+"""
+
+import argparse
+import re
+from typing import TYPE_CHECKING
+
+from distlenet.commands.series import add_options, make_options, run_trials
+from distlenet.commands.train import at_least, given_settings
+
+if TYPE_CHECKING:
+    from distlenet.training.series import Trial
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "items",
+        nargs="+",
+        metavar="ITEM",
+        help="a recipe; a model; NAME:key=value,key=value; or a group: activations, poolings, models, optimizers, "
+        "outputs",
+    )
+    parser.add_argument(
+        "--seeds", type=at_least(1), default=3, metavar="K", help="seeds for each item (default: %(default)s)"
+    )
+    add_options(parser)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.ui.series_view import comparison_rows
+
+    seeds = f"{args.seeds} seed{'s' * (args.seeds > 1)} each"
+    return run_trials(args, lambda: make_trials(args), comparison_rows, f"{' '.join(args.items)}: {seeds}")
+
+
+def make_trials(args: argparse.Namespace) -> "list[Trial]":
+    """Return the runs: all items under the first seed, then all under the next: an early look is a fair one."""
+    from distlenet.config import build_config
+    from distlenet.errors import UsageError
+    from distlenet.training.items import parse_items
+    from distlenet.training.series import Trial
+
+    items, flags = parse_items(args.items), given_settings(args)
+    folders = {re.sub(r"[^\w.=-]+", "-", item.label): item for item in items}
+    if len(folders) < len(items):
+        raise UsageError("two items would have the same directory: name them apart, NAME:key=value,...")
+    first = build_config(args.recipe, args.config, flags).seed
+    return [
+        Trial(
+            item.label,
+            seed,
+            make_options(
+                args,
+                f"{args.run_directory}/{folder}/seed-{seed}",
+                item.recipe or args.recipe,
+                flags | item.settings | {"seed": seed},
+            ),
+        )
+        for seed in range(first, first + args.seeds)
+        for folder, item in folders.items()
+    ]

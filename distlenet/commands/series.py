@@ -1,0 +1,150 @@
+"""What ``repeat`` and ``compare`` have in common: options, the runs, the results."""
+
+import argparse
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from distlenet.commands.train import add_settings, at_least, patience
+from distlenet.config import RECIPES
+from distlenet.errors import DistlenetError, UsageError, report
+
+if TYPE_CHECKING:
+    from distlenet.training.experiment import Options
+    from distlenet.training.outcome import Outcome
+    from distlenet.training.series import Trial
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both commands have."""
+    parser.add_argument(
+        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--run", required=True, metavar="DIR", dest="run_directory", help="directory for the runs and the results"
+    )
+    parser.add_argument(
+        "--recipe", metavar="NAME", help=f"settings to start from: {', '.join(RECIPES)} (default: standard)"
+    )
+    parser.add_argument("--config", metavar="FILE.toml", help="settings that override the recipe's")
+    parser.add_argument(
+        "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
+    )
+    parser.add_argument(
+        "--side-by-side",
+        type=at_least(1),
+        default=1,
+        metavar="G",
+        help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of a table")
+    parser.add_argument(
+        "--display",
+        choices=("brief", "auto", "live", "plain", "quiet"),
+        default="brief",
+        help="brief: one line a run; the others show each run as train does",
+    )
+    add_settings(parser)
+
+
+def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "Options":
+    """Return the options of one run of the series."""
+    from distlenet.training.experiment import Options
+
+    return Options(
+        data=args.data,
+        run_directory=directory,
+        recipe=recipe,
+        config_file=args.config,
+        flags=flags,
+        stall_after=patience(),
+        debug=args.debug,
+    )
+
+
+def run_trials(
+    args: argparse.Namespace, make_trials: Callable[[], "list[Trial]"], make_rows: Callable[[dict], list], title: str
+) -> int:
+    """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
+    from distlenet.parallel.launcher import all_or_nothing, connect, in_agreement, on_root
+    from distlenet.training.series import run_in_teams
+    from distlenet.training.stopping import Signals
+
+    with Signals() as signals:  # before MPI starts
+        comm = connect()
+        try:
+            with all_or_nothing(comm, args.debug), ExitStack() as displays:
+                with in_agreement(comm):
+                    if args.side_by_side > comm.size:
+                        raise UsageError(
+                            f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
+                            "more by mpirun, or leave it out"
+                        )
+                    shown = SeriesDisplay(args, make_trials(), make_rows, title, displays)
+                code = run_in_teams(shown.trials, args.side_by_side, comm, signals, shown.make_displays, shown.tell)
+                if code == 0:
+                    on_root(comm, shown.conclude)
+        except DistlenetError as error:
+            if args.debug or not error.agreed:
+                raise
+            code = report(error)
+    return comm.leave(code)
+
+
+class SeriesDisplay:
+    """What a root shows and saves of the series; ``displays`` holds that of the run that goes on."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        trials: "list[Trial]",
+        make_rows: Callable[[dict], list],
+        title: str,
+        displays: ExitStack,
+    ) -> None:
+        from distlenet.ui.tables import make_console
+
+        self.trials = trials
+        self._args, self._make_rows, self._title, self._displays = args, make_rows, title, displays
+        self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
+        self._console = make_console()
+
+    def make_displays(self) -> list:
+        """Return the listeners of one run."""
+        from distlenet.ui.display import make_display
+        from distlenet.ui.series_view import Brief
+
+        brief = self._args.display == "brief" or self._args.json
+        return [self._displays.enter_context(Brief() if brief else make_display(self._args.display))]
+
+    def tell(self, outcome: "Outcome", kept: bool) -> None:
+        """Show that a run is over, and save what is there so far: an interrupted series has its results too."""
+        from distlenet.ui.series_view import line
+
+        self._displays.close()
+        self._save()
+        if self._args.display != "quiet" and not self._args.json:
+            place = self._places[outcome.setting, outcome.seed]
+            self._console.print(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
+
+    def conclude(self) -> None:
+        """Show the table of the whole series."""
+        from distlenet.ui.series_view import show
+
+        results, rows = self._save()
+        if self._args.json:
+            print(json.dumps({"title": self._title, **results}))
+        else:
+            show(self._console, results, rows)
+            self._console.print(f"results and runs: {self._args.run_directory}")
+
+    def _save(self) -> tuple[dict[str, Any], list]:
+        from distlenet.training.series import read_outcomes, summarize_series
+        from distlenet.ui.series_view import save
+
+        results = summarize_series(read_outcomes(self.trials), self._args.keep_defective)
+        rows = self._make_rows(results)
+        save(self._args.run_directory, results, rows, self._title)
+        return results, rows

@@ -1,0 +1,63 @@
+"""``distlenet summary``: the layers of a network, their outputs and parameters, before anything is trained.
+
+distlenet summary                          LeNet-5
+distlenet summary mynet.py:build --data datasets/mnist.h5
+distlenet summary conv8-conv8 --input 32x32 --classes 62
+"""
+
+import argparse
+import json
+
+from distlenet.commands.train import at_least
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "model",
+        nargs="?",
+        default="lenet5",
+        help="network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION (default: %(default)s)",
+    )
+    parser.add_argument("--activation", default="relu", metavar="NAME")
+    parser.add_argument("--pooling", default="average", metavar="NAME")
+    parser.add_argument(
+        "--input", default="28x28", type=sides, metavar="ROWSxCOLUMNS", help="size of a picture (default: 28x28)"
+    )
+    parser.add_argument(
+        "--classes", default=10, type=at_least(2), metavar="N", help="number of classes (default: %(default)s)"
+    )
+    parser.add_argument("--data", metavar="FILE", help="take both from this dataset file")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from dataclasses import asdict
+
+    from distlenet.nn import build_model, outline
+    from distlenet.ui.network_view import outline_table
+    from distlenet.ui.tables import make_console
+
+    size, classes = args.input, args.classes
+    if args.data:
+        from distlenet.data.digitfile import open_digit_file
+
+        digits = open_digit_file(args.data)
+        size, classes = digits.image_shape, len(digits.class_names)
+    net = build_model(args.model, (1, *size), classes, args.activation, args.pooling)
+    rows = outline(net)
+    if args.json:
+        facts = {"model": args.model, "input": list(net.input_shape), "parameters": net.size}
+        print(json.dumps(facts | {"layers": [asdict(row) for row in rows]}))
+    else:
+        make_console().print(outline_table(rows, net.input_shape))
+    return 0
+
+
+def sides(text: str) -> tuple[int, int]:
+    """Return (rows, columns) of "28x28"."""
+    rows, _, columns = text.partition("x")
+    if not all(side.isdecimal() and 1 <= int(side) <= 512 for side in (rows, columns)):
+        raise argparse.ArgumentTypeError(f"{text!r}, expected ROWSxCOLUMNS like 28x28, at most 512x512")
+    return int(rows), int(columns)

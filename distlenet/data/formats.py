@@ -1,0 +1,66 @@
+"""The formats that ``distlenet prepare`` reads, as a table; a reader is loaded when it is used."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from distlenet.data.dataset import Dataset
+    from distlenet.data.progress import Progress
+
+EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
+
+
+@dataclass(frozen=True)
+class Format:
+    """A format: its help, what ``--from`` names, its reader in this package, and the options that this takes."""
+
+    help: str
+    place: str
+    reader: str  # "module.function"; called with place, progress and keywords, it returns a Dataset
+    options: tuple[str, ...] = ()
+    fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that are always given
+    published: bool = False  # everybody has the same files
+
+    def read(self, place: Path | None, progress: "Progress", **options: Any) -> "Dataset":
+        """Read the dataset at ``place``; raises DataError, also if a published one has no place."""
+        module, _, function = self.reader.partition(".")
+        return getattr(import_module(f"distlenet.data.{module}"), function)(place, progress, **self.fixed, **options)
+
+
+_FILES = "directory of the published files (.gz or not)"
+_DIVISION = ("share", "seed")
+
+FORMATS: dict[str, Format] = {
+    **{
+        name: Format(text, _FILES, "published.read_published", (), {"name": name}, published=True)
+        for name, text in (
+            ("fashion", "Fashion-MNIST: ten kinds of clothes"),
+            ("kmnist", "KMNIST: ten cursive hiragana"),
+            ("qmnist", "QMNIST: MNIST with all 60,000 test digits"),
+        )
+    },
+    "emnist": Format(
+        "EMNIST: digits and letters, 10 to 62 classes", _FILES, "published.read_emnist", ("split",), published=True
+    ),
+    "csv": Format(
+        "a table: a line an image, a label and pixels",
+        "table (.csv or .csv.gz)",
+        "csvfile.read_csv",
+        ("test", "label", "size", *_DIVISION),
+    ),
+    "folder": Format(
+        "a folder of pictures for each class",
+        "directory of the classes' folders, or of train/ and test/ with them",
+        "imagefolder.read_folder",
+        ("size", "ink", *_DIVISION),
+    ),
+    "npz": Format(
+        "a numpy archive: x_train, y_train, x_test, y_test, or images, labels",
+        "archive (.npz)",
+        "npzfile.read_npz",
+        ("size", *_DIVISION),
+    ),
+}

@@ -1,0 +1,35 @@
+"""The report as it grows: sections for the page, and figures that also become files."""
+
+from typing import TYPE_CHECKING
+
+from distlenet.report.figure import as_png
+from distlenet.report.page import Section
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CSS_PIXELS = 100  # for each inch of a figure
+
+
+class Book:
+    """``sections`` in order; ``files``: name -> PNG."""
+
+    def __init__(self) -> None:
+        self.sections: list[Section] = []
+        self.files: dict[str, bytes] = {}
+
+    def section(self, title: str) -> Section:
+        """Begin a section."""
+        self.sections.append(Section(title))
+        return self.sections[-1]
+
+    def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
+        """Add ``figure`` to ``section`` and to the files; None: there is nothing to show, and that is said."""
+        if figure is None:
+            if not section.pieces:
+                section.text("There is nothing to show yet.")
+            return
+        png = as_png(figure)
+        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+        self.files[f"{name}.png"] = png
+        section.figure(png, caption, round(CSS_PIXELS * figure.get_figwidth()))

@@ -1,0 +1,126 @@
+"""Curves of a run: loss and error by epoch, learning rate and batch loss by step, speed and where time went."""
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from distlenet.report.figure import COLOURS, new_figure
+from distlenet.report.run import Run, series
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+CURVES = (
+    ("running", "training, while learning"),
+    ("train", "training, after the epoch"),
+    ("validation", "validation"),
+    ("test", "test (watched)"),
+)
+
+
+def learning(run: Run) -> "Figure | None":
+    """Draw loss and error after each epoch; None if no epoch is complete."""
+    if not run.epochs:
+        return None
+    figure = new_figure(3.6)
+    left, right = figure.subplots(1, 2)
+    epochs = [epoch + 1 for epoch in series(run.epochs, "epoch")]
+    for (split, name), colour in zip(CURVES, COLOURS, strict=False):
+        losses = series(run.epochs, split, "loss")
+        errors = [100 * (1 - accuracy) for accuracy in series(run.epochs, split, "accuracy")]
+        if all(map(math.isnan, losses)):
+            continue
+        style = {"color": colour, "marker": ".", "label": name, "linewidth": 1.4}
+        left.plot(epochs, losses, **style)
+        right.plot(epochs, errors, **style)
+    left.set_title("loss", fontsize=10)
+    right.set_title("error (% of the images; accuracy is 100 % minus it)", fontsize=10)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        _stretch(axes)
+        _whole_numbers(axes)
+        axes.grid(True, which="both", alpha=0.25)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
+    return figure
+
+
+def _stretch(axes: "Axes") -> None:
+    """Make the scale logarithmic if the values allow it and span enough; mark it with plain numbers."""
+    values = np.concatenate([line.get_ydata() for line in axes.get_lines()] or [[]])
+    values = values[np.isfinite(values)]
+    if len(values) and values.min() > 0 and values.max() > 3 * values.min():
+        from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _whole_numbers(axes: "Axes") -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def steps(run: Run) -> "Figure | None":
+    """Draw learning rate and loss of the batches by step; None if the journal has neither steps nor epochs."""
+    by_step = len(run.steps) > len(run.epochs)
+    entries = run.steps if by_step else run.epochs
+    if not entries:
+        return None
+    figure = new_figure(2.8)
+    left, right = figure.subplots(1, 2)
+    places = series(entries, "steps" if by_step else "step")
+    marker = "." if len(entries) < 60 else ""
+    left.plot(places, series(entries, "lr"), color=COLOURS[0], marker=marker, linewidth=1.4)
+    left.set_title("learning rate", fontsize=10)
+    losses = series(entries, "loss") if by_step else series(entries, "running", "loss")
+    right.plot(places, losses, color=COLOURS[1], marker=marker, linewidth=0.8)
+    right.set_title("loss of single batches" if by_step else "loss while learning, by epoch", fontsize=10)
+    _stretch(right)
+    for axes in (left, right):
+        axes.set_xlabel("step of the run")
+        axes.grid(True, which="both", alpha=0.25)
+    left.set_ylim(bottom=0)
+    return figure
+
+
+def speed(run: Run) -> "Figure | None":
+    """Draw images per second and the parts of each epoch's time; None if no epoch is complete."""
+    if not run.epochs:
+        return None
+    figure = new_figure(2.9)
+    left, right = figure.subplots(1, 2)
+    epochs = np.array([epoch + 1 for epoch in series(run.epochs, "epoch")])
+    left.plot(epochs, series(run.epochs, "images_per_second"), color=COLOURS[0], marker=".", linewidth=1.4)
+    left.set_title("training images per second", fontsize=10)
+    left.set_ylim(bottom=0)
+    left.yaxis.set_major_formatter("{x:,.0f}")
+    left.grid(True, alpha=0.25)
+    bottom = np.zeros(len(epochs))
+    for (name, seconds), colour in zip(_times(run.epochs).items(), COLOURS, strict=False):
+        right.bar(epochs, seconds, bottom=bottom, width=0.8, color=colour, label=name)
+        bottom += seconds
+    right.set_title("seconds of an epoch", fontsize=10)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.4, max(epochs) + 0.6)
+        _whole_numbers(axes)
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
+    return figure
+
+
+def _times(epochs: list[dict[str, Any]]) -> dict[str, np.ndarray]:
+    """Return the seconds, (epochs,) each, of what an epoch's time went into."""
+    training, evaluation, share = (
+        np.nan_to_num(series(epochs, key)) for key in ("seconds", "evaluation_seconds", "exchange_share")
+    )
+    return {
+        "gradients and updates": training * (1 - share),
+        "exchange between ranks": training * share,
+        "evaluation": evaluation,
+    }

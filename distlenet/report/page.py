@@ -1,0 +1,86 @@
+"""One HTML page that needs nothing else: figures within it, no script, nothing to fetch."""
+
+import base64
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+STYLE = """
+body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
+       padding: 1rem 1.5rem 4rem; }
+h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
+nav a { margin-right: 1em; } p.note { background: #fff3d6; border-left: 4px solid #e69f00; padding: .4em .8em; }
+table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .15em .9em .15em 0; text-align: left;
+        vertical-align: top; } th { font-weight: 600; border-bottom: 1px solid #999; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr:nth-child(even) td { background: #f6f6f6; }
+figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
+div.wide { overflow-x: auto; } code { font-size: .9em; overflow-wrap: anywhere; }
+"""
+
+
+@dataclass
+class Section:
+    """A part of the page: a title and pieces of HTML."""
+
+    title: str
+    pieces: list[str] = field(default_factory=list)
+
+    @property
+    def anchor(self) -> str:
+        """The name that links to the section."""
+        return "".join(c if c.isalnum() else "-" for c in self.title.lower())
+
+    def text(self, sentence: str) -> None:
+        """Add a paragraph."""
+        self.pieces.append(f"<p>{escape(sentence)}</p>")
+
+    def note(self, sentence: str) -> None:
+        """Add a paragraph that stands out."""
+        self.pieces.append(f'<p class="note">{escape(sentence)}</p>')
+
+    def figure(self, png: bytes, caption: str, width: int) -> None:
+        """Add a picture, ``width`` CSS pixels wide."""
+        data = base64.b64encode(png).decode("ascii")
+        self.pieces.append(
+            f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}" width="{width}">'
+            f"<figcaption>{escape(caption)}</figcaption></figure>"
+        )
+
+    def table(self, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> None:
+        """Add a table; cells that are numbers stand at the right."""
+        rows = [list(row) for row in rows]
+        if not rows:
+            return
+        right = [all(_is_number(row[i]) for row in rows) for i in range(len(rows[0]))]
+
+        def line(cells: Sequence[object], tag: str) -> str:
+            marks = (f'{tag} class="n"' if number else tag for number in right)
+            row = (f"<{mark}>{escape(str(cell))}</{tag}>" for mark, cell in zip(marks, cells, strict=True))
+            return f"<tr>{''.join(row)}</tr>"
+
+        head_line = f"<thead>{line(head, 'th')}</thead>" if head else ""
+        body = "\n".join(line(row, "td") for row in rows)
+        self.pieces.append(f'<div class="wide"><table>{head_line}<tbody>{body}</tbody></table></div>')
+
+
+def _is_number(cell: object) -> bool:
+    text = str(cell).replace(",", "").rstrip(" %")
+    return bool(text) and text.lstrip("-").replace(".", "", 1).replace("e-", "", 1).replace("e+", "", 1).isdecimal()
+
+
+def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
+    """Return the page as HTML; sections without pieces are left out."""
+    sections = [section for section in sections if section.pieces]
+    links = "\n".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in sections)
+    bodies = "\n".join(
+        f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>\n'
+        + "\n".join(section.pieces)
+        + "\n</section>"
+        for section in sections
+    )
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n<p>{escape(subtitle)}</p>\n"
+        f"<nav>{links}</nav>\n{bodies}\n</body></html>\n"
+    )

@@ -1,0 +1,127 @@
+"""What a run directory holds for its report: a checkpoint, the history, what happened, the summary."""
+
+import json
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from distlenet.errors import CheckpointError
+from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+from distlenet.training.rundir import RunDirectory, find_checkpoint
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as its files tell it; ``notes`` are sentences on what is missing or damaged among them."""
+
+    path: Path
+    checkpoint: Checkpoint  # the best, else the newest
+    epochs: list[dict[str, Any]]  # EpochDone's fields, in order; see training/events.py
+    steps: list[dict[str, Any]]  # StepDone's fields, of the steps that the journal has
+    happenings: list[dict[str, Any]]  # lines of kind start, notice, end
+    summary: dict[str, Any]  # empty while the run has not ended
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has ended as planned, its test images read."""
+        return self.summary.get("status") == "complete" and number(self.summary, "test_accuracy") is not None
+
+
+def read_run(path: Path) -> Run:
+    """Read the run directory ``path``.
+
+    A journal or summary that is missing or damaged is noted; the curves then come from the newest checkpoint as
+    far as that knows them. Raises CheckpointError when there is no good checkpoint at all.
+    """
+    if not path.is_dir():
+        raise CheckpointError(f"{path} is not a run directory, expected the --run of `distlenet train`")
+    notes: list[str] = []
+    newest, damaged = None, []
+    if (path / "checkpoints").is_dir():
+        newest, damaged = RunDirectory(path).newest_checkpoint()
+    notes += [f"{error}: passed over" for error in damaged]
+    try:
+        checkpoint = find_checkpoint(path)
+    except CheckpointError:  # a damaged best.h5
+        if newest is None:
+            raise
+        checkpoint = newest
+    lines = _read_journal(path / "journal.jsonl", notes)
+    by_epoch = {entry.get("epoch"): entry for entry in newest.meta["history"] if isinstance(entry, dict)}
+    by_epoch |= {line.get("epoch"): line for line in lines if line["kind"] == "epoch"}
+    epochs = [by_epoch[epoch] for epoch in sorted(epoch for epoch in by_epoch if type(epoch) is int)]
+    steps = [line for line in lines if line["kind"] == "step"]
+    happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
+    return Run(path, checkpoint, epochs, steps, happenings, _read_summary(path / "summary.json", notes), notes)
+
+
+def _read_journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the good lines of the journal; ``notes`` are told of the others."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        notes.append(
+            f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
+            "happened on the way is not known"
+        )
+        return []
+    lines, damaged = [], 0
+    for line in text.splitlines():
+        try:
+            entry = json.loads(line)
+            lines.append(entry | {"kind": str(entry["kind"])})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            damaged += 1
+    if damaged:
+        notes.append(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
+    return lines
+
+
+def _read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
+    try:
+        summary = json.loads(path.read_text(encoding="utf-8"))
+        if isinstance(summary, dict):
+            return summary
+        notes.append(f"{path} is not a JSON object: left out")
+    except FileNotFoundError:
+        notes.append("the run has not ended: it has no summary.json")
+    except (OSError, ValueError, RecursionError) as error:
+        notes.append(f"cannot read {path} ({error}): left out")
+    return {}
+
+
+def number(entry: dict[str, Any], *keys: str) -> float | None:
+    """Return the finite number at ``entry[key][key]...``, None if there is none."""
+    value: Any = entry
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return float(value) if good else None
+
+
+def series(entries: list[dict[str, Any]], *keys: str) -> list[float]:
+    """Return the number at ``keys`` of every entry, NaN where there is none: matplotlib leaves that out."""
+    found = (number(entry, *keys) for entry in entries)
+    return [math.nan if value is None else value for value in found]
+
+
+def norms_by_epoch(run: Run) -> tuple[list[int], dict[str, list[float]]]:
+    """Return the epochs of the checkpoints that were kept, and the norm of each weight array at these."""
+    found: dict[int, dict[str, float]] = {}
+    for path in RunDirectory(run.path).saved():
+        try:
+            checkpoint = read_checkpoint(path)
+            if checkpoint.position[0]:
+                net = checkpoint.build_net()
+                found[checkpoint.position[1]] = {
+                    name: float((parameter.value.astype("f8") ** 2).sum() ** 0.5)
+                    for name, parameter in net.parameters.items()
+                    if parameter.is_weight
+                }
+        except CheckpointError:
+            continue
+    epochs = sorted(found)
+    names = list(found[epochs[0]]) if epochs else []
+    return epochs, {name: [found[epoch][name] for epoch in epochs] for name in names}

@@ -1,0 +1,99 @@
+"""What ``distlenet compare`` compares: recipes, models, groups, or settings in one word each.
+
+fast                        a recipe
+conv8-conv8                 a model, or one's own FILE.py:FUNCTION, trained by the base recipe
+activations                 a group, several items at once
+lr=0.05,optimizer=sgd       settings on top of the base recipe
+slow:lr=0.05                the same with a name of its own
+mine:recipe=fast,lr=0.05    on top of another recipe
+"""
+
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from distlenet.config import RECIPES, Config
+from distlenet.errors import UsageError, nearest
+from distlenet.nn import MODELS
+
+
+@dataclass(frozen=True)
+class Item:
+    """One row of the comparison: ``settings`` on top of ``recipe`` (None: the base recipe)."""
+
+    label: str
+    recipe: str | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+
+
+def of_model(name: str) -> Item:
+    """Return the item of a model: by the recipe of its name where there is one."""
+    return Item(name, name if name in RECIPES else None, {"model": name})
+
+
+# Saturating activations want other initial weights, adaptive optimizers other rates: each gets what suits it.
+GROUPS: dict[str, list[Item]] = {
+    "activations": [
+        Item("relu", None, {"activation": "relu"}),
+        Item("leaky-relu", None, {"activation": "leaky-relu"}),
+        Item("elu", None, {"activation": "elu"}),
+        Item("tanh", None, {"activation": "tanh", "init": "glorot"}),
+        Item("scaled-tanh", None, {"activation": "scaled-tanh", "init": "glorot"}),
+        Item("sigmoid", None, {"activation": "sigmoid", "init": "normal", "sigma": 0.3}),
+    ],
+    "poolings": [Item(name, None, {"pooling": name}) for name in ("average", "max", "trainable")],
+    "models": [of_model(name) for name in MODELS],
+    "optimizers": [
+        Item("sgd", None, {"optimizer": "sgd", "lr": 0.5}),
+        Item("momentum", None, {"optimizer": "momentum"}),
+        Item("nesterov", None, {"optimizer": "nesterov"}),
+        Item("rmsprop", None, {"optimizer": "rmsprop", "lr": 0.002}),
+        Item("adam", None, {"optimizer": "adam", "lr": 0.005}),
+    ],
+    "outputs": [Item("softmax"), *(Item("rbf", name) for name in RECIPES if name == "lenet5-1998")],
+}
+
+
+def parse_items(words: list[str]) -> list[Item]:
+    """Return the items that ``words`` name, in their order; raises UsageError."""
+    items = [item for word in words for item in _parse(word)]
+    for place, item in enumerate(items):
+        if any(item.label == other.label for other in items[:place]):
+            raise UsageError(f"two items are called {item.label!r}: name one of them, NAME:key=value,...")
+    return items
+
+
+def _parse(word: str) -> list[Item]:
+    if word in GROUPS:
+        return GROUPS[word]
+    if word in RECIPES:
+        return [Item(word, word)]
+    if word in MODELS:
+        return [of_model(word)]
+    label, colon, text = word.partition(":")
+    if colon and "=" not in word:  # code of the user's own
+        return [of_model(word)]
+    if not colon or "=" in label:  # no name: the settings themselves
+        label, text = word, word
+    if "=" not in text:
+        raise UsageError(
+            f"item {word!r} is unknown{nearest(word, [*GROUPS, *RECIPES, *MODELS])}: expected a recipe, a model, a "
+            f"group ({', '.join(GROUPS)}) or settings like NAME:lr=0.05,activation=tanh"
+        )
+    settings = dict(_setting(part, word) for part in text.split(","))
+    return [Item(label, settings.pop("recipe", None), settings)]
+
+
+def _setting(part: str, word: str) -> tuple[str, Any]:
+    """Return name and value of ``part``, "lr=0.05"."""
+    key, equals, text = part.partition("=")
+    name = key.strip().replace("-", "_")
+    kinds = {item.name: item.type for item in fields(Config)} | {"recipe": str}
+    if not equals or name not in kinds or name == "seed":
+        why = "the seeds are given by --seed and --seeds" if name == "seed" else f"no setting{nearest(name, kinds)}"
+        raise UsageError(f"{part!r} in item {word!r}: {why}")
+    kind, text = kinds[name], text.strip()
+    try:
+        return name, {"true": True, "false": False}[text.lower()] if kind is bool else kind(text)
+    except (ValueError, KeyError):
+        expected = {int: "a whole number", float: "a number", bool: "true or false"}[kind]
+        raise UsageError(f"{name} in item {word!r} is {text!r}, expected {expected}") from None

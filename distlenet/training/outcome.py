@@ -1,0 +1,89 @@
+"""What came of a run that is over, read from its directory."""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+DEFECTS = {"NonFiniteError": "non-finite"}  # failures that the numbers are to blame for, not the machine
+CLEARLY = 0.1  # of the way from chance to perfection: below it a network has learned nothing
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The figures of one run of a series."""
+
+    setting: str  # the row of the table it belongs to
+    seed: int
+    directory: str
+    defect: str | None  # "non-finite", "at chance", None: sound
+    figures: dict[str, float]  # what was not reached is missing
+
+
+def read_summary(directory: str) -> dict[str, Any] | None:
+    """Return the summary of a run that is over: complete, or defective beyond repair; None of any other."""
+    try:
+        summary = json.loads((Path(directory) / "summary.json").read_text(encoding="utf-8"))
+        over = summary["status"] == "complete" or summary.get("failure") in DEFECTS
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return summary if over else None
+
+
+def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
+    """Return the outcome of the run in ``directory``; None if it is not over."""
+    summary = read_summary(directory)
+    if summary is None:
+        return None
+    figures = {
+        name: summary[name]
+        for name in ("test_accuracy", "test_error", "val_accuracy", "parameters")
+        if summary.get(name) is not None
+    }
+    return Outcome(setting, seed, directory, defect(summary), figures | timing(read_epochs(directory)))
+
+
+def defect(summary: dict[str, Any]) -> str | None:
+    """Return what is wrong with a run that is over, None if nothing is."""
+    if summary.get("failure") in DEFECTS:
+        return DEFECTS[summary["failure"]]
+    accuracy, chance = summary.get("test_accuracy", math.nan), summary.get("test_chance", 0.0)
+    return "at chance" if accuracy < chance + CLEARLY * (1 - chance) else None
+
+
+def read_epochs(directory: str) -> list[dict[str, Any]]:
+    """Return the journal's lines of epochs; damaged ones are left out."""
+    epochs = []
+    try:
+        lines = (Path(directory) / "journal.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError:
+        return []
+    for line in lines:
+        try:
+            entry = json.loads(line)
+            if entry["kind"] == "epoch":
+                epochs.append(entry)
+        except (ValueError, KeyError, TypeError):
+            continue
+    return epochs
+
+
+def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return seconds of the run and of its parts, and images/s, from the journal's ``epochs``.
+
+    An epoch that was interrupted counts as if it had gone through at the speed of its last part.
+    """
+    if not epochs:
+        return {}
+    images = sum(epoch["running"]["count"] for epoch in epochs)
+    training = sum(epoch["running"]["count"] / epoch["images_per_second"] for epoch in epochs)
+    validation = sum(epoch["evaluation_seconds"] for epoch in epochs)
+    return {
+        "seconds": training + validation,
+        "training_seconds": training,
+        "validation_seconds": validation,
+        "epoch_seconds": (training + validation) / len(epochs),
+        "step_seconds": training / epochs[-1]["step"],
+        "images_per_second": images / training,
+    }

@@ -1,0 +1,146 @@
+"""Many runs, one after the other: the engine of ``repeat`` and ``compare``.
+
+Every run has a directory of its own, and is one that ``distlenet train`` could go on with. A series that
+was interrupted is started again by the same command: runs that are over are kept, one that is half done
+goes on from its checkpoint.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from distlenet.config import build_config, changes
+from distlenet.data.digitfile import open_digit_file
+from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
+from distlenet.parallel import Communicator
+from distlenet.parallel.launcher import in_agreement, on_root
+from distlenet.training.events import Listener
+from distlenet.training.experiment import Options
+from distlenet.training.outcome import Outcome, read_outcome, read_summary
+from distlenet.training.rundir import RunDirectory
+from distlenet.training.session import Session
+from distlenet.training.statistics import spread
+from distlenet.training.stopping import Signals
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of the series."""
+
+    setting: str  # the row of the table it belongs to
+    seed: int
+    options: Options
+
+
+def run_series(
+    trials: Sequence[Trial],
+    comm: Communicator,
+    signals: Signals,
+    make_listeners: Callable[[], list[Listener]],
+    tell: Callable[[Outcome, bool], None],
+) -> int:
+    """Train ``trials`` in order, all ranks together; return the exit code, not 0 if a signal ended the series.
+
+    ``tell`` is called on the root, for each run that is over, with its outcome and whether it was over
+    before. A run whose numbers are not finite is over; any other failure ends the series.
+    """
+    with in_agreement(comm):  # all that can be refused is refused before the first run
+        plans = [plan(trial.options) for trial in trials]
+    for trial, todo in zip(trials, comm.share(plans), strict=True):
+        if todo != "keep":
+            resume = "auto" if todo == "go on" else None
+            session = Session(replace(trial.options, resume=resume), comm, signals, make_listeners)
+            try:
+                code = session.run()
+            except NonFiniteError as error:
+                if not error.agreed:
+                    raise
+                code = 0
+            finally:
+                session.files.close()
+            if code:
+                return code
+        outcome = read_outcome(trial.setting, trial.seed, trial.options.run_directory)
+        on_root(comm, lambda outcome=outcome, kept=todo == "keep": tell(outcome, kept))
+    return 0
+
+
+def run_in_teams(
+    trials: Sequence[Trial],
+    teams: int,
+    comm: Communicator,
+    signals: Signals,
+    make_listeners: Callable[[], list[Listener]],
+    tell: Callable[[Outcome, bool], None],
+) -> int:
+    """Like run_series, but ``teams`` (1 to the number of ranks) parts of the ranks train different trials at a time.
+
+    The bits of a run do not depend on its ranks, so the results are the same.
+    """
+    if teams == 1:
+        return run_series(trials, comm, signals, make_listeners, tell)
+    team, own = comm.split(teams)
+    signals.orphans_stop = True  # a team of one rank is not alone
+    code, failure = 0, None
+    try:
+        code = run_series(trials[team::teams], own, signals, make_listeners, tell)
+    except DistlenetError as error:
+        if not error.agreed:  # its own team does not know of it: the job ends
+            raise
+        failure = error
+    with in_agreement(comm):  # the other teams finish what they have
+        if failure:
+            raise failure
+    return max(comm.gather(code))
+
+
+def plan(options: Options) -> str:
+    """Return what is to be done about a run: "keep", "go on" or "start".
+
+    Raises RunDirectoryError if it is over, but was another run than ``options`` ask for; ConfigError.
+    """
+    config = build_config(options.recipe, options.config_file, options.flags)
+    directory = Path(options.run_directory)
+    summary = read_summary(options.run_directory)
+    if summary is None:
+        return "go on" if RunDirectory(directory).holds_run() else "start"
+    before = build_config(file=directory / "config.toml")
+    differ = [f"{name} = {old!r}, now {new!r}" for name, old, new, decisive in changes(before, config) if decisive]
+    if summary.get("fingerprint") != open_digit_file(options.data).fingerprint:
+        differ.append(f"another dataset than {options.data}")
+    if differ:
+        raise RunDirectoryError(
+            f"{directory} holds a run with {'; '.join(differ)}: choose another --run, or remove that directory"
+        )
+    return "keep"
+
+
+def read_outcomes(trials: Sequence[Trial]) -> list[Outcome]:
+    """Return the outcomes of those of ``trials`` that are over."""
+    outcomes = [read_outcome(trial.setting, trial.seed, trial.options.run_directory) for trial in trials]
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def summarize_series(outcomes: Sequence[Outcome], keep_defective: bool = False) -> dict[str, Any]:
+    """Return the figures of a series as JSON values: each run, and for each setting the spread of each figure.
+
+    Defective runs are listed, and left out of the spreads unless ``keep_defective``.
+    """
+    settings = {}
+    for name in dict.fromkeys(outcome.setting for outcome in outcomes):
+        runs = [outcome for outcome in outcomes if outcome.setting == name]
+        counted = [run.figures for run in runs if keep_defective or run.defect is None]
+        figures = dict.fromkeys(figure for run in counted for figure in run)
+        settings[name] = {
+            "runs": len(runs),
+            "defective": [run.seed for run in runs if run.defect],
+            "figures": {
+                figure: asdict(spread([run[figure] for run in counted if figure in run])) for figure in figures
+            },
+        }
+    return {
+        "defective_runs": "kept" if keep_defective else "left out",
+        "settings": settings,
+        "runs": [asdict(outcome) for outcome in outcomes],
+    }

@@ -1,0 +1,168 @@
+"""What ``repeat`` and ``compare`` show and leave behind: a line for each run, and tables."""
+
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from distlenet.data.atomic import replacing, why_not_written
+from distlenet.errors import RunDirectoryError
+from distlenet.training.events import Event, Notice
+from distlenet.ui.display import Display, duration, percent
+from distlenet.ui.terminal import SafeStream, clean
+
+FIGURES = {  # name: title, unit, factor, decimals
+    "test_accuracy": ("test accuracy", "%", 100, 2),
+    "test_error": ("test error", "%", 100, 2),
+    "val_accuracy": ("validation accuracy", "%", 100, 2),
+    "seconds": ("time", "s", 1, 1),
+    "training_seconds": ("training", "s", 1, 1),
+    "validation_seconds": ("validation", "s", 1, 2),
+    "epoch_seconds": ("an epoch", "s", 1, 2),
+    "step_seconds": ("a step", "ms", 1000, 2),
+    "images_per_second": ("images/s", "", 1, 0),
+    "parameters": ("parameters", "", 1, 0),
+}
+COMPARED = {  # name: title in the narrow columns of a comparison
+    "test_accuracy": "test",
+    "val_accuracy": "validation",
+    "seconds": "time",
+    "images_per_second": "images/s",
+    "parameters": "parameters",
+}
+Rows = list[list[str]]  # the first is the header
+
+
+class Brief(Display):
+    """Shows nothing of a run but its warnings: the series has a line for it."""
+
+    def __init__(self) -> None:
+        self._stream = SafeStream(sys.stdout)
+
+    def on(self, event: Event) -> None:
+        """See Display."""
+        if isinstance(event, Notice) and event.level != "info":
+            self._stream.write(f"{event.level}: {clean(event.text)}\n")
+
+
+def line(run: dict[str, Any], kept: bool = False) -> str:
+    """Return the line of a run that is over; ``run`` is an Outcome as a dict."""
+    figures = run["figures"]
+    parts = [f"test {percent(figures['test_accuracy'])}"] if "test_accuracy" in figures else []
+    if "val_accuracy" in figures:
+        parts.append(f"validation {percent(figures['val_accuracy'])}")
+    if "seconds" in figures:
+        parts.append(duration(figures["seconds"]))
+    parts += [f"DEFECTIVE: {run['defect']}"] * bool(run["defect"]) + ["from before"] * kept
+    return f"{clean(run['setting'])} seed {run['seed']}: {', '.join(parts)}"
+
+
+def figure(name: str, value: float | None, unit: bool = True) -> str:
+    """Return ``value`` of the figure ``name`` as text, "-" for None."""
+    if value is None:
+        return "-"
+    _, its_unit, factor, decimals = FIGURES[name]
+    return f"{value * factor:,.{decimals}f}" + (f" {its_unit}" if unit and its_unit else "")
+
+
+def comparison_rows(results: dict[str, Any]) -> Rows:
+    """Return one row for each setting of ``results`` (see summarize_series): mean and standard deviation."""
+    rows = [["setting", "runs", *COMPARED.values(), "defective"]]
+    for label, setting in results["settings"].items():
+        cells = []
+        for name in COMPARED:
+            spread = setting["figures"].get(name)
+            deviation = spread and name != "parameters" and spread["deviation"] is not None
+            cells.append(
+                f"{figure(name, spread['mean'], unit=False)} +- {figure(name, spread['deviation'])}"
+                if deviation
+                else figure(name, spread and spread["mean"])
+            )
+        bad = len(setting["defective"])
+        rows.append([clean(label), f"{setting['runs']}", *cells, f"{bad} of {setting['runs']}" if bad else "none"])
+    return rows
+
+
+def repeat_rows(results: dict[str, Any]) -> Rows:
+    """Return one row for each figure of a series of one setting: mean, spread, confidence, extremes."""
+    rows = [["", "mean", "deviation", "95 % confidence", "least", "most", "runs"]]
+    for setting in results["settings"].values():
+        for name in FIGURES:
+            spread, low_high = setting["figures"].get(name), None
+            if spread is None or name == "parameters":
+                continue
+            if spread["interval"] is not None:
+                low, high = spread["mean"] - spread["interval"], spread["mean"] + spread["interval"]
+                low_high = f"{figure(name, low, unit=False)} to {figure(name, high)}"
+            cells = [figure(name, spread[key]) for key in ("mean", "deviation", "least", "most")]
+            rows.append([FIGURES[name][0], *cells[:2], low_high or "-", *cells[2:], f"{spread['count']}"])
+    return rows
+
+
+def remarks(results: dict[str, Any]) -> list[str]:
+    """Return a sentence for each setting with defective runs."""
+    return [
+        f"{clean(label)}: defective and {results['defective_runs']}: "
+        + ", ".join(
+            f"seed {run['seed']} ({run['defect']})"
+            for run in results["runs"]
+            if run["defect"] and run["setting"] == label
+        )
+        for label, setting in results["settings"].items()
+        if setting["defective"]
+    ]
+
+
+def table(rows: Rows) -> Table:
+    """Return ``rows`` as a table for the terminal."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(rows[0]):
+        shown.add_column(head, justify="right" if place else "left", no_wrap=bool(place))
+    for row in rows[1:]:
+        shown.add_row(*map(Text, row))
+    return shown
+
+
+def as_text(rows: Rows) -> str:
+    """Return ``rows`` as plain text with aligned columns."""
+    file = io.StringIO()
+    Console(file=file, width=200, no_color=True, force_terminal=False).print(table(rows))
+    return "\n".join(written.rstrip() for written in file.getvalue().splitlines()) + "\n"
+
+
+def as_markdown(rows: Rows) -> str:
+    """Return ``rows`` as a table of Markdown."""
+    marks = [":--"] + ["--:"] * (len(rows[0]) - 1)
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in [rows[0], marks, *rows[1:]]]
+    return "".join(f"| {' | '.join(row)} |\n" for row in cells)
+
+
+def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> None:
+    """Write results.json, results.txt and results.md; raises RunDirectoryError."""
+    notes = remarks(results)
+    files = {
+        "results.json": json.dumps({"title": title, **results}, indent=2) + "\n",
+        "results.txt": "\n".join([title, "", as_text(rows), *notes, *map(line, results["runs"])]) + "\n",
+        "results.md": "\n\n".join([title, as_markdown(rows), *notes]).rstrip() + "\n",
+    }
+    try:
+        for name, text in files.items():
+            with replacing(Path(directory) / name) as temporary:
+                temporary.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write the results to {directory}: {why_not_written(error)}") from error
+
+
+def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
+    """Print the table and what is to be said about it."""
+    if console.is_terminal:
+        console.print(table(rows))
+    else:  # a log has room for every column
+        print(as_text(rows), end="")
+    for note in remarks(results):
+        console.print(note)

@@ -1,0 +1,113 @@
+"""A network of the user's own, on pictures of any shape and from 2 to 62 classes: train, evaluate, resume."""
+
+import json
+import sys
+
+import mpi_jobs
+import numpy as np
+import pytest
+
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+from distlenet.nn import MODELS
+
+NET = """from distlenet.nn import Conv2d, Dense, ELU, Flatten, MaxPool2d, Sequential
+
+
+def build(input_shape, classes):
+    return Sequential(
+        input_shape,
+        *(Conv2d(8, 3), ELU(), MaxPool2d(2)),
+        *(Flatten(), Dense(32), ELU(), Dense(classes)),
+    )
+"""
+SHORT = ["--epochs", 2, "--batch-size", 64, "--display", "plain"]
+
+
+@pytest.fixture(scope="module", params=[2, 62])
+def wide(request, tmp_path_factory):
+    """Pictures of 20 x 30 pixels in that many classes: a digit, and where it stands."""
+    classes = request.param
+    path = tmp_path_factory.mktemp("data") / f"wide-{classes}.h5"
+
+    def draw(count, seed):
+        images, digits = draw_digits(count, seed=seed)
+        place = np.arange(count) % 7
+        wide = np.zeros((count, 20, 30), np.uint8)
+        for i in range(count):
+            wide[i, :, place[i] : place[i] + 20] = images[i, 4:24, 4:24]
+        return wide, ((digits.astype(int) * 7 + place) % classes).astype(np.uint8)
+
+    names = [f"class {i}" for i in range(classes)]
+    write_digit_file(path, train=draw(900, 1), test=draw(400, 2), name="wide", class_names=names, source="a test")
+    return path, classes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "mynet.py").write_text(NET)
+    return tmp_path
+
+
+def start(folder, *arguments, runtime=None, ranks=1):
+    words = ["-m", "distlenet", *map(str, arguments)]
+    command = [sys.executable, *words] if runtime is None else runtime.command(ranks, *words)
+    with mpi_jobs.Job(command, cwd=folder) as job:
+        return job.finish()
+
+
+def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only_sentence, summary_of):
+    data, classes = wide
+    train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
+    for run, more in (("one", {}), ("two", {"runtime": runtime, "ranks": 2})):
+        done = start(folder, *train, "--run", run, **more)
+        assert done.returncode == 0, done.output
+    assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
+    done = start(folder, "evaluate", "two", "--data", data, "--json", runtime=runtime, ranks=2)
+    assert done.returncode == 0, done.output
+    found = json.loads(done.stdout)
+    assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
+    assert np.array(found["confusion"]).shape == (classes, classes)
+    shown = start(folder, "evaluate", "two", "--data", data)
+    assert shown.returncode == 0 and f"class {classes - 1}" in shown.stdout
+    again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
+    done = start(folder, *again, runtime=runtime, ranks=2)
+    assert done.returncode == 0, done.output
+
+    for text, words in (
+        (NET.replace("ELU(), MaxPool2d", "Tanh(), MaxPool2d").replace("ELU,", "ELU, Tanh,"), ["elu1", "Tanh"]),
+        (NET.replace("Dense(32)", "Dense(33)"), ["mynet.py:build"]),
+        (None, ["there is no model file", "mynet.py"]),
+    ):
+        (folder / "mynet.py").unlink()
+        if text:
+            (folder / "mynet.py").write_text(text)
+        only_sentence(start(folder, "evaluate", "two", "--data", data), 5, *words)
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_every_model_trains_on_pictures_that_are_not_square(model, wide, folder, summary_of):
+    data, classes = wide
+    if classes == 62:
+        done = start(folder, "train", "--model", model, "--data", data, *SHORT, "--epochs", 1, "--run", "run")
+        assert done.returncode == 0, done.output
+        assert summary_of(folder / "run")["status"] == "complete"
+
+
+def test_code_that_fails_is_one_sentence_on_every_rank(openmpi, digits, folder, only_sentence):
+    (folder / "bad.py").write_text("def build(input_shape, classes):\n    return 1 / 0\n")
+    done = start(folder, "train", "--model", "bad.py:build", "--data", digits, "--run", "run", runtime=openmpi, ranks=2)
+    only_sentence(done, 3, "bad.py:build failed", "ZeroDivisionError")
+
+
+def test_summary(folder, digits, only_sentence):
+    done = start(folder, "summary", "mynet.py:build", "--data", digits)
+    assert done.returncode == 0, done.output
+    lines = [line.split() for line in done.stdout.splitlines()]
+    assert ["conv1", "Conv2d", "8", "x", "26", "x", "26", "80"] in lines
+    assert lines[-1] == ["total", f"{80 + 8 * 13 * 13 * 32 + 32 + 330:,}"]
+    found = json.loads(start(folder, "summary", "--input", "20x30", "--classes", "2", "--json").stdout)
+    assert found["input"] == [1, 20, 30]
+    assert found["layers"][-1] == {"name": "output", "kind": "Dense", "shape": [2], "parameters": 170}
+    only_sentence(start(folder, "summary", "--input", "28"), 2, "'28', expected ROWSxCOLUMNS like 28x28")
+    only_sentence(start(folder, "summary", "lenet6"), 3, "did you mean 'lenet5'")

@@ -1,0 +1,120 @@
+"""``distlenet prepare`` with the user's own data, and training on images and classes of other numbers."""
+
+import argparse
+import json
+
+import numpy as np
+import pytest
+from data.test_csvfile import rows, write  # the small tables of the reader's own tests
+
+from distlenet.commands import prepare
+from distlenet.data.digitfile import open_digit_file
+from distlenet.errors import DataError
+
+RNG = np.random.default_rng(4)
+
+
+def run(*arguments):
+    parser = argparse.ArgumentParser()
+    prepare.configure(parser)
+    return prepare.run(parser.parse_args([str(argument) for argument in arguments]))
+
+
+def pictures(count, size, classes):
+    """Images that a network can tell apart: class k has a bright patch at a place of its own."""
+    labels = np.arange(count) % classes
+    images = RNG.integers(0, 60, (count, *size), np.uint8)
+    for image, label in zip(images, labels, strict=True):
+        row, column = divmod(label, 8)
+        image[2 + row : 5 + row, 3 + column : 7 + column] = 255
+    return images, labels
+
+
+def archive(path, size, classes, count=1300):
+    images, labels = pictures(count, size, classes)
+    np.savez(path, x_train=images, y_train=labels, x_test=images[:300], y_test=labels[:300])
+    return path
+
+
+def test_what_was_made_is_said(tmp_path, capsys):
+    out, table = tmp_path / "out.h5", write(tmp_path / "mine.csv", rows())
+    assert run("csv", "--from", table, "--out", out, "--test-share", "0.3") == 0
+    said = capsys.readouterr().out
+    for words in ("wrote", "28 train, 12 test", "4 x 4 pixels", "4: 0, 1, 2, 3", "30 % of each class", str(table)):
+        assert words in said
+    with open_digit_file(out) as digits:
+        digits.verify("train")
+        assert digits.class_names == ("0", "1", "2", "3") and digits.name == "mine"
+
+
+def test_a_second_time_nothing_is_done_and_other_data_are_left_alone(tmp_path, capsys):
+    out, table = tmp_path / "out.h5", write(tmp_path / "mine.csv", rows())
+    run("csv", "--from", table, "--out", out)
+    before = out.read_bytes()
+    run("csv", "--from", table, "--out", out)
+    assert "unchanged" in capsys.readouterr().out
+    with pytest.raises(DataError, match=r"holds other data: mine .* add --force"):
+        run("csv", "--from", table, "--out", out, "--seed", "3")
+    assert out.read_bytes() == before
+    run("csv", "--from", table, "--out", out, "--seed", "3", "--force")
+    assert out.read_bytes() != before
+    (tmp_path / "thesis").write_text("my thesis")
+    with pytest.raises(DataError, match="to replace the file, add --force"):
+        run("csv", "--from", table, "--out", tmp_path / "thesis")
+
+
+@pytest.mark.parametrize("dataset", ["fashion", "kmnist", "qmnist", "emnist"])
+def test_published_datasets_ask_for_their_files(dataset, tmp_path):
+    with pytest.raises(DataError, match=r"give the directory with .*ubyte.* by --from"):
+        run(dataset, "--out", tmp_path / "a.h5")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("csv",),
+        ("csv", "--from", "a", "--size", "28x"),
+        ("csv", "--from", "a", "--size", "0x28"),
+        ("csv", "--from", "a", "--label", "middle"),
+        ("csv", "--from", "a", "--ink", "dark"),
+        ("npz", "--from", "a", "--test-share", "1"),
+        ("npz", "--from", "a", "--test-share", "some"),
+        ("folder", "--from", "a", "--ink", "red"),
+        ("emnist", "--from", "a", "--split", "byname"),
+    ],
+)
+def test_wrong_arguments_end_with_usage(arguments, capsys):
+    with pytest.raises(SystemExit) as ended:
+        run(*arguments)
+    assert ended.value.code == 2
+    assert "usage" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("size", "classes", "display", "model"),
+    [((32, 32), 2, "plain", []), ((20, 30), 62, "live", []), ((17, 13), 3, "plain", ["--pooling", "max"])],
+)
+def test_images_of_other_sizes_and_classes_of_other_numbers(size, classes, display, model, tmp_path, distlenet):
+    """From a file of the user's to its evaluation, with augmentation: nothing knows of 28 x 28 or of ten."""
+    data, directory = tmp_path / "data.h5", tmp_path / "run"
+    assert run("npz", "--from", archive(tmp_path / "a.npz", size, classes), "--out", data) == 0
+    done = distlenet(
+        *("train", "--data", data, "--run", directory, "--epochs", 1, "--batch-size", 64, "--display", display, *model)
+    )
+    assert done.returncode == 0, done.output
+    summary = json.loads((directory / "summary.json").read_text())
+    assert 0 <= summary["test_accuracy"] <= 1
+    table = distlenet("evaluate", directory, "--data", data)
+    assert table.returncode == 0, table.output
+    evaluated = json.loads(distlenet("evaluate", directory, "--data", data, "--json").stdout)
+    assert np.shape(evaluated["confusion"]) == (classes, classes)
+    assert evaluated["accuracy"] == summary["test_accuracy"]
+    shown = distlenet("inspect", directory)
+    assert shown.returncode == 0 and f"{size[0]} x {size[1]}" in shown.stdout
+
+
+def test_images_too_small_for_the_network_end_in_a_sentence(tmp_path, distlenet, only_sentence):
+    data = tmp_path / "data.h5"
+    run("csv", "--from", write(tmp_path / "mine.csv", rows()), "--out", data)
+    done = distlenet("train", "--data", data, "--run", tmp_path / "run", "--validation", 0)
+    only_sentence(done, 3, "does not fit")

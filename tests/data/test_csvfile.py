@@ -1,0 +1,177 @@
+import gzip
+
+import numpy as np
+import pytest
+
+from distlenet.data import csvfile
+from distlenet.data.csvfile import read_csv
+from distlenet.data.progress import silent
+from distlenet.errors import DataError
+
+RNG = np.random.default_rng(1)
+PIXELS = RNG.integers(0, 256, (40, 16), np.uint8)
+LABELS = np.arange(40) % 4
+
+
+def rows(pixels=PIXELS, labels=LABELS, last=False, form="{}".format):
+    for image, label in zip(pixels, labels, strict=True):
+        cells = [form(value) for value in image]
+        yield ",".join([*cells, str(label)] if last else [str(label), *cells])
+
+
+def write(path, lines, header=None, end="\n"):
+    text = end.join([*([header] if header else []), *lines]) + end
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "wb") as file:
+        file.write(text.encode())
+    return path
+
+
+def images_by_label(dataset):
+    """Return what the dataset holds, in an order of its own: (label's name, image) pairs."""
+    return sorted(
+        (dataset.class_names[label], image.tobytes())
+        for images, labels in (dataset.train, dataset.test)
+        for image, label in zip(images, labels, strict=True)
+    )
+
+
+EXPECTED = sorted((str(label), image.tobytes()) for image, label in zip(PIXELS, LABELS, strict=True))
+KAGGLE = "label," + ",".join(f"pixel{i}" for i in range(16))
+LAST = ",".join(f"{i}" for i in range(16)) + ",class"
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize("name", ["a.csv", "a.csv.gz"])
+@pytest.mark.parametrize(
+    ("header", "last", "options"),
+    [(None, False, {}), (KAGGLE, False, {}), (LAST, True, {}), (None, True, {"label": "last"})],
+)
+def test_every_image_arrives_with_its_label(name, end, header, last, options, tmp_path):
+    dataset = read_csv(write(tmp_path / name, rows(last=last), header, end), silent, **options)
+    assert images_by_label(dataset) == EXPECTED
+    assert dataset.class_names == ("0", "1", "2", "3") and dataset.name == "a"
+    assert dataset.train[0].shape == (32, 4, 4) and dataset.test[0].shape == (8, 4, 4)
+    assert np.bincount(dataset.test[1]).tolist() == [2, 2, 2, 2]  # a fifth of every class
+
+
+@pytest.mark.parametrize("wanted", [3, 7, 1000])
+def test_blocks_of_lines_make_no_difference(wanted, tmp_path, monkeypatch):
+    monkeypatch.setattr(csvfile, "BLOCK_LINES", wanted)
+    assert images_by_label(read_csv(write(tmp_path / "a.csv", rows(), KAGGLE), silent)) == EXPECTED
+
+
+def test_other_delimiters_quotes_spaces_and_a_byte_order_mark(tmp_path):
+    lines = [line.replace(",", ";") for line in rows()]
+    assert images_by_label(read_csv(write(tmp_path / "a.csv", lines), silent)) == EXPECTED
+    lines = [line.replace(",", " , ") for line in rows()]
+    assert images_by_label(read_csv(write(tmp_path / "a.csv", lines), silent)) == EXPECTED
+    lines = [",".join(f'"{cell}"' for cell in line.split(",")) for line in rows()]
+    header = "\ufeff" + ",".join(f'"{cell}"' for cell in KAGGLE.split(","))
+    assert images_by_label(read_csv(write(tmp_path / "b.csv", [*lines, ""], header), silent)) == EXPECTED
+
+
+def test_floats_of_0_to_1_become_grey_levels(tmp_path):
+    table = write(tmp_path / "a.csv", rows(PIXELS / 255, form=repr_of))
+    assert images_by_label(read_csv(table, silent)) == EXPECTED
+    table = write(tmp_path / "b.csv", rows(PIXELS * 1.0, form=repr_of))
+    assert images_by_label(read_csv(table, silent)) == EXPECTED
+
+
+def repr_of(value):
+    return repr(float(value))
+
+
+def test_a_table_of_test_images_keeps_its_order(tmp_path):
+    train, test = write(tmp_path / "train.csv", rows()), write(tmp_path / "test.csv", rows(PIXELS[:8], LABELS[:8]))
+    dataset = read_csv(train, silent, test=test)
+    np.testing.assert_array_equal(dataset.test[0], PIXELS[:8].reshape(8, 4, 4))
+    assert len(dataset.train[0]) == 40
+
+
+def test_the_order_is_mixed_by_the_seed_alone(tmp_path):
+    table = write(tmp_path / "a.csv", rows(labels=np.sort(LABELS)))
+    first, again, other = (read_csv(table, silent, seed=seed) for seed in (5, 5, 6))
+    np.testing.assert_array_equal(first.train[0], again.train[0])
+    assert (first.train[1] != other.train[1]).any()
+    assert len(set(first.train[1][-6:].tolist())) > 1  # the validation images are not all of one class
+
+
+def test_labels_may_begin_anywhere_and_have_gaps(tmp_path):
+    dataset = read_csv(write(tmp_path / "a.csv", rows(labels=LABELS * 7 + 1)), silent)
+    assert dataset.class_names == ("1", "8", "15", "22")
+    assert sorted(set(dataset.train[1].tolist())) == [0, 1, 2, 3]
+
+
+def test_images_that_are_not_square(tmp_path):
+    table = write(tmp_path / "a.csv", rows(PIXELS[:, :12]))
+    assert read_csv(table, silent, size=(3, 4)).train[0].shape[1:] == (3, 4)
+    with pytest.raises(DataError, match=r"12 pixels per image, which make no square; give --size"):
+        read_csv(table, silent)
+    with pytest.raises(DataError, match=r"expected 5 x 4 = 20 as --size says"):
+        read_csv(table, silent, size=(5, 4))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("1,2,3", "line 32 has 3 columns, expected 17 columns as in line 1"),
+        ("1" + ",7" * 17, "line 32 has 18 columns"),
+        ("seven" + ",7" * 16, "line 32, column 1 is 'seven', expected a number"),
+        ("1" + ",7" * 15 + ",", "line 32, column 17 is '', expected a number"),
+        ("1" + ",7" * 15 + ",nan", "line 32, column 17 is 'nan', expected a number"),
+        ("1" + ",7" * 15 + ",256", "line 32, column 17 is 256, expected 0 to 255"),
+        ("-1" + ",7" * 16, "line 32, column 1 is -1, expected 0 to 255"),
+        ("300" + ",7" * 16, "line 32, column 1 is 300, expected 0 to 255"),
+        ("1.5" + ",7" * 16, "column 1 holds 1.5, expected labels: whole numbers"),
+    ],
+)
+def test_a_wrong_line_is_named(line, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(csvfile, "BLOCK_LINES", 7)
+    table = write(tmp_path / "a.csv", [*list(rows())[:30], line, *list(rows())[30:]], KAGGLE)
+    with pytest.raises(DataError) as raised:
+        read_csv(table, silent)
+    assert said in str(raised.value) and "a.csv" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n1,2\n", "empty line"),
+        (b"label,pixel0\n", "a header and no image"),
+        (b"label,pixel0\n\n\n", "a header and no image"),
+        (b"just words\n", "line 1 has 1 columns"),
+        (b"PK\x03\x04\xff\xfe", "is not text"),
+        (b"\x1f\x8b and no gzip", "is damaged"),
+        (b"1,2,3,4,5\n" * 9, "has 1 classes"),
+    ],
+)
+def test_what_is_no_table_is_answered_in_a_sentence(content, said, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_csv(tmp_path / "a.csv", silent)
+
+
+def test_a_gzip_that_is_cut_off(tmp_path):
+    path = write(tmp_path / "a.csv.gz", rows())
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DataError, match="is damaged"):
+        read_csv(path, silent)
+
+
+def test_tables_that_do_not_fit_each_other(tmp_path):
+    train = write(tmp_path / "train.csv", rows())
+    without_labels = write(tmp_path / "test.csv", [line.partition(",")[2] for line in rows()])
+    with pytest.raises(DataError, match=r"16 pixels per image, .*test.csv 15, expected as many \(and a label"):
+        read_csv(train, silent, test=without_labels)
+    strange = write(tmp_path / "strange.csv", rows(labels=LABELS + 1))
+    with pytest.raises(DataError, match=r"strange.csv: row 3 has label 4, which no training image has"):
+        read_csv(train, silent, test=strange)
+    with pytest.raises(DataError, match="there is no file"):
+        read_csv(tmp_path / "none.csv", silent)
+
+
+def test_too_few_images_to_set_some_aside(tmp_path):
+    with pytest.raises(DataError, match=r"none at all.*--test-share"):
+        read_csv(write(tmp_path / "a.csv", rows(PIXELS[:4], LABELS[:4])), silent)

@@ -1,0 +1,147 @@
+import shutil
+import sys
+
+import numpy as np
+import pytest
+
+from distlenet.data.imagefile import read_image
+from distlenet.data.imagefolder import read_folder
+from distlenet.data.progress import silent
+from distlenet.errors import DataError, UsageError
+
+Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) is not installed")
+RNG = np.random.default_rng(3)
+
+
+def picture(path, array, **options):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(array).save(path, **options)
+    return path
+
+
+def light_on_dark(level=200, shape=(28, 28)):
+    array = RNG.integers(0, 20, shape, np.uint8)
+    array[shape[0] // 4 : -shape[0] // 4, shape[1] // 4 : -shape[1] // 4] = level
+    return array
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Three classes of ten pictures each, class k's of level 80 * k + 60."""
+    for number, name in enumerate(("2", "10", "cat")):
+        for i in range(10):
+            picture(tmp_path / "all" / name / f"{i}.png", light_on_dark(80 * number + 60))
+    return tmp_path / "all"
+
+
+def test_classes_are_folders_in_natural_order_and_every_picture_is_there_once(folder):
+    (folder / "2" / ".DS_Store").write_bytes(b"?")
+    (folder / "cat" / "Thumbs.db").write_bytes(b"?")
+    dataset = read_folder(folder, silent, share=0.3)
+    assert dataset.class_names == ("2", "10", "cat") and dataset.name == "all"
+    assert len(dataset.train[0]) == 21 and np.bincount(dataset.test[1]).tolist() == [3, 3, 3]
+    seen = set()
+    for images, labels in (dataset.train, dataset.test):
+        np.testing.assert_array_equal(images[:, 14, 14], 80 * labels + 60)
+        seen |= {image.tobytes() for image in images}
+    assert len(seen) == 30
+    assert len(set(dataset.train[1][:8].tolist())) > 1  # mixed
+    again, other = (read_folder(folder, silent, share=0.3, seed=seed) for seed in (1998, 7))
+    np.testing.assert_array_equal(dataset.train[0], again.train[0])
+    assert (dataset.train[0] != other.train[0]).any()
+
+
+def test_folders_train_and_test(folder):
+    both = folder.parent / "both"
+    shutil.copytree(folder, both / "train")
+    shutil.copytree(folder, both / "test")
+    dataset = read_folder(both, silent)
+    assert len(dataset.train[0]) == len(dataset.test[0]) == 30
+    assert dataset.test[1].tolist() == sorted(dataset.test[1].tolist())
+    (both / "test" / "dog").mkdir()
+    with pytest.raises(DataError, match="dog: not a class of both"):
+        read_folder(both, silent)
+    shutil.rmtree(both / "train")
+    with pytest.raises(DataError, match="a folder test and none called train"):
+        read_folder(both, silent)
+
+
+def test_dark_ink_on_light_paper_is_inverted_and_that_is_said(folder):
+    for path in folder.rglob("*.png"):
+        picture(path, 255 - np.asarray(Image.open(path)))
+    dataset = read_folder(folder, silent)
+    np.testing.assert_array_equal(dataset.train[0][:, 14, 14], 80 * dataset.train[1] + 60)
+    assert "inverted" in dataset.source
+    assert "inverted" not in read_folder(folder, silent, ink="light").source
+
+
+@pytest.mark.parametrize("size", [(28, 28), (32, 32), (20, 30)])
+def test_pictures_of_any_size_get_a_common_one(size, folder):
+    picture(folder / "cat" / "large.jpg", light_on_dark(shape=(300, 100)))
+    picture(folder / "cat" / "small.png", light_on_dark(shape=(5, 9)))
+    dataset = read_folder(folder, silent, size=size)
+    assert dataset.train[0].shape[1:] == size
+
+
+def test_proportions_are_kept_and_the_sides_take_the_border(tmp_path):
+    array = np.full((40, 20), 30, np.uint8)
+    array[5:35, 5:15] = 220
+    small = read_image(picture(tmp_path / "a.png", array), (28, 28))
+    assert (small[:, :6] == 30).all() and (small[:, -6:] == 30).all()
+    rows, columns = np.nonzero(small > 128)
+    assert 1.5 < np.ptp(rows) / np.ptp(columns) < 4
+
+
+def test_kinds_of_pictures_mean_the_same_grey(tmp_path):
+    grey = light_on_dark()
+    kinds = {
+        "grey.png": grey,
+        "colour.png": np.repeat(grey[..., None], 3, -1),
+        "deep.png": grey.astype(np.uint16) * 257,
+        "opaque.png": np.dstack([grey, grey, grey, np.full_like(grey, 255)]),
+    }
+    for name, array in kinds.items():
+        np.testing.assert_allclose(read_image(picture(tmp_path / name, array), (28, 28)), grey, atol=1)
+    ink = np.dstack([np.zeros_like(grey)] * 3 + [grey])  # black ink, transparent paper
+    np.testing.assert_allclose(read_image(picture(tmp_path / "ink.png", ink), (28, 28)), 255 - grey, atol=1)
+    Image.fromarray(grey).convert("P").save(tmp_path / "palette.gif")
+    np.testing.assert_allclose(read_image(tmp_path / "palette.gif", (28, 28)), grey, atol=1)
+
+
+def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
+    array = np.zeros((28, 28), np.uint8)
+    array[:14] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be shown a quarter turn clockwise
+    turned = read_image(picture(tmp_path / "a.png", array, exif=exif), (28, 28))
+    assert (turned[:, 14:] == 255).all() and (turned[:, :14] == 0).all()
+
+
+@pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
+def test_an_unreadable_picture_is_named(content, folder):
+    (folder / "cat" / "odd.png").write_bytes(content)
+    with pytest.raises(DataError, match=r"cat/odd.png is not a readable picture"):
+        read_folder(folder, silent)
+
+
+def test_a_picture_that_is_cut_off_is_named(folder):
+    path = picture(folder / "10" / "cut.jpg", light_on_dark(shape=(200, 200)))
+    path.write_bytes(path.read_bytes()[:500])
+    with pytest.raises(DataError, match=r"10/cut.jpg is not a readable picture"):
+        read_folder(folder, silent)
+
+
+def test_folders_that_hold_nothing(folder, tmp_path):
+    (folder / "empty").mkdir()
+    with pytest.raises(DataError, match="empty holds no picture"):
+        read_folder(folder, silent)
+    with pytest.raises(DataError, match="there is no directory"):
+        read_folder(tmp_path / "nowhere", silent)
+    with pytest.raises(DataError, match="has 0 folders, expected 2 to 256"):
+        read_folder(folder / "empty", silent)
+
+
+def test_without_pillow_the_extra_is_named(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(UsageError, match=r"pip install 'distlenet\[pictures\]'"):
+        read_folder(folder, silent)

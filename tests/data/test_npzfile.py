@@ -1,0 +1,125 @@
+import zipfile
+
+import numpy as np
+import pytest
+
+from distlenet.data.npzfile import read_npz
+from distlenet.data.progress import silent
+from distlenet.errors import DataError
+
+RNG = np.random.default_rng(2)
+IMAGES = RNG.integers(0, 256, (40, 6, 9), np.uint8)
+LABELS = np.arange(40) % 5
+
+
+def save(path, **arrays):
+    np.savez(path, **arrays)
+    return path
+
+
+def four(images=IMAGES, labels=LABELS, **other):
+    return {"x_train": images, "y_train": labels, "x_test": images[:10], "y_test": labels[:10], **other}
+
+
+def contents(block):
+    return sorted((int(label), image.tobytes()) for image, label in zip(*block, strict=True))
+
+
+EXPECTED = contents((IMAGES, LABELS))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda images, labels: (images, labels),
+        lambda images, labels: (images[..., None], labels[:, None]),
+        lambda images, labels: (images[:, None], labels.astype(np.uint8)),
+        lambda images, labels: (np.repeat(images[..., None], 3, -1), labels),
+        lambda images, labels: (np.repeat(images[:, None], 3, 1), labels),
+        lambda images, labels: (images.astype(np.int64), labels.astype(np.float32)),
+        lambda images, labels: (images.astype(np.float32) / 255, labels),
+        lambda images, labels: (images.astype(np.float64) / 255, labels),
+        lambda images, labels: (np.asfortranarray(images), labels.astype(">i4")),
+    ],
+)
+@pytest.mark.parametrize("writer", [np.savez, np.savez_compressed])
+def test_images_in_all_their_shapes_and_types(change, writer, tmp_path):
+    writer(tmp_path / "a.npz", **four(*change(IMAGES, LABELS)))
+    dataset = read_npz(tmp_path / "a.npz", silent)
+    assert contents(dataset.train) == EXPECTED
+    np.testing.assert_array_equal(dataset.test[0], IMAGES[:10])
+    np.testing.assert_array_equal(dataset.test[1], LABELS[:10])
+    assert dataset.class_names == ("0", "1", "2", "3", "4") and dataset.name == "a"
+
+
+def test_images_alone_are_divided(tmp_path):
+    dataset = read_npz(save(tmp_path / "a.npz", images=IMAGES, labels=LABELS), silent, share=0.25)
+    assert len(dataset.test[0]) == 10 and "25 %" in dataset.source
+    assert sorted(contents(dataset.train) + contents(dataset.test)) == EXPECTED
+
+
+def test_rows_of_pixels_need_a_size_unless_square(tmp_path):
+    path = save(tmp_path / "a.npz", images=IMAGES.reshape(40, -1), labels=LABELS)
+    assert read_npz(path, silent, size=(6, 9)).train[0].shape[1:] == (6, 9)
+    with pytest.raises(DataError, match="no square"):
+        read_npz(path, silent)
+
+
+def test_black_and_white_becomes_0_and_255(tmp_path):
+    dataset = read_npz(save(tmp_path / "a.npz", images=IMAGES > 127, labels=LABELS), silent)
+    assert set(np.unique(dataset.train[0])) == {0, 255}
+
+
+def objects():
+    array = np.empty(2, object)
+    array[:] = [np.zeros((3, 3)), np.zeros((4, 4))]
+    return array
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"a": IMAGES}, "holds nothing, expected x_train"),
+        (four(x_test=IMAGES[:10, 1:]), r"mixed sizes, \(5, 9\) and \(6, 9\)|mixed sizes, \(6, 9\) and \(5, 9\)"),
+        (four(objects()), "Python objects, as arrays of mixed sizes do"),
+        (four(y_train=LABELS[:-1]), r"y_train in .* has shape \(39,\), expected \(40,\)"),
+        (four(y_train=LABELS + 0.5), "row 0 has label 0.5, expected a whole number"),
+        (four(y_train=LABELS - 1), "row 0 has label -1"),
+        (four(y_train=LABELS * 0), "has 1 classes"),
+        (four(y_test=LABELS[:10] + 1), "row 4 has label 5, which no training image has"),
+        (four(y_train=np.array(["a"] * 40)), "expected whole numbers"),
+        (four(IMAGES * 2.0), "values from .*, expected pixels of 0 to 255, or of 0 to 1"),
+        (four(IMAGES - 300.0), "expected pixels of 0 to 255"),
+        (four(np.full(IMAGES.shape, np.nan)), "holds NaN"),
+        (four(IMAGES * 1j), "of type complex128"),
+        (four(IMAGES[:, 0, 0]), r"has shape \(40,\), expected \(n, rows, columns\)"),
+    ],
+)
+def test_what_does_not_fit_is_answered_in_a_sentence(arrays, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        read_npz(save(tmp_path / "a.npz", **arrays), silent)
+
+
+def test_damaged_archives(tmp_path):
+    path = tmp_path / "a.npz"
+    with pytest.raises(DataError, match="there is no file"):
+        read_npz(path, silent)
+    path.write_bytes(b"no zip")
+    with pytest.raises(DataError, match="is no numpy archive"):
+        read_npz(path, silent)
+    save(path, **four())
+    whole = bytearray(path.read_bytes())
+    whole[300] ^= 255
+    path.write_bytes(whole)
+    with pytest.raises(DataError, match="damaged"):
+        read_npz(path, silent)
+
+
+def test_a_header_that_lies_takes_no_memory(tmp_path):
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (100000, 1000, 1000), }"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr("labels.npy", b"")
+    with pytest.raises(DataError, match="does not have the 100,000,000,000 bytes"):
+        read_npz(tmp_path / "a.npz", silent)

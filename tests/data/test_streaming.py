@@ -1,0 +1,177 @@
+import os
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distlenet.data import plan as plan_module
+from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.digitfile import open_digit_file, write_digit_file
+from distlenet.data.leaves import Leaves
+from distlenet.data.plan import Plan
+from distlenet.data.streaming import InMemory, Streamed
+from distlenet.errors import DataError
+
+ROWS, SHARDS, BATCH = 5003, 3, 30
+RANDOM = np.random.default_rng(4)
+IMAGES = RANDOM.integers(0, 256, (ROWS, 4, 5), dtype=np.uint8)
+LABELS = RANDOM.integers(0, 10, ROWS, dtype=np.uint8)
+
+
+class Digits:
+    """A dataset in memory that remembers which rows were read, and can be slow."""
+
+    image_shape = (4, 5)
+
+    def __init__(self, slow=0.0):
+        self.reads, self.slow = [], slow
+
+    def read(self, split, start, stop, *, verify=False):
+        time.sleep(self.slow)
+        if stop > start:
+            assert split == "train" and verify
+            self.reads.append((start, stop))
+        return IMAGES[start:stop], LABELS[start:stop]
+
+
+@pytest.fixture
+def path(tmp_path):
+    both = IMAGES, LABELS
+    write_digit_file(
+        tmp_path / "noise.h5", train=both, test=both, name="noise", class_names=list("0123456789"), source="a test"
+    )
+    return tmp_path / "noise.h5"
+
+
+@pytest.fixture
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(plan_module, "BLOCK", 500)  # shards of 1,667 or 1,668 rows: four blocks, one short
+
+
+def same(found, expected):
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == other.dtype
+        np.testing.assert_array_equal(one, other)
+
+
+def epoch_of(take, plan):
+    for step in range(plan.steps_per_epoch):
+        take(step)
+
+
+def in_memory(plan):
+    return InMemory(Digits(), plan, 0, plan.samples)
+
+
+@st.composite
+def plans(draw):
+    """Draw a plan: shards of one block and of many, leaves longer and shorter than a block, even empty ones."""
+    shards, leaf = draw(st.integers(1, 5)), draw(st.integers(1, 60))
+    return Plan(draw(st.integers(1, 400)), shards, shards * leaf, draw(st.integers(0, 2**63 - 1)))
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(plan=plans(), block=st.sampled_from([1, 7, 16, 8192]))
+def test_every_leaf_is_the_one_in_memory(plan, block):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "BLOCK", block)
+        streamed, expected = Streamed(Digits(), plan), in_memory(plan)
+        for epoch in (0, 1):
+            for step in range(plan.steps_per_epoch):
+                for shard in range(plan.shards):
+                    same(streamed.take(epoch, step, shard), expected.take(epoch, step, shard))
+        streamed.close()
+
+
+@settings(derandomize=True, deadline=None, max_examples=100)
+@given(plan=plans(), asked=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 4)), max_size=30))
+def test_leaves_may_be_taken_in_any_order(plan, asked):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plan_module, "BLOCK", 16)
+        streamed, expected = Streamed(Digits(), plan), in_memory(plan)
+        for epoch, step, shard in asked:
+            same(streamed.take(epoch, step, shard % plan.shards), expected.take(epoch, step, shard % plan.shards))
+        streamed.close()
+
+
+def test_blocks_are_read_once_an_epoch_and_ahead_of_their_use(small_blocks):
+    plan, digits = Plan(ROWS, SHARDS, BATCH, 5), Digits()
+    streamed = Streamed(digits, plan)
+    for epoch in range(3):
+        for step in range(plan.steps_per_epoch):
+            for shard in range(SHARDS):
+                streamed.take(epoch, step, shard)
+                assert len(streamed._held[shard]) <= 4  # of a leaf that goes on to the next block
+        streamed._reader.submit(lambda: None).result()  # whatever was asked for has been read
+        first = 4 * SHARDS * (epoch + 1)
+        # the epoch's blocks, once each, and the first block of each shard in the next epoch, unless it is still held
+        assert first - SHARDS * epoch <= len(digits.reads) <= first + SHARDS
+    assert {stop - start for start, stop in digits.reads} == {500, 167, 168}
+
+
+def test_the_next_block_is_asked_for_as_soon_as_one_is_used(small_blocks):
+    plan = Plan(ROWS, 1, 10, 5)
+    streamed, asked = Streamed(Digits(), plan), set()
+    for epoch in range(2):
+        for step in range(plan.steps_per_epoch):
+            used = set(plan.block_of(plan.rows(epoch, step, 0)).tolist())
+            assert used <= asked or (epoch, step) == (0, 0)
+            streamed.take(epoch, step, 0)
+            asked = set(streamed._held[0])
+            assert len(used) < len(asked) <= len(used) + 2
+    streamed.close()
+
+
+def test_a_damaged_block_is_met_where_it_is_used(path, small_blocks):
+    stored = bytearray(path.read_bytes())
+    stored[stored.find(IMAGES.tobytes()) + 4500 * 20] ^= 1  # in shard 2
+    path.write_bytes(stored)
+    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    with open_digit_file(path) as digits:
+        leaves = Leaves(digits, plan, range(3), Augmentation(), Resampler(4, 5, 0.2, 0.3), memory_limit=0)
+        assert leaves.streamed
+        epoch_of(lambda step: [leaves.load(0, step, shard) for shard in (0, 1)], plan)
+        with pytest.raises(DataError, match=r"is damaged: rows 4,000 to 4,999 of /train do not match"):
+            epoch_of(lambda step: leaves.load(0, step, 2), plan)
+
+
+def test_a_file_that_is_cut_off_meanwhile(path, small_blocks):
+    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    with open_digit_file(path) as digits:
+        streamed = Streamed(digits, plan)
+        streamed.take(0, 0, 0)
+        os.truncate(path, 3000)
+        with pytest.raises(DataError, match=r"cannot read rows .* of /train in .*noise.h5: it now ends at or before"):
+            epoch_of(lambda step: streamed.take(0, step, 0), plan)
+
+
+def test_a_file_that_is_deleted_meanwhile_is_read_to_the_end(path, small_blocks):
+    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    with open_digit_file(path) as digits:
+        streamed, expected = Streamed(digits, plan), in_memory(plan)
+        streamed.take(0, 0, 0)
+        path.unlink()
+        for step in range(plan.steps_per_epoch):
+            same(streamed.take(0, step, 0), expected.take(0, step, 0))
+
+
+@pytest.mark.parametrize(("limit", "streamed"), [(0, True), (ROWS * 21 - 1, True), (ROWS * 21, False)])
+def test_what_is_larger_than_the_limit_is_streamed(limit, streamed):
+    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    leaves = Leaves(Digits(), plan, range(SHARDS), Augmentation(), Resampler(4, 5, 0.2, 0.3), limit)
+    assert leaves.streamed == streamed
+    leaves.own([1])  # a third of it
+    assert leaves.streamed == (limit < 1667 * 21)
+
+
+def test_who_owns_other_shards_reads_no_more_of_the_old_ones(small_blocks):
+    plan, digits = Plan(ROWS, SHARDS, BATCH, 5), Digits(slow=0.01)
+    leaves = Leaves(digits, plan, [0], Augmentation(), Resampler(4, 5, 0.2, 0.3), 0)
+    leaves.load(0, 0, 0)
+    old = leaves._source
+    leaves.own([1, 2])
+    old._reader.shutdown(wait=True)
+    assert len(digits.reads) <= 2
+    np.testing.assert_array_equal(leaves.load(0, 0, 2)[1], LABELS[plan.bounds(2)[0] + plan.rows(0, 0, 2)])

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+
+from distlenet.data.augmentation import Resampler
+from distlenet.data.digitfile import open_digit_file
+from distlenet.nn import build_model
+from distlenet.report import look
+from distlenet.report.run import read_run
+from distlenet.training.evaluation import Part
+
+RNG = np.random.default_rng(6)
+
+
+def network(shape=(28, 28), pooling="average", classes=10):
+    net = build_model("lenet5", (1, *shape), classes, "relu", pooling)
+    net.initialize("he", 1)
+    return net
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (20, 30), (17, 13)])
+def test_the_output_of_every_layer_is_in_plain_order(shape):
+    """Layers keep pictures split by phase and write over each other: what is shown must be neither."""
+    net = network(shape)
+    x = RNG.normal(size=(1, *shape, 3)).astype(np.float32)
+    found = dict(look.outputs(net, x))
+    assert list(found) == [layer.name for layer in net.layers]
+
+    kernel, bias = (net.parameters[f"C1/{name}"].value for name in "Wb")
+    padded = np.pad(x[0], ((2, 2), (2, 2), (0, 0)))
+    patches = np.lib.stride_tricks.sliding_window_view(padded, (5, 5), (0, 1))  # (H, W, N, 5, 5)
+    expected = np.einsum("hwnij,cij->chwn", patches, kernel[:, 0]) + bias[:, None, None, None]
+    np.testing.assert_allclose(found["C1"], expected, atol=1e-4)
+    np.testing.assert_array_equal(found["C1.activation"], np.maximum(found["C1"], 0))
+    a = found["C1.activation"]
+    rows, columns = (size // 2 * 2 for size in shape)
+    pooled = a[:, :rows, :columns].reshape(6, rows // 2, 2, columns // 2, 2, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(found["S2"], pooled, atol=1e-5)
+    np.testing.assert_array_equal(found["flatten"], found["S4"].reshape(-1, 3))
+    np.testing.assert_array_equal(found["output"], net.forward(x))
+
+
+def test_answers_are_those_of_the_network(digits):
+    net = network()
+    with open_digit_file(digits) as file:
+        part, resampler = Part(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
+        found = look.answers(net, part, resampler, 10)
+        images, labels = file.read("train", 100, 700)
+        np.testing.assert_array_equal(found.labels, labels)
+        np.testing.assert_array_equal(found.images(np.array([0, 599, 7])), images[[0, 599, 7]])
+        logits = net.forward(resampler.normalize(images[:250]))
+        np.testing.assert_array_equal(found.predicted[:250], logits.argmax(axis=0))
+        assert found.confusion.sum() == 600 and np.trace(found.confusion) == (found.predicted == labels).sum()
+        assert ((found.probability > 0.1) & (found.probability <= 1)).all()
+
+
+def test_the_gradient_is_a_mean_over_validation_images(trained, digits):
+    run = read_run(trained)
+    net, facts = run.checkpoint.build_net(), run.checkpoint.dataset
+    resampler = Resampler(28, 28, facts.mean, facts.std)
+    with open_digit_file(digits) as file:
+        gradient, sample = look.mean_gradient(net, run, file, resampler)
+        images, labels = file.read("train", 642, 700)
+    assert sample == "58 validation images"
+    whole = np.zeros_like(net.theta)
+    net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), whole)
+    np.testing.assert_array_equal(gradient, whole / 58)

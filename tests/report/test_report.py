@@ -1,0 +1,284 @@
+"""The report of short runs, read as a browser would."""
+
+import json
+import shutil
+import sys
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from sessions import train_run
+
+from distlenet.data.digitfile import DigitFile, write_digit_file
+from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
+from distlenet.report import book
+from distlenet.report.write import write_report
+
+pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
+
+SECTIONS = [
+    "Results",
+    "Learning",
+    "Learning rate and steps",
+    "Speed",
+    "Confusion matrix",
+    "Most confident mistakes",
+    "Classes",
+    "Through the layers",
+    "Augmentation",
+    "Kernels",
+    "Weights and gradients",
+    "Configuration",
+    "Faults and recoveries",
+]
+NEED_IMAGES = SECTIONS[4:9]
+VOID = ("meta", "img", "br", "link", "input")
+
+
+class Page(HTMLParser):
+    """What a page holds; raises when its tags are not nested as they should be."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.open, self.titles, self.images, self.references, self.ids, self.words = [], [], [], [], [], []
+        self.source = path.read_text(encoding="utf-8")
+        self.feed(self.source)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attributes):
+        attributes = dict(attributes)
+        if tag not in VOID:
+            self.open.append(tag)
+        self.references += [
+            attributes[name] for name in ("src", "href", "action", "data", "srcset") if name in attributes
+        ]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.images += [attributes] if tag == "img" else []
+        assert tag not in ("script", "link", "iframe", "object", "base"), tag
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+        if self.open[-1:] == ["h2"]:
+            self.titles.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def report(run, data=None, **options):
+    written = write_report(run, data, run / "no-such-data.h5", None, **options)
+    return Page(written.page), written
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, digits):
+    """The directory of a run of two epochs; tests copy what they change."""
+    session = train_run(
+        digits,
+        tmp_path_factory.mktemp("runs") / "run",
+        log_every=2,
+        flags={"epochs": 2, "batch_size": 64},
+        keep_every=1,
+    )
+    assert session.code == 0
+    return session.run
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Figures are made, but not painted, which takes most of the time."""
+    monkeypatch.setattr(book, "as_png", lambda figure: b"not painted")
+
+
+@pytest.fixture
+def changed(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "run")
+
+
+def test_every_section_is_there_and_nothing_is_fetched(finished, digits):
+    page, written = report(finished, digits)
+    assert page.titles == SECTIONS and written.notes == []
+    assert {f"#{name}" for name in page.ids} == {link for link in page.references if link.startswith("#")}
+    assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.references)
+    assert "url(" not in page.source and "@import" not in page.source
+    files = sorted(path.name for path in (finished / "report").iterdir())
+    assert len(page.images) == written.figures == len(files) - 1
+    names = [
+        "augmentation",
+        "confusion",
+        "kernels-C1",
+        "kernels-C3",
+        "learning",
+        "mistakes",
+        "norms",
+        "speed",
+        "steps",
+        "weights",
+    ]
+    assert {f"{name}.png" for name in names} < set(files)
+    assert all(image["alt"] for image in page.images)
+
+
+def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary_of, undrawn):
+    page, _ = report(finished, digits)
+    summary = summary_of(finished)
+    for words in (
+        f"test accuracy {summary['test_accuracy']:.2%}",
+        f"accuracy {summary['test_accuracy']:.2%}",  # counted anew by the report
+        summary["theta_sha256"],
+        "Of 1,350 test images",
+        "Nothing but the start and the end",
+        "batch_size 64 instead of 256",
+        "28 x 28 pixels",
+        "C5/W 120 x 400 48,000",
+    ):
+        assert words in page.text, words
+
+
+def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, monkeypatch, undrawn):
+    from sessions import stop_after
+
+    session = train_run(digits, tmp_path / "run", act=stop_after(12), flags={"epochs": 4, "batch_size": 64})
+    assert session.code == 130
+    read = DigitFile.read
+
+    def watched(self, split, *rows, **options):
+        assert split == "train", "the test images are read once, by the run itself"
+        return read(self, split, *rows, **options)
+
+    monkeypatch.setattr(DigitFile, "read", watched)
+    page, _ = report(session.run, digits)
+    assert page.titles == SECTIONS
+    assert "58 validation images (the test images wait" in page.text and "SIGINT" in page.text
+
+
+def test_nothing_held_back_and_no_epoch_complete(tmp_path, digits, undrawn):
+    from sessions import stop_after
+
+    flags = {"epochs": 4, "batch_size": 64, "validation": 0, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}
+    session = train_run(digits, tmp_path / "run", act=stop_after(2), flags=flags)
+    page, _ = report(session.run, digits)
+    assert page.titles == SECTIONS
+    assert "700 training images (none were held back" in page.text
+    assert "There is nothing to show yet." in page.text and "trained on the images as they are" in page.text
+
+
+def test_without_the_dataset_the_rest_is_there(finished, undrawn):
+    page, written = report(finished)
+    assert page.titles == [title for title in SECTIONS if title not in NEED_IMAGES]
+    assert "without --data there are no figures that need images" in written.notes[0] and written.notes[0] in page.text
+
+
+def test_another_dataset_is_refused(finished, other_size, undrawn):
+    with pytest.raises(DataError, match=r"is not what .* was trained on .* name that file by --data"):
+        write_report(finished, other_size, other_size, None)
+    written = write_report(finished, None, other_size, None)  # merely the usual place
+    assert "name that file by --data" in written.notes[0]
+
+
+def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, digits, undrawn):
+    (changed / "journal.jsonl").unlink()
+    page, written = report(changed, digits)
+    assert page.titles == SECTIONS[:-1] and len(written.notes) == 1
+    assert "cannot read" in written.notes[0] and written.notes[0] in page.text
+    assert (changed / "report" / "learning.png").exists()
+
+
+def test_a_damaged_journal_is_told(changed, digits, undrawn):
+    journal = changed / "journal.jsonl"
+    lines = journal.read_text().splitlines()
+    strange = ['{"kind": "step"', "[]", "null", '"text"', "\x00\x01", '{"kind": "epoch", "epoch": "one"}', "[" * 5000]
+    strange += ['{"kind": "epoch", "epoch": 7, "train": 3, "seconds": "NaN", "exchange_share": null}']
+    strange += ['{"kind": "notice", "level": 3, "text": {"<b>": 1}}', '{"kind": "start", "facts": 3, "epoch": []}']
+    journal.write_text("\n".join([*lines[:3], *strange, *lines[3:]]))
+    page, written = report(changed, digits)
+    assert page.titles == SECTIONS
+    assert [note for note in written.notes if "has 6 damaged lines: left out" in note]
+    journal.write_bytes(b"\xff\xfe\x00" * 50)
+    assert "1 damaged line: left out" in report(changed, digits)[0].text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[1]", '{"status": 3, "test_accuracy": "high", "steps": {}}'])
+def test_a_damaged_summary_is_no_end_of_the_run(content, changed, digits, undrawn):
+    (changed / "summary.json").write_text(content)
+    page, _ = report(changed, digits)
+    assert page.titles == SECTIONS and "validation images (the test" in page.text
+
+
+def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):
+    for path in (tmp_path / "nowhere", digits):
+        with pytest.raises(CheckpointError, match="is not a run directory"):
+            write_report(path, None, digits, None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="is not a run directory: it has no checkpoints/"):
+        write_report(tmp_path / "empty", None, digits, None)
+    for path in (changed / "checkpoints").iterdir():
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match="holds no checkpoint"):
+        write_report(changed, None, digits, None)
+
+
+def test_a_damaged_best_checkpoint_is_passed_over(changed, digits, undrawn):
+    best = changed / "checkpoints" / "best.h5"
+    best.write_bytes(best.read_bytes()[:-100])
+    page, written = report(changed, digits)
+    assert page.titles == SECTIONS and "best.h5" in written.notes[0] and "checkpoint last.h5" in page.text
+
+
+def test_a_report_that_cannot_be_written(finished, digits, tmp_path, undrawn):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunDirectoryError, match="cannot write the report to"):
+        write_report(finished, digits, digits, tmp_path / "file")
+
+
+def test_without_matplotlib_the_extra_is_named(finished, digits, monkeypatch):
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(UsageError, match=r"pip install 'distlenet\[report\]'"):
+        write_report(finished, digits, digits, None)
+
+
+def test_notices_are_shown_as_text(changed, digits, undrawn):
+    line = {"kind": "notice", "steps": 5, "text": "2 of 4 ranks lost <img src=x>", "level": "warning"}
+    with (changed / "journal.jsonl").open("a") as journal:
+        journal.write(json.dumps(line) + "\n")
+    page, _ = report(changed, digits)
+    assert "5 warning 2 of 4 ranks lost <img src=x>" in page.text
+    assert "Nothing but the start" not in page.text
+
+
+@pytest.mark.parametrize(
+    ("size", "names", "flags"),
+    [
+        ((32, 32), ["<b>no</b> & $x_", "a very long name " * 5], {"pooling": "max", "activation": "tanh"}),
+        ((20, 30), [f"class {i}" for i in range(62)], {}),
+        ((16, 13), ["お", "き", "\x1b[31mred", "$"], {"test_curve": True}),
+    ],
+)
+def test_any_size_of_image_any_classes_any_names(size, names, flags, tmp_path):
+    random = np.random.default_rng(5)
+    images = random.integers(0, 256, (400, *size), np.uint8)
+    labels = (np.arange(400) % len(names)).astype(np.uint8)
+    data = tmp_path / "data.h5"
+    write_digit_file(
+        data, train=(images, labels), test=(images[:100], labels[:100]), name="odd", class_names=names, source="a test"
+    )
+    session = train_run(data, tmp_path / "run", flags={"epochs": 1, "batch_size": 64, **flags})
+    assert session.code == 0
+    page, _ = report(session.run, data)
+    assert page.titles == SECTIONS
+    assert "<b>no" not in page.source and f"{size[0]} x {size[1]} pixels" in page.text
+    assert all(name.strip() in page.text for name in names if name.isprintable())
+
+
+def test_the_command(finished, digits, distlenet, only_sentence, tmp_path):
+    done = distlenet("report", finished, "--data", digits, "--out", tmp_path / "public")
+    assert done.returncode == 0, done.output
+    assert f"wrote {tmp_path / 'public' / 'report.html'}" in done.stdout
+    assert Page(tmp_path / "public" / "report.html").titles == SECTIONS
+    only_sentence(distlenet("report", tmp_path / "nowhere"), 5, "is not a run directory")

@@ -1,0 +1,86 @@
+"""Whole runs that stream their shards: the bits of those in memory, and the end when the file is damaged."""
+
+import pytest
+import sessions
+
+from distlenet.data import plan as plan_module
+from distlenet.data.digitfile import write_digit_file
+from distlenet.data.drawing import draw_digits
+from distlenet.training.checkpoint import read_checkpoint
+
+FLAGS = {"epochs": 2, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5, "validation": 200}
+STEPS = 32  # of an epoch: 3,000 images, shards of 500, leaves of 16
+STREAM = FLAGS | {"memory_limit": 0}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "drawn.h5"
+    write_digit_file(
+        path,
+        train=draw_digits(3200, seed=1),
+        test=draw_digits(260, seed=2),
+        name="drawn",
+        class_names=list("0123456789"),
+        source="drawn by a test",
+    )
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    monkeypatch.setattr(plan_module, "BLOCK", 90)  # six blocks a shard, the last one short
+
+
+@pytest.fixture
+def whole(data, tmp_path):
+    session = sessions.train_run(data, tmp_path / "whole", flags=FLAGS)
+    assert session.code == 0
+    return session.run
+
+
+def damage(path, row):
+    """Change a pixel of a training image; returns what undoes it."""
+    stored = path.read_bytes()
+    place = stored.find(draw_digits(1000, seed=1)[0].tobytes()) + row * 784 + 400
+    path.write_bytes(stored[:place] + bytes([stored[place] ^ 1]) + stored[place + 1 :])
+    return lambda: path.write_bytes(stored)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3, 6])
+def test_the_same_bits_as_in_memory(data, tmp_path, whole, ranks):
+    session = sessions.train_run(data, tmp_path / "run", ranks, flags=STREAM)
+    assert session.code == 0
+    assert sessions.results(session.run) == sessions.results(whole)
+    assert sessions.journal(session.run) == sessions.journal(whole)
+
+
+def test_a_run_goes_on_in_the_middle_of_a_block_and_with_another_limit(data, tmp_path, whole):
+    run = tmp_path / "run"
+    assert sessions.train_run(data, run, 2, sessions.stop_after(13), flags=STREAM).code == 130
+    assert sessions.train_run(data, run, 3, sessions.stop_after(STEPS + 2), resume="auto").code == 130
+    assert sessions.train_run(data, run, 1, resume="auto", flags={"memory_limit": 100}).code == 0
+    assert sessions.results(run) == sessions.results(whole)
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(data, tmp_path, whole, ranks):
+    path, run = tmp_path / "damaged.h5", tmp_path / "run"
+    path.write_bytes(data.read_bytes())
+    mend = damage(path, 1234)
+    session = sessions.train_run(path, run, ranks, flags=STREAM)
+    assert session.code == 4
+    assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
+    assert read_checkpoint(run / "checkpoints/last.h5").meta["position"]["steps"] < 2 * STEPS
+    mend()
+    assert sessions.train_run(path, run, ranks, resume="auto").code == 0
+    assert sessions.results(run) == sessions.results(whole)
+
+
+def test_damage_under_mpirun_is_one_sentence(data, tmp_path, runtime, distlenet, only_sentence):
+    path = tmp_path / "damaged.h5"
+    path.write_bytes(data.read_bytes())
+    damage(path, 1234)  # shard 2: rank 0 alone reads it, and rank 1 a neighbour of the same digest
+    settings = ["--memory-limit", 0, "--batch-size", 96, "--shards", 6, "--display", "quiet"]
+    done = distlenet("train", "--data", path, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
+    only_sentence(done, 4, "is damaged", "rows 1,000 to 1,999 of /train", "distlenet prepare")

@@ -1,0 +1,69 @@
+import json
+
+import pytest
+
+from distlenet.errors import RunDirectoryError
+from distlenet.training.outcome import Outcome
+from distlenet.training.series import summarize_series
+from distlenet.ui.series_view import as_markdown, as_text, comparison_rows, line, remarks, repeat_rows, save
+
+
+def outcome(setting, seed, accuracy, defect=None, **more):
+    figures = {"test_accuracy": accuracy, "test_error": 1 - accuracy, "step_seconds": 0.0123, "parameters": 61706}
+    return Outcome(setting, seed, f"runs/{setting}/{seed}", defect, {} if defect == "non-finite" else figures | more)
+
+
+SERIES = [
+    outcome("a", 1, 0.98, seconds=61.0),
+    outcome("a", 2, 0.99, seconds=63.0),
+    outcome("a", 3, 0.11, "at chance", seconds=60.0),
+    outcome("b | c", 1, 0.97),
+    outcome("dead", 1, 0, "non-finite"),
+]
+
+
+def test_comparison():
+    rows = comparison_rows(summarize_series(SERIES))
+    assert rows == [
+        ["setting", "runs", "test", "validation", "time", "images/s", "parameters", "defective"],
+        ["a", "3", "98.50 +- 0.71 %", "-", "62.0 +- 1.4 s", "-", "61,706", "1 of 3"],
+        ["b | c", "1", "97.00 %", "-", "-", "-", "61,706", "none"],
+        ["dead", "1", "-", "-", "-", "-", "-", "1 of 1"],
+    ]
+    kept = comparison_rows(summarize_series(SERIES, keep_defective=True))
+    assert kept[1][2] == "69.33 +- 50.52 %"
+    assert len(as_text(rows).splitlines()) == 4
+    marked = as_markdown(rows).splitlines()
+    assert marked[1].startswith("| :-- | --: ")
+    assert marked[3].startswith("| b \\| c | 1 |")
+
+
+def test_repeat():
+    rows = repeat_rows(summarize_series(SERIES[:3]))
+    assert [row[0] for row in rows] == ["", "test accuracy", "test error", "time", "a step"]
+    assert rows[1] == ["test accuracy", "98.50 %", "0.71 %", "92.15 to 104.85 %", "98.00 %", "99.00 %", "2"]
+    assert rows[4][1:3] == ["12.30 ms", "0.00 ms"]
+    assert repeat_rows(summarize_series(SERIES[:1]))[1][2:4] == ["-", "-"]
+
+
+def test_defective_runs_are_named():
+    results = summarize_series(SERIES)
+    assert remarks(results) == [
+        "a: defective and left out: seed 3 (at chance)",
+        "dead: defective and left out: seed 1 (non-finite)",
+    ]
+    run = results["runs"][2]
+    assert line(run, kept=True) == "a seed 3: test 11.00%, 1m00s, DEFECTIVE: at chance, from before"
+    assert line(results["runs"][4]) == "dead seed 1: DEFECTIVE: non-finite"
+
+
+def test_files(tmp_path):
+    results = summarize_series(SERIES)
+    save(str(tmp_path), results, comparison_rows(results), "a title")
+    assert json.loads((tmp_path / "results.json").read_text()) == {"title": "a title", **results}
+    text = (tmp_path / "results.txt").read_text()
+    assert text.startswith("a title\n\nsetting ")
+    assert "b | c seed 1: test 97.00%" in text
+    assert "| dead | 1 |" in (tmp_path / "results.md").read_text()
+    with pytest.raises(RunDirectoryError, match="cannot write the results to"):
+        save(str(tmp_path / "results.md/none"), results, comparison_rows(results), "a title")
