@@ -15,6 +15,7 @@ from distlenet.training.elastic import Survivor
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, Options, set_up
 from distlenet.training.files import NoFiles, RunFiles
+from distlenet.training.healing import Healer
 from distlenet.training.loop import train
 from distlenet.training.numerics import numerics
 from distlenet.training.scrutiny import watch_closely
@@ -43,11 +44,12 @@ class Session:
         self.signals.orphans_stop = self.comm.size > 1
         self._become_root()
         experiment = self._prepare()
+        healer = Healer(experiment, self.comm, lambda: started(experiment, self.comm))
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
         status, failure, trained, tested = "complete", None, time.perf_counter(), {}
         try:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-                for event in survivor.events(lambda: self._events(experiment)):
+                for event in survivor.events(lambda: self._events(experiment, healer)):
                     if isinstance(event, StepDone):
                         self.steps.append((event.seconds, event.exchange_seconds, event.count))
                     self.announce(event)
@@ -89,16 +91,19 @@ class Session:
             watch_closely(experiment, self.announce)
         return experiment
 
-    def _events(self, experiment: Experiment) -> Iterator[Event]:
-        return train(
-            experiment.state,
-            experiment.leaves,
-            experiment.epoch_end,
-            experiment.schedule,
-            experiment.config.epochs,
-            self.comm,
-            self.signals,
-            self.options.save_steps,
+    def _events(self, experiment: Experiment, healer: Healer) -> Iterator[Event]:
+        return healer.events(
+            lambda: train(
+                experiment.state,
+                experiment.leaves,
+                experiment.epoch_end,
+                experiment.schedule,
+                experiment.config.epochs,
+                self.comm,
+                self.signals,
+                self.options.save_steps,
+                healer.recorder,
+            )
         )
 
     def _take_over(self, experiment: Experiment) -> None:
