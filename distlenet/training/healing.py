@@ -10,7 +10,7 @@ from typing import Any
 
 from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
 from distlenet.parallel import Communicator
-from distlenet.training.divergence import DEAD_STEPS, SPIKE_STEPS
+from distlenet.training import divergence
 from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
@@ -46,7 +46,7 @@ class Healer:
                 report = self._comm.share(examine(state, self._experiment.leaves, self.recorder))
                 if error.kind == "dead" and not (report["now"]["blind"] or state.watch.wild):
                     state.watch.be_patient()
-                    advice = "the rate may be too low, or the initial weights too small"
+                    advice = "too low a rate, too high a one, or too small initial weights"
                     yield Notice(f"{error}, but the network is alive ({advice}): going on", "warning")
                 else:
                     yield from self._treat(error, report)
@@ -57,9 +57,9 @@ class Healer:
         if watch.verdict is None or self._policy == "ignore":
             return
         if watch.verdict == "spike":
-            what = f"the loss was far above its level of {watch.level:.3g} for {SPIKE_STEPS} steps"
+            what = f"the loss was far above its level of {watch.level:.3g} for {divergence.SPIKE_STEPS} steps"
         else:
-            what = f"no better than guessing for {DEAD_STEPS} steps"
+            what = f"no better than guessing for {divergence.DEAD_STEPS} steps"
         error = DivergedError(
             watch.verdict, f"epoch {state.epoch + 1}, step {state.step}: {what}, the running loss is {watch.mean:.3g}"
         )
@@ -103,7 +103,7 @@ class Healer:
     def _final(self, error: DistlenetError) -> DistlenetError:
         """Return the error that ends the run, saying what was tried."""
         heals = len(self._experiment.state.divergences) - 1
-        tried = f", after going back {heals} times" if heals else ""
+        tried = f", after going back {heals} time{'s' if heals > 1 else ''}" if heals else ""
         if isinstance(error, DivergedError):
             tried += "; lower --lr, or choose other --init; postmortem/ in the run directory says more"
         elif tried:
