@@ -44,7 +44,7 @@ class Healer:
                 return
             except (DivergedError, NonFiniteError) as error:
                 report = self._comm.share(examine(state, self._experiment.leaves, self.recorder))
-                if error.kind == "dead" and not (report["now"]["blind"] or state.watch.wild):
+                if error.kind == "dead" and not (report["blind"] or state.watch.wild):
                     state.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"
                     yield Notice(f"{error}, but the network is alive ({advice}): going on", "warning")

@@ -30,8 +30,8 @@ def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
 def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     """Return figures of all layers, for JSON: with the parameters ``theta``, on the images ``x`` (1, rows, columns, n).
 
-    ``dead`` units are zero for every image: feature maps of a convolution, neurons of a dense layer. The network
-    is ``blind`` when it gives every image the same answer, up to the rounding of float32.
+    ``dead`` units are zero for every image: feature maps of a convolution, neurons of a dense layer. ``spread`` is
+    the largest standard deviation of an output over the images: 0 when all get the same answer.
     """
     before, layers, y = net.theta.copy(), [], plain(x)
     net.theta[:] = theta
@@ -51,14 +51,13 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
                     "saturated": number((abs(y) > 0.99).mean()),
                 }
             )
-        spread, largest = y.std(axis=-1).max(), abs(y).max()
+        spread = y.std(axis=-1).max()
         weight_norms = [number(norm) for norm in norms(net.theta.astype(np.float64), slices(net))]
     finally:
         net.theta[:] = before
     return {
         "layers": layers,
-        "spread": number(spread),  # of the outputs over the images, largest standard deviation
-        "blind": bool(spread <= 1e-6 * largest),  # dead networks: 1e-7 and less; N(0, 0.01) weights, alive: 1e-4
+        "spread": number(spread),
         "weight_norms": dict(zip(net.parameters, weight_norms, strict=True)),
     }
 

@@ -29,6 +29,9 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
         "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
         "now": {"steps": state.steps, **portray(state.net, state.net.theta, x)},
     }
+    # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a thousandth
+    # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.
+    report["blind"] = (report["now"]["spread"] or 0) <= 0.01 * report["good"]["spread"]
     report["findings"] = findings(report)
     return report
 
@@ -37,14 +40,17 @@ def findings(report: Report) -> list[str]:
     """Return what the figures of a report say, the most telling first."""
     good, now, images = report["good"], report["now"], report["images"]
     found = []
-    if now["blind"]:
-        found.append(f"the network gives the same answer to each of {images} images: it learns from none of them")
+    if report["blind"]:
+        found.append(
+            f"the network has gone blind: its answers to {images} images differ by {_short(now['spread'])}, "
+            f"by {_short(good['spread'])} when the run was last good, after {good['steps']} steps"
+        )
     for before, layer in zip(good["layers"], now["layers"], strict=True):
         if layer["name"].endswith(".activation"):
-            was = f"({before['dead']} when the run was last good, after {good['steps']} steps)"
             if layer["dead"] >= layer["units"] / 2 and layer["dead"] > before["dead"]:
                 found.append(
-                    f"{layer['name']}: {layer['dead']} of {layer['units']} units are dead, zero for every image {was}"
+                    f"{layer['name']}: {layer['dead']} of {layer['units']} units are dead, zero for every image "
+                    f"({before['dead']} before)"
                 )
             if layer["largest"] is not None and (layer["saturated"] or 0) > 0.5 and layer["largest"] <= 1:
                 found.append(
