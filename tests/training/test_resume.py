@@ -262,6 +262,8 @@ MATHEMATICAL = {
     "beta2": 0.9,
     "rho": 0.5,
     "epsilon": 1e-3,
+    "on_divergence": "stop",
+    "max_heals": 1,
 }
 
 
