@@ -31,7 +31,8 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     """Return figures of all layers, for JSON: with the parameters ``theta``, on the images ``x`` (1, rows, columns, n).
 
     ``dead`` units are zero for every image: feature maps of a convolution, neurons of a dense layer. ``spread`` is
-    the largest standard deviation of an output over the images: 0 when all get the same answer.
+    the median distance of an output from its median over the images, of the output where it is largest: 0 when
+    most images get the same answer, whatever a few of them set off in a dying network.
     """
     before, layers, y = net.theta.copy(), [], plain(x)
     net.theta[:] = theta
@@ -51,7 +52,8 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
                     "saturated": number((abs(y) > 0.99).mean()),
                 }
             )
-        spread = y.std(axis=-1).max()
+        distances = abs(y - np.median(y, axis=-1, keepdims=True))
+        spread = np.median(distances, axis=-1).max()
         weight_norms = [number(norm) for norm in norms(net.theta.astype(np.float64), slices(net))]
     finally:
         net.theta[:] = before

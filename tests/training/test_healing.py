@@ -2,6 +2,7 @@
 
 import json
 import os
+import types
 
 import numpy as np
 import pretend
@@ -21,15 +22,22 @@ from distlenet.training.state import TrainState
 
 FLAGS = {
     **{"batch_size": 64, "shards": 8, "train_sample": 50, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "epochs": 8},
-    **{"clip": 0.0, "optimizer": "sgd", "schedule": "constant", "init": "normal", "lr": 0.5},  # too much of a rate
+    **{"schedule": "constant", "lr": 0.02, "seed": 1},
 }
 STEPS = 11  # an epoch
-# how each seed ends; dead ones go back to the initial weights, unlike the one that has learned something
-CASES = {
-    "dead": (11, "dead", "gone back to epoch 1, step 1, the rate is 0.5"),
-    "spike": (1, "spike", "gone back to epoch 1, step 1, the rate is 0.5"),
-    "non-finite": (12, "non-finite", "gone back to epoch 7, step 1, the rate is 0.5"),
-}
+HARMED = {"dead": 3, "spike": 69, "non-finite": 72}  # steps after which the network is harmed, the same on every rank
+
+
+def harm(name, state):
+    """Make the run diverge, once: what a wild rate does depends on the last bit of every product."""
+    if state.steps == HARMED[name] and not state.divergences:
+        value = {name: parameter.value for name, parameter in state.net.parameters.items()}
+        if name == "dead":
+            value["C3/b"][:] = -1000
+        elif name == "spike":
+            value["output/b"][0] = 1000
+        else:
+            value["C1/W"][:] = 3e38
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -45,12 +53,16 @@ def hasty():
 def healed(digits, tmp_path_factory):
     """The three cases, each in one process and undisturbed."""
     folder = tmp_path_factory.mktemp("healed")
-    return {name: train(digits, folder / name, name) for name in CASES}
+    return {name: train(digits, folder / name, name) for name in HARMED}
 
 
-def train(digits, run, name, ranks=1, act=lambda *_: None, **options):
-    flags = {"flags": {**FLAGS, "seed": CASES[name][0]}} if "resume" not in options else {}
-    return sessions.train_run(digits, run, ranks, act, log_every=1, **flags, **options)
+def train(digits, run, name, ranks=1, act=lambda *_: None, more=types.MappingProxyType({}), **options):
+    def harmful(rank, state, signals):
+        harm(name, state)
+        act(rank, state, signals)
+
+    flags = {"flags": {**FLAGS, **more}} if "resume" not in options else {}
+    return sessions.train_run(digits, run, ranks, harmful, log_every=1, **flags, **options)
 
 
 def outcome(run):
@@ -67,23 +79,25 @@ def outcome(run):
     )
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", HARMED)
 def test_it_heals(healed, name):
-    session, (_, kind, action) = healed[name], CASES[name]
+    session = healed[name]
     assert session.code == 0
     (record,) = json.loads((session.run / "summary.json").read_text())["divergences"]
-    assert record["kind"] == kind
-    assert record["action"].startswith(action)
+    assert record["kind"] == name
+    # what had learned nothing yet starts anew
+    first = "gone back to epoch 1, step 1, the rate is 0.5" in record["action"]
+    assert first == (name == "dead")
     assert record["lr_factor"] == 0.5
     assert any(record["action"] in text for text in session.notices)
     steps = [line["steps"] for line in sessions.journal(session.run, "step")]
     assert steps == list(range(1, FLAGS["epochs"] * STEPS + 1))  # what was gone back from is told elsewhere
     rates = [line["lr"] for line in sessions.journal(session.run, "epoch")]
-    assert rates[-1] == 0.25
+    assert rates[-1] == 0.01
     assert session.events[-1].summary["status"] == "complete"
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", HARMED)
 def test_the_post_mortem(healed, name):
     run = healed[name].run
     found, text = (run / "postmortem" / f"1.{kind}" for kind in ("json", "txt"))
@@ -93,7 +107,6 @@ def test_the_post_mortem(healed, name):
     assert all(finding in text.read_text() for finding in report["findings"])
     assert len(report["steps"]) == len(report["gradient_norms"]["C3/W"]) == min(200, report["now"]["steps"])
     assert [layer["name"] for layer in report["now"]["layers"]][:2] == ["C1", "C1.activation"]
-    assert any("units are dead" in finding or "grew" in finding for finding in report["findings"])
 
 
 @pytest.mark.parametrize(("name", "ranks"), [("dead", 3), ("spike", 2), ("non-finite", 5)])
@@ -152,7 +165,7 @@ def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
 
 
 def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
-    flags = {**FLAGS, "seed": 4, "epochs": 3}
+    flags = {**FLAGS, "epochs": 2, "lr": 1e4, "clip": 0.0, "max_heals": 30}
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
     found = []
     for ranks, where in ((1, {}), (2, {"runtime": openmpi, "ranks": 2})):
@@ -164,12 +177,11 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
         found.append((summary["theta_sha256"], summary["divergences"]))
         assert (run / "postmortem/1.txt").exists()
     assert found[0] == found[1]
-    assert [record["kind"] for record in found[0][1]] == ["non-finite"]
+    assert found[0][1][0]["kind"] == "non-finite"
 
 
 def test_stop(digits, tmp_path):
-    flags = {**FLAGS, "seed": CASES["dead"][0], "on_divergence": "stop"}
-    session = sessions.train_run(digits, tmp_path / "run", 2, flags=flags)
+    session = train(digits, tmp_path / "run", "dead", 2, more={"on_divergence": "stop"})
     assert session.code == 12
     assert "no better than guessing for 60 steps" in session.error
     assert "lower --lr" in session.error
@@ -180,15 +192,14 @@ def test_stop(digits, tmp_path):
 
 
 def test_ignore(digits, tmp_path):
-    flags = {**FLAGS, "seed": CASES["dead"][0], "on_divergence": "ignore", "epochs": 6}
-    session = sessions.train_run(digits, tmp_path / "run", flags=flags)
+    session = train(digits, tmp_path / "run", "dead", more={"on_divergence": "ignore", "epochs": 6})
     assert session.code == 0
     assert sessions.results(tmp_path / "run")["steps"] == 6 * STEPS
     assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
 
 
 def test_a_hopeless_run_ends(digits, tmp_path):
-    flags = {**FLAGS, "lr": 1e30, "max_heals": 2}
+    flags = {**FLAGS, "lr": 1e30, "clip": 0.0, "max_heals": 2}
     session = sessions.train_run(digits, tmp_path / "run", flags=flags)
     assert session.code == 8
     assert "after going back 2 times to lower rates" in session.error
