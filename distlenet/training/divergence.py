@@ -42,7 +42,7 @@ class LossWatch:
     @property
     def calm(self) -> bool:
         """Whether nothing speaks against going back to this moment."""
-        return self.high == 0 and self.idle <= 0
+        return self.high == self.idle == 0
 
     @property
     def verdict(self) -> str | None:
@@ -57,5 +57,5 @@ class LossWatch:
         return self.mean > 1.2 * max(self.level, self.guessing)
 
     def be_patient(self) -> None:
-        """Let a run that guesses, but is alive, go on: look again after ten times as many steps."""
-        self.idle = -10 * DEAD_STEPS
+        """Let a run that guesses, but is alive, go on: look again after twice as many steps."""
+        self.idle = -DEAD_STEPS

@@ -29,9 +29,9 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
         "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
         "now": {"steps": state.steps, **portray(state.net, state.net.theta, x)},
     }
-    # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a hundredth
+    # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
     # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.
-    report["blind"] = (report["now"]["spread"] or 0) <= 0.1 * report["good"]["spread"]
+    report["blind"] = (report["now"]["spread"] or 0) <= 0.5 * report["good"]["spread"]
     report["findings"] = findings(report)
     return report
 
