@@ -52,6 +52,13 @@ class Config:
     shift: float = setting(2.0, "augmentation: shift within +- this many pixels", least=0)
     zoom: float = setting(0.15, "augmentation: zoom by a factor within 1 +- this", least=0, most=0.9)
 
+    on_divergence: str = setting(
+        "heal",
+        "when the loss stays at guessing, jumps up or is not finite: heal (go back, lower the rate), stop or ignore",
+        choices=("heal", "stop", "ignore"),
+    )
+    max_heals: int = setting(3, "times that a run goes back before it stops", least=0)
+
     train_sample: int = setting(5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False)
     test_curve: bool = setting(False, "record the test error after each epoch; nothing is chosen by it", math=False)
     memory_limit: int = setting(128, "MiB of training images a rank holds; more is streamed", least=0, math=False)
@@ -156,6 +163,9 @@ def _checked(item: Any, value: Any) -> Any:
         value = float(value)
     if type(value) is not item.type:
         raise ConfigError(f"{item.name} is {value!r}, expected {_KINDS[item.type]}")
+    choices = item.metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"{item.name} is {value!r}, expected {' or '.join(choices)}{nearest(value, choices)}")
     least, most = item.metadata["least"], item.metadata["most"]
     if item.type in (int, float):
         inside = (least is None or value >= least) and (most is None or value <= most)

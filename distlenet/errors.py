@@ -55,6 +55,17 @@ class NonFiniteError(DistlenetError):
     """A NaN or an infinity in the loss or the gradient of a step."""
 
     exit_code = 8
+    kind = "non-finite"
+
+
+class DivergedError(DistlenetError):
+    """A run that learns nothing ("dead") or has unlearned ("spike"); ``kind`` says which."""
+
+    exit_code = 14
+
+    def __init__(self, kind: str, text: str) -> None:
+        super().__init__(text)
+        self.kind = kind
 
 
 class ReplicaError(DistlenetError):

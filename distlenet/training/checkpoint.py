@@ -6,7 +6,8 @@
 
 ``/theta`` is the flat parameter vector, ``/parameters/<layer>/<W|b>`` the same by name and shape,
 ``/optimizer/<name>`` the optimizer's vectors, ``/best/theta`` the parameters of the best epoch so far.
-``/meta`` is JSON: position, configuration, history, dataset, numerics. The attribute ``sha256`` holds the
+``/good/...`` is the like of a state to go back to if the run diverges, where it is not the state itself.
+``/meta`` is JSON: position, configuration, history, dataset, numerics, health. The attribute ``sha256`` holds the
 checksum of every array.
 """
 
@@ -14,7 +15,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,9 @@ from distlenet.data.atomic import replacing
 from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError
 from distlenet.nn import Net, build_model, outline
+from distlenet.training.divergence import LossWatch
 from distlenet.training.numerics import numerics
+from distlenet.training.snapshot import Snapshot
 from distlenet.training.state import Running, TrainState
 
 FORMAT = 1
@@ -54,6 +57,7 @@ class Checkpoint:
     optimizer: dict[str, np.ndarray]  # each (parameters,) float32
     best_theta: np.ndarray | None  # (parameters,) float32
     meta: dict[str, Any]
+    good: dict[str, np.ndarray] = field(default_factory=dict)  # a snapshot's vectors, each (parameters,) float32
 
     @property
     def position(self) -> tuple[int, int]:
@@ -132,6 +136,16 @@ class Checkpoint:
         best = self.meta["best"]
         state.best_accuracy, state.best_epoch = best["accuracy"], best["epoch"]
         state.best_theta = self.best_theta
+        health = self.meta["health"]
+        if health:  # versions that did not watch the loss wrote none
+            state.factor, state.divergences = health["factor"], list(health["divergences"])
+            state.watch = LossWatch(**health["watch"])
+        state.good = Snapshot.of(state)
+        if health and health["good"]:
+            names, expected = (set(vectors) - {"best/theta"} for vectors in (self.good, state.good.vectors))
+            if names != expected or any(vector.shape != self.theta.shape for vector in self.good.values()):
+                raise CheckpointError(f"{self.path} holds a state to go back to that is of another kind than its own")
+            state.good = Snapshot(health["good"], self.good)
 
 
 def list_layers(net: Net) -> list[str]:
@@ -160,6 +174,9 @@ def write_checkpoint(
     arrays |= {f"optimizer/{name}": vector for name, vector in state.optimizer.state.items()}
     if state.best_theta is not None:
         arrays["best/theta"] = state.best_theta
+    elsewhere = not state.good.is_of(state)
+    if elsewhere:
+        arrays |= {f"good/{name}": vector for name, vector in state.good.vectors.items()}
     meta = {
         "position": {
             "epoch": state.epoch,
@@ -173,6 +190,12 @@ def write_checkpoint(
         "numerics": numerics(),
         "layers": list_layers(state.net),
         "history": state.history,
+        "health": {
+            "factor": state.factor,
+            "divergences": state.divergences,
+            "watch": asdict(state.watch),
+            "good": state.good.place if elsewhere else None,
+        },
     }
     image = _layout(arrays, json.dumps(meta))
     with replacing(path) as temporary, temporary.open("wb") as file:
@@ -245,19 +268,27 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
             arrays[name] = array(name)
             _check(path, name, _sum(arrays[name]), sums)
     optimizer = {name.removeprefix("optimizer/"): a for name, a in arrays.items() if name.startswith("optimizer/")}
-    facts = json.loads(meta)
+    good = {name.removeprefix("good/"): a for name, a in arrays.items() if name.startswith("good/")}
+    facts = {"health": None, **json.loads(meta)}
     for name, sensible in SENSIBLE.items():
         if not sensible(facts[name]):
             raise CheckpointError(f"{path}: its {name} makes no sense: {str(facts[name])[:200]}")
-    return Checkpoint(path, arrays["theta"], optimizer, arrays.get("best/theta"), facts)
+    return Checkpoint(path, arrays["theta"], optimizer, arrays.get("best/theta"), facts, good)
+
+
+def _is_place(place: dict[str, Any]) -> bool:
+    return all(type(place[name]) is int and place[name] >= 0 for name in ("epoch", "step", "steps")) and all(
+        type(value) in (int, float) for value in asdict(Running(**place["running"])).values()
+    )
+
+
+def _is_watch(watch: dict[str, Any]) -> bool:
+    return all(type(value) in (int, float, type(None)) for value in asdict(LossWatch(**watch)).values())
 
 
 # What /meta must be, beyond its checksum, which anybody can compute.
 SENSIBLE: dict[str, Callable[[Any], bool]] = {
-    "position": lambda position: (
-        all(type(position[name]) is int and position[name] >= 0 for name in ("epoch", "step", "steps"))
-        and all(type(value) in (int, float) for value in asdict(Running(**position["running"])).values())
-    ),
+    "position": _is_place,
     "best": lambda best: best["accuracy"] is best["epoch"] is None or 0 <= best["accuracy"] <= 1 <= 1 + best["epoch"],
     "config": lambda config: type(config) is dict,
     "dataset": lambda facts: (
@@ -270,6 +301,22 @@ SENSIBLE: dict[str, Callable[[Any], bool]] = {
         and 0 < facts["std"] <= 1
     ),
     "history": lambda history: type(history) is list,
+    "health": lambda health: (
+        health is None
+        or (
+            0 < health["factor"] <= 1
+            and type(health["divergences"]) is list
+            and _is_watch(health["watch"])
+            and (
+                health["good"] is None
+                or (
+                    _is_place(health["good"])
+                    and _is_watch(health["good"]["watch"])
+                    and len(health["good"]["best"]) == 2
+                )
+            )
+        )
+    ),
 }
 
 

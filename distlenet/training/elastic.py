@@ -2,7 +2,8 @@
 
 A rank is lost in the middle of some communication. What it was working on is lost with it, but every
 survivor still holds the whole state as of its last complete step. Survivors can be one step apart, when
-some had already heard the sum that others still waited for: the newest state wins. Since the tree of
+some had already heard the sum that others still waited for: the newest state wins; one that was gone back
+from, after the run had diverged, is older. Since the tree of
 additions does not know the ranks, the repeated step gives the bits that it would have given.
 """
 
@@ -63,7 +64,7 @@ class Survivor:
                 raise error
             try:
                 gone += len(comm.recover())
-                places = comm.gather([state.epoch, state.step])
+                places = comm.gather([len(state.divergences), state.epoch, state.step])
                 share_state(state, comm, source=places.index(max(places)))
                 mine = owned_shards(comm.rank, comm.size, leaves.plan.shards)
                 with in_agreement(comm):

@@ -50,7 +50,7 @@ class EpochEnd:
         event = EpochDone(
             epoch=state.epoch,
             step=state.steps,
-            lr=schedule(state.steps - 1),
+            lr=state.factor * schedule(state.steps - 1),
             running=Score(running.loss / running.count, running.correct / running.count, int(running.count)),
             train=train.score,
             validation=validation.score if validation else None,

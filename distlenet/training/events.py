@@ -88,6 +88,17 @@ class CheckpointSaved:
 
 
 @dataclass(frozen=True)
+class Diverged:
+    """The run stopped learning, unlearned, or met a NaN; it has gone back by now, or is about to end."""
+
+    number: int  # 1 for the first time
+    record: dict[str, Any]  # for the summary: kind, where, what was done
+    what: str  # one sentence
+    report: dict[str, Any]  # figures of the last steps and of the network, for the post-mortem
+    back_to: tuple[int, int] | None  # (steps, epochs) that the run goes on from; None if it ends
+
+
+@dataclass(frozen=True)
 class Notice:
     """Something the user should read once: a fallback, a damaged file, a full disk."""
 
@@ -102,7 +113,17 @@ class RunFinished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = RunStarted | StepDone | EvaluationProgress | EpochDone | SaveAsked | CheckpointSaved | Notice | RunFinished
+Event = (
+    RunStarted
+    | StepDone
+    | EvaluationProgress
+    | EpochDone
+    | SaveAsked
+    | CheckpointSaved
+    | Diverged
+    | Notice
+    | RunFinished
+)
 
 
 class Listener(Protocol):

@@ -7,6 +7,7 @@ from typing import Any
 from distlenet.config import Config
 from distlenet.data.atomic import why_not_written
 from distlenet.errors import RunDirectoryError
+from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import Event, Notice, SaveAsked
@@ -124,7 +125,7 @@ class RunFiles(NoFiles):
         )
         self._journal = journal
         self._warden = Warden(self._directory, journal, config, announce)
-        announce.listeners += [self._warden, journal, self._keeper]
+        announce.listeners += [self._warden, journal, self._keeper, Aftermath(self._directory, announce)]
         signals.save_seconds = options.save_seconds
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
-from distlenet.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.state import TrainState
 
 
@@ -91,11 +91,27 @@ class Journal:
             self._write("start", asdict(event))
         elif isinstance(event, EpochDone):
             self._write("epoch", asdict(event))
+        elif isinstance(event, Diverged):
+            if event.back_to:
+                self._go_back(*event.back_to)
+            self._write("divergence", event.record)
         elif isinstance(event, Notice):
             self._write("notice", asdict(event))
         elif isinstance(event, RunFinished):
             self._write("end", {"status": event.summary.get("status")})
             os.close(self._file)
+
+    def _go_back(self, steps: int, epochs: int) -> None:
+        """Drop what was written since: the journal tells of the run that counts, once."""
+        self._steps = steps
+        try:
+            self.cut(self._path, steps, epochs)
+        except OSError as error:
+            text = f"cannot write {self._path}: {why_not_written(error)}; steps that were gone back from stay in it"
+            self._announce(Notice(text, "warning"))
+        else:
+            os.close(self._file)
+            self._file = self._open()
 
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         self._waiting.append((json.dumps({"kind": kind, "steps": self._steps, **values}) + "\n").encode())

@@ -22,7 +22,9 @@ from distlenet.training.curvature import refresh_curvature
 from distlenet.training.diagnosis import explain_non_finite
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
+from distlenet.training.recorder import Recorder
 from distlenet.training.replicas import check_replicas
+from distlenet.training.snapshot import Snapshot
 from distlenet.training.state import Running, TrainState
 from distlenet.training.stopping import Signals, Stopped
 
@@ -36,22 +38,23 @@ def train(
     comm: Communicator,
     signals: Signals,
     save_steps: int = 0,
+    recorder: Recorder | None = None,
 ) -> Iterator[Event]:
     """Train from ``state``'s position to the end of epoch ``epochs`` - 1, changing ``state``.
 
     ``schedule`` maps the step since the start of the run to the learning rate; ``save_steps`` asks for a
-    checkpoint every so many steps (0: after epochs only). Raises NonFiniteError, before the update, when the
-    loss or a gradient is not finite; DataError when rows that a rank streams cannot be read; Stopped when any rank
-    got a signal; ReplicaError when ranks disagree.
+    checkpoint every so many steps (0: after epochs only); ``recorder`` remembers the last steps. Raises
+    NonFiniteError, before the update, when the loss or a gradient is not finite; DataError when rows that a
+    rank streams cannot be read; Stopped when any rank got a signal; ReplicaError when ranks disagree.
     """
     plan = leaves.plan
-    bus = Bus(len(leaves.shards), state.net.size)
+    bus, recorder = Bus(len(leaves.shards), state.net.size), recorder or Recorder()
     while state.epoch < epochs:
         epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
         while state.step < plan.steps_per_epoch:
             try:
                 refresh_curvature(state, leaves, bus, comm)
-                event, tail = take_step(state, leaves, bus, schedule, comm, signals)
+                event, tail = take_step(state, leaves, bus, schedule, comm, signals, recorder)
             except DataError as error:  # once the file is mended, the run goes on from here
                 yield from save(state, comm, str(error))
                 raise
@@ -74,11 +77,19 @@ def train(
             yield from save(state, comm, str(stop))
             raise
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
+        if state.watch.calm and np.isfinite(state.net.theta).all():
+            state.good = Snapshot.of(state)
         yield from save(state, comm, "epoch")
 
 
 def take_step(
-    state: TrainState, leaves: Leaves, bus: Bus, schedule: Schedule, comm: Communicator, signals: Signals
+    state: TrainState,
+    leaves: Leaves,
+    bus: Bus,
+    schedule: Schedule,
+    comm: Communicator,
+    signals: Signals,
+    recorder: Recorder,
 ) -> tuple[StepDone, dict[str, float]]:
     """Take one step: gradient of the global batch, update, position. Returns the event and the bus's tail."""
     begun, exchanged = time.perf_counter(), comm.exchange_seconds
@@ -88,15 +99,17 @@ def take_step(
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
     gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
-    lr = schedule(state.steps)
+    lr, loss = state.factor * schedule(state.steps), tail["loss"] / tail["count"]
+    recorder.note(state, loss, gradient)
     state.optimizer.step(state.net.theta, gradient, lr)
     state.running.add(tail["loss"], tail["correct"], tail["count"])
+    state.watch.add(loss)
     state.step += 1
     state.latest = event = StepDone(
         epoch=state.epoch,
         step=state.step - 1,
         lr=lr,
-        loss=tail["loss"] / tail["count"],
+        loss=loss,
         accuracy=tail["correct"] / tail["count"],
         count=int(tail["count"]),
         seconds=time.perf_counter() - begun,

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-DEFECTS = {"NonFiniteError": "non-finite"}  # failures that the numbers are to blame for, not the machine
+DEFECTS = {
+    "NonFiniteError": "non-finite",
+    "DivergedError": "diverged",
+}  # failures that the numbers are to blame for, not the machine
 CLEARLY = 0.1  # of the way from chance to perfection: below it a network has learned nothing
 
 

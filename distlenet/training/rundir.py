@@ -12,7 +12,7 @@ from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 
-OURS = ("config.toml", "journal.jsonl", "summary.json", "report")
+OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem")
 CHECKPOINTS = ("last.h5", "last-*.h5", "best.h5", "epoch-*.h5")
 
 
@@ -124,6 +124,7 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the directory as a whole; raises RunDirectoryError."""
         try:
+            (self.path / name).parent.mkdir(exist_ok=True)
             with replacing(self.path / name) as temporary:
                 temporary.write_text(text, encoding="utf-8")
         except OSError as error:

@@ -16,6 +16,7 @@ from distlenet.training.elastic import Survivor
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, Options, set_up
 from distlenet.training.files import NoFiles, RunFiles
+from distlenet.training.healing import Healer
 from distlenet.training.loop import train
 from distlenet.training.numerics import numerics
 from distlenet.training.scrutiny import watch_closely
@@ -54,10 +55,11 @@ class Session:
             return self._train(experiment, survivor, begun)
 
     def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
+        healer = Healer(experiment, self.comm, lambda: started(experiment, self.comm))
         status, failure, trained, tested = "complete", None, time.perf_counter(), {}
         try:
             with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-                for event in survivor.events(lambda: self._events(experiment)):
+                for event in survivor.events(lambda: self._events(experiment, healer)):
                     if isinstance(event, StepDone):
                         self.steps.append((event.seconds, event.exchange_seconds))
                         self.images += event.count
@@ -102,16 +104,19 @@ class Session:
             watch_closely(experiment, self.announce)
         return experiment
 
-    def _events(self, experiment: Experiment) -> Iterator[Event]:
-        return train(
-            experiment.state,
-            experiment.leaves,
-            experiment.epoch_end,
-            experiment.schedule,
-            experiment.config.epochs,
-            self.comm,
-            self.signals,
-            self.options.save_steps,
+    def _events(self, experiment: Experiment, healer: Healer) -> Iterator[Event]:
+        return healer.events(
+            lambda: train(
+                experiment.state,
+                experiment.leaves,
+                experiment.epoch_end,
+                experiment.schedule,
+                experiment.config.epochs,
+                self.comm,
+                self.signals,
+                self.options.save_steps,
+                healer.recorder,
+            )
         )
 
     def _take_over(self, experiment: Experiment) -> None:

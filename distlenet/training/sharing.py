@@ -5,7 +5,9 @@ from dataclasses import asdict
 import numpy as np
 
 from distlenet.parallel import Communicator
+from distlenet.training.divergence import LossWatch
 from distlenet.training.events import StepDone
+from distlenet.training.snapshot import Snapshot
 from distlenet.training.state import Running, TrainState
 
 
@@ -26,6 +28,10 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
             "latest": asdict(state.latest) if state.latest else None,
             "best": [state.best_accuracy, state.best_epoch],
             "has_best_theta": state.best_theta is not None,
+            "factor": state.factor,
+            "divergences": state.divergences,
+            "watch": asdict(state.watch),
+            "good": None if state.good.is_of(state) else [state.good.place, sorted(state.good.vectors)],
         },
         source,
     )
@@ -36,6 +42,12 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
     if position["has_best_theta"]:
         best_theta = np.empty_like(state.net.theta) if state.best_theta is None else state.best_theta.copy()
         comm.share_array(best_theta, source)
+    good = None
+    if position["good"]:
+        place, names = position["good"]
+        good = Snapshot(place, {name: state.good.vectors.get(name, state.net.theta).copy() for name in names})
+        for name in names:
+            comm.share_array(good.vectors[name], source)
     comm.gather(None)  # everybody has everything
     for vector, new in zip(vectors, arrived, strict=True):
         vector[:] = new
@@ -45,3 +57,6 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
     state.latest = StepDone(**position["latest"]) if position["latest"] else None
     state.best_accuracy, state.best_epoch = position["best"]
     state.best_theta = best_theta
+    state.factor, state.divergences = position["factor"], position["divergences"]
+    state.watch = LossWatch(**position["watch"])
+    state.good = good or Snapshot.of(state)

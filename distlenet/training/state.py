@@ -2,13 +2,16 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from math import log
 from typing import Any
 
 import numpy as np
 
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
+from distlenet.training.divergence import LossWatch
 from distlenet.training.events import StepDone
+from distlenet.training.snapshot import Snapshot
 
 
 @dataclass
@@ -38,6 +41,12 @@ class TrainState:
     best_epoch: int | None = None
     best_theta: np.ndarray | None = None  # (parameters,)
     latest: StepDone | None = None  # the latest step, if this process has been there; not in checkpoints
+    factor: float = 1.0  # of the schedule's learning rate; lowered when the run is healed
+    divergences: list[dict[str, Any]] = field(default_factory=list)  # what went wrong so far, and what was done
+
+    def __post_init__(self) -> None:
+        self.watch = LossWatch(log(self.net.output_shape[0]))
+        self.good = Snapshot.of(self)  # where a run that diverges goes back to
 
     @property
     def steps(self) -> int:

@@ -33,6 +33,8 @@ def summarize(
         "reduce_share": reduce_share(list(steps), comm),
         "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
+        "divergences": state.divergences,
+        "lr_factor": state.factor,
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "data": experiment.dataset.name,

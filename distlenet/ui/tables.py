@@ -82,6 +82,8 @@ def summary_table(summary: Mapping[str, Any]) -> Table:
     row("test error", "test_error", "{:.2f}%", 100)
     row("validation accuracy", "val_accuracy", "{:.2f}%", 100)
     row("evaluated", "evaluated")
+    for event in summary.get("divergences") or []:
+        table.add_row("diverged", Text(clean(f"{event['kind']} in epoch {event['epoch'] + 1}: {event['action']}")))
     row("epochs", "epochs")
     row("steps", "steps", "{:,}")
     row("ranks", "ranks")

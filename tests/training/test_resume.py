@@ -266,6 +266,8 @@ MATHEMATICAL = {
     "mu": 0.1,
     "step_limit": 0.05,
     "curvature_samples": 100,
+    "on_divergence": "stop",
+    "max_heals": 1,
 }
 
 

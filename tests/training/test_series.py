@@ -86,7 +86,14 @@ def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(digits, other
 
 
 def test_defective_runs_are_told_and_left_out(digits, tmp_path):
-    wild = {"optimizer": "sgd", "lr": 1e30, "clip": 0.0, "schedule": "constant", "weight_decay": 0.0}
+    wild = {
+        "optimizer": "sgd",
+        "lr": 1e30,
+        "clip": 0.0,
+        "schedule": "constant",
+        "weight_decay": 0.0,
+        "on_divergence": "stop",
+    }
     trials = [
         *make_trials(digits, tmp_path / "good"),
         *(Trial("wild", t.seed, t.options) for t in make_trials(digits, tmp_path / "wild", 1, **wild)),

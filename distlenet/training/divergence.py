@@ -1,0 +1,61 @@
+"""Has a run stopped learning, or unlearned? Judged by the losses of its steps alone.
+
+The losses are reduced numbers, the same bits on every rank: all ranks come to the same verdict at the same
+step, without a word. The watch is part of the state, so a resumed run comes to it at that step as well.
+"""
+
+from dataclasses import dataclass
+
+MEMORY = 50  # steps after which the running mean has forgotten two thirds
+SPIKE_STEPS = 50  # of a high loss; a single wild step is forgotten, and so are a dozen
+DEAD_STEPS = 300  # of guessing; runs were seen to escape from a plateau of 220
+
+
+@dataclass
+class LossWatch:
+    """Running figures of the loss; ``guessing`` is what it costs to answer the same for every image.
+
+    That is ln(classes) nats for a softmax, and about that for the criterion of LeCun et al. 1998, equation 9.
+    """
+
+    guessing: float
+    mean: float | None = None  # fading mean of the loss, None before the first step
+    level: float | None = None  # the lowest mean so far
+    idle: int = 0  # steps in a row whose mean was hardly below ``guessing``
+    high: int = 0  # steps above the ceiling, less those below it, never negative
+
+    @property
+    def ceiling(self) -> float:
+        """A loss far above the level: by half of it, and at least by half of what guessing costs."""
+        return max(1.5 * self.level, self.level + self.guessing / 2)
+
+    def add(self, loss: float) -> None:
+        """Take note of a step's mean ``loss``, a finite number."""
+        if self.mean is None:
+            self.mean = self.level = loss
+        # one wild loss, of 1e20 say, must not be all that the mean knows for thousands of steps
+        self.mean += (min(loss, 2 * self.mean + self.guessing) - self.mean) / MEMORY
+        self.high = self.high + 1 if loss > self.ceiling else max(0, self.high - 1)
+        self.idle = self.idle + 1 if self.mean > 0.955 * self.guessing else 0
+        self.level = min(self.level, self.mean)
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing speaks against going back to this moment."""
+        return self.high == self.idle == 0
+
+    @property
+    def verdict(self) -> str | None:
+        """ "spike": unlearned; "dead": no better than guessing, for long; None: all is well, or may become so."""
+        if self.high >= SPIKE_STEPS:
+            return "spike"
+        return "dead" if self.idle >= DEAD_STEPS else None
+
+    @property
+    def wild(self) -> bool:
+        """Whether the loss is worse than that of guessing, and has been better."""
+        return self.mean > 1.2 * max(self.level, self.guessing)
+
+    def be_patient(self) -> None:
+        """Let a run that guesses, but is alive, go on: look again after twice as many steps."""
+        self.idle = -DEAD_STEPS

@@ -1,0 +1,117 @@
+"""Runs that heal: one that diverges goes back to its last good state and on from there at a lower rate.
+
+All ranks notice at the same step, since they judge by the same reduced numbers, and each goes back by itself.
+The batches come in the same order as before: a function of seed and position. It is not the order that is at
+fault but steps that are too long for it, and shorter ones lead elsewhere from the first one on.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
+from distlenet.parallel import Communicator
+from distlenet.training import divergence
+from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
+from distlenet.training.experiment import Experiment
+from distlenet.training.loop import save
+from distlenet.training.postmortem import Report, examine
+from distlenet.training.recorder import Recorder
+
+FACTOR = 0.5  # of the rate, each time
+
+
+class Healer:
+    """What the ranks do together when the run diverges. ``restarted`` makes the event of a run that goes on."""
+
+    def __init__(self, experiment: Experiment, comm: Communicator, restarted: Callable[[], RunStarted]) -> None:
+        self._experiment, self._comm, self._restarted = experiment, comm, restarted
+        self._policy, self._most = experiment.config.on_divergence, experiment.config.max_heals
+        self.recorder = Recorder()
+
+    def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
+        """Yield the events of ``make()``, made anew from the state that is gone back to, as often as need be.
+
+        Raises DivergedError or NonFiniteError, on every rank, when the run is not to be healed (again).
+        """
+        state = self._experiment.state
+        while True:
+            try:
+                self._judge()  # a rank may have been lost while the others were at it
+                for event in make():
+                    yield event
+                    if isinstance(event, StepDone):
+                        self._judge()
+                return
+            except (DivergedError, NonFiniteError) as error:
+                report = self._comm.share(examine(state, self._experiment.leaves, self.recorder))
+                if error.kind == "dead" and not (report["blind"] or state.watch.wild):
+                    state.watch.be_patient()
+                    advice = "too low a rate, too high a one, or too small initial weights"
+                    yield Notice(f"{error}, but the network is alive ({advice}): going on", "warning")
+                else:
+                    yield from self._treat(error, report)
+
+    def _judge(self) -> None:
+        """Raise DivergedError if the losses so far say so."""
+        state, watch = self._experiment.state, self._experiment.state.watch
+        if watch.verdict is None or self._policy == "ignore":
+            return
+        if watch.verdict == "spike":
+            what = f"the loss was far above its level of {watch.level:.3g} for {divergence.SPIKE_STEPS} steps"
+        else:
+            what = f"no better than guessing for {divergence.DEAD_STEPS} steps"
+        error = DivergedError(
+            watch.verdict, f"epoch {state.epoch + 1}, step {state.step}: {what}, the running loss is {watch.mean:.3g}"
+        )
+        error.agreed = True
+        raise error
+
+    def _treat(self, error: DistlenetError, report: Report) -> Iterator[Event]:
+        """Go back, or raise ``error``; nothing is sent until every rank has made its own change."""
+        state = self._experiment.state
+        healing = self._policy == "heal" and len(state.divergences) < self._most
+        record = self._record(error.kind, healing)
+        state.divergences.append(record)
+        if not healing:
+            yield Diverged(len(state.divergences), record, str(error), report, back_to=None)
+            raise self._final(error)
+        state.good.restore(state)
+        state.factor *= FACTOR
+        self.recorder.clear()
+        yield Diverged(len(state.divergences), record, str(error), report, back_to=(state.steps, state.epoch))
+        yield Notice(f"{what_happened(error)}: {record['action']} ({report['findings'][0]})", "warning")
+        yield self._restarted()
+        yield from save(state, self._comm, "healed")
+
+    def _record(self, kind: str, healing: bool) -> dict[str, Any]:
+        """Return what the summary is to say: nothing in it depends on the number of ranks."""
+        state, watch = self._experiment.state, self._experiment.state.watch
+        good, factor = state.good.place, state.factor * FACTOR
+        back = (
+            f"gone back to epoch {good['epoch'] + 1}, step {good['step'] + 1}, the rate is {factor:g} of the schedule's"
+        )
+        return {
+            "kind": kind,
+            "epoch": state.epoch,
+            "step": state.step if kind == "non-finite" else state.step - 1,  # that was not made, or showed it
+            "mean_loss": watch.mean,
+            "level": watch.level,
+            "action": back if healing else "stopped",
+            "lr_factor": factor if healing else state.factor,
+        }
+
+    def _final(self, error: DistlenetError) -> DistlenetError:
+        """Return the error that ends the run, saying what was tried."""
+        heals = len(self._experiment.state.divergences) - 1
+        tried = f", after going back {heals} time{'s' if heals > 1 else ''}" if heals else ""
+        if isinstance(error, DivergedError):
+            tried += "; lower --lr, or choose other --init; postmortem/ in the run directory says more"
+        elif tried:
+            tried += " to lower rates"
+        error.args = (f"{error}{tried}",)
+        return error
+
+
+def what_happened(error: DistlenetError) -> str:
+    """Return the error's sentence up to what it advises to do."""
+    return str(error).partition(";")[0]

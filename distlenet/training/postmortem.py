@@ -1,0 +1,122 @@
+"""What a run that diverged looked like from within: figures of its last steps, and what they say in words."""
+
+from statistics import median
+from typing import Any
+
+from distlenet.data.leaves import Leaves
+from distlenet.training.portrait import number, portray, some_images
+from distlenet.training.recorder import Recorder
+from distlenet.training.state import TrainState
+
+Report = dict[str, Any]
+
+
+def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
+    """Return the figures, for JSON: of the last steps, and of the network then, now, and when it was last good.
+
+    Seen by one rank, through the images of its first shard.
+    """
+    x = some_images(leaves, state.epoch)
+    names = list(state.net.parameters)
+    report: Report = {
+        "images": x.shape[-1],
+        "steps": [steps for steps, _, _ in recorder.steps],
+        "loss": [number(loss) for _, loss, _ in recorder.steps],
+        "gradient_norms": {
+            name: [number(norms[place]) for _, _, norms in recorder.steps] for place, name in enumerate(names)
+        },
+        "good": {"steps": state.good.place["steps"], **portray(state.net, state.good.vectors["theta"], x)},
+        "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
+        "now": {"steps": state.steps, **portray(state.net, state.net.theta, x)},
+    }
+    # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
+    # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.
+    report["blind"] = (report["now"]["spread"] or 0) <= 0.5 * report["good"]["spread"]
+    report["findings"] = findings(report)
+    return report
+
+
+def findings(report: Report) -> list[str]:
+    """Return what the figures of a report say, the most telling first."""
+    good, now, images = report["good"], report["now"], report["images"]
+    found = []
+    if report["blind"]:
+        found.append(
+            f"the network has gone blind: its answers to {images} images differ by {_short(now['spread'])}, "
+            f"by {_short(good['spread'])} when the run was last good, after {good['steps']} steps"
+        )
+    for before, layer in zip(good["layers"], now["layers"], strict=True):
+        if layer["name"].endswith(".activation"):
+            if layer["dead"] >= layer["units"] / 2 and layer["dead"] > before["dead"]:
+                found.append(
+                    f"{layer['name']}: {layer['dead']} of {layer['units']} units are dead, zero for every image "
+                    f"({before['dead']} before)"
+                )
+            if layer["largest"] is not None and (layer["saturated"] or 0) > 0.5 and layer["largest"] <= 1:
+                found.append(
+                    f"{layer['name']}: {100 * layer['saturated']:.0f} % of its values are saturated, beyond 0.99"
+                )
+    exploded = []
+    for name, norms in report["gradient_norms"].items():
+        known = [norm for norm in norms if norm is not None]
+        usual, most = median(known or [0]), max(known, default=0)
+        if len(known) < len(norms) or most > 100 * usual > 0:
+            exploded.append(
+                f"{name} up to {'infinity' if len(known) < len(norms) else f'{most:.2g}'} ({usual:.2g} usually)"
+            )
+    if exploded:
+        found.append(f"gradients exploded, norms: {', '.join(exploded)}")
+    idle = [name for name, norms in report["gradient_norms"].items() if norms and not any(norms[-10:])]
+    if idle:
+        found.append(f"no gradient reaches {', '.join(idle)}: nothing there will ever change")
+    grown = [
+        f"{name} from {good['weight_norms'][name]:.3g} to {_short(norm)}"
+        for name, norm in now["weight_norms"].items()
+        if name.endswith("/W") and (norm is None or norm > 3 * good["weight_norms"][name] > 0)
+    ]
+    if grown:
+        found.append(f"weights grew, norms: {', '.join(grown)}")
+    if good["spread"] is not None and good["spread"] < 1e-2:
+        found.append(
+            f"already when it was last good, after {good['steps']} steps, the outputs differed by {good['spread']:.1g} "
+            "from image to image: too small weights; another --init may do better than a lower rate"
+        )
+    return found or ["none of the figures is unusual"]
+
+
+def in_words(record: dict[str, Any], what: str, report: Report) -> str:
+    """Return a post-mortem to read: ``record`` and the sentence ``what`` say what happened and what was done."""
+    lines = [
+        f"{record['kind']}: {what}",
+        f"done about it: {record['action']}",
+        "",
+        *(f"* {finding}" for finding in report["findings"]),
+        "",
+        f"{'':14} {'units dead':>22} {'values zero':>22} {'deviation':>24}",
+        f"{'layer':14} {'good':>11}{'now':>11} {'good':>11}{'now':>11} {'good':>12}{'now':>12}",
+    ]
+    for before, layer in zip(report["good"]["layers"], report["now"]["layers"], strict=True):
+        lines.append(
+            f"{layer['name']:14} {before['dead']:>5}/{layer['units']:<5}{layer['dead']:>5}/{layer['units']:<5}"
+            + "".join(f" {_percent(before['zeros']):>10}{_percent(layer['zeros']):>11}")
+            + f" {_short(before['deviation']):>13}{_short(layer['deviation']):>12}"
+        )
+    lines += ["", f"{'parameter':14} {'weight norm: good':>20}{'now':>11} {'gradient norm: median':>24}{'last':>11}"]
+    for name, norm in report["now"]["weight_norms"].items():
+        gradients = [value for value in report["gradient_norms"][name] if value is not None]
+        lines.append(
+            f"{name:14} {_short(report['good']['weight_norms'][name]):>20}{_short(norm):>11}"
+            f" {_short(median(gradients) if gradients else None):>24}{_short(gradients[-1] if gradients else None):>11}"
+        )
+    lines += ["", "loss of the last steps:"]
+    losses = [f"{_short(loss):>9}" for loss in report["loss"]]
+    lines += ["".join(losses[start : start + 10]) for start in range(0, len(losses), 10)]
+    return "\n".join(lines) + "\n"
+
+
+def _short(value: float | None) -> str:
+    return "infinite" if value is None else f"{value:.3g}"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

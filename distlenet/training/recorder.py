@@ -1,0 +1,48 @@
+"""A flight recorder: what a post-mortem needs to know of the last steps, at next to no cost a step.
+
+The norms of the gradients are taken at every step (ten dot products). The parameters are copied now and then:
+what went on within the network is worked out from the copies, if ever it is asked for.
+"""
+
+from collections import deque
+
+import numpy as np
+
+from distlenet.nn import Net
+from distlenet.training.state import TrainState
+
+STEPS = 200  # that are remembered
+STRIDE = 25  # steps between two copies of the parameters
+
+
+class Recorder:
+    """Remembers the last steps of this process; a resumed run starts with an empty one."""
+
+    def __init__(self) -> None:
+        self.steps: deque[tuple[int, float, list[float]]] = deque(maxlen=STEPS)  # steps before, loss, gradient norms
+        self.copies: deque[tuple[int, np.ndarray]] = deque(maxlen=STEPS // STRIDE)  # steps before, theta
+        self._slices: list[slice] = []
+
+    def note(self, state: TrainState, loss: float, gradient: np.ndarray) -> None:
+        """Remember the step that is about to be taken: its ``loss`` and mean ``gradient`` (parameters,)."""
+        if not self._slices:
+            self._slices = slices(state.net)
+        self.steps.append((state.steps, loss, norms(gradient, self._slices)))
+        if state.steps % STRIDE == 0:
+            self.copies.append((state.steps, state.net.theta.copy()))
+
+    def clear(self) -> None:
+        """Forget everything: the run has gone back."""
+        self.steps.clear()
+        self.copies.clear()
+
+
+def slices(net: Net) -> list[slice]:
+    """Return where each parameter of ``net`` lies in the flat vector."""
+    ends = np.cumsum([parameter.size for parameter in net.parameters.values()]).tolist()
+    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+
+
+def norms(vector: np.ndarray, parts: list[slice]) -> list[float]:
+    """Return the Euclidean norm of each part of a flat ``vector`` (parameters,)."""
+    return [float(np.dot(vector[part], vector[part])) ** 0.5 for part in parts]

@@ -1,0 +1,56 @@
+"""A state to go back to: a copy in the memory of every rank, and in each checkpoint.
+
+A copy in memory, because every rank then goes back by itself: nothing is read, nothing is sent, and a disk that
+failed, or a keeper that was lost, has no say in it. Within an epoch a checkpoint holds it beside the state, so
+that a run which is resumed goes back to where it would have gone without the interruption.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from distlenet.training.state import TrainState
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A moment of a run: all of its state but what going back leaves alone (rate factor, divergences)."""
+
+    place: dict[str, Any]  # epoch, step, steps; sums of the epoch so far; best (accuracy, epoch); loss watch
+    vectors: dict[str, np.ndarray]  # "theta", "optimizer/<name>", "best/theta": each (parameters,)
+
+    @classmethod
+    def of(cls, state: "TrainState") -> "Snapshot":
+        """Copy ``state``."""
+        vectors = {"theta": state.net.theta.copy()}
+        vectors |= {f"optimizer/{name}": vector.copy() for name, vector in state.optimizer.state.items()}
+        if state.best_theta is not None:
+            vectors["best/theta"] = state.best_theta  # is replaced, never changed
+        place = {
+            "epoch": state.epoch,
+            "step": state.step,
+            "steps": state.steps,
+            "running": asdict(state.running),
+            "best": [state.best_accuracy, state.best_epoch],
+            "watch": asdict(state.watch),
+        }
+        return cls(place, vectors)
+
+    def is_of(self, state: "TrainState") -> bool:
+        """Whether ``state`` stands where this was taken."""
+        return (self.place["epoch"], self.place["step"]) == (state.epoch, state.step)
+
+    def restore(self, state: "TrainState") -> None:
+        """Bring ``state`` back here."""
+        place, vectors = self.place, self.vectors
+        state.net.theta[:] = vectors["theta"]
+        for name, vector in state.optimizer.state.items():
+            vector[:] = vectors[f"optimizer/{name}"]
+        state.epoch, state.step, state.optimizer.steps = place["epoch"], place["step"], place["steps"]
+        state.running = type(state.running)(**place["running"])
+        state.watch = type(state.watch)(**place["watch"])
+        state.history = state.history[: state.epoch]
+        state.best_accuracy, state.best_epoch = place["best"]
+        state.best_theta = vectors.get("best/theta")

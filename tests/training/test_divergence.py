@@ -1,0 +1,96 @@
+"""The watch on the loss: what it says of recorded runs, and what it overlooks."""
+
+import json
+from dataclasses import asdict
+from math import log
+from pathlib import Path
+
+import pytest
+
+from distlenet.training.divergence import DEAD_STEPS, SPIKE_STEPS, LossWatch
+
+# losses of 430 steps each: SGD at a constant 0.5, weights N(0, 0.1), MNIST, several seeds
+CURVES = json.loads(Path(__file__).with_name("curves.json").read_text())
+
+
+def watched(losses, watch=None):
+    """Return the first verdict and the number of steps until then; (None, all) if there is none."""
+    watch = watch or LossWatch(log(10))
+    for steps, loss in enumerate(losses, 1):
+        watch.add(loss)
+        if watch.verdict:
+            return watch.verdict, steps
+    return None, len(losses)
+
+
+@pytest.mark.parametrize(
+    ("name", "verdict", "steps"),
+    [
+        ("dead", "dead", 300),
+        ("dead after a loss of 3e23", "dead", 300),
+        ("spike", "spike", 351),
+        ("short spikes", None, 430),
+        ("a plateau of a hundred steps", None, 430),
+        ("good", None, 430),
+    ],
+)
+def test_recorded_runs(name, verdict, steps):
+    assert watched(CURVES[name]) == (verdict, steps)
+
+
+@pytest.mark.parametrize("cut", [1, 120, 299, 330])
+@pytest.mark.parametrize("name", CURVES)
+def test_a_watch_that_is_stored_goes_on(name, cut):
+    watch, losses = LossWatch(log(10)), CURVES[name]
+    verdict, steps = watched(losses[:cut], watch)
+    if verdict is None:
+        verdict, more = watched(losses[cut:], LossWatch(**json.loads(json.dumps(asdict(watch)))))
+        steps += more
+    assert (verdict, steps) == watched(losses)
+
+
+def test_wild_steps_are_forgotten():
+    wild = [*CURVES["good"][:300], *[1e30] * 5, *CURVES["good"][300:]]
+    assert watched(wild)[0] is None
+    assert watched([0.1] * 100 + [3.0, 0.1] * 400)[0] is None  # every other step
+    assert watched([0.1] * 100 + [3.0] * (SPIKE_STEPS - 1) + [0.1] * 100)[0] is None
+    assert watched([0.1] * 100 + [3.0] * SPIKE_STEPS) == ("spike", 100 + SPIKE_STEPS)
+
+
+def test_a_bad_start_is_no_spike():
+    watch = LossWatch(log(10))
+    assert watched([300 * 0.99**step + 0.5 for step in range(1000)], watch) == ("dead", DEAD_STEPS)
+    assert not watch.wild  # and so it is left alone if the network is alive
+
+
+def test_patience():
+    watch = LossWatch(log(10))
+    assert watched([2.3] * DEAD_STEPS, watch) == ("dead", DEAD_STEPS)
+    assert not watch.calm
+    watch.be_patient()
+    assert watch.verdict is None
+    assert not watch.calm  # what is gone back to has learned something
+    assert watched([2.3] * 10_000, watch) == ("dead", 2 * DEAD_STEPS)
+
+
+def test_wild_is_worse_than_guessing_and_than_before():
+    watch = LossWatch(log(10))
+    watched([2.4] * 50, watch)
+    assert not watch.wild
+    watched([3.4] * 200, watch)
+    assert watch.wild
+    falling = LossWatch(log(10))
+    watched([50 - 0.1 * step for step in range(DEAD_STEPS)], falling)
+    assert not falling.wild
+
+
+def test_calm():
+    watch = LossWatch(log(10))
+    watched([2.31], watch)
+    assert not watch.calm  # nothing learned yet
+    watched([0.2] * 100, watch)
+    assert watch.calm
+    watched([4.0], watch)
+    assert not watch.calm
+    watched([0.2], watch)
+    assert watch.calm

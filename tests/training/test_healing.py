@@ -1,0 +1,268 @@
+"""Runs that diverge, really: they heal, on any number of ranks, stopped and resumed or not, to the same bits."""
+
+import json
+import os
+import types
+
+import numpy as np
+import pretend
+import pytest
+import sessions
+
+from distlenet.config import Config
+from distlenet.errors import RanksLost
+from distlenet.nn import build_model, build_optimizer
+from distlenet.parallel import Serial
+from distlenet.training import divergence
+from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
+from distlenet.training.events import Diverged
+from distlenet.training.sharing import share_state
+from distlenet.training.snapshot import Snapshot
+from distlenet.training.state import TrainState
+
+FLAGS = {
+    **{"batch_size": 64, "shards": 8, "train_sample": 50, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "epochs": 8},
+    **{"schedule": "constant", "lr": 0.02, "seed": 1},
+}
+STEPS = 11  # an epoch
+HARMED = {"dead": 3, "spike": 69, "non-finite": 72}  # steps after which the network is harmed, the same on every rank
+
+
+def harm(name, state):
+    """Make the run diverge, once: what a wild rate does depends on the last bit of every product."""
+    if state.steps == HARMED[name] and not state.divergences:
+        value = {name: parameter.value for name, parameter in state.net.parameters.items()}
+        if name == "dead":
+            value["C3/b"][:] = -1000
+        elif name == "spike":
+            value["output/b"][0] = 1000
+        else:
+            value["C1/W"][:] = 3e38
+
+
+@pytest.fixture(scope="module", autouse=True)
+def hasty():
+    """Judge after fewer steps than usual: the runs are short."""
+    before = divergence.DEAD_STEPS, divergence.SPIKE_STEPS
+    divergence.DEAD_STEPS, divergence.SPIKE_STEPS = 60, 8
+    yield
+    divergence.DEAD_STEPS, divergence.SPIKE_STEPS = before
+
+
+@pytest.fixture(scope="module")
+def healed(digits, tmp_path_factory):
+    """The three cases, each in one process and undisturbed."""
+    folder = tmp_path_factory.mktemp("healed")
+    return {name: train(digits, folder / name, name) for name in HARMED}
+
+
+def train(digits, run, name, ranks=1, act=lambda *_: None, more=types.MappingProxyType({}), **options):
+    def harmful(rank, state, signals):
+        harm(name, state)
+        act(rank, state, signals)
+
+    flags = {"flags": {**FLAGS, **more}} if "resume" not in options else {}
+    return sessions.train_run(digits, run, ranks, harmful, log_every=1, **flags, **options)
+
+
+def outcome(run):
+    """Return all of a run that neither ranks nor interruptions may change."""
+    summary = json.loads((run / "summary.json").read_text())
+    last = read_checkpoint(run / "checkpoints/last.h5")
+    return (
+        sessions.results(run),
+        summary["divergences"],
+        summary["lr_factor"],
+        sessions.journal(run, "step", "epoch", "divergence"),
+        last.theta.tobytes(),
+        last.meta["health"],
+    )
+
+
+@pytest.mark.parametrize("name", HARMED)
+def test_it_heals(healed, name):
+    session = healed[name]
+    assert session.code == 0
+    (record,) = json.loads((session.run / "summary.json").read_text())["divergences"]
+    assert record["kind"] == name
+    # what had learned nothing yet starts anew
+    first = "gone back to epoch 1, step 1, the rate is 0.5" in record["action"]
+    assert first == (name == "dead")
+    assert record["lr_factor"] == 0.5
+    assert any(record["action"] in text for text in session.notices)
+    steps = [line["steps"] for line in sessions.journal(session.run, "step")]
+    assert steps == list(range(1, FLAGS["epochs"] * STEPS + 1))  # what was gone back from is told elsewhere
+    rates = [line["lr"] for line in sessions.journal(session.run, "epoch")]
+    assert rates[-1] == 0.01
+    assert session.events[-1].summary["status"] == "complete"
+
+
+@pytest.mark.parametrize("name", HARMED)
+def test_the_post_mortem(healed, name):
+    run = healed[name].run
+    found, text = (run / "postmortem" / f"1.{kind}" for kind in ("json", "txt"))
+    report = json.loads(found.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    (event,) = [event for event in healed[name].events if isinstance(event, Diverged)]
+    assert report["findings"] == event.report["findings"]
+    assert all(finding in text.read_text() for finding in report["findings"])
+    assert len(report["steps"]) == len(report["gradient_norms"]["C3/W"]) == min(200, report["now"]["steps"])
+    assert [layer["name"] for layer in report["now"]["layers"]][:2] == ["C1", "C1.activation"]
+
+
+@pytest.mark.parametrize(("name", "ranks"), [("dead", 3), ("spike", 2), ("non-finite", 5)])
+def test_on_several_ranks(healed, digits, tmp_path, name, ranks):
+    assert train(digits, tmp_path / "run", name, ranks).code == 0
+    assert outcome(tmp_path / "run") == outcome(healed[name].run)
+
+
+@pytest.mark.parametrize("name", ["dead", "non-finite"])
+def test_stopped_before_and_after(healed, digits, tmp_path, name):
+    run = tmp_path / "run"
+
+    def healed_and_on(rank, state, signals):
+        signals.interrupted |= bool(state.divergences) and state.step == 3
+
+    # within an epoch: the checkpoint holds another state to go back to than its own
+    assert train(digits, run, name, 2, sessions.stop_after(27 if name == "dead" else 69)).code == 130
+    checkpoint = read_checkpoint(run / "checkpoints/last.h5")
+    assert checkpoint.meta["health"]["good"]["steps"] < checkpoint.position[0]
+    assert train(digits, run, name, 1, healed_and_on, resume="auto").code == 130
+    assert train(digits, run, name, 3, resume="auto").code == 0
+    assert outcome(run) == outcome(healed[name].run)
+
+
+@pytest.mark.parametrize("call", range(5))
+def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
+    class Losing(Serial):
+        """Loses a rank in one of the messages from the moment on that the run is found dead."""
+
+        calls = 0
+
+        def gather(self, value):
+            self.count()
+            return super().gather(value)
+
+        def share(self, value, source=0):
+            self.count()
+            return super().share(value, source)
+
+        def count(self):
+            if self.calls or (watching and watching[0].verdict):
+                self.calls += 1
+                if self.calls == call + 1:
+                    raise RanksLost("a rank was lost")
+
+    watching = []
+
+    def act(rank, state, signals):
+        watching[:] = [state.watch]
+
+    monkeypatch.setattr(sessions, "Serial", Losing)
+    session = train(digits, tmp_path / "run", "dead", 1, act)
+    assert session.code == 0
+    assert any("ranks lost" in text for text in session.notices)
+    assert outcome(tmp_path / "run") == outcome(healed["dead"].run)
+
+
+def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
+    flags = {**FLAGS, "epochs": 2, "lr": 1e4, "clip": 0.0, "max_heals": 30}
+    words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
+    found = []
+    for ranks, where in ((1, {}), (2, {"runtime": openmpi, "ranks": 2})):
+        run = tmp_path / str(ranks)
+        done = distlenet("train", "--data", digits, "--run", run, "--display", "plain", *words, **where)
+        assert done.returncode == 0, done.output
+        assert "gone back to epoch" in done.output
+        summary = summary_of(run)
+        found.append((summary["theta_sha256"], summary["divergences"]))
+        assert (run / "postmortem/1.txt").exists()
+    assert found[0] == found[1]
+    assert found[0][1][0]["kind"] == "non-finite"
+
+
+def test_stop(digits, tmp_path):
+    session = train(digits, tmp_path / "run", "dead", 2, more={"on_divergence": "stop"})
+    assert session.code == 14
+    assert "no better than guessing for 60 steps" in session.error
+    assert "lower --lr" in session.error
+    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    assert [record["action"] for record in summary["divergences"]] == ["stopped"]
+    assert (tmp_path / "run/postmortem/1.txt").exists()
+    assert "test_accuracy" not in summary
+
+
+def test_ignore(digits, tmp_path):
+    session = train(digits, tmp_path / "run", "dead", more={"on_divergence": "ignore", "epochs": 6})
+    assert session.code == 0
+    assert sessions.results(tmp_path / "run")["steps"] == 6 * STEPS
+    assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
+
+
+def test_a_hopeless_run_ends(digits, tmp_path):
+    flags = {**FLAGS, "lr": 1e30, "clip": 0.0, "max_heals": 2}
+    session = sessions.train_run(digits, tmp_path / "run", flags=flags)
+    assert session.code == 8
+    assert "after going back 2 times to lower rates" in session.error
+    assert "epoch 1, step 2" in session.error
+    assert sorted(os.listdir(tmp_path / "run/postmortem")) == sorted(
+        f"{n}.{k}" for n in (1, 2, 3) for k in ("json", "txt")
+    )
+    divergences = json.loads((tmp_path / "run/summary.json").read_text())["divergences"]
+    assert [record["lr_factor"] for record in divergences] == [0.5, 0.25, 0.25]
+
+
+def test_a_network_that_is_alive_is_left_alone(digits, tmp_path):
+    flags = {**FLAGS, "lr": 1e-6, "init": "he"}
+    session = sessions.train_run(digits, tmp_path / "run", flags=flags)
+    assert session.code == 0
+    assert sum("the network is alive" in text for text in session.notices) == 1
+    assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
+
+
+def make_state(seed):
+    """A state within an epoch, whose good one lies elsewhere; no two numbers are alike."""
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net.initialize("he", seed)
+    state = TrainState(net, build_optimizer("adam", net.decays))
+    state.watch.add(2.0 + seed)
+    state.best_accuracy, state.best_epoch, state.best_theta = 0.5, 0, net.theta + 1
+    state.epoch, state.optimizer.steps = 2, 20
+    state.good = Snapshot.of(state)
+    net.theta += 3
+    state.best_theta = net.theta + 4
+    state.step, state.optimizer.steps, state.factor = 5, 25, 1 / 2**seed
+    state.divergences = [{"kind": "dead"}] * seed
+    state.watch.add(0.1)
+    return state
+
+
+def health(state):
+    good = state.good
+    return (
+        (state.factor, state.divergences, state.watch, good.place),
+        {name: vector.tobytes() for name, vector in good.vectors.items()},
+    )
+
+
+def test_states_are_shared_whole():
+    def job(comm):
+        state = make_state(comm.rank)
+        share_state(state, comm, source=2)
+        return health(state)
+
+    expected = health(make_state(2))
+    assert pretend.run(3, job) == [expected] * 3
+
+
+def test_going_back(tmp_path):
+    facts = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
+    before, after = make_state(1), make_state(2)
+    write_checkpoint(tmp_path / "last.h5", before, Config(optimizer="adam"), facts)
+    read_checkpoint(tmp_path / "last.h5").restore(after)
+    assert health(after) == health(before)
+    after.history = [{"epoch": epoch} for epoch in range(3)]
+    after.good.restore(after)
+    assert (after.epoch, after.step, after.steps, len(after.history)) == (2, 0, 20, 2)
+    assert (after.factor, len(after.divergences)) == (0.5, 1)  # these know what happened
+    np.testing.assert_array_equal(after.net.theta, make_state(1).good.vectors["theta"])
+    np.testing.assert_array_equal(after.best_theta, make_state(1).good.vectors["best/theta"])

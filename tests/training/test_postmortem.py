@@ -1,0 +1,90 @@
+"""What a post-mortem finds in networks that are known to be ill."""
+
+import types
+
+import numpy as np
+import pytest
+
+from distlenet.nn import build_model, build_optimizer
+from distlenet.training.portrait import IMAGES
+from distlenet.training.postmortem import examine, in_words
+from distlenet.training.recorder import STEPS, STRIDE, Recorder
+from distlenet.training.state import TrainState
+
+RECORD = {"kind": "dead", "action": "stopped"}
+
+
+class SomeLeaves:
+    """Stands in for a rank's leaves: 10 pictures of noise a step."""
+
+    plan = types.SimpleNamespace(steps_per_epoch=20)
+    shards = (3,)
+
+    def load(self, epoch, step, shard):
+        """See Leaves."""
+        assert shard == 3
+        random = np.random.default_rng(100 * epoch + step)
+        return random.standard_normal((1, 28, 28, 10)).astype(np.float32), np.zeros(10, int)
+
+
+@pytest.fixture
+def state():
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net.initialize("he", 1)
+    return TrainState(net, build_optimizer("sgd", net.decays))
+
+
+def report_of(state, recorder=None):
+    before = state.net.theta.copy()
+    with np.errstate(all="ignore"):
+        report = examine(state, SomeLeaves(), recorder or Recorder())
+    np.testing.assert_array_equal(state.net.theta, before)
+    assert all(finding in in_words(RECORD, "it died", report) for finding in report["findings"])
+    return report
+
+
+def test_a_healthy_network(state):
+    report = report_of(state)
+    assert IMAGES <= report["images"] < IMAGES + 10
+    assert not report["blind"]
+    assert report["findings"] == ["none of the figures is unusual"]
+
+
+def test_dead_units(state):
+    state.net.parameters["C3/b"].value[:] = -1000
+    report = report_of(state)
+    assert report["blind"]
+    assert report["findings"][0].startswith("the network has gone blind")
+    assert "C3.activation: 16 of 16 units are dead, zero for every image (0 before)" in report["findings"]
+
+
+def test_a_network_on_the_way_to_death(state):
+    state.net.parameters["C5/W"].value *= 1e-3  # the answers differ still, by a thousandth
+    assert report_of(state)["blind"]
+    state.good.vectors["theta"][:] = state.net.theta  # as if it had been born so
+    report = report_of(state)
+    assert not report["blind"]
+    assert any("too small weights" in finding for finding in report["findings"])
+
+
+def test_explosion(state):
+    recorder, gradient = Recorder(), np.full(state.net.size, 1e-3, np.float32)
+    for step in range(STEPS + 60):
+        state.optimizer.steps = step
+        if step == STEPS + 50:
+            gradient[:156] *= 1e6  # of C1
+        recorder.note(state, 2.0, gradient)
+    state.net.parameters["C1/W"].value *= 1e20  # its square is no float32
+    report = report_of(state, recorder)
+    assert (report["steps"][0], report["steps"][-1], len(report["loss"])) == (60, STEPS + 59, STEPS)
+    assert [past["steps"] for past in report["past"]] == list(range(75, STEPS + 60, STRIDE))
+    assert any("gradients exploded, norms: C1/W up to 1.2e+04 (0.012 usually)" in text for text in report["findings"])
+    assert any("weights grew, norms: C1/W from " in text for text in report["findings"])
+
+
+def test_what_no_gradient_reaches(state):
+    recorder, gradient = Recorder(), np.ones(state.net.size, np.float32)
+    gradient[:150] = 0
+    for _ in range(12):
+        recorder.note(state, 2.3, gradient)
+    assert any("no gradient reaches C1/W:" in text for text in report_of(state, recorder)["findings"])
