@@ -51,6 +51,6 @@ class Snapshot:
         state.epoch, state.step, state.optimizer.steps = place["epoch"], place["step"], place["steps"]
         state.running = type(state.running)(**place["running"])
         state.watch = type(state.watch)(**place["watch"])
-        state.history = state.history[: state.epoch]
+        state.history, state.latest = state.history[: state.epoch], None
         state.best_accuracy, state.best_epoch = place["best"]
         state.best_theta = vectors.get("best/theta")
