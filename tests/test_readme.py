@@ -17,6 +17,16 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
 
 
+def files() -> dict[str, str]:
+    """The Python blocks that begin with a comment that names a file."""
+    found = {}
+    for block in blocks("python"):
+        name = re.match(r"# (\w+\.py)\n", block)
+        if name:
+            found[name.group(1)] = block
+    return found
+
+
 def commands() -> list[str]:
     lines = [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines()]
     return [line for line in lines if line and not line.startswith((". ", *BY_CI))]
@@ -50,6 +60,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 def test_commands_run(folder):
     outputs = {}
+    for name, text in files().items():
+        (folder / name).write_text(text, encoding="utf-8")
     for command in commands():
         done = subprocess.run(
             command,
@@ -70,7 +82,7 @@ def test_commands_run(folder):
 
     os.chdir(folder)
     try:
-        for block in blocks("python"):
+        for block in set(blocks("python")) - set(files().values()):
             names = {}
             exec(compile(block, "README.md", "exec"), names)
             assert names["theta"].size == 61706
