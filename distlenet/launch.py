@@ -240,10 +240,12 @@ class Attempt:
                 signal.signal(number, handler)
         exit_file = Path(self._environment[EXIT_FILE])
         self.connected = exit_file.with_name(READY).exists()
-        self.orderly = exit_file.exists() or self._asked is not None
-        if exit_file.exists():  # without it an exit code that looks like one of ours is MPI's own
-            code = int(exit_file.read_text(encoding="utf-8") or 1)
-        elif code < 0:
+        told = int(exit_file.read_text(encoding="utf-8") or 1) if exit_file.exists() else None
+        killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
+        self.orderly = self._asked is not None or told == 0 or (told is not None and not killed)
+        if told is not None:  # without it an exit code that looks like one of ours is MPI's own
+            code = told
+        elif killed:
             code = 128 - code
         return code if self._asked is None else 128 + self._asked
 
