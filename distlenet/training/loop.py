@@ -95,7 +95,8 @@ def take_step(
     begun, exchanged = time.perf_counter(), comm.exchange_seconds
     compute_leaves(state, leaves, bus, signals)
     total = comm.reduce(bus.leaves, leaves.plan.shards)
-    if not np.isfinite(total).all():
+    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
+    if not np.isfinite(np.dot(total, total)) and not np.isfinite(total).all():
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
     gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean

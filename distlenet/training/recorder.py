@@ -29,7 +29,10 @@ class Recorder:
             self._slices = slices(state.net)
         self.steps.append((state.steps, loss, norms(gradient, self._slices)))
         if state.steps % STRIDE == 0:
-            self.copies.append((state.steps, state.net.theta.copy()))
+            full = len(self.copies) == self.copies.maxlen
+            copy = self.copies.popleft()[1] if full else np.empty_like(state.net.theta)  # memory does not grow
+            np.copyto(copy, state.net.theta)
+            self.copies.append((state.steps, copy))
 
     def clear(self) -> None:
         """Forget everything: the run has gone back."""
