@@ -85,7 +85,7 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only
         only_sentence(start(folder, "evaluate", "two", "--data", data), 5, *words)
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
 def test_every_model_trains_on_pictures_that_are_not_square(model, wide, folder, summary_of):
     data, classes = wide
     if classes == 62:
