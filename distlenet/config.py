@@ -102,7 +102,6 @@ RECIPES: dict[str, dict[str, Any]] = {
     # settled on the validation set, default shards and batch size
     "standard": {},
     "fast": {"epochs": 4, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "weight_decay": 1e-4},
-    "best": {"epochs": 100},
     "lenet5-1998": LENET5_1998,
     "lenet5-1998-augmented": {**LENET5_1998, "epochs": 20, "rotate": 10.0, "shift": 1.5, "zoom": 0.12},
 }
