@@ -8,6 +8,8 @@ shifted to its place, zeros elsewhere. The product then does some arithmetic on 
 machine's peak, and the patches take several times less memory. Its result comes out split by phase
 (``split.py``), which is what pooling and the next convolution want.
 
+The products are cut into blocks of positions that the BLAS does without copying their factors first.
+
 One more row of ones under the patches makes the bias one more column of the weights: no pass over the
 output for it, and its gradient falls out of the same product.
 """

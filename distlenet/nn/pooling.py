@@ -92,8 +92,9 @@ class AveragePool2d(Pool2d):
     def _add_up(self, x: np.ndarray) -> np.ndarray:
         """Return the sum of each window of ``x``."""
         taps, out = self._enter(x)
-        np.add(taps[0], taps[1], out=out) if len(taps) > 1 else np.copyto(out, taps[0])
-        for tap in taps[2:]:
+        first, *others = taps
+        np.add(first, others.pop(0) if others else 0, out=out)
+        for tap in others:
             out += tap
         return out
 
