@@ -66,6 +66,7 @@ def test_foreign_packages_stay_in_their_rooms(source):
         "PIL": source in ("pictures/reading.py", "data/imagefile.py"),
         "onnx": source == "export/onnx_file.py",
         "safetensors": source == "export/tensor_files.py",
+        "tensorboardX": source == "training/tensorboard.py",
         "pickle": False,
     }
     for line, module in imports(source):

@@ -39,6 +39,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         metavar="G",
         help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
     )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files for TensorBoard to each run's directory"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of a table")
     parser.add_argument(
         "--display",
@@ -61,6 +64,7 @@ def make_options(args: argparse.Namespace, directory: str, recipe: str | None, f
         flags=flags,
         stall_after=patience(),
         debug=args.debug,
+        tensorboard=args.tensorboard,
     )
 
 

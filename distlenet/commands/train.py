@@ -68,6 +68,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
     parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files for TensorBoard to DIR/tensorboard"
+    )
+    parser.add_argument(
         "--stall-after",
         type=float,
         metavar="SECONDS",
@@ -124,6 +127,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         log_every=args.log_every,
         stall_after=patience() if args.stall_after is None else args.stall_after,
         debug=args.debug,
+        tensorboard=args.tensorboard,
     )
     comm = connect()
     try:

@@ -18,6 +18,7 @@ from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checks import check_ranks, check_same_data
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Part
+from distlenet.training.recorder import Recorder
 from distlenet.training.resume import compare
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
@@ -42,6 +43,7 @@ class Options:
     log_every: int = 50
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
+    tensorboard: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ class Experiment:
     leaves: Leaves
     epoch_end: EpochEnd
     notices: list[str]  # how this run differs from the one it goes on with
+    recorder: Recorder = field(default_factory=Recorder)
 
 
 def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None) -> Experiment:

@@ -18,6 +18,7 @@ from distlenet.training.resume import find_source, restore
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
+from distlenet.training.tensorboard import TensorBoard, check_installed
 
 PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lost one
 
@@ -62,9 +63,11 @@ class RunFiles(NoFiles):
     def find_origin(self, options: Options) -> dict[str, Any] | None:
         """See NoFiles; a run that goes on with its own directory locks it first.
 
-        Raises RunDirectoryError, CheckpointError.
+        Raises RunDirectoryError, CheckpointError, UsageError.
         """
         self._directory = RunDirectory(options.run_directory)
+        if options.tensorboard:
+            check_installed()
         if options.resume is None:
             return None
         if options.resume == "auto" or self._directory.contains(options.resume):
@@ -126,6 +129,9 @@ class RunFiles(NoFiles):
         self._journal = journal
         self._warden = Warden(self._directory, journal, config, announce)
         announce.listeners += [self._warden, journal, self._keeper, Aftermath(self._directory, announce)]
+        if options.tensorboard:
+            board = self._directory.path / "tensorboard"
+            announce.listeners.append(TensorBoard(board, state, experiment.recorder, options.log_every, announce))
         signals.save_seconds = options.save_seconds
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:

@@ -15,7 +15,6 @@ from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepD
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
 from distlenet.training.postmortem import Report, examine
-from distlenet.training.recorder import Recorder
 
 FACTOR = 0.5  # of the rate, each time
 
@@ -26,7 +25,7 @@ class Healer:
     def __init__(self, experiment: Experiment, comm: Communicator, restarted: Callable[[], RunStarted]) -> None:
         self._experiment, self._comm, self._restarted = experiment, comm, restarted
         self._policy, self._most = experiment.config.on_divergence, experiment.config.max_heals
-        self.recorder = Recorder()
+        self.recorder = experiment.recorder
 
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
         """Yield the events of ``make()``, made anew from the state that is gone back to, as often as need be.

@@ -21,6 +21,8 @@ class Recorder:
     def __init__(self) -> None:
         self.steps: deque[tuple[int, float, list[float]]] = deque(maxlen=STEPS)  # steps before, loss, gradient norms
         self.copies: deque[tuple[int, np.ndarray]] = deque(maxlen=STEPS // STRIDE)  # steps before, theta
+        self.keep_gradient = False  # of the latest step: somebody wants to see it
+        self._gradient: np.ndarray | None = None  # (parameters,)
         self._slices: list[slice] = []
 
     def note(self, state: TrainState, loss: float, gradient: np.ndarray) -> None:
@@ -28,11 +30,22 @@ class Recorder:
         if not self._slices:
             self._slices = slices(state.net)
         self.steps.append((state.steps, loss, norms(gradient, self._slices)))
+        if self.keep_gradient:
+            if self._gradient is None:
+                self._gradient = np.empty_like(gradient)
+            np.copyto(self._gradient, gradient)  # the optimizer may write over it
         if state.steps % STRIDE == 0:
             full = len(self.copies) == self.copies.maxlen
             copy = self.copies.popleft()[1] if full else np.empty_like(state.net.theta)  # memory does not grow
             np.copyto(copy, state.net.theta)
             self.copies.append((state.steps, copy))
+
+    def latest_gradient(self, net: Net) -> dict[str, np.ndarray]:
+        """Return the mean gradient of the latest step by parameter, flat; nothing if it was not kept."""
+        if self._gradient is None:
+            return {}
+        parts = zip(net.parameters, self._slices, strict=True)
+        return {name: self._gradient[part] for name, part in parts}
 
     def clear(self) -> None:
         """Forget everything: the run has gone back."""

@@ -12,7 +12,7 @@ from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 
-OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem")
+OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem", "tensorboard")
 CHECKPOINTS = ("last.h5", "last-*.h5", "best.h5", "epoch-*.h5")
 
 

@@ -1,0 +1,146 @@
+"""Event files for TensorBoard: the run's figures as curves and histograms, in RUN/tensorboard/.
+
+Every start of the run writes a file of its own. It begins by saying from which step on earlier points do not
+count any more, and so does going back within a run: no point is shown twice. Steps are those of the whole run.
+"""
+
+import errno
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.data.atomic import why_not_written
+from distlenet.errors import UsageError
+from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone
+from distlenet.training.recorder import Recorder
+from distlenet.training.state import TrainState
+
+BINS = 40  # of a histogram
+
+
+def check_installed() -> None:
+    """Raise UsageError, naming the extra, if the library that event files need is missing."""
+    try:
+        import tensorboardX  # noqa: F401
+    except ImportError as error:
+        raise UsageError("--tensorboard needs tensorboardX: `pip install 'distlenet[tensorboard]'`") from error
+
+
+class TensorBoard:
+    """A listener that writes event files to ``directory``: every ``every`` steps, and after each epoch.
+
+    A full disk does not end the run: points are lost, and ``announce`` is told, once until it has room again.
+    """
+
+    def __init__(
+        self, directory: Path, state: TrainState, recorder: Recorder, every: int, announce: Callable[[Event], None]
+    ) -> None:
+        self._state, self._recorder, self._every, self._announce = state, recorder, every, announce
+        recorder.keep_gradient = True
+        # TensorBoard reads the files in the order of their names
+        self._path = directory / f"events.out.tfevents.{len(list(directory.glob('*'))):06d}.{socket.gethostname()}"
+        self._failing = False
+
+    def on(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, RunStarted):
+            self._begin(event)
+        elif isinstance(event, StepDone) and self._state.steps % self._every == 0:
+            self._points(self._state.steps, {**of_step(event), **self._gradient_norms()})
+        elif isinstance(event, EpochDone):
+            self._points(event.step, of_epoch(event))
+            for name, part in self._state.net.parameters.items():
+                self._histogram(event.step, f"weights/{name}", part.value)
+            for name, gradient in self._recorder.latest_gradient(self._state.net).items():
+                self._histogram(event.step, f"gradients/{name}", gradient)
+
+    def _begin(self, event: RunStarted) -> None:
+        """Say that what was written of later steps does not count."""
+        from tensorboardX.proto.event_pb2 import SessionLog
+
+        # with an evaluation still to come, the latest step's place is where its figures will stand
+        evaluated = event.step < event.steps_per_epoch
+        log = SessionLog(status=SessionLog.START)
+        self._write(event.epoch * event.steps_per_epoch + event.step + evaluated, session_log=log)
+
+    def _gradient_norms(self) -> dict[str, float]:
+        """Return the norms of the latest step's mean gradient, before any clipping: of each weight, and of all."""
+        _, _, norms = self._recorder.steps[-1]
+        parameters = self._state.net.parameters
+        found = {f"gradient_norm/{n}": v for (n, p), v in zip(parameters.items(), norms, strict=True) if p.is_weight}
+        return {"gradient_norm": float(np.linalg.norm(norms)), **found}
+
+    def _points(self, step: int, values: Mapping[str, float]) -> None:
+        from tensorboardX.proto.summary_pb2 import Summary
+
+        summary = Summary(value=[Summary.Value(tag=name, simple_value=value) for name, value in values.items()])
+        self._write(step, summary=summary)
+
+    def _histogram(self, step: int, name: str, values: np.ndarray) -> None:
+        from tensorboardX.summary import histogram
+
+        if np.isfinite(values).all():
+            self._write(step, summary=histogram(name, values.ravel().astype(np.float64), BINS))
+
+    def _write(self, step: int, **what: object) -> None:
+        from tensorboardX.proto.event_pb2 import Event as Entry
+
+        try:
+            self._path.parent.mkdir(exist_ok=True)
+            if not self._path.exists():
+                append(self._path, Entry(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
+            append(self._path, Entry(wall_time=time.time(), step=step, **what).SerializeToString())
+            self._failing = False
+        except OSError as error:
+            if not self._failing:
+                self._failing = True
+                text = f"cannot write {self._path}: {why_not_written(error)}; the run goes on, TensorBoard lacks points"
+                self._announce(Notice(text, "warning"))
+
+
+def of_step(event: StepDone) -> dict[str, float]:
+    """Return the points of one step."""
+    return {
+        "loss/batch": event.loss,
+        "accuracy/batch": event.accuracy,
+        "learning_rate": event.lr,
+        "images_per_second/batch": event.count / event.seconds,
+    }
+
+
+def of_epoch(event: EpochDone) -> dict[str, float]:
+    """Return the points of one epoch; the shares of its time add up to 1."""
+    scores = {name: getattr(event, name) for name in ("running", "train", "validation", "test")}
+    scores = {name: score for name, score in scores.items() if score}
+    evaluating = event.evaluation_seconds / (event.seconds + event.evaluation_seconds)
+    exchanging = event.exchange_share * (1 - evaluating)
+    return {
+        **{f"loss/{name}": score.loss for name, score in scores.items()},
+        **{f"accuracy/{name}": score.accuracy for name, score in scores.items()},
+        "images_per_second/epoch": event.images_per_second,
+        "time_share/gradients_and_updates": 1 - evaluating - exchanging,
+        "time_share/exchange": exchanging,
+        "time_share/evaluation": evaluating,
+    }
+
+
+def append(path: Path, content: bytes) -> None:
+    """Append one record to the file ``path``, whole or not at all: length, content, and a checksum of each.
+
+    The format is TensorFlow's TFRecord. Raises OSError.
+    """
+    from tensorboardX.record_writer import masked_crc32c
+
+    length = struct.pack("<Q", len(content))
+    checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
+    record = b"".join([length, checksums[0], content, checksums[1]])
+    with path.open("ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if file.write(record) < len(record):
+            file.truncate(size)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
