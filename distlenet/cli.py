@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "train recipes, models or settings side by side, each under several seeds",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
     "summary": "list the layers of a network, their outputs and parameters",
+    "journal": "show the epochs or steps of a run, or write them as CSV",
     "inspect": "show what a checkpoint holds, and verify it",
     "predict": "say which digits pictures show",
     "export": "write a checkpoint's network as ONNX, safetensors or npz",

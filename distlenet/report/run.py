@@ -8,6 +8,7 @@ from typing import Any
 
 from distlenet.errors import CheckpointError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+from distlenet.training.logbook import counting, number, read_lines
 from distlenet.training.rundir import RunDirectory, find_checkpoint
 
 
@@ -50,9 +51,9 @@ def read_run(path: Path) -> Run:
         checkpoint = newest
     lines = _read_journal(path / "journal.jsonl", notes)
     by_epoch = {entry.get("epoch"): entry for entry in newest.meta["history"] if isinstance(entry, dict)}
-    by_epoch |= {line.get("epoch"): line for line in lines if line["kind"] == "epoch"}
+    by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch")}
     epochs = [by_epoch[epoch] for epoch in sorted(epoch for epoch in by_epoch if type(epoch) is int)]
-    steps = [line for line in lines if line["kind"] == "step"]
+    steps = counting(lines, "step")
     happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
     return Run(path, checkpoint, epochs, steps, happenings, _read_summary(path / "summary.json", notes), notes)
 
@@ -60,20 +61,13 @@ def read_run(path: Path) -> Run:
 def _read_journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
     """Return the good lines of the journal; ``notes`` are told of the others."""
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        lines, damaged = read_lines(path)
     except OSError as error:
         notes.append(
             f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
             "happened on the way is not known"
         )
         return []
-    lines, damaged = [], 0
-    for line in text.splitlines():
-        try:
-            entry = json.loads(line)
-            lines.append(entry | {"kind": str(entry["kind"])})
-        except (ValueError, TypeError, KeyError, RecursionError):
-            damaged += 1
     if damaged:
         notes.append(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
     return lines
@@ -90,15 +84,6 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError) as error:
         notes.append(f"cannot read {path} ({error}): left out")
     return {}
-
-
-def number(entry: dict[str, Any], *keys: str) -> float | None:
-    """Return the finite number at ``entry[key][key]...``, None if there is none."""
-    value: Any = entry
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    return float(value) if good else None
 
 
 def series(entries: list[dict[str, Any]], *keys: str) -> list[float]:

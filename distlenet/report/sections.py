@@ -8,7 +8,8 @@ from distlenet.config import Config
 from distlenet.nn import Net
 from distlenet.report import curves, layers
 from distlenet.report.book import Book
-from distlenet.report.run import Run, norms_by_epoch, number
+from distlenet.report.run import Run, norms_by_epoch
+from distlenet.training.logbook import number
 
 # name in summary.json -> words and format
 RESULTS = {

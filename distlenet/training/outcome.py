@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distlenet.training.logbook import counting, read_lines
+
 DEFECTS = {
     "NonFiniteError": "non-finite",
     "DivergedError": "diverged",
@@ -56,20 +58,12 @@ def defect(summary: dict[str, Any]) -> str | None:
 
 
 def read_epochs(directory: str) -> list[dict[str, Any]]:
-    """Return the journal's lines of epochs; damaged ones are left out."""
-    epochs = []
+    """Return the journal's lines of epochs that count; damaged ones are left out."""
     try:
-        lines = (Path(directory) / "journal.jsonl").read_text(encoding="utf-8", errors="replace").splitlines()
+        lines, _ = read_lines(Path(directory) / "journal.jsonl")
     except OSError:
         return []
-    for line in lines:
-        try:
-            entry = json.loads(line)
-            if entry["kind"] == "epoch":
-                epochs.append(entry)
-        except (ValueError, KeyError, TypeError):
-            continue
-    return epochs
+    return counting(lines, "epoch")
 
 
 def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:

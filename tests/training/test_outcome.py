@@ -14,6 +14,7 @@ def epoch(number, seconds, images=1000, part=1.0):
         "kind": "epoch",
         "epoch": number,
         "step": 10 * (number + 1),
+        "steps": 10 * (number + 1),
         "seconds": seconds * part,
         "evaluation_seconds": 0.5,
         "images_per_second": images / seconds,

@@ -1,0 +1,115 @@
+"""``distlenet journal``: the epochs or steps of a run as a table, or as CSV for a spreadsheet.
+
+distlenet journal runs/a
+distlenet journal runs/a --csv epochs.csv
+distlenet journal runs/a --steps --csv - | head
+
+A column has one unit: seconds, images per second, or none; accuracies and shares are from 0 to 1. ``epoch`` counts
+from 1, ``steps`` from the start of the run. A cell is empty where the run has no such figure.
+"""
+
+import argparse
+import csv
+import io
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from distlenet.training.logbook import Line
+
+Column = tuple[str, ...]  # where its figure stands in a line of the journal
+COUNTS = ("epoch", "steps", "images")  # whole numbers
+SCORES = {
+    f"{split}_{figure}": (split, figure)
+    for split in ("running", "train", "validation", "test")
+    for figure in ("loss", "accuracy")
+}
+EPOCHS: dict[str, Column] = {
+    "epoch": ("epoch",),
+    "steps": ("steps",),
+    "learning_rate": ("lr",),
+    **SCORES,
+    "images": ("running", "count"),
+    "training_seconds": ("seconds",),  # since the latest start: less than the epoch's where the run was resumed in it
+    "evaluation_seconds": ("evaluation_seconds",),
+    "images_per_second": ("images_per_second",),
+    "exchange_share": ("exchange_share",),
+}
+STEPS: dict[str, Column] = {
+    "epoch": ("epoch",),
+    "steps": ("steps",),
+    "learning_rate": ("lr",),
+    "loss": ("loss",),
+    "accuracy": ("accuracy",),
+    "images": ("count",),
+    "step_seconds": ("seconds",),
+    "exchange_seconds": ("exchange_seconds",),
+}
+CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images")  # a window has no room for all
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("run_directory", type=Path, metavar="RUN", help="directory of a run, ended or not")
+    parser.add_argument("--steps", action="store_true", help="the steps that the journal has, instead of the epochs")
+    parser.add_argument("--csv", metavar="FILE|-", help="write CSV to this file, or to the standard output")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    from distlenet.errors import RunDirectoryError
+    from distlenet.training.logbook import counting, read_lines
+
+    path = args.run_directory / "journal.jsonl"
+    try:
+        lines, damaged = read_lines(path)
+    except OSError as error:
+        reason = f"cannot read {path} ({error.strerror})"
+        raise RunDirectoryError(f"{reason}: expected the --run of `distlenet train`") from error
+    if damaged:
+        print(f"distlenet: note: {path} has {damaged} damaged line{'s' * (damaged > 1)}: left out", file=sys.stderr)
+    columns = STEPS if args.steps else EPOCHS
+    entries = counting(lines, "step" if args.steps else "epoch")
+    if args.csv is None:
+        from distlenet.ui.journal_view import journal_table
+        from distlenet.ui.tables import make_console
+
+        shown = {name: keys for name, keys in columns.items() if name not in CSV_ONLY}
+        make_console().print(journal_table(list(shown), [cells(shown, entry) for entry in entries]))
+    elif args.csv == "-":
+        sys.stdout.write(as_csv(columns, entries))
+    else:
+        write(Path(args.csv), as_csv(columns, entries))
+        print(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")
+    return 0
+
+
+def cells(columns: dict[str, Column], entry: "Line") -> list[int | float | None]:
+    """Return one row: a number for each of ``columns``, None where the journal has none."""
+    from distlenet.training.logbook import number
+
+    values = {name: number(entry, *keys) for name, keys in columns.items()}
+    values["epoch"] = None if values["epoch"] is None else values["epoch"] + 1  # the journal counts from 0
+    return [int(v) if v is not None and name in COUNTS else v for name, v in values.items()]
+
+
+def as_csv(columns: dict[str, Column], entries: "list[Line]") -> str:
+    """Return the table as CSV (RFC 4180), numbers with all their digits."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(columns)
+    writer.writerows(cells(columns, entry) for entry in entries)
+    return text.getvalue()
+
+
+def write(path: Path, text: str) -> None:
+    """Write ``text`` to ``path``, whole or not at all; raises RunDirectoryError."""
+    from distlenet.data.atomic import replacing, why_not_written
+    from distlenet.errors import RunDirectoryError
+
+    try:
+        with replacing(path) as temporary:
+            temporary.write_bytes(text.encode())  # the line ends of CSV as they are
+    except OSError as error:
+        raise RunDirectoryError(f"cannot write {path}: {why_not_written(error)}") from error
