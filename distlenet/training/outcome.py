@@ -24,6 +24,7 @@ class Outcome:
     directory: str
     defect: str | None  # "non-finite", "at chance", None: sound
     figures: dict[str, float]  # what was not reached is missing
+    heals: int = 0  # times it went back and on from there
 
 
 def read_summary(directory: str) -> dict[str, Any] | None:
@@ -46,7 +47,8 @@ def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
         for name in ("test_accuracy", "test_error", "val_accuracy", "parameters")
         if summary.get(name) is not None
     }
-    return Outcome(setting, seed, directory, defect(summary), figures | timing(read_epochs(directory)))
+    figures |= timing(read_epochs(directory))
+    return Outcome(setting, seed, directory, defect(summary), figures, count_heals(summary))
 
 
 def defect(summary: dict[str, Any]) -> str | None:
@@ -55,6 +57,13 @@ def defect(summary: dict[str, Any]) -> str | None:
         return DEFECTS[summary["failure"]]
     accuracy, chance = summary.get("test_accuracy", math.nan), summary.get("test_chance", 0.0)
     return "at chance" if accuracy < chance + CLEARLY * (1 - chance) else None
+
+
+def count_heals(summary: dict[str, Any]) -> int:
+    """Return how often a run diverged and went back; where it diverged and was ended is not counted."""
+    records = summary.get("divergences")
+    records = records if isinstance(records, list) else []
+    return sum(isinstance(record, dict) and record.get("action") != "stopped" for record in records)
 
 
 def read_epochs(directory: str) -> list[dict[str, Any]]:

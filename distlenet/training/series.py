@@ -135,6 +135,8 @@ def summarize_series(outcomes: Sequence[Outcome], keep_defective: bool = False) 
         settings[name] = {
             "runs": len(runs),
             "defective": [run.seed for run in runs if run.defect],
+            "healed": [run.seed for run in runs if run.heals],
+            "heals": sum(run.heals for run in runs),
             "figures": {
                 figure: asdict(spread([run[figure] for run in counted if figure in run])) for figure in figures
             },

@@ -58,8 +58,14 @@ def line(run: dict[str, Any], kept: bool = False) -> str:
         parts.append(f"validation {percent(figures['val_accuracy'])}")
     if "seconds" in figures:
         parts.append(duration(figures["seconds"]))
+    parts += [f"healed {times(run['heals'])}"] * bool(run["heals"])
     parts += [f"DEFECTIVE: {run['defect']}"] * bool(run["defect"]) + ["from before"] * kept
     return f"{clean(run['setting'])} seed {run['seed']}: {', '.join(parts)}"
+
+
+def times(count: int) -> str:
+    """Return "once" or "3 times"."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def figure(name: str, value: float | None, unit: bool = True) -> str:
@@ -72,7 +78,7 @@ def figure(name: str, value: float | None, unit: bool = True) -> str:
 
 def comparison_rows(results: dict[str, Any]) -> Rows:
     """Return one row for each setting of ``results`` (see summarize_series): mean and standard deviation."""
-    rows = [["setting", "runs", *COMPARED.values(), "defective"]]
+    rows = [["setting", "runs", *COMPARED.values(), "healed", "defective"]]
     for label, setting in results["settings"].items():
         cells = []
         for name in COMPARED:
@@ -83,8 +89,9 @@ def comparison_rows(results: dict[str, Any]) -> Rows:
                 if deviation
                 else figure(name, spread and spread["mean"])
             )
-        bad = len(setting["defective"])
-        rows.append([clean(label), f"{setting['runs']}", *cells, f"{bad} of {setting['runs']}" if bad else "none"])
+        runs, healed, bad = setting["runs"], len(setting["healed"]), len(setting["defective"])
+        cells.append(f"{healed} of {runs} ({times(setting['heals'])})" if healed else "none")
+        rows.append([clean(label), f"{runs}", *cells, f"{bad} of {runs}" if bad else "none"])
     return rows
 
 
@@ -105,17 +112,17 @@ def repeat_rows(results: dict[str, Any]) -> Rows:
 
 
 def remarks(results: dict[str, Any]) -> list[str]:
-    """Return a sentence for each setting with defective runs."""
-    return [
-        f"{clean(label)}: defective and {results['defective_runs']}: "
-        + ", ".join(
-            f"seed {run['seed']} ({run['defect']})"
-            for run in results["runs"]
-            if run["defect"] and run["setting"] == label
-        )
-        for label, setting in results["settings"].items()
-        if setting["defective"]
-    ]
+    """Return a sentence for each setting with defective runs, and one for each with runs that healed."""
+    found = []
+    for label in results["settings"]:
+        runs = [run for run in results["runs"] if run["setting"] == label]
+        bad = [f"seed {run['seed']} ({run['defect']})" for run in runs if run["defect"]]
+        healed = [f"seed {run['seed']} ({times(run['heals'])})" for run in runs if run["heals"]]
+        if bad:
+            found.append(f"{clean(label)}: defective and {results['defective_runs']}: {', '.join(bad)}")
+        if healed:
+            found.append(f"{clean(label)}: diverged and went back: {', '.join(healed)}")
+    return found
 
 
 def table(rows: Rows) -> Table:

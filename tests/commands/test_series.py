@@ -119,11 +119,11 @@ def test_compare(runtime, digits, distlenet, tmp_path):
     assert list(rows) == ["average", "max", "trainable", "still", "mynet.py:build"]
     parameters = [figures["parameters"]["mean"] for figures in rows.values() if figures]
     assert parameters == [61706, 61706, 61750, 7850]
-    assert results["settings"]["still"] == {"runs": 2, "defective": [1, 2], "figures": {}}
+    assert results["settings"]["still"] == {"runs": 2, "defective": [1, 2], "healed": [], "heals": 0, "figures": {}}
     assert "still: defective and left out: seed 1 (at chance), seed 2 (at chance)" in done.stdout
     assert (run / "trainable/seed-2/config.toml").exists()
     for row in (run / "results.md").read_text().splitlines()[2:9]:
-        assert row.count(" | ") == 7, row
+        assert row.count(" | ") == 8, row
 
 
 @pytest.mark.parametrize(

@@ -78,3 +78,20 @@ def test_defects(tmp_path, change, defect):
 def test_not_over(tmp_path, summary):
     assert write(tmp_path, summary) is None
     assert read_outcome("fast", 3, str(tmp_path / "none")) is None
+
+
+@pytest.mark.parametrize(
+    ("divergences", "heals"),
+    [
+        (None, 0),
+        ([], 0),
+        ([{"kind": "spike", "action": "gone back to epoch 1, step 1"}], 1),
+        ([{"action": "gone back to epoch 2, step 1"}] * 2 + [{"action": "stopped"}], 2),
+        ({"action": "gone back"}, 0),
+        ([3], 0),
+    ],
+)
+def test_heals_are_counted(tmp_path, divergences, heals):
+    assert write(tmp_path, COMPLETE | {"divergences": divergences}).heals == heals
+    summary = {key: value for key, value in COMPLETE.items() if key != "divergences"}
+    assert write(tmp_path, summary).heals == 0
