@@ -27,7 +27,7 @@ COMMANDS = {
     "export": "write a checkpoint's network as ONNX, safetensors or npz",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
-    "report": "make figures and one HTML page of a run",
+    "report": "make figures and one HTML page of a run, or of many",
 }
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 

@@ -1,6 +1,7 @@
-"""``distlenet report``: figures and one HTML page of a run.
+"""``distlenet report``: figures and one HTML page of a run, or of the runs of a ``repeat`` or ``compare``.
 
 distlenet report runs/a
+distlenet report runs/activations     a directory of many runs: their table, curves and spread on one page
 distlenet report runs/a --data datasets/fashion.h5 --out public/a
 """
 
@@ -13,24 +14,30 @@ DATA = "datasets/mnist.h5"
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="directory of a run, ended or not")
+    parser.add_argument("run_directory", type=Path, metavar="RUN", help="directory of a run, ended or not; or of many")
     parser.add_argument(
         "--data", type=Path, metavar="FILE", help=f"dataset the run was trained on (default: {DATA}, if it is that)"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="directory for the report (default: RUN/report)")
+    parser.add_argument(
+        "--each", action="store_true", help="many runs: make the report of each as well, and link to it"
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.report.series import is_series
+    from distlenet.report.series_page import write_series_report
     from distlenet.report.write import write_report
 
-    written = write_report(
-        args.run_directory,
-        args.data,
-        Path(DATA),
-        args.out,
-        lambda text: print(f"{text} ...", file=sys.stderr, flush=True),
-    )
+    def say(text: str) -> None:
+        print(f"{text} ...", file=sys.stderr, flush=True)
+
+    if is_series(args.run_directory):
+        report_run = (lambda path: write_report(path, args.data, Path(DATA), None)) if args.each else None
+        written = write_series_report(args.run_directory, args.out, say, report_run)
+    else:
+        written = write_report(args.run_directory, args.data, Path(DATA), args.out, say)
     for note in written.notes:
         print(f"distlenet: note: {note}", file=sys.stderr)
     size = written.page.stat().st_size

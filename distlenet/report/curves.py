@@ -39,15 +39,15 @@ def learning(run: Run) -> "Figure | None":
     right.set_title("error (% of the images; accuracy is 100 % minus it)", fontsize=10)
     for axes in (left, right):
         axes.set_xlabel("epoch")
-        _stretch(axes)
-        _whole_numbers(axes)
+        stretch(axes)
+        whole_numbers(axes)
         axes.grid(True, which="both", alpha=0.25)
     handles, labels = left.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
     return figure
 
 
-def _stretch(axes: "Axes") -> None:
+def stretch(axes: "Axes") -> None:
     """Make the scale logarithmic if the values allow it and span enough; mark it with plain numbers."""
     values = np.concatenate([line.get_ydata() for line in axes.get_lines()] or [[]])
     values = values[np.isfinite(values)]
@@ -60,7 +60,8 @@ def _stretch(axes: "Axes") -> None:
         axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def _whole_numbers(axes: "Axes") -> None:
+def whole_numbers(axes: "Axes") -> None:
+    """Mark the horizontal axis with whole numbers only."""
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -81,7 +82,7 @@ def steps(run: Run) -> "Figure | None":
     losses = series(entries, "loss") if by_step else series(entries, "running", "loss")
     right.plot(places, losses, color=COLOURS[1], marker=marker, linewidth=0.8)
     right.set_title("loss of single batches" if by_step else "loss while learning, by epoch", fontsize=10)
-    _stretch(right)
+    stretch(right)
     for axes in (left, right):
         axes.set_xlabel("step of the run")
         axes.grid(True, which="both", alpha=0.25)
@@ -109,7 +110,7 @@ def speed(run: Run) -> "Figure | None":
     for axes in (left, right):
         axes.set_xlabel("epoch")
         axes.set_xlim(0.4, max(epochs) + 0.6)
-        _whole_numbers(axes)
+        whole_numbers(axes)
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
     return figure
 

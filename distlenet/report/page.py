@@ -4,6 +4,7 @@ import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
+from urllib.parse import quote
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
@@ -16,6 +17,17 @@ td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr:nth-chi
 figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
 div.wide { overflow-x: auto; } code { font-size: .9em; overflow-wrap: anywhere; }
 """
+
+
+@dataclass(frozen=True)
+class Link:
+    """A cell of a table that leads to a file beside the page."""
+
+    text: str
+    path: str  # relative to the page
+
+    def __str__(self) -> str:
+        return self.text
 
 
 @dataclass
@@ -51,11 +63,12 @@ class Section:
         rows = [list(row) for row in rows]
         if not rows:
             return
-        right = [all(_is_number(row[i]) for row in rows) for i in range(len(rows[0]))]
+        columns = [[cell for row in rows if str(cell := row[i]) != "-"] for i in range(len(rows[0]))]
+        right = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
 
         def line(cells: Sequence[object], tag: str) -> str:
             marks = (f'{tag} class="n"' if number else tag for number in right)
-            row = (f"<{mark}>{escape(str(cell))}</{tag}>" for mark, cell in zip(marks, cells, strict=True))
+            row = (f"<{mark}>{_cell(cell)}</{tag}>" for mark, cell in zip(marks, cells, strict=True))
             return f"<tr>{''.join(row)}</tr>"
 
         head_line = f"<thead>{line(head, 'th')}</thead>" if head else ""
@@ -63,20 +76,27 @@ class Section:
         self.pieces.append(f'<div class="wide"><table>{head_line}<tbody>{body}</tbody></table></div>')
 
 
+def _cell(cell: object) -> str:
+    text = escape(str(cell))
+    return f'<a href="{escape(quote(cell.path))}">{text}</a>' if isinstance(cell, Link) else text
+
+
 def _is_number(cell: object) -> bool:
-    text = str(cell).replace(",", "").rstrip(" %")
+    text = str(cell).replace(",", "").rstrip(" %").partition(" ± ")[0]
     return bool(text) and text.lstrip("-").replace(".", "", 1).replace("e-", "", 1).replace("e+", "", 1).isdecimal()
 
 
 def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     """Return the page as HTML; sections without pieces are left out."""
-    sections = [section for section in sections if section.pieces]
-    links = "\n".join(f'<a href="#{section.anchor}">{escape(section.title)}</a>' for section in sections)
+    named: dict[str, Section] = {}
+    for section in sections:
+        if section.pieces:
+            taken = section.anchor in named
+            named[f"{section.anchor}-{len(named)}" if taken else section.anchor] = section
+    links = "\n".join(f'<a href="#{name}">{escape(section.title)}</a>' for name, section in named.items())
     bodies = "\n".join(
-        f'<section id="{section.anchor}"><h2>{escape(section.title)}</h2>\n'
-        + "\n".join(section.pieces)
-        + "\n</section>"
-        for section in sections
+        f'<section id="{name}"><h2>{escape(section.title)}</h2>\n' + "\n".join(section.pieces) + "\n</section>"
+        for name, section in named.items()
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'

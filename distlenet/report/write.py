@@ -48,7 +48,7 @@ def write_report(
     html = page(title, subtitle, book.sections)
     out = out or path / "report"
     say("writing")
-    _write(out, {"report.html": html.encode("utf-8"), **book.files})
+    write_files(out, {"report.html": html.encode("utf-8"), **book.files})
     return Written(out / "report.html", len(book.files), run.notes)
 
 
@@ -90,7 +90,8 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     sections.happenings(book, run)
 
 
-def _write(out: Path, files: dict[str, bytes]) -> None:
+def write_files(out: Path, files: dict[str, bytes]) -> None:
+    """Write ``files``, name -> content, to the directory ``out``; raises RunDirectoryError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():

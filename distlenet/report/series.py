@@ -1,0 +1,101 @@
+"""What the directory of a ``repeat`` or a ``compare`` holds: the runs that are over, and what they have in common."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from distlenet.config import Config, build_config
+from distlenet.errors import ConfigError, RunDirectoryError
+from distlenet.training.logbook import Line
+from distlenet.training.outcome import Outcome, read_epochs, read_outcome, read_summary
+from distlenet.training.series import summarize_series
+
+RESULTS = "results.json"
+
+
+@dataclass(frozen=True)
+class SeriesRun:
+    """One run of a series."""
+
+    outcome: Outcome
+    path: Path
+    epochs: list[Line]  # EpochDone's fields, in order; see training/events.py
+    summary: dict[str, Any]
+    config: Config | None  # None if its file cannot be read
+
+    @property
+    def counts(self) -> bool:
+        """Whether the run is sound."""
+        return self.outcome.defect is None
+
+
+@dataclass(frozen=True)
+class Series:
+    """Many runs as their files tell them; ``notes`` are sentences on what is missing."""
+
+    path: Path
+    title: str
+    runs: list[SeriesRun]
+    results: dict[str, Any]  # see summarize_series
+    notes: list[str]
+
+    def by_setting(self) -> dict[str, list[SeriesRun]]:
+        """Return the runs of each row of the table, in its order."""
+        found: dict[str, list[SeriesRun]] = {}
+        for run in self.runs:
+            found.setdefault(run.outcome.setting, []).append(run)
+        return found
+
+
+def is_series(path: Path) -> bool:
+    """Whether ``path`` is the directory of many runs, not of one."""
+    return (path / RESULTS).is_file()
+
+
+def read_series(path: Path) -> Series:
+    """Read the directory ``path``; raises RunDirectoryError if its list of results is damaged or names no run."""
+    try:
+        listed = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+        keep = listed["defective_runs"] == "kept"
+        rows = [(str(run["setting"]), int(run["seed"]), str(run["directory"])) for run in listed["runs"]]
+        title = str(listed["title"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunDirectoryError(
+            f"{path / RESULTS} cannot be read ({error}): give the command of the series again, it trains nothing twice"
+        ) from error
+    runs, notes = [], []
+    for setting, seed, directory in rows:
+        place = locate(path, directory)
+        outcome = read_outcome(setting, seed, str(place))
+        if outcome is None:
+            notes.append(f"{setting} seed {seed}: there is no run that is over in {place}: left out")
+        else:
+            summary = read_summary(str(place)) or {}
+            runs.append(SeriesRun(outcome, place, read_epochs(str(place)), summary, _read_config(place)))
+    if not runs:
+        raise RunDirectoryError(f"{path} has no run that is over: {notes[0] if notes else 'its list is empty'}")
+    return Series(path, title, runs, summarize_series([run.outcome for run in runs], keep), notes)
+
+
+def locate(path: Path, directory: str) -> Path:
+    """Return where the run is that ``directory`` names: within ``path``, to which it may have been moved, or there."""
+    parts = Path(directory).parts
+    inside = [path.joinpath(*parts[-depth:]) for depth in (2, 1) if len(parts) >= depth]
+    return next((place for place in inside if place.is_dir()), Path(directory))
+
+
+def _read_config(place: Path) -> Config | None:
+    try:
+        return build_config(file=place / "config.toml")
+    except ConfigError:
+        return None
+
+
+def differing(series: Series) -> dict[str, list[Any]]:
+    """Return the settings, but the seed, in which the rows of the table differ: name -> a value for each row."""
+    firsts = [runs[0].config for runs in series.by_setting().values()]
+    tables = [config.to_dict() if config else {} for config in firsts]
+    names = [name for name in Config().to_dict() if name != "seed"]
+    values = {name: [table.get(name, "?") for table in tables] for name in names}
+    return {name: row for name, row in values.items() if len(set(map(str, row))) > 1}

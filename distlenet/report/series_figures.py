@@ -1,0 +1,129 @@
+"""Figures of many runs: their curves with mean and band, and how far their test accuracies lie apart."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from distlenet.report.curves import stretch, whole_numbers
+from distlenet.report.figure import COLOURS, new_figure, plain_text
+from distlenet.report.run import series as numbers
+from distlenet.report.series import SeriesRun
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+DASHES = ("-", "--", ":", "-.")
+Runs = dict[str, list[SeriesRun]]
+
+
+def style(place: int) -> tuple[str, str]:
+    """Return colour and dashes of the setting at ``place``."""
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def curves(by_setting: Runs, keep: bool) -> "Figure | None":
+    """Draw loss and error by epoch: every run thin, the mean thick, a band from the least to the most.
+
+    Of the validation images, or, where none were held back, of the training images. Runs that do not count are left
+    out unless ``keep``; None if nothing is left.
+    """
+    sound = {label: [run for run in runs if run.epochs and (keep or run.counts)] for label, runs in by_setting.items()}
+    if not any(sound.values()):
+        return None
+    split = watched(by_setting)
+    figure = new_figure(3.9 + 0.22 * (len(sound) // 4))
+    left, right = figure.subplots(1, 2)
+    for place, (label, runs) in enumerate(sound.items()):
+        losses = [numbers(run.epochs, split, "loss") for run in runs]
+        errors = [[100 * (1 - value) for value in numbers(run.epochs, split, "accuracy")] for run in runs]
+        _bundle(left, losses, label, place)
+        _bundle(right, errors, label, place)
+    name = "validation" if split == "validation" else "training"
+    left.set_title(f"{name} loss", fontsize=10)
+    right.set_title(f"{name} error (%; accuracy is 100 % minus it)", fontsize=10)
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        stretch(axes)
+        whole_numbers(axes)
+        axes.grid(True, which="both", alpha=0.25)
+    handles, labels = left.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
+    return figure
+
+
+def watched(by_setting: Runs) -> str:
+    """Return the split that all curves show: "validation" if every run held images back, else "train"."""
+    epochs = [run.epochs[-1] for runs in by_setting.values() for run in runs if run.epochs]
+    return "validation" if all(epoch.get("validation") for epoch in epochs) else "train"
+
+
+def _bundle(axes: "Axes", lines: list[list[float]], label: str, place: int) -> None:
+    """Draw the curves ``lines`` of one setting, with their mean and the band that they fill."""
+    if not lines:
+        return
+    colour, dashes = style(place)
+    longest = max(map(len, lines))
+    values = np.full((len(lines), longest), np.nan)
+    for row, line in zip(values, lines, strict=True):
+        row[: len(line)] = line
+    epochs = np.arange(1, longest + 1)
+    there = np.isfinite(values).any(axis=0)
+    if not there.any():
+        return
+    epochs, values = epochs[there], values[:, there]
+    for row in values:
+        axes.plot(epochs, row, color=colour, linewidth=0.6, alpha=0.5)
+    if len(lines) > 1:
+        axes.fill_between(epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=colour, alpha=0.15, lw=0)
+    axes.plot(
+        epochs, np.nanmean(values, axis=0), dashes, color=colour, marker=".", linewidth=1.8, label=plain_text(label, 28)
+    )
+
+
+def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | None":
+    """Draw the test accuracy of every run, with mean and 95 % confidence of each setting; None if none is known.
+
+    ``spreads``: setting -> the Spread of its test accuracy as a dict. Of runs that do not count only the number is
+    shown, unless ``keep``: they are at chance, and the others would be one dot.
+    """
+    if not spreads:
+        return None
+    figure = new_figure(0.9 + 0.42 * len(by_setting))
+    axes = figure.subplots()
+    for place, (label, runs) in enumerate(by_setting.items()):
+        colour, _ = style(place)
+        shown = [run for run in runs if "test_accuracy" in run.outcome.figures and (keep or run.counts)]
+        apart = min(0.1, 0.5 / max(1, len(shown)))
+        for row, run in enumerate(shown):
+            offset = apart * (row - (len(shown) - 1) / 2)
+            inside = "white" if run.outcome.heals else colour
+            axes.plot(
+                100 * run.outcome.figures["test_accuracy"],
+                place + offset,
+                "o",
+                markersize=5,
+                color=colour,
+                markerfacecolor=inside,
+            )
+        found = spreads.get(label)
+        if found:
+            mean, half = 100 * found["mean"], 100 * (found["interval"] or 0)
+            axes.errorbar(mean, place, xerr=half, fmt="|", color="black", markersize=13, capsize=3, linewidth=1)
+        hidden = len(runs) - len(shown)
+        if hidden:
+            axes.annotate(
+                f"{hidden} of {len(runs)} defective",
+                (1, place),
+                (4, 0),
+                ("axes fraction", "data"),
+                "offset points",
+                fontsize=8,
+                va="center",
+                color="#a00000",
+            )
+    axes.set_yticks(range(len(by_setting)), [plain_text(label, 28) for label in by_setting], fontsize=9)
+    axes.set_ylim(len(by_setting) - 0.5, -0.5)
+    axes.set_xlabel("test accuracy (%)")
+    axes.grid(True, axis="x", alpha=0.25)
+    return figure
