@@ -5,56 +5,15 @@ graph, so that nobody can forget it. The outputs ``logits`` and ``probabilities`
 """
 
 import json
-from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 
 from distlenet.errors import ExportError
-from distlenet.nn.activations import ReLU, Tanh
-from distlenet.nn.convolution import Conv2d
-from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.layer import Layer
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d
+from distlenet.export.operators import Operator, operators, probability_operators
 from distlenet.training.checkpoint import Checkpoint
 
 OPSET = 13
 IR = 8  # the version of the file format that goes with it: old readers can read it
-
-# ---- one converter for each type of layer: (ONNX operator, its attributes); parameters follow the input
-
-
-def _convolution(layer: Conv2d) -> tuple[str, dict[str, Any]]:
-    return "Conv", {"kernel_shape": [layer.kernel] * 2, "pads": [layer.border] * 4}
-
-
-def _pooling(operator: str) -> Callable[[Pool2d], tuple[str, dict[str, Any]]]:
-    return lambda layer: (operator, {"kernel_shape": [layer.window] * 2, "strides": [layer.stride] * 2})
-
-
-CONVERTERS: dict[type[Layer], Callable[[Any], tuple[str, dict[str, Any]]]] = {
-    Conv2d: _convolution,
-    AveragePool2d: _pooling("AveragePool"),
-    MaxPool2d: _pooling("MaxPool"),
-    ReLU: lambda layer: ("Relu", {}),
-    Tanh: lambda layer: ("Tanh", {}),
-    Flatten: lambda layer: ("Flatten", {"axis": 1}),
-    Dense: lambda layer: ("Gemm", {"transB": 1}),
-}
-
-
-def operators(layers: Sequence[Layer]) -> list[tuple[str, dict[str, Any]]]:
-    """Return the ONNX operator of each layer; raises ExportError for a layer without one."""
-    found = []
-    for layer in layers:
-        if type(layer) not in CONVERTERS:
-            known = ", ".join(kind.__name__ for kind in CONVERTERS)
-            raise ExportError(
-                f"layer {layer.name} is a {type(layer).__name__}, which has no ONNX operator here: expected {known}; "
-                "the parameters alone can be written as npz or safetensors"
-            )
-        found.append(CONVERTERS[type(layer)](layer))
-    return found
 
 
 def onnx_bytes(checkpoint: Checkpoint) -> bytes:
@@ -69,19 +28,25 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         raise ExportError("writing ONNX needs its library: install distlenet[export]") from error
     net, facts = checkpoint.build_net(), checkpoint.dataset
     scale, offset = np.float32(1 / (255 * facts.std)), np.float32(facts.mean / facts.std)
-    constants = {"scale": np.array(scale), "offset": np.array(offset)}
-    nodes = [
-        helper.make_node("Mul", ["pixels", "scale"], ["scaled"]),
-        helper.make_node("Sub", ["scaled", "offset"], ["normalized"]),
+    normalising = [
+        Operator("Mul", {}, {"scale": np.array(scale)}),
+        Operator("Sub", {}, {"offset": np.array(offset)}),
     ]
-    value = "normalized"
-    for layer, (operator, attributes) in zip(net.layers, operators(net.layers), strict=True):
-        names = [f"{layer.name}.{parameter.name}" for parameter in layer.parameters]
-        constants |= {name: parameter.value for name, parameter in zip(names, layer.parameters, strict=True)}
-        result = "logits" if layer is net.layers[-1] else f"{layer.name}.out"
-        nodes.append(helper.make_node(operator, [value, *names], [result], layer.name, **attributes))
-        value = result
-    nodes.append(helper.make_node("Softmax", ["logits"], ["probabilities"], axis=1))
+    names = [layer.name for layer in net.layers]
+    parts = [
+        ("pixels", normalising, "normalized"),
+        *zip(names, operators(net.layers), [*(f"{name}.out" for name in names[:-1]), "logits"], strict=True),
+        ("probabilities", probability_operators(net.loss), "probabilities"),
+    ]
+    nodes, constants, value = [], {}, "pixels"
+    for name, chain, result in parts:
+        for place, operator in enumerate(chain, 1):
+            inputs = {f"{name}.{key}": array for key, array in operator.constants.items()}
+            constants |= inputs
+            output = result if place == len(chain) else f"{name}.{place}"
+            called = name if len(chain) == 1 else f"{name}.{place}"
+            nodes.append(helper.make_node(operator.kind, [value, *inputs], [output], called, **operator.attributes))
+            value = output
     graph = helper.make_graph(
         nodes,
         checkpoint.config.model,

@@ -3,7 +3,13 @@
     from safetensors.torch import load_file
     module.load_state_dict(load_file("digits.safetensors"))
 
-The metadata (in npz: the array ``metadata``, JSON) says how the network is built and its input normalised.
+The metadata (in npz: the array ``metadata``, JSON) says how the network is built, layer by layer, and its input
+normalised:
+
+    with safe_open("digits.safetensors", "pt") as file:
+        layers = json.loads(file.metadata()["layers"])
+    module = Sequential(OrderedDict((name.replace(".", "_"), getattr(torch.nn, kind)(**arguments))
+                                    for name, kind, arguments in layers))
 """
 
 import io
@@ -12,18 +18,18 @@ import json
 import numpy as np
 
 from distlenet.errors import ExportError
+from distlenet.export.modules import describe
+from distlenet.export.operators import plain_tensors
 from distlenet.training.checkpoint import Checkpoint
-
-NAMES = {"W": "weight", "b": "bias"}
 
 
 def tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
-    """Return the parameters by name; convolutions are (out, in, k, k), dense layers (out, in), float32."""
-    found = {}
-    for name, parameter in checkpoint.build_net().parameters.items():
-        layer, _, part = name.rpartition("/")
-        found[f"{layer}.{NAMES.get(part, part)}"] = np.ascontiguousarray(parameter.value)
-    return found
+    """Return the parameters by name, float32; see plain_tensors."""
+    return {
+        f"{layer.name}.{name}": np.ascontiguousarray(array)
+        for layer in checkpoint.build_net().layers
+        for name, array in plain_tensors(layer).items()
+    }
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
@@ -35,6 +41,7 @@ def metadata(checkpoint: Checkpoint) -> dict[str, str]:
         "pooling": config.pooling,
         "image_shape": json.dumps(facts.image_shape),
         "class_names": json.dumps(facts.class_names),
+        "layers": json.dumps(describe(checkpoint.build_net())),
         "input": f"(pixel / 255 - {facts.mean!r}) / {facts.std!r}, pixel 0 (paper) to 255 (ink)",
     }
 

@@ -1,6 +1,8 @@
 """Exported networks give the logits of ours, and broken wishes one sentence."""
 
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,63 +11,113 @@ from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.drawing import draw_digits
+from distlenet.data.idx import read_idx
 from distlenet.errors import ExportError
 from distlenet.export import export
-from distlenet.export.onnx_file import operators
+from distlenet.export.operators import operators
+from distlenet.export.tensor_files import tensors
+from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
+from distlenet.nn.lenet5_1998 import TABLE
+from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS
 from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
 from distlenet.training.experiment import make_state
 
 IMAGES, LABELS = draw_digits(1000, seed=9)
+MNIST = os.environ.get("DISTLENET_MNIST", "")
+NETWORKS = {
+    **{name: {"model": name} for name in MODELS if name != "lenet5-1998"},
+    "lenet5-1998": {"model": "lenet5-1998", "init": "fan-in"},
+    **{name: {"activation": name} for name in ACTIVATIONS},
+    **{name: {"pooling": name} for name in POOLINGS},
+    "trainable, scaled-tanh": {"pooling": "trainable", "activation": "scaled-tanh", "model": "single-conv-pool"},
+}
 
 
-@pytest.fixture(scope="module", params=[("relu", "average"), ("tanh", "max")])
-def checkpoint(request, tmp_path_factory):
-    activation, pooling = request.param
-    config = Config(activation=activation, pooling=pooling)
-    facts = DatasetFacts("drawn", "", (28, 28), tuple("0123456789"), 0.1307, 0.3081)
-    path = tmp_path_factory.mktemp("checkpoint") / "last.h5"
+def make_checkpoint(path, settings, shape=(28, 28)):
+    config = Config(**settings)
+    mean, std = input_statistics(config.model, 0.1307, 0.3081)
+    facts = DatasetFacts("drawn", "", shape, tuple("0123456789"), mean, std)
     state = make_state(config, facts)
     state.net.theta += 0.01 * np.random.default_rng(1).standard_normal(state.net.theta.shape, np.float32)
     write_checkpoint(path, state, config, facts)
     return read_checkpoint(path)
 
 
-@pytest.fixture(scope="module")
-def logits(checkpoint):
-    facts = checkpoint.dataset
+@pytest.fixture(scope="module", params=NETWORKS)
+def checkpoint(request, tmp_path_factory):
+    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "last.h5", NETWORKS[request.param])
+
+
+def answers(checkpoint, images):
+    """Return our own logits and probabilities, (N, classes) each."""
+    facts, net = checkpoint.dataset, checkpoint.build_net()
     resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
-    return checkpoint.build_net().forward(resampler.normalize(IMAGES)).T.copy()
+    logits = net.forward(resampler.normalize(images)).copy()
+    return logits.T, net.loss.probabilities(logits).T
 
 
-def torch_module(torch, checkpoint):
-    activation = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[checkpoint.config.activation]
-    pool = {"average": torch.nn.AvgPool2d, "max": torch.nn.MaxPool2d}[checkpoint.config.pooling]
-    layers = [("C1", torch.nn.Conv2d(1, 6, 5, padding=2)), ("a1", activation()), ("S2", pool(2))]
-    layers += [("C3", torch.nn.Conv2d(6, 16, 5)), ("a3", activation()), ("S4", pool(2))]
-    layers += [("flatten", torch.nn.Flatten()), ("C5", torch.nn.Linear(400, 120)), ("a5", activation())]
-    layers += [("F6", torch.nn.Linear(120, 84)), ("a6", activation()), ("output", torch.nn.Linear(84, 10))]
+def torch_module(torch, layers):
+    """Build the network as the metadata describes it, from modules of torch.nn and the two that it lacks."""
+
+    class ScaledTanh(torch.nn.Module):
+        def __init__(self, amplitude, slope):
+            super().__init__()
+            self.amplitude, self.slope = amplitude, slope
+
+        def forward(self, x):
+            return self.amplitude * torch.tanh(self.slope * x)
+
+    class RBF(torch.nn.Module):
+        def __init__(self, in_features, out_features):
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.empty(out_features, in_features))
+
+        def forward(self, x):
+            return -((x[:, None] - self.weight) ** 2).sum(dim=2)
+
+    own = {"ScaledTanh": ScaledTanh, "RBF": RBF}
     module = torch.nn.Sequential()
-    for name, layer in layers:
-        module.add_module(name, layer)
+    for name, kind, arguments in layers:
+        make = own.get(kind) or getattr(torch.nn, kind)
+        module.add_module(name.replace(".", "_"), make(**arguments))
     return module
 
 
-def test_onnx(checkpoint, logits, tmp_path):
+def run_onnx(runtime, path, images):
+    """Return the file's logits and probabilities, (N, classes) each, and its class names."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    found = session.run(["logits", "probabilities"], {"pixels": images[:, None].astype(np.float32)})
+    return *found, json.loads(session.get_modelmeta().custom_metadata_map["class_names"])
+
+
+def test_onnx(checkpoint, tmp_path):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     export(checkpoint, "onnx", tmp_path / "net.onnx")
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    session = runtime.InferenceSession(tmp_path / "net.onnx", options, providers=["CPUExecutionProvider"])
-    found, likely = session.run(["logits", "probabilities"], {"pixels": IMAGES[:, None].astype(np.float32)})
-    assert np.abs(found - logits).max() < 1e-4
-    np.testing.assert_allclose(likely.sum(axis=1), 1, atol=1e-5)
-    assert json.loads(session.get_modelmeta().custom_metadata_map["class_names"]) == list("0123456789")
+    logits, likely, names = run_onnx(runtime, tmp_path / "net.onnx", IMAGES)
+    expected = answers(checkpoint, IMAGES)
+    assert np.abs(logits - expected[0]).max() < 1e-4
+    assert np.abs(likely - expected[1]).max() < 1e-5
+    assert names == list("0123456789")
+
+
+def test_onnx_of_odd_sizes(tmp_path):
+    """Rows and columns that do not fill a window are left out."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    for pooling in POOLINGS:
+        checkpoint = make_checkpoint(tmp_path / f"{pooling}.h5", {"pooling": pooling}, (27, 23))
+        export(checkpoint, "onnx", tmp_path / "net.onnx")
+        images = np.ascontiguousarray(IMAGES[:10, :27, :23])
+        logits, _, _ = run_onnx(runtime, tmp_path / "net.onnx", images)
+        assert np.abs(logits - answers(checkpoint, images)[0]).max() < 1e-4
 
 
 @pytest.mark.parametrize("kind", ["safetensors", "npz"])
-def test_parameters_fit_a_torch_module(kind, checkpoint, logits, tmp_path):
+def test_parameters_fit_a_torch_module(kind, checkpoint, tmp_path):
     torch = pytest.importorskip("torch")
     path = tmp_path / f"net.{kind}"
     export_or_skip(checkpoint, kind, path)
@@ -80,12 +132,60 @@ def test_parameters_fit_a_torch_module(kind, checkpoint, logits, tmp_path):
             about = file.metadata()
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     assert about["activation"] == checkpoint.config.activation
-    module = torch_module(torch, checkpoint)
+    module = torch_module(torch, json.loads(about["layers"]))
     module.load_state_dict(tensors)  # strict: every name and shape
     facts = checkpoint.dataset
     x = (torch.from_numpy(IMAGES[:, None].astype(np.float32)) / 255 - facts.mean) / facts.std
     with torch.no_grad():
-        assert np.abs(module(x).numpy() - logits).max() < 1e-4
+        assert np.abs(module(x).numpy() - answers(checkpoint, IMAGES)[0]).max() < 1e-4
+
+
+def test_what_a_partial_convolution_does_not_see_is_zero(tmp_path):
+    checkpoint = make_checkpoint(tmp_path / "last.h5", NETWORKS["lenet5-1998"])
+    found = tensors(checkpoint)
+    assert found["C3.weight"].shape == (16, 6, 5, 5) and found["S2.weight"].shape == (6, 1, 2, 2)
+    seen = found["C3.weight"].any(axis=(2, 3))
+    assert [np.flatnonzero(row).tolist() for row in seen] == TABLE
+    assert set(np.unique(found["output.weight"])) == {-1, 1}
+
+
+def mnist_images(split, count):
+    images, labels = (
+        read_idx(Path(MNIST) / f"{split}-{what}-ubyte.gz")[:count] for what in ("images-idx3", "labels-idx1")
+    )
+    return images, labels.astype(np.intp)
+
+
+def a_little_trained(model, path):
+    """Return a checkpoint of ``model`` after 6,000 of MNIST's training images."""
+    config = Config(**NETWORKS[model], optimizer="adam")
+    mean, std = input_statistics(model, 0.1307, 0.3081)
+    facts = DatasetFacts("MNIST", "", (28, 28), tuple("0123456789"), mean, std)
+    state, resampler = make_state(config, facts), Resampler(28, 28, mean, std)
+    images, labels = mnist_images("train", 6000)
+    gradient = np.empty_like(state.net.theta)
+    for start in range(0, 6000, 40):
+        x = resampler.normalize(images[start : start + 40])
+        state.net.loss_and_grad(x, labels[start : start + 40], gradient)
+        state.optimizer.step(state.net.theta, gradient / 40, 0.002)
+    write_checkpoint(path, state, config, facts)
+    return read_checkpoint(path)
+
+
+@pytest.mark.skipif(not Path(MNIST, "t10k-images-idx3-ubyte.gz").is_file(), reason="$DISTLENET_MNIST is not set")
+@pytest.mark.parametrize("model", ["lenet5", "lenet5-1998", "conv8-conv8"])
+def test_real_digits(model, tmp_path):
+    """A thousand of MNIST's test images, on a network that has learned a little: its logits are far apart."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    images, labels = mnist_images("t10k", 1000)
+    checkpoint = a_little_trained(model, tmp_path / "last.h5")
+    export(checkpoint, "onnx", tmp_path / "net.onnx")
+    logits, likely, _ = run_onnx(runtime, tmp_path / "net.onnx", images)
+    expected = answers(checkpoint, images)
+    assert (likely.argmax(axis=1) == labels).mean() > 0.8
+    np.testing.assert_allclose(logits, expected[0], rtol=1e-6, atol=1e-4)  # distances of an RBF are 200 and more
+    np.testing.assert_allclose(likely, expected[1], atol=1e-4)
 
 
 def export_or_skip(checkpoint, kind, path):
