@@ -25,11 +25,18 @@ class Book:
 
     def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
         """Add ``figure`` to ``section`` and to the files; None: there is nothing to show, and that is said."""
-        if figure is None:
+        self.figures(section, {name: figure} if figure else {}, caption)
+
+    def figures(self, section: Section, figures: "dict[str, Figure]", caption: str) -> None:
+        """Add ``figures``, by the names of their files, side by side."""
+        if not figures:
             if not section.pieces:
                 section.text("There is nothing to show yet.")
             return
-        png = as_png(figure)
-        name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-        self.files[f"{name}.png"] = png
-        section.figure(png, caption, round(CSS_PIXELS * figure.get_figwidth()))
+        pictures = []
+        for name, figure in figures.items():
+            png = as_png(figure)
+            file = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+            self.files[f"{file}.png"] = png
+            pictures.append((png, round(CSS_PIXELS * figure.get_figwidth())))
+        section.figure(pictures, caption)

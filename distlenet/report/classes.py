@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 NUMBERED = 20  # with more classes than this the counts are not legible in their cells
+MARKED = 75  # classes that have room for their names along an axis
 MISTAKES = (4, 6)  # rows and columns of pictures
 
 
 def confusion(counts: np.ndarray, names: Sequence[str]) -> "Figure":
     """Draw the confusion matrix ``counts`` (classes, classes), [true, predicted], shaded by share of the true class."""
     classes = len(names)
-    figure = new_figure(*((4.6, 5.6) if classes <= NUMBERED else (8.4, 9.0)))
+    figure = new_figure(*((4.6, 5.6) if classes <= NUMBERED else (9.0, 10.2)))
     axes = figure.subplots()
     shares = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     from matplotlib.colors import SymLogNorm
@@ -28,10 +29,11 @@ def confusion(counts: np.ndarray, names: Sequence[str]) -> "Figure":
     bar.set_label("% of the true class")
     bar.ax.set_yticklabels(["0", "0.1", "1", "10", "100"])
     longest = max(map(len, names))
-    size = 9 if classes <= NUMBERED else 6
-    texts = [plain_text(name, 16) for name in names]
-    axes.set_xticks(range(classes), texts, fontsize=size, rotation=0 if longest <= 2 else 90)
-    axes.set_yticks(range(classes), texts, fontsize=size)
+    size = 9 if classes <= NUMBERED else 7
+    marked = range(0, classes, -(-classes // MARKED))
+    texts = [plain_text(names[i], 16) for i in marked]
+    axes.set_xticks(marked, texts, fontsize=size, rotation=0 if longest <= 2 else 90)
+    axes.set_yticks(marked, texts, fontsize=size)
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     if classes <= NUMBERED:

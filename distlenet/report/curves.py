@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from distlenet.report.figure import COLOURS, new_figure
+from distlenet.report.figure import COLOURS, HALF, new_figure
 from distlenet.report.run import Run, series
 
 if TYPE_CHECKING:
@@ -20,12 +20,12 @@ CURVES = (
 )
 
 
-def learning(run: Run) -> "Figure | None":
-    """Draw loss and error after each epoch; None if no epoch is complete."""
+def learning(run: Run) -> "dict[str, Figure]":
+    """Draw loss and error after each epoch; nothing if no epoch is complete."""
     if not run.epochs:
-        return None
-    figure = new_figure(3.6)
-    left, right = figure.subplots(1, 2)
+        return {}
+    figures = {name: new_figure(3.6, HALF) for name in ("loss", "error")}
+    left, right = (figure.subplots() for figure in figures.values())
     epochs = [epoch + 1 for epoch in series(run.epochs, "epoch")]
     for (split, name), colour in zip(CURVES, COLOURS, strict=False):
         losses = series(run.epochs, split, "loss")
@@ -36,15 +36,21 @@ def learning(run: Run) -> "Figure | None":
         left.plot(epochs, losses, **style)
         right.plot(epochs, errors, **style)
     left.set_title("loss", fontsize=10)
-    right.set_title("error (% of the images; accuracy is 100 % minus it)", fontsize=10)
-    for axes in (left, right):
+    right.set_title("error (% of the images; accuracy is 100 % minus it)", fontsize=9)
+    by_epoch(figures)
+    return figures
+
+
+def by_epoch(figures: "dict[str, Figure]") -> None:
+    """Give the curves of ``figures`` their axes, and a legend below."""
+    for figure in figures.values():
+        (axes,) = figure.axes
         axes.set_xlabel("epoch")
         stretch(axes)
         whole_numbers(axes)
         axes.grid(True, which="both", alpha=0.25)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=8, frameon=False)
-    return figure
+        handles, labels = axes.get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
 
 
 def stretch(axes: "Axes") -> None:
@@ -67,14 +73,14 @@ def whole_numbers(axes: "Axes") -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
-def steps(run: Run) -> "Figure | None":
-    """Draw learning rate and loss of the batches by step; None if the journal has neither steps nor epochs."""
+def steps(run: Run) -> "dict[str, Figure]":
+    """Draw learning rate and loss of the batches by step; nothing if the journal has neither steps nor epochs."""
     by_step = len(run.steps) > len(run.epochs)
     entries = run.steps if by_step else run.epochs
     if not entries:
-        return None
-    figure = new_figure(2.8)
-    left, right = figure.subplots(1, 2)
+        return {}
+    figures = {name: new_figure(2.8, HALF) for name in ("learning-rate", "batch-loss")}
+    left, right = (figure.subplots() for figure in figures.values())
     places = series(entries, "steps" if by_step else "step")
     marker = "." if len(entries) < 60 else ""
     left.plot(places, series(entries, "lr"), color=COLOURS[0], marker=marker, linewidth=1.4)
@@ -87,15 +93,15 @@ def steps(run: Run) -> "Figure | None":
         axes.set_xlabel("step of the run")
         axes.grid(True, which="both", alpha=0.25)
     left.set_ylim(bottom=0)
-    return figure
+    return figures
 
 
-def speed(run: Run) -> "Figure | None":
-    """Draw images per second and the parts of each epoch's time; None if no epoch is complete."""
+def speed(run: Run) -> "dict[str, Figure]":
+    """Draw images per second and the parts of each epoch's time; nothing if no epoch is complete."""
     if not run.epochs:
-        return None
-    figure = new_figure(2.9)
-    left, right = figure.subplots(1, 2)
+        return {}
+    figures = {name: new_figure(2.9, HALF) for name in ("speed", "time")}
+    left, right = (figure.subplots() for figure in figures.values())
     epochs = np.array([epoch + 1 for epoch in series(run.epochs, "epoch")])
     left.plot(epochs, series(run.epochs, "images_per_second"), color=COLOURS[0], marker=".", linewidth=1.4)
     left.set_title("training images per second", fontsize=10)
@@ -111,8 +117,9 @@ def speed(run: Run) -> "Figure | None":
         axes.set_xlabel("epoch")
         axes.set_xlim(0.4, max(epochs) + 0.6)
         whole_numbers(axes)
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", ncols=3, fontsize=8, frameon=False)
-    return figure
+    handles, labels = right.get_legend_handles_labels()
+    figures["time"].legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
+    return figures
 
 
 def _times(epochs: list[dict[str, Any]]) -> dict[str, np.ndarray]:

@@ -109,7 +109,9 @@ def _bars(axes: object, probabilities: np.ndarray, names: Sequence[str], layer: 
     axes.set_ylabel("%", fontsize=8)
     axes.tick_params(axis="y", labelsize=7)
     few = "" if len(order) == len(names) else ", the 12 likeliest classes"
-    axes.set_title(f"{plain_text(layer)}: probability{few}", fontsize=8)
+    rest = 1 - float(probabilities.sum())  # of the rubbish class of LeNet-5 (1998)
+    none = f"; {100 * rest:.0f} % none of the classes" if rest > 0.005 else ""
+    axes.set_title(f"{plain_text(layer)}: probability{few}{none}", fontsize=8)
 
 
 def histograms(net: Net) -> "Figure":

@@ -8,15 +8,19 @@ from urllib.parse import quote
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
-       padding: 1rem 1.5rem 4rem; }
+       padding: 1rem 1.5rem 4rem; overflow-wrap: break-word; }
 h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
 nav a { margin-right: 1em; } p.note { background: #fff3d6; border-left: 4px solid #e69f00; padding: .4em .8em; }
 table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .15em .9em .15em 0; text-align: left;
-        vertical-align: top; } th { font-weight: 600; border-bottom: 1px solid #999; }
+        vertical-align: top; white-space: nowrap; } th { font-weight: 600; border-bottom: 1px solid #999; }
+td.long { white-space: normal; overflow-wrap: anywhere; min-width: 8em; } th { white-space: normal; }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr:nth-child(even) td { background: #f6f6f6; }
-figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; } figcaption { color: #555; font-size: .9em; }
-div.wide { overflow-x: auto; } code { font-size: .9em; overflow-wrap: anywhere; }
+figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; vertical-align: top; }
+figcaption { color: #555; font-size: .9em; } div.wide { overflow-x: auto; } code { font-size: .9em; }
+@media (max-width: 600px) { body { padding: .5rem .8rem 3rem; } h1 { font-size: 1.4rem; } }
 """
+SHORT = 26  # letters of a cell that stay in one line
+LEGIBLE = 0.68  # of its size: a picture is not made smaller than this, but scrolled, within its box
 
 
 @dataclass(frozen=True)
@@ -50,12 +54,15 @@ class Section:
         """Add a paragraph that stands out."""
         self.pieces.append(f'<p class="note">{escape(sentence)}</p>')
 
-    def figure(self, png: bytes, caption: str, width: int) -> None:
-        """Add a picture, ``width`` CSS pixels wide."""
-        data = base64.b64encode(png).decode("ascii")
+    def figure(self, pictures: Iterable[tuple[bytes, int]], caption: str) -> None:
+        """Add pictures, (PNG, width in CSS pixels) each: side by side where there is room."""
+        images = "\n".join(
+            f'<img src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}" alt="{escape(caption)}" '
+            f'width="{width}" style="min-width: {LEGIBLE * width:.0f}px">'
+            for png, width in pictures
+        )
         self.pieces.append(
-            f'<figure><img src="data:image/png;base64,{data}" alt="{escape(caption)}" width="{width}">'
-            f"<figcaption>{escape(caption)}</figcaption></figure>"
+            f'<figure><div class="wide">{images}</div><figcaption>{escape(caption)}</figcaption></figure>'
         )
 
     def table(self, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> None:
@@ -67,7 +74,10 @@ class Section:
         right = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
 
         def line(cells: Sequence[object], tag: str) -> str:
-            marks = (f'{tag} class="n"' if number else tag for number in right)
+            kinds = (
+                "n" if number else "long" * (len(str(cell)) > SHORT) for cell, number in zip(cells, right, strict=True)
+            )
+            marks = (f'{tag} class="{kind}"' if kind else tag for kind in kinds)
             row = (f"<{mark}>{_cell(cell)}</{tag}>" for mark, cell in zip(marks, cells, strict=True))
             return f"<tr>{''.join(row)}</tr>"
 

@@ -86,6 +86,17 @@ def _read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
     return {}
 
 
+def divergences(summary: dict[str, Any]) -> list[str]:
+    """Return a sentence for each time the run of ``summary`` diverged: where, how, and what was done."""
+    records = summary.get("divergences")
+    found = []
+    for record in records if isinstance(records, list) else []:
+        if isinstance(record, dict):
+            epoch, step = (1 + (number(record, key) or 0) for key in ("epoch", "step"))
+            found.append(f"epoch {epoch:.0f}, step {step:.0f}: {record.get('kind')}, {record.get('action')}")
+    return found
+
+
 def series(entries: list[dict[str, Any]], *keys: str) -> list[float]:
     """Return the number at ``keys`` of every entry, NaN where there is none: matplotlib leaves that out."""
     found = (number(entry, *keys) for entry in entries)

@@ -8,7 +8,7 @@ from distlenet.config import Config
 from distlenet.nn import Net
 from distlenet.report import curves, layers
 from distlenet.report.book import Book
-from distlenet.report.run import Run, norms_by_epoch
+from distlenet.report.run import Run, divergences, norms_by_epoch
 from distlenet.training.logbook import number
 
 # name in summary.json -> words and format
@@ -35,6 +35,8 @@ def results(book: Book, run: Run) -> None:
     section = book.section("Results")
     for note in run.notes:
         section.note(note)
+    for sentence in divergences(run.summary):
+        section.note(f"The run diverged in {sentence}.")
     rows = [(text, _formatted(form, run.summary[key])) for key, (text, form) in RESULTS.items() if key in run.summary]
     section.table(rows)
     accuracies = [value for entry in run.epochs if (value := number(entry, "validation", "accuracy")) is not None]
@@ -52,11 +54,11 @@ def _formatted(form: str, value: Any) -> str:
 def progress(book: Book, run: Run) -> None:
     """Add the curves."""
     section = book.section("Learning")
-    book.figure(section, "learning", curves.learning(run), "Loss and error after each epoch.")
+    book.figures(section, curves.learning(run), "Loss and error after each epoch.")
     section = book.section("Learning rate and steps")
-    book.figure(section, "steps", curves.steps(run), "Learning rate and loss of the batches by step.")
+    book.figures(section, curves.steps(run), "Learning rate and loss of the batches by step.")
     section = book.section("Speed")
-    book.figure(section, "speed", curves.speed(run), "Training speed, and where the time of each epoch went.")
+    book.figures(section, curves.speed(run), "Training speed, and where the time of each epoch went.")
 
 
 def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample: str) -> None:

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distlenet.report.curves import stretch, whole_numbers
-from distlenet.report.figure import COLOURS, new_figure, plain_text
+from distlenet.report.curves import by_epoch
+from distlenet.report.figure import COLOURS, HALF, new_figure, plain_text
 from distlenet.report.run import series as numbers
 from distlenet.report.series import SeriesRun
 
@@ -22,18 +22,18 @@ def style(place: int) -> tuple[str, str]:
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
 
-def curves(by_setting: Runs, keep: bool) -> "Figure | None":
+def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
     """Draw loss and error by epoch: every run thin, the mean thick, a band from the least to the most.
 
     Of the validation images, or, where none were held back, of the training images. Runs that do not count are left
-    out unless ``keep``; None if nothing is left.
+    out unless ``keep``.
     """
     sound = {label: [run for run in runs if run.epochs and (keep or run.counts)] for label, runs in by_setting.items()}
     if not any(sound.values()):
-        return None
+        return {}
     split = watched(by_setting)
-    figure = new_figure(3.9 + 0.22 * (len(sound) // 4))
-    left, right = figure.subplots(1, 2)
+    figures = {name: new_figure(3.6 + 0.1 * len(sound), HALF) for name in ("loss", "error")}
+    left, right = (figure.subplots() for figure in figures.values())
     for place, (label, runs) in enumerate(sound.items()):
         losses = [numbers(run.epochs, split, "loss") for run in runs]
         errors = [[100 * (1 - value) for value in numbers(run.epochs, split, "accuracy")] for run in runs]
@@ -42,14 +42,8 @@ def curves(by_setting: Runs, keep: bool) -> "Figure | None":
     name = "validation" if split == "validation" else "training"
     left.set_title(f"{name} loss", fontsize=10)
     right.set_title(f"{name} error (%; accuracy is 100 % minus it)", fontsize=10)
-    for axes in (left, right):
-        axes.set_xlabel("epoch")
-        stretch(axes)
-        whole_numbers(axes)
-        axes.grid(True, which="both", alpha=0.25)
-    handles, labels = left.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(4, len(labels)), fontsize=8, frameon=False)
-    return figure
+    by_epoch(figures)
+    return figures
 
 
 def watched(by_setting: Runs) -> str:
@@ -89,7 +83,7 @@ def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | 
     """
     if not spreads:
         return None
-    figure = new_figure(0.9 + 0.42 * len(by_setting))
+    figure = new_figure(0.9 + 0.42 * len(by_setting), 6.4)
     axes = figure.subplots()
     for place, (label, runs) in enumerate(by_setting.items()):
         colour, _ = style(place)

@@ -9,9 +9,9 @@ from distlenet.errors import CheckpointError
 from distlenet.report import series_figures
 from distlenet.report.book import Book
 from distlenet.report.page import Link, page
+from distlenet.report.run import divergences
 from distlenet.report.series import Series, SeriesRun, differing, read_series
 from distlenet.report.write import Written, write_files
-from distlenet.training.logbook import number
 
 COLUMNS = {  # figure of an outcome: title, factor, decimals
     "test_accuracy": ("test %", 100, 2),
@@ -73,7 +73,7 @@ def overview(book: Book, series: Series) -> None:
     book.figure(section, "accuracy", series_figures.strips(by_setting, spreads, keep), caption)
     section = book.section("Learning")
     caption = "Every run thin, the mean thick, the band from the lowest to the highest run."
-    book.figure(section, "curves", series_figures.curves(by_setting, keep), caption)
+    book.figures(section, series_figures.curves(by_setting, keep), caption)
     values = differing(series)
     if values:
         rows = [[name, *row] for name, row in values.items()]
@@ -104,11 +104,8 @@ def setting(book: Book, label: str, runs: list[SeriesRun], out: Path) -> None:
     head = ["seed", *(title for title, _, _ in COLUMNS.values()), "best epoch", "healed", "defect", "report"]
     section.table([_run_row(run, out) for run in runs], head)
     for run in runs:
-        for record in run.summary.get("divergences") or []:
-            if isinstance(record, dict):
-                epoch, step = (1 + (number(record, key) or 0) for key in ("epoch", "step"))
-                place = f"epoch {epoch:.0f}, step {step:.0f}"
-                section.text(f"Seed {run.outcome.seed}, {place}: {record.get('kind')}, {record.get('action')}.")
+        for sentence in divergences(run.summary):
+            section.text(f"Seed {run.outcome.seed}, {sentence}.")
 
 
 def _run_row(run: SeriesRun, out: Path) -> list[object]:

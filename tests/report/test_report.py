@@ -110,14 +110,17 @@ def test_every_section_is_there_and_nothing_is_fetched(finished, digits):
     assert len(page.images) == written.figures == len(files) - 1
     names = [
         "augmentation",
+        "batch-loss",
         "confusion",
+        "error",
         "kernels-C1",
         "kernels-C3",
-        "learning",
+        "learning-rate",
+        "loss",
         "mistakes",
         "norms",
         "speed",
-        "steps",
+        "time",
         "weights",
     ]
     assert {f"{name}.png" for name in names} < set(files)
@@ -186,7 +189,7 @@ def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, 
     page, written = report(changed, digits)
     assert page.titles == SECTIONS[:-1] and len(written.notes) == 1
     assert "cannot read" in written.notes[0] and written.notes[0] in page.text
-    assert (changed / "report" / "learning.png").exists()
+    assert (changed / "report" / "loss.png").exists()
 
 
 def test_a_damaged_journal_is_told(changed, digits, undrawn):
@@ -208,6 +211,25 @@ def test_a_damaged_summary_is_no_end_of_the_run(content, changed, digits, undraw
     (changed / "summary.json").write_text(content)
     page, _ = report(changed, digits)
     assert page.titles == SECTIONS and "validation images (the test" in page.text
+
+
+def test_a_healed_run_says_so_at_once(changed, digits, undrawn):
+    summary = json.loads((changed / "summary.json").read_text())
+    record = {"kind": "spike", "epoch": 1, "step": 3, "action": "gone back to epoch 1, step 1, the rate is 0.5"}
+    for divergences, count in (([record, 3, {}], 2), ({"kind": 1}, 0), (None, 0)):
+        (changed / "summary.json").write_text(json.dumps(summary | {"divergences": divergences}))
+        page, _ = report(changed, digits)
+        assert page.text.count("The run diverged in epoch") == count
+        assert ("epoch 2, step 4: spike, gone back to epoch 1, step 1" in page.text) == bool(count)
+
+
+def test_a_picture_is_scrolled_in_its_box_not_made_illegible(finished, digits):
+    page, _ = report(finished, digits)
+    for image in page.images:
+        width = int(image["width"])
+        assert image["style"] == f"min-width: {0.68 * width:.0f}px"
+    narrow = [image for image in page.images if int(image["width"]) <= 450]
+    assert len(narrow) >= 6  # the curves: one above the other on a phone, of 320 pixels or more
 
 
 def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):

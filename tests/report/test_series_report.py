@@ -53,10 +53,11 @@ def test_the_page_of_a_comparison(compared):
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.references)
     assert sorted(path.name for path in (compared / "report").iterdir()) == [
         "accuracy.png",
-        "curves.png",
+        "error.png",
+        "loss.png",
         "report.html",
     ]
-    assert written.figures == len(page.images) == 2 and written.notes == []
+    assert written.figures == len(page.images) == 3 and written.notes == []
     results = json.loads((compared / "results.json").read_text())
     for run in results["runs"]:
         assert f"{100 * run['figures']['test_accuracy']:.2f}" in page.text and run["directory"] in page.text
@@ -140,19 +141,19 @@ def some_run(setting, epochs, accuracy=0.9, defect=None, heals=0):
 def test_curves_have_a_mean_and_a_band_and_leave_defective_runs_out():
     runs = [some_run("a", [epoch(1.0, 0.5), epoch(0.5, 0.8)]), some_run("a", [epoch(3.0, 0.7)])]
     runs += [some_run("a", [epoch(99.0, 0.1)], defect="at chance"), some_run("a", [], defect="non-finite")]
-    loss, error = series_figures.curves({"a": runs, "b": []}, keep=False).axes
+    loss, error = (figure.axes[0] for figure in series_figures.curves({"a": runs, "b": []}, keep=False).values())
     assert loss.get_lines()[0].get_ydata().tolist() == [1.0, 0.5]
     assert loss.get_lines()[-1].get_ydata().tolist() == [2.0, 0.5]  # the mean of those that got there
     assert error.get_lines()[-1].get_ydata() == pytest.approx([40, 20])
     (band,) = loss.collections
     assert band.get_paths()[0].vertices[:, 1].max() == 3
-    assert series_figures.curves({"a": runs}, keep=True).axes[0].get_lines()[-1].get_ydata()[0] > 30
-    assert series_figures.curves({"a": runs[2:]}, keep=False) is None
+    assert series_figures.curves({"a": runs}, keep=True)["loss"].axes[0].get_lines()[-1].get_ydata()[0] > 30
+    assert series_figures.curves({"a": runs[2:]}, keep=False) == {}
 
 
 def test_curves_without_validation_images_show_the_training_images():
     runs = {"a": [some_run("a", [epoch(1.0, 0.5)])], "b": [some_run("b", [epoch(1.0, 0.5, validation=False)])]}
-    assert series_figures.curves(runs, keep=False).axes[0].get_title() == "training loss"
+    assert series_figures.curves(runs, keep=False)["loss"].axes[0].get_title() == "training loss"
 
 
 def test_strips_mark_healed_runs_and_count_the_defective(monkeypatch):
