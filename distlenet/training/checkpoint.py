@@ -197,7 +197,7 @@ def write_checkpoint(
             "good": state.good.place if elsewhere else None,
         },
     }
-    image = _layout(arrays, json.dumps(meta))
+    image = lay_out(arrays, json.dumps(meta))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(image)
         file.flush()
@@ -205,8 +205,8 @@ def write_checkpoint(
         make_way()
 
 
-def _layout(arrays: dict[str, np.ndarray], meta: str) -> bytes:
-    """Return the bytes of the HDF5 file."""
+def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
+    """Return the bytes of a checkpoint file of ``arrays``, by name, and of ``meta``, as JSON."""
     with h5py.File("checkpoint", "w", driver="core", backing_store=False, libver="latest") as file:
         sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
         for name, array in arrays.items():
