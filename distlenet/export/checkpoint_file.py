@@ -11,4 +11,4 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     It serves wherever a checkpoint is read; a run cannot be resumed from it.
     """
     meta = {**checkpoint.meta, "history": checkpoint.meta["history"][-1:], "health": None}
-    return lay_out({"theta": checkpoint.theta}, json.dumps(meta))
+    return lay_out({"theta": checkpoint.averaged}, json.dumps(meta))

@@ -65,6 +65,11 @@ class Checkpoint:
         return self.meta["position"]["steps"], self.meta["position"]["epoch"]
 
     @property
+    def averaged(self) -> np.ndarray:
+        """The parameters (parameters,) that answer: their average over the steps, if one was kept."""
+        return self.optimizer.get("average", self.theta)
+
+    @property
     def config(self) -> Config:
         """The configuration of the run that wrote it."""
         try:
@@ -103,7 +108,7 @@ class Checkpoint:
                 f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"
             )
         self._check_layers(net)
-        net.theta[:] = self.theta
+        net.theta[:] = self.averaged
         return net
 
     def _check_layers(self, net: Net) -> None:
