@@ -44,6 +44,12 @@ class Config:
     rubbish: float = setting(10.0, "for lenet5-1998: distance of the rubbish class, j of its loss", least=0)
     weight_decay: float = setting(5e-4, "on weights, not on biases", least=0)
     clip: float = setting(1.0, "longest step: larger mean gradients are scaled down to this norm (0: never)", least=0)
+    average: float = setting(
+        0.0,
+        "decay of an average of the parameters, which is evaluated in their place (0: none)",
+        least=0,
+        most=0.999999,
+    )
     schedule: str = setting("one-cycle", "learning rate: constant, step, inverse-time, cosine, one-cycle or published")
     warmup: float = setting(0.15, "share of the steps in which one-cycle or published rises", least=0, most=1)
     decay: float = setting(0.001, "of inverse-time: rate / (1 + decay * step)", least=0)
@@ -51,6 +57,9 @@ class Config:
     rotate: float = setting(12.0, "augmentation: rotation within +- this many degrees", least=0, most=180)
     shift: float = setting(2.0, "augmentation: shift within +- this many pixels", least=0)
     zoom: float = setting(0.15, "augmentation: zoom by a factor within 1 +- this", least=0, most=0.9)
+    elastic: float = setting(
+        0.0, "augmentation: smooth distortion by this many pixels, a standard deviation", least=0, most=99
+    )
 
     on_divergence: str = setting(
         "heal",
@@ -73,6 +82,11 @@ class Config:
                 f"batch_size {self.batch_size} is not divisible by {self.shards} shards: every shard gives the same "
                 f"number of images to a step; use {' or '.join(fitting)}, or other --shards"
             )
+
+    @property
+    def ranges(self) -> dict[str, float]:
+        """The settings of the augmentation by name."""
+        return {name: getattr(self, name) for name in ("rotate", "shift", "zoom", "elastic")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""

@@ -48,7 +48,7 @@ class Workload:
             RandomDigits(images),
             Plan(images, config.shards, config.batch_size, config.seed),
             owned_shards(comm.rank, comm.size, config.shards),
-            Augmentation(config.rotate, config.shift, config.zoom),
+            Augmentation(**config.ranges),
             self.resampler,
         )
 

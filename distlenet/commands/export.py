@@ -16,7 +16,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="+",
         required=True,
         metavar="FILE",
-        help="the file to write; its ending says the format: .onnx, .safetensors or .npz (or: --to FORMAT FILE)",
+        help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )
 
 

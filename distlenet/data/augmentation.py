@@ -1,4 +1,7 @@
-"""Rotation, shift and zoom as ONE affine map, resampled once, bilinearly, a whole leaf at a time.
+"""Rotation, shift, zoom and distortion as ONE map, resampled once, bilinearly, a whole leaf at a time.
+
+A map is linear in a few fixed fields over the picture: the row, the column, one (the affine part), and for
+distortions smooth bumps around the knots of a grid. So all source places of a leaf are one matrix product.
 
 Everything runs in (pixels, samples) order, the order the network wants. Each output pixel asks where in
 the picture it comes from; the four pixels around that place are fetched and blended. The pictures lie in
@@ -12,36 +15,49 @@ import numpy as np
 from distlenet.data.plan import NOISE, random_stream
 
 BEFORE, AFTER = 1, 2  # width of the frame before the first and after the last row and column
+KNOTS = 5  # of a distortion, down and right
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
-    factor within 1 +- ``zoom``; all uniform. All zero: pictures pass unchanged.
+    factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, by which each
+    place is moved down and right, the same for neighbours (elastic distortion, after Simard, Steinkraus and
+    Platt 2003). All zero: pictures pass unchanged.
     """
 
     rotate: float = 0.0
     shift: float = 0.0
     zoom: float = 0.0
+    elastic: float = 0.0
 
     @property
     def active(self) -> bool:
         """True if any range is not zero."""
-        return bool(self.rotate or self.shift or self.zoom)
+        return bool(self.rotate or self.shift or self.zoom or self.elastic)
+
+    def __str__(self) -> str:
+        if not self.active:
+            return "none"
+        text = f"rotation {self.rotate:g} degrees, shift {self.shift:g} px, zoom {100 * self.zoom:g} %"
+        return text + (f", distortion {self.elastic:g} px" if self.elastic else "")
 
     def noise(self, seed: int, epoch: int, step: int, batch_size: int) -> np.ndarray:
         """Draw for a whole global batch (batch_size, 4), uniform in [-1, 1): angle, down, right, zoom.
 
+        With ``elastic``, each row goes on with the moves of the knots, down and right: 2 * KNOTS**2 more.
         Row ``shard * leaf + place`` belongs to that place of that shard's leaf: a picture's fate depends
         on its place in the global batch alone, never on who computes it.
         """
-        return 2 * random_stream(seed, NOISE, epoch, step).random((batch_size, 4)) - 1
+        columns = 4 + 2 * KNOTS**2 if self.elastic else 4
+        return 2 * random_stream(seed, NOISE, epoch, step).random((batch_size, columns)) - 1
 
     def maps(self, noise: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        """Return, for each sample, how output places map to source places: (2, 3, N) float32.
+        """Return, for each sample, how output places map to source places: (2, fields, N) float32.
 
-        ``noise`` is (N, 4). Source row = m[0, 0] * row + m[0, 1] * column + m[0, 2], likewise the
-        column with m[1]; output places count from the centre, source places from the frame's corner.
+        ``noise`` is that of N samples. Source row = m[0, 0] * row + m[0, 1] * column + m[0, 2], likewise the
+        column with m[1]; output places count from the centre, source places from the frame's corner. With
+        ``elastic``, the places move by the ``bumps`` times what follows in m.
         """
         angle = np.deg2rad(self.rotate) * noise[:, 0]
         scale = 1 / (1 + self.zoom * noise[:, 3])  # a picture twice as large is read half as far apart
@@ -50,7 +66,25 @@ class Augmentation:
             BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1],
             BEFORE + (columns - 1) / 2 - self.shift * noise[:, 2],
         )
-        return np.array([[cosine, sine, down], [-sine, cosine, right]], np.float32)
+        affine = np.array([[cosine, sine, down], [-sine, cosine, right]], np.float32)
+        if not self.elastic:
+            return affine
+        spread = self.elastic * np.sqrt(3)  # uniform in [-1, 1) has the deviation 1 / sqrt(3)
+        moves = np.reshape(spread * noise[:, 4:].T, (2, KNOTS**2, len(noise)))
+        return np.concatenate([affine, moves.astype(np.float32)], axis=1)
+
+
+def bumps(rows: int, columns: int) -> np.ndarray:
+    """Return (rows * columns, KNOTS**2): Gaussians around a grid of knots over the picture, as wide as it is.
+
+    Scaled so that independent moves of deviation 1 give every place a move of deviation 1.
+    """
+    down, right = (
+        np.exp(-0.5 * ((np.arange(length)[:, None] * (KNOTS - 1) / max(1, length - 1) - np.arange(KNOTS)) ** 2))
+        for length in (rows, columns)
+    )
+    fields = np.einsum("rk,cl->rckl", down, right).reshape(rows * columns, KNOTS**2)
+    return fields / np.sqrt((fields**2).sum(axis=1, keepdims=True))
 
 
 class Resampler:
@@ -64,7 +98,7 @@ class Resampler:
         self.scale, self.offset = np.float32(1 / (255 * std)), np.float32(mean / std)
         down, right = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
         places = [down.ravel() - (rows - 1) / 2, right.ravel() - (columns - 1) / 2, np.ones(rows * columns)]
-        self.places = np.stack(places, axis=1).astype(np.float32)  # (pixels, 3)
+        self.fields = np.column_stack([*places, bumps(rows, columns)]).astype(np.float32)  # (pixels, fields)
         self._buffers: dict[int, tuple] = {}
 
     def normalize(self, pictures: np.ndarray) -> np.ndarray:
@@ -74,11 +108,11 @@ class Resampler:
         return self._finish(out)
 
     def warp(self, pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, 3, N)."""
+        """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, fields, N)."""
         n = len(pictures)
         out, framed, flat, source, whole, index, corner, first, limit, zeros = self._buffer(n)
         framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
-        np.matmul(self.places, maps, out=source)  # (2, pixels, N): source row and column
+        np.matmul(self.fields[:, : maps.shape[1]], maps, out=source)  # (2, pixels, N): source row and column
         np.maximum(source, zeros, out=source)  # beyond the frame is like on it: background
         np.minimum(source, limit, out=source)
         np.floor(source, out=whole)

@@ -1,4 +1,4 @@
-"""A checkpoint's network in the formats of other programs: ONNX, safetensors, npz.
+"""A checkpoint's network in the formats of other programs, ONNX, safetensors, npz, or as a small checkpoint.
 
 from distlenet.export import export
 export(find_checkpoint("runs/a"), "onnx", "digits.onnx")
@@ -10,6 +10,7 @@ from pathlib import Path
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import ExportError
+from distlenet.export.checkpoint_file import checkpoint_bytes
 from distlenet.export.onnx_file import onnx_bytes
 from distlenet.export.tensor_files import npz_bytes, safetensors_bytes
 from distlenet.training.checkpoint import Checkpoint
@@ -18,6 +19,7 @@ FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {
     "onnx": onnx_bytes,
     "safetensors": safetensors_bytes,
     "npz": npz_bytes,
+    "h5": checkpoint_bytes,
 }
 
 

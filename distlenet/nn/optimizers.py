@@ -3,8 +3,10 @@
 ``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place, given the MEAN gradient of the
 global batch, which is scaled down to the norm ``clip`` if it is longer (0: never). All state is in
 ``state``, vectors of the length of theta by name, so that a checkpoint can hold it; ``steps`` counts the
-updates. Weight decay is decoupled from the gradient's statistics where that matters (Adam, RMSProp:
-Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, weights only.
+updates. With ``average``, ``state["average"]`` follows theta: an exponential moving average with that decay,
+the mean of all steps so far while they are few (Polyak and Juditsky 1992). Weight decay is decoupled from the
+gradient's statistics where that matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr *
+weight_decay * theta, weights only.
 """
 
 import numpy as np
@@ -17,11 +19,15 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
 
-    def __init__(self, decays: np.ndarray, weight_decay: float = 0.0, clip: float = 0.0, **settings: float) -> None:
+    def __init__(
+        self, decays: np.ndarray, weight_decay: float = 0.0, clip: float = 0.0, average: float = 0.0, **settings: float
+    ) -> None:
         self.decay = decays * decays.dtype.type(weight_decay)  # (parameters,)
         self.clip = clip
         self.settings = settings
-        self.state = {name: np.zeros_like(decays) for name in self.state_names}
+        self.average = average
+        names = (*self.state_names, "average") if average else self.state_names
+        self.state = {name: np.zeros_like(decays) for name in names}
         self.steps = 0
         self._work = np.zeros_like(decays)
         self._more = np.zeros_like(decays)
@@ -34,6 +40,11 @@ class Optimizer:
             if norm > self.clip:  # one wild batch must not throw the network out of its valley (Pascanu et al. 2013)
                 gradient *= theta.dtype.type(self.clip / norm)
         self.update(theta, gradient, theta.dtype.type(lr))
+        if self.average:
+            new = 1 - min(self.average, 1 - 1 / self.steps)  # the share of this step: all of it for the first
+            np.subtract(theta, self.state["average"], out=self._work)
+            self._work *= theta.dtype.type(new)
+            self.state["average"] += self._work
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """Do the arithmetic of one step."""
@@ -168,6 +179,7 @@ def build_optimizer(
     decays: np.ndarray,
     weight_decay: float = 0.0,
     clip: float = 0.0,
+    average: float = 0.0,
     momentum: float = 0.9,
     beta1: float = 0.9,
     beta2: float = 0.999,
@@ -182,4 +194,4 @@ def build_optimizer(
         raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
     settings = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "rho": rho, "epsilon": epsilon}
     settings |= {"mu": mu, "step_limit": step_limit, "curvature_samples": curvature_samples}
-    return OPTIMIZERS[name](decays, weight_decay, clip, **settings)
+    return OPTIMIZERS[name](decays, weight_decay, clip, average, **settings)

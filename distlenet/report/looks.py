@@ -69,14 +69,11 @@ def through_the_layers(book: Book, net: Net, found: look.Answers, resampler: Res
 def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
     """Add what augmentation makes of training images."""
     config = run.checkpoint.config
-    ranges = Augmentation(config.rotate, config.shift, config.zoom)
+    ranges = Augmentation(**config.ranges)
     section = book.section("Augmentation")
     if not ranges.active:
         section.text("The run trained on the images as they are.")
         return
     images, _ = digits.read("train", 0, min(AUGMENTED, digits.length("train")))
-    section.text(
-        f"Rotation within {config.rotate:g} degrees, shift within {config.shift:g} pixels, zoom within "
-        f"{100 * config.zoom:g} %, drawn anew for every image and epoch."
-    )
+    section.text(f"{str(ranges).capitalize()}: at most, drawn anew for every image and epoch.")
     book.figure(section, "augmentation", samples.augmented(images, ranges, config.seed), "Training images, augmented.")

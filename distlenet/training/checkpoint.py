@@ -65,6 +65,11 @@ class Checkpoint:
         return self.meta["position"]["steps"], self.meta["position"]["epoch"]
 
     @property
+    def averaged(self) -> np.ndarray:
+        """The parameters (parameters,) that answer: their average over the steps, if one was kept."""
+        return self.optimizer.get("average", self.theta)
+
+    @property
     def config(self) -> Config:
         """The configuration of the run that wrote it."""
         try:
@@ -103,7 +108,7 @@ class Checkpoint:
                 f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"
             )
         self._check_layers(net)
-        net.theta[:] = self.theta
+        net.theta[:] = self.averaged
         return net
 
     def _check_layers(self, net: Net) -> None:
@@ -197,7 +202,7 @@ def write_checkpoint(
             "good": state.good.place if elsewhere else None,
         },
     }
-    image = _layout(arrays, json.dumps(meta))
+    image = lay_out(arrays, json.dumps(meta))
     with replacing(path) as temporary, temporary.open("wb") as file:
         file.write(image)
         file.flush()
@@ -205,8 +210,8 @@ def write_checkpoint(
         make_way()
 
 
-def _layout(arrays: dict[str, np.ndarray], meta: str) -> bytes:
-    """Return the bytes of the HDF5 file."""
+def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
+    """Return the bytes of a checkpoint file of ``arrays``, by name, and of ``meta``, as JSON."""
     with h5py.File("checkpoint", "w", driver="core", backing_store=False, libver="latest") as file:
         sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
         for name, array in arrays.items():

@@ -32,7 +32,7 @@ class EpochEnd:
         self._resampler, self._comm, self._classes, self._signals = resampler, comm, classes, signals
 
     def evaluate(self, state: TrainState, part: Part) -> Result:
-        """Evaluate the state's parameters on ``part``, by all ranks."""
+        """Evaluate the network on ``part``, by all ranks."""
         return evaluate(state.net, part, self._resampler, self._comm, self._classes, self._signals)
 
     def run(
@@ -43,9 +43,10 @@ class EpochEnd:
         ``images`` were trained on in ``seconds``: fewer than the epoch's if the run was resumed within it.
         """
         begun = time.perf_counter()
-        train = self.evaluate(state, self.train)
-        validation = self.evaluate(state, self.validation) if self.validation else None
-        test = self.evaluate(state, self.test) if self.test else None
+        with state.using(state.averaged):
+            train = self.evaluate(state, self.train)
+            validation = self.evaluate(state, self.validation) if self.validation else None
+            test = self.evaluate(state, self.test) if self.test else None
         running = state.running
         event = EpochDone(
             epoch=state.epoch,
@@ -64,5 +65,5 @@ class EpochEnd:
         if validation and (state.best_accuracy is None or validation.accuracy >= state.best_accuracy):
             # among equals the later: the learning rate has fallen further
             state.best_accuracy, state.best_epoch = validation.accuracy, state.epoch
-            state.best_theta = np.copy(state.net.theta)
+            state.best_theta = np.copy(state.averaged)
         yield event

@@ -85,7 +85,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         state = make_state(config, dataset)
         steps = config.epochs * plan.steps_per_epoch
         schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay)
-        augmentation = Augmentation(config.rotate, config.shift, config.zoom)
+        augmentation = Augmentation(**config.ranges)
         mine = owned_shards(comm.rank, comm.size, config.shards)
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
     watched_test = parts["test"] if config.test_curve else None
@@ -129,6 +129,7 @@ def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
         net.decays,
         config.weight_decay,
         config.clip,
+        config.average,
         momentum=config.momentum,
         beta1=config.beta1,
         beta2=config.beta2,

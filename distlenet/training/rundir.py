@@ -12,6 +12,7 @@ from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint, read_checkpoint
 
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
 OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem", "tensorboard")
 CHECKPOINTS = ("last.h5", "last-*.h5", "best.h5", "epoch-*.h5")
 
@@ -161,8 +162,13 @@ def position(path: Path) -> tuple[float, float]:
 
 
 def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
-    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest)."""
+    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
+
+    "pretrained" names the one that is part of this package, unless there is such a file or directory.
+    """
     path = Path(path)
+    if str(path) == "pretrained" and not path.exists():
+        path = PRETRAINED
     if not path.is_dir():
         return read_checkpoint(path)
     best = path / "checkpoints" / "best.h5"

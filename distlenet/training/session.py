@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from distlenet.data.augmentation import Augmentation
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement
@@ -150,12 +149,11 @@ def describe(experiment: Experiment, comm: Communicator) -> dict[str, str]:
     held = validation.stop - validation.start if validation else 0
     numbers = numerics()
     streamed = " (streamed)" if experiment.leaves.streamed else ""
-    augmented = f"rotation {config.rotate:g} degrees, shift {config.shift:g} px, zoom {100 * config.zoom:g} %"
     return {
         "ranks": comm.description,
         "images": f"{plan.samples:,} for training{streamed}, {held:,} for validation",
         "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
         "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
-        "augmentation": augmented if Augmentation(config.rotate, config.shift, config.zoom).active else "none",
+        "augmentation": str(experiment.leaves.augmentation),
         "numerics": f"numpy {numbers['numpy']}, {numbers['kernel']} kernel, BLAS threads {numbers['threads']}",
     }

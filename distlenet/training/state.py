@@ -1,6 +1,8 @@
 """Everything that changes while a run goes on, and that a checkpoint must hold."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from math import log
 from typing import Any
@@ -47,6 +49,21 @@ class TrainState:
     def __post_init__(self) -> None:
         self.watch = LossWatch(log(self.net.output_shape[0]))
         self.good = Snapshot.of(self)  # where a run that diverges goes back to
+
+    @property
+    def averaged(self) -> np.ndarray:
+        """The parameters (parameters,) to evaluate and to keep: their average over the steps, if one is kept."""
+        return self.optimizer.state.get("average", self.net.theta)
+
+    @contextmanager
+    def using(self, theta: np.ndarray) -> Iterator[None]:
+        """Let the network compute with the parameters ``theta`` for a while."""
+        own = self.net.theta.copy()
+        self.net.theta[:] = theta
+        try:
+            yield
+        finally:
+            self.net.theta[:] = own
 
     @property
     def steps(self) -> int:

@@ -58,14 +58,10 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 def final_test(experiment: Experiment) -> dict[str, Any]:
     """Read the test set, once, with the parameters that were chosen on the validation set."""
     state, chosen = experiment.state, "last"
-    last = state.net.theta.copy()
     if state.best_theta is not None:
         chosen = f"best (epoch {state.best_epoch + 1})"
-        state.net.theta[:] = state.best_theta
-    try:
+    with state.using(state.averaged if state.best_theta is None else state.best_theta):
         result = experiment.epoch_end.evaluate(state, experiment.parts["test"])
-    finally:
-        state.net.theta[:] = last
     return {
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.augmentation import BEFORE, Augmentation, Resampler
+from distlenet.data.augmentation import BEFORE, KNOTS, Augmentation, Resampler, bumps
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=60)
 RAW = (0.0, 1 / 255)  # mean and deviation with which a pixel keeps its value
@@ -33,6 +33,7 @@ def warp(pictures, augmentation, noise, normalization=RAW):
 def slow_warp(pictures, maps):
     """Return what ``Resampler.warp`` should, in float64, pixel by pixel, with background 0 everywhere outside."""
     n, rows, columns = pictures.shape
+    fields = bumps(rows, columns)
     out = np.zeros(pictures.shape)
 
     def pixel(sample, row, column):
@@ -42,7 +43,8 @@ def slow_warp(pictures, maps):
     for sample in range(n):
         for row in range(rows):
             for column in range(columns):
-                place = np.array([row - (rows - 1) / 2, column - (columns - 1) / 2, 1])
+                affine = [row - (rows - 1) / 2, column - (columns - 1) / 2, 1]
+                place = np.array([*affine, *fields[row * columns + column]][: maps.shape[1]])
                 down, right = maps[:, :, sample].astype(np.float64) @ place - BEFORE
                 top, left = int(np.floor(down)), int(np.floor(right))
                 down, right = down - top, right - left
@@ -221,6 +223,37 @@ def test_ranges_are_kept():
     assert abs(right - BEFORE - 9.5).max() == pytest.approx(3, abs=0.02)
 
 
+@pytest.mark.parametrize("shape", [(28, 28), (9, 14), (1, 3)])
+def test_distortion_is_smooth_and_as_strong_as_asked_everywhere(shape):
+    augmentation = Augmentation(elastic=1.5)
+    noise = augmentation.noise(1, 2, 3, 4000)
+    assert noise.shape == (4000, 4 + 2 * KNOTS**2)
+    maps = augmentation.maps(noise, *shape)
+    moves = np.einsum("pk,dkn->dpn", bumps(*shape), maps[:, 3:]).reshape(2, *shape, 4000)
+    np.testing.assert_allclose(moves.std(axis=-1), 1.5, rtol=0.05)
+    np.testing.assert_allclose(moves.mean(axis=-1), 0, atol=0.1)
+    down, right = moves.reshape(2, -1)
+    assert abs(np.corrcoef(down, right)[0, 1]) < 0.05
+    if shape == (28, 28):  # knots are 6.75 pixels apart: neighbours move alike, the corners do not
+        assert np.diff(moves, axis=1).std() < 0.3
+        assert abs(np.corrcoef(moves[0, 0, 0], moves[0, -1, -1])[0, 1]) < 0.06
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (5, 9)])
+def test_distortion_is_the_formula(shape):
+    augmentation, pictures = Augmentation(rotate=12, shift=1, zoom=0.1, elastic=1.2), draw(3, *shape)
+    noise = augmentation.noise(5, 0, 0, 3)
+    expected = slow_warp(pictures, augmentation.maps(noise, *shape))
+    np.testing.assert_allclose(warp(pictures, augmentation, noise), expected, atol=0.05)
+
+
+def test_description():
+    assert str(Augmentation()) == "none"
+    assert str(Augmentation(12, 2, 0.15)) == "rotation 12 degrees, shift 2 px, zoom 15 %"
+    assert str(Augmentation(elastic=1.2)).endswith("zoom 0 %, distortion 1.2 px")
+
+
 def test_active_tells_whether_anything_is_done():
     assert not Augmentation().active
     assert Augmentation(rotate=1).active and Augmentation(shift=1).active and Augmentation(zoom=0.1).active
+    assert Augmentation(elastic=0.1).active

@@ -21,9 +21,15 @@ RANKS = 4
 KILLS = 100  # runs, each with one to three of them
 HANGS = 20
 MPIRUN_KILLS = 20
+HEAL_KILLS = 20
 STALL_AFTER = 2  # seconds
 LAUNCH = ["-n", RANKS, "--max-restarts", 3, "--stall-after", STALL_AFTER]
 OPTIONS = ["--epochs", "6"]
+# such a rate ends in infinity on any machine; it is halved until the run learns
+DIVERGING = [
+    *("--epochs", "2", "--recipe", "fast", "--optimizer", "sgd", "--schedule", "constant", "--lr", "16", "--clip", "0"),
+    *("--init", "normal", "--max-heals", "12"),
+]
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,7 @@ def undisturbed(tmp_path_factory, soak):
 def ends_like(run, whole):
     """The results are those of ``whole``, and the journal has the line of every epoch once."""
     assert runs.results(run) == runs.results(whole)
+    assert runs.summary(run)["divergences"] == runs.summary(whole)["divergences"]
     epochs, expected = ([line for line in runs.journal(folder) if line["kind"] == "epoch"] for folder in (run, whole))
     assert epochs == expected
     assert runs.newest(run).meta["position"] == runs.newest(whole).meta["position"]
@@ -146,3 +153,29 @@ def test_kill_9_of_mpirun(soak, undisturbed, tmp_path):
             with fault.trial(f"run {number}, killed after {moments} s"):
                 run = tmp_path / f"run-{number}"
                 disturb(fault, undisturbed, run, moments, launches.Launched.mpirun, signal.SIGKILL)
+
+
+def test_kill_9_of_ranks_while_the_run_heals(soak, undisturbed, tmp_path):
+    whole = tmp_path / "whole"
+    done = runs.do(runs.train(undisturbed.data, whole, *DIVERGING))
+    assert done.returncode == 0, done.output
+    heals = len(runs.summary(whole)["divergences"])
+    assert heals >= 2
+    with soak.fault("kill -9 of a rank while the run heals") as fault:
+        for number in range(soak.count(HEAL_KILLS)):
+            chance = random.Random(number)
+            heal, pause = chance.randint(1, heals), chance.uniform(0, 0.03)
+            with fault.trial(f"run {number}, {1000 * pause:.0f} ms after the start of heal {heal}"):
+                run = tmp_path / f"run-{number}"
+                with launches.Launched(*LAUNCH, *runs.train(undisturbed.data, run, *DIVERGING)) as job:
+                    patience = time.monotonic() + mpi_jobs.TIMEOUT
+                    while not (run / "postmortem" / f"{heal}.json").exists() and time.monotonic() < patience:
+                        time.sleep(0.001)
+                    time.sleep(pause)
+                    target = any_rank(chance)(job)
+                    os.kill(target, signal.SIGKILL)
+                    done = job.finish()
+                    assert done.returncode == 0, done.output
+                    assert not job.left_behind(), done.output
+                ends_like(run, whole)
+                fault.saw("restart" if "restart" in done.output else "went on")

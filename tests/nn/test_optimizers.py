@@ -168,3 +168,18 @@ def test_optimizer_descends(name):
 def test_unknown_optimizer_is_told_the_nearest():
     with pytest.raises(ConfigError, match="'nestrov' is unknown .did you mean 'nesterov'"):
         build_optimizer("nestrov", np.ones(3))
+
+
+@ALL
+def test_the_average_follows_theta_and_leaves_it_alone(name):
+    theta, decays, gradients, rates = problem()
+    expected, alone, average = None, theta.copy(), build_optimizer(name, decays, average=0.9, **SETTINGS)
+    plain = build_optimizer(name, decays, **SETTINGS)
+    for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
+        average.step(theta, gradient.copy(), rate)
+        plain.step(alone, gradient.copy(), rate)
+        share = max(0.1, 1 / step)  # the plain mean of the first ten, exponential from there
+        expected = theta.copy() if expected is None else (1 - share) * expected + share * theta
+        np.testing.assert_allclose(average.state["average"], expected, rtol=1e-12)
+    np.testing.assert_array_equal(theta, alone)
+    assert set(average.state) == {*plain.state, "average"}

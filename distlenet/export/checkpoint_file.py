@@ -1,0 +1,14 @@
+"""A checkpoint to read digits with: the parameters alone, at a fifth of the size of one to train on."""
+
+import json
+
+from distlenet.training.checkpoint import Checkpoint, lay_out
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint file of ``checkpoint``'s parameters, without the optimizer's vectors and older epochs.
+
+    It serves wherever a checkpoint is read; a run cannot be resumed from it.
+    """
+    meta = {**checkpoint.meta, "history": checkpoint.meta["history"][-1:], "health": None}
+    return lay_out({"theta": checkpoint.averaged}, json.dumps(meta))
