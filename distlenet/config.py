@@ -115,6 +115,11 @@ LENET5_1998: dict[str, Any] = {
 RECIPES: dict[str, dict[str, Any]] = {
     # settled on the validation set, default shards and batch size
     "standard": {},
+    # distortion, decay and average settled on the last 10,000 training images; then trained on all 60,000
+    "best": {
+        **{"epochs": 40, "batch_size": 128, "lr": 0.1, "validation": 0, "elastic": 1.0, "weight_decay": 2e-4},
+        "average": 0.999,
+    },
     "fast": {"epochs": 4, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "weight_decay": 1e-4},
     "lenet5-1998": LENET5_1998,
     "lenet5-1998-augmented": {**LENET5_1998, "epochs": 20, "rotate": 10.0, "shift": 1.5, "zoom": 0.12},

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from faults.soak import Soak
 
+from distlenet.cli import main
 from distlenet.data.digitfile import write_digit_file
 from distlenet.data.drawing import draw_digits
 
@@ -52,6 +53,17 @@ def _runtime(name: str) -> mpi_jobs.Runtime:
     if isinstance(found, str):
         pytest.skip(found)
     return found
+
+
+@pytest.fixture(scope="session")
+def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MNIST itself; skipped where $DISTLENET_MNIST does not name the folder of its files."""
+    folder = os.environ.get("DISTLENET_MNIST", "")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("$DISTLENET_MNIST does not name the folder of MNIST's files")
+    path = tmp_path_factory.mktemp("mnist") / "mnist.h5"
+    assert main(["prepare", "mnist", "--from", folder, "--out", str(path)]) == 0
+    return path
 
 
 @pytest.fixture(scope="session")

@@ -56,8 +56,9 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 
 
 def final_test(experiment: Experiment) -> dict[str, Any]:
-    """Read the test set, once, with the parameters that were chosen on the validation set."""
-    state, chosen = experiment.state, "last"
+    """Read the test set, once, with the parameters chosen on the validation set, if there is one."""
+    state = experiment.state
+    chosen = "last" if state.averaged is state.net.theta else "average"
     if state.best_theta is not None:
         chosen = f"best (epoch {state.best_epoch + 1})"
     with state.using(state.averaged if state.best_theta is None else state.best_theta):

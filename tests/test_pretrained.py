@@ -1,0 +1,34 @@
+"""The checkpoint that is part of the package: small, whole, and as good as it is said to be."""
+
+import json
+from pathlib import Path
+
+import distlenet
+from distlenet.cli import main
+from distlenet.config import Config, build_config
+from distlenet.training.rundir import PRETRAINED, find_checkpoint
+
+
+def test_it_is_found_by_its_name():
+    checkpoint = find_checkpoint("pretrained")
+    assert checkpoint.path == PRETRAINED == Path(distlenet.__file__).parent / "pretrained.h5"
+    assert checkpoint.theta.shape == (61_706,) and not checkpoint.optimizer
+    assert PRETRAINED.stat().st_size < 260_000
+
+
+def test_it_was_made_by_the_recipe():
+    made, recipe = find_checkpoint("pretrained").config, build_config("best")
+    assert isinstance(made, Config)
+    assert {**made.to_dict(), "seed": 0} == {**recipe.to_dict(), "seed": 0}
+
+
+def test_a_run_of_that_name_comes_first(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pretrained").write_text("not a checkpoint")
+    assert main(["inspect", "pretrained"]) != 0
+    assert "pretrained" in capsys.readouterr().err
+
+
+def test_its_accuracy(mnist, capsys):
+    assert main(["evaluate", "pretrained", "--data", str(mnist), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["accuracy"] >= 0.995
