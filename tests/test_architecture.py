@@ -12,12 +12,19 @@ LEVELS = {
     0: ("errors", "config", "distlenet"),
     1: ("nn", "data", "parallel"),
     2: ("training",),
-    3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export"),
+    3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
     4: ("commands",),
     5: ("cli",),
     6: ("__main__",),
 }
-SAME_LEVEL = {("errors", "config"), ("config", "errors"), ("bench", "launch"), ("doctor", "launch"), ("ui", "doctor")}
+SAME_LEVEL = {
+    ("errors", "config"),
+    ("config", "errors"),
+    ("bench", "launch"),
+    ("doctor", "launch"),
+    ("ui", "doctor"),
+    ("page", "pictures"),
+}
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -66,6 +73,9 @@ def test_foreign_packages_stay_in_their_rooms(source):
         "PIL": source in ("pictures/reading.py", "data/imagefile.py"),
         "onnx": source == "export/onnx_file.py",
         "safetensors": source == "export/tensor_files.py",
+        "flask": room == "page",
+        "werkzeug": room == "page",
+        "waitress": source == "page/server.py",
         "pickle": False,
     }
     for line, module in imports(source):
