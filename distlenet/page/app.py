@@ -80,7 +80,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
-        response = error.get_response()
+        response = error.get_response()  # with its own headers: Allow, for example
         response.data = json.dumps({"error": _sentence(error.description or error.name)})
         response.content_type = "application/json"
         return response

@@ -79,7 +79,8 @@ def ink_of(drawing: Drawing) -> np.ndarray:
     corner, size = points.min(axis=0), np.ptp(points, axis=0)
     if size.max() < SMALLEST:
         raise PictureError("there is only a dot: draw more of it")
-    width = np.clip(drawing.width / (size.max() + drawing.width), THIN / BOX, THICK / BOX) * INK
+    share = drawing.width / (size.max() + drawing.width)  # of the drawing that the pen's width is
+    width = float(np.clip(share, THIN / BOX, THICK / BOX)) * INK
     scale = (INK - width) / size.max()
     margin = 2 + width / 2
     columns, rows = (ceil(side) for side in size * scale + 2 * margin)
