@@ -27,7 +27,7 @@ function answered({ ok, data }, number) {
   if (!ok && field.drawing) return; // the first bit of a stroke is only a dot
   if (ok) showAnswer(data);
   else showNothing(data.error, true);
-  if (number === asker.number) speak(ok ? `${data.label}, ${percent(data.probability)}` : data.error);
+  if (number === asker.number && !field.drawing) speak(ok ? `${data.label}, ${percent(data.probability)}` : data.error);
   if (ok && uploaded?.number === number && field.picture) {
     field.picture.box = data.box;
     field.redraw();
