@@ -1,5 +1,6 @@
 """The addresses of the page: answers, and refusals in one sentence each."""
 
+import html
 import io
 import json
 import re
@@ -16,6 +17,7 @@ pytest.importorskip("flask", reason="the drawing page needs distlenet[draw]")
 from pens import drawing, strokes_of
 from PIL import Image
 
+from distlenet.nn import Dense, Flatten, Sequential
 from distlenet.page import app as application
 from distlenet.page.strokes import LARGEST
 
@@ -82,6 +84,31 @@ def test_the_page_names_the_classes_and_layers(client):
     text = client.get("/").text
     assert re.findall(r'class="name">(.*?)<', text) == list("0123456789")
     assert re.findall(r"<b>(.*?)</b>", text) == ["C1", "S2", "C3", "S4", "C5", "F6", "output"]
+
+
+class Words:
+    """A network whose classes have names of any kind."""
+
+    image_shape = (28, 28)
+    layers = Sequential((1, 28, 28), Flatten(), Dense(3)).layers
+
+    def __init__(self, names):
+        self.class_names = names
+
+    def look(self, image):
+        equal = np.full(len(self.class_names), 1 / len(self.class_names))
+        return equal, [image, equal]
+
+
+@pytest.mark.parametrize("names", [("no", "yes"), ("T-shirt/top", "<script>alert(1)</script>", '"&'), tuple("ab" * 31)])
+def test_other_classes(names):
+    guard = application.Guard("127.0.0.1", "127.0.0.1")
+    client = application.create_app(Words(names), guard, "a <b>test").test_client()
+    text = client.get("/").text
+    assert [html.unescape(name) for name in re.findall(r'class="name">(.*?)<', text)] == list(names)
+    assert "<script>" not in text and "<b>test" not in text
+    found = client.post("/strokes", json=drawing(strokes_of(0))).json
+    assert found["label"] == names[0] and len(found["probabilities"]) == len(names)
 
 
 def test_nothing_of_the_page_is_foreign_or_inline(client):

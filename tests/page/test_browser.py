@@ -259,7 +259,7 @@ def test_upload(page, picture):
 
 
 def test_bad_uploads(page, tmp_path):
-    blank, text = tmp_path / "blank.png", tmp_path / "text.png"
+    blank, text = tmp_path / "blank.png", tmp_path / "text.txt"
     Image.new("L", (50, 60), 255).save(blank)
     text.write_text("no picture")
     assert "blank" in page.answer(lambda: page.element("file").send_keys(str(blank)))

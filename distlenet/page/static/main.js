@@ -73,7 +73,8 @@ async function upload(file) {
 
 function ask(file) {
   showNothing("Reading the picture …");
-  uploaded = { file, number: asker.ask("picture", file.type || "application/octet-stream", () => file) };
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+  uploaded = { file, number: asker.ask("picture", type, () => file) };
 }
 
 function megabytes(size) {
