@@ -107,10 +107,8 @@ class Page:
         return self.wait_for(lambda: self.run("return document.getElementById('spoken').textContent"))
 
     def draw(self, strokes: list, kind: str = "mouse") -> str:
-        """Draw ``strokes`` and return the settled answer."""
-        *before, last = strokes
-        self.press(before, kind)
-        return self.answer(lambda: self.press([last], kind))
+        """Draw ``strokes``, each once the one before is answered; return the last answer."""
+        return [self.answer(lambda: self.press([stroke], kind)) for stroke in strokes][-1]  # noqa: B023
 
     def wait_for(self, condition: object) -> object:
         """Return what ``condition()`` returns, once that is true."""

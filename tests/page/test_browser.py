@@ -138,7 +138,7 @@ def test_keys(page):
 
     answer = page.draw(strokes_of(2, every=4))
     inked = page.ink()
-    page.press([[[0.1, 0.1], [0.9, 0.9]]])
+    page.draw([[[0.1, 0.1], [0.9, 0.9]]])
     assert page.answer(lambda: key(Keys.CONTROL, "z")) == answer
     assert page.ink() == pytest.approx(inked, rel=0.01)
     page.answer(lambda: key(Keys.ESCAPE))
@@ -251,8 +251,7 @@ def test_upload(page, picture):
     assert page.answer(lambda: page.element("file").send_keys(str(picture)))[0] == "7"
     assert page.ink() > 1000
     assert not page.element("invitation").is_displayed()
-    page.press([[[0.5, 0.2], [0.5, 0.8]]])  # drawing takes the picture's place
-    page.wait_for(lambda: page.text("label") == "1")
+    assert page.draw([[[0.5, 0.2], [0.5, 0.8]]])[0] == "1"  # drawing takes the picture's place
     assert page.answer(page.element("undo").click)[0] == "7"
     page.element("clear").click()
     assert page.ink() == 0
