@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     try:
         from distlenet.page.app import create_app
         from distlenet.page.guard import Guard
-        from distlenet.page.server import listen, serve, url_of
+        from distlenet.page.server import ended_by_signals, listen, serve, url_of
     except ModuleNotFoundError as error:
         raise UsageError(
             f"the drawing page needs {error.name}: install it by `pip install 'distlenet[draw]'`"
@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> int:
 
     checkpoint = find_checkpoint(path)
     about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"
-    with listen(args.host, args.port) as listener:
+    with listen(args.host, args.port) as listener, ended_by_signals():
         guard = Guard(args.host, listener.getsockname()[0])
         app = create_app(Recognizer(checkpoint), guard, about)
         url = url_of(listener)

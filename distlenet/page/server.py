@@ -3,6 +3,8 @@
 import logging
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ipaddress import ip_address
 
 from flask import Flask
@@ -39,8 +41,22 @@ def url_of(listener: socket.socket) -> str:
     return f"http://{f'[{address}]' if ':' in address else address}:{port}/"
 
 
+@contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Leave the block in good order at SIGINT or SIGTERM; to be used in the main thread."""
+    numbers = signal.SIGINT, signal.SIGTERM
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
+
+
 def serve(app: Flask, listener: socket.socket) -> None:
-    """Serve ``app`` until the process gets SIGINT or SIGTERM; to be called in the main thread."""
+    """Serve ``app`` until KeyboardInterrupt."""
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a request that waits its turn is no news
     server = create_server(
         app,
@@ -51,7 +67,5 @@ def serve(app: Flask, listener: socket.socket) -> None:
         max_request_body_size=REQUEST,
         ident=None,
     )
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.default_int_handler)
-    server.run()  # returns at KeyboardInterrupt
+    server.run()  # returns at KeyboardInterrupt, when the answers under way are given
     server.close()
