@@ -10,7 +10,8 @@ from distlenet.nn import Flatten, Layer
 from distlenet.pictures import Recognizer
 
 MOST_MAPS = 64  # feature maps shown of a layer
-MOST_NUMBERS = 2**16  # numbers shown of a layer
+MOST_UNITS = 1024  # units shown of a dense layer
+MOST_NUMBERS = 2**16  # numbers shown of the maps of a layer
 
 
 class Shown(NamedTuple):
@@ -32,7 +33,7 @@ def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
         if layer.elementwise and found and found[-1].size == size:
             found[-1] = found[-1]._replace(place=place)
             continue
-        most = min(MOST_MAPS, max(1, MOST_NUMBERS // (size[1] * size[2]))) if len(size) == 3 else MOST_NUMBERS // 64
+        most = min(MOST_MAPS, max(1, MOST_NUMBERS // (size[1] * size[2]))) if len(size) == 3 else MOST_UNITS
         found.append(Shown(layer.name, place, (min(size[0], most), *size[1:]), size))
     return found
 
