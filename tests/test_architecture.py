@@ -106,7 +106,7 @@ def loaded_after(program: str) -> set[str]:
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["draw", "--help"]])
 def test_help_loads_nothing_heavy(arguments):
     program = (
         "from distlenet.cli import main\n"
@@ -117,7 +117,7 @@ def test_help_loads_nothing_heavy(arguments):
     )
     loaded = loaded_after(program)
     assert "distlenet" in loaded
-    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch"}
+    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch", "flask"}
 
 
 @pytest.mark.parametrize("options", [[], ["--debug"]])

@@ -2,7 +2,6 @@
 
 import re
 import signal
-from pathlib import Path
 
 import mpi_jobs
 
@@ -19,8 +18,3 @@ class Served(mpi_jobs.Job):
         """End it by a signal."""
         self.process.send_signal(number)
         return self.finish()
-
-    @property
-    def open_files(self) -> int:
-        """Files and connections the process has open."""
-        return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
