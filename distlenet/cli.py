@@ -24,6 +24,7 @@ COMMANDS = {
     "journal": "show the epochs or steps of a run, or write them as CSV",
     "inspect": "show what a checkpoint holds, and verify it",
     "predict": "say which digits pictures show",
+    "draw": "draw digits on a web page of this machine, and watch the network read them",
     "export": "write a checkpoint's network as ONNX, safetensors or npz",
     "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",

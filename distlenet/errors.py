@@ -92,6 +92,12 @@ class ExportError(DistlenetError):
     exit_code = 13
 
 
+class PageError(DistlenetError):
+    """A page that cannot be served at the address that was asked for."""
+
+    exit_code = 15
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 

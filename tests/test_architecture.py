@@ -12,12 +12,19 @@ LEVELS = {
     0: ("errors", "config", "distlenet"),
     1: ("nn", "data", "parallel"),
     2: ("training",),
-    3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export"),
+    3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
     4: ("commands",),
     5: ("cli",),
     6: ("__main__",),
 }
-SAME_LEVEL = {("errors", "config"), ("config", "errors"), ("bench", "launch"), ("doctor", "launch"), ("ui", "doctor")}
+SAME_LEVEL = {
+    ("errors", "config"),
+    ("config", "errors"),
+    ("bench", "launch"),
+    ("doctor", "launch"),
+    ("ui", "doctor"),
+    ("page", "pictures"),
+}
 LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 
@@ -67,6 +74,9 @@ def test_foreign_packages_stay_in_their_rooms(source):
         "onnx": source == "export/onnx_file.py",
         "safetensors": source == "export/tensor_files.py",
         "tensorboardX": source == "training/tensorboard.py",
+        "flask": room == "page",
+        "werkzeug": room == "page",
+        "waitress": source == "page/server.py",
         "pickle": False,
     }
     for line, module in imports(source):
@@ -97,7 +107,7 @@ def loaded_after(program: str) -> set[str]:
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"]])
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["draw", "--help"]])
 def test_help_loads_nothing_heavy(arguments):
     program = (
         "from distlenet.cli import main\n"
@@ -108,7 +118,7 @@ def test_help_loads_nothing_heavy(arguments):
     )
     loaded = loaded_after(program)
     assert "distlenet" in loaded
-    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch"}
+    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch", "flask"}
 
 
 @pytest.mark.parametrize("options", [[], ["--debug"]])

@@ -9,8 +9,8 @@
 as MNIST was. Pictures are (rows, columns); "ink" is 0 for paper to 1 for the middle of a stroke.
 """
 
-from distlenet.pictures.looking import Digit, digits_in
+from distlenet.pictures.looking import Digit, digits_in, digits_in_ink
 from distlenet.pictures.reading import Picture, read_picture
 from distlenet.pictures.recognizer import Recognizer
 
-__all__ = ["Digit", "Picture", "Recognizer", "digits_in", "read_picture"]
+__all__ = ["Digit", "Picture", "Recognizer", "digits_in", "digits_in_ink", "read_picture"]

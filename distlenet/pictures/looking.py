@@ -26,11 +26,21 @@ def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: 
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
     ink = without_lines(ink_on_paper(contrasting_grey(picture.colours)))
+    return digits_in_ink(ink, shape, many=many, scale=picture.scale)
+
+
+def digits_in_ink(
+    ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False, scale: float = 1.0
+) -> list[Digit]:
+    """Return the digits of ``ink`` (rows, columns), 0 for paper to 1; their boxes are in pixels times ``scale``.
+
+    Raises PictureError if there are only specks.
+    """
     pieces, found = find_pieces(ink, many)
     return [
         Digit(
             normalized(cut_out(ink, piece, found), shape),
-            tuple(round(edge * picture.scale) for edge in (piece.left, piece.top, piece.right, piece.bottom)),
+            tuple(round(edge * scale) for edge in (piece.left, piece.top, piece.right, piece.bottom)),
         )
         for piece in pieces
     ]

@@ -22,10 +22,11 @@ class Picture:
     scale: float  # pixels of the file for each of ours
 
 
-def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
+def read_picture(file: str | os.PathLike[str] | BinaryIO, largest: int = LARGEST) -> Picture:
     """Read a picture from a path or an open file.
 
-    Raises PictureError where it is no picture, is damaged, or has more than LARGEST pixels.
+    Raises PictureError where it is no picture, is damaged, has more than LARGEST pixels, or would take more than
+    ``largest`` in memory: up to 16 bytes each. JPEG is decoded at a smaller size.
     """
     try:
         from PIL import Image, ImageOps
@@ -36,9 +37,10 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the metadata, for example; too many pixels are our own error
             with Image.open(file) as image:
-                _check(name, image.format, image.size)
+                _check(name, image.format, image.size, LARGEST)
                 longest = max(image.size)
                 image.draft("RGB", (WORKING, WORKING))  # JPEG: decode no more than is needed
+                _check(name, image.format, image.size, largest)
                 turned = ImageOps.exif_transpose(image)
                 small = _shrunk(_grey(turned) if turned.mode[0] in "IF" else _filled(turned))
     except PictureError:
@@ -55,11 +57,11 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
     return Picture(small, longest / max(small.shape))
 
 
-def _check(name: object, kind: str | None, size: tuple[int, int]) -> None:
+def _check(name: object, kind: str | None, size: tuple[int, int], largest: int) -> None:
     if kind in NEEDS_PROGRAM:
         raise PictureError(f"{name} is {kind}, which needs a program of its own: save it as PNG or JPEG")
-    if size[0] * size[1] > LARGEST:
-        raise PictureError(f"{name} has {size[0]:,} x {size[1]:,} pixels, expected at most {LARGEST:,} in all")
+    if size[0] * size[1] > largest:
+        raise PictureError(f"{name} has {size[0]:,} x {size[1]:,} pixels, expected at most {largest:,} in all")
     if min(size) < 4:
         raise PictureError(f"{name} has {size[0]} x {size[1]} pixels, too few to show a digit")
 

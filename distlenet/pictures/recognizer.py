@@ -5,6 +5,8 @@ import threading
 import numpy as np
 
 from distlenet.data.augmentation import Resampler
+from distlenet.nn import Layer
+from distlenet.nn.outputs import outputs
 from distlenet.training.checkpoint import Checkpoint
 
 
@@ -21,11 +23,26 @@ class Recognizer:
     def probabilities(self, image: np.ndarray) -> np.ndarray:
         """Return (classes,) float64 that add up to 1, for ``image`` (rows, columns) uint8, 0 for paper."""
         with self._lock:
-            logits = self._net.forward(self._resampler.normalize(image[None]))[:, 0].astype(np.float64)
-        likely = np.exp(logits - logits.max())
-        return likely / likely.sum()
+            return _softmax(self._net.forward(self._resampler.normalize(image[None]))[:, 0])
+
+    def look(self, image: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
+        """Return the ``probabilities`` of ``image``, and what each of ``layers`` puts out, (C, H, W) or (units,)."""
+        with self._lock:
+            found = [value[..., 0] for _, value in outputs(self._net, self._resampler.normalize(image[None]))]
+        return _softmax(found[-1]), found
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers of the network, in order."""
+        return self._net.layers
 
     def best(self, image: np.ndarray, count: int = 3) -> list[tuple[str, float]]:
         """Return the ``count`` likeliest classes of ``image`` and their probabilities, the likeliest first."""
         likely = self.probabilities(image)
         return [(self.class_names[place], float(likely[place])) for place in np.argsort(-likely, kind="stable")[:count]]
+
+
+def _softmax(logits: np.ndarray) -> np.ndarray:
+    """Return (classes,) float64 that add up to 1, for ``logits`` (classes,)."""
+    likely = np.exp(logits.astype(np.float64) - logits.max())
+    return likely / likely.sum()

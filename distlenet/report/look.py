@@ -8,7 +8,6 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.errors import DataError
 from distlenet.nn import Net
-from distlenet.nn.split import merged, picture_size, plain
 from distlenet.parallel.serial import Serial
 from distlenet.report.run import Run
 from distlenet.training.evaluation import Part, own_chunks
@@ -68,23 +67,6 @@ def answers(net: Net, part: Part, resampler: Resampler, classes: int) -> Answers
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (labels, predicted), 1)
     return Answers(part, labels, predicted, probability, confusion)
-
-
-def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return (name, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N).
-
-    Layers overwrite each other's memory, so each output is copied before the next layer runs.
-    """
-    found = []
-    value = plain(x)
-    for layer in net.layers:
-        value = layer.forward(value)
-        if value.ndim == 6:  # split by phase: see nn/split.py
-            shape = (1, 1, value.shape[2], *picture_size(value), value.shape[-1])
-            found.append((layer.name, merged(value, np.empty(shape, value.dtype))[0, 0].copy()))
-        else:
-            found.append((layer.name, value.copy()))
-    return found
 
 
 def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -> tuple[np.ndarray, str]:

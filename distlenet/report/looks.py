@@ -5,6 +5,7 @@ import numpy as np
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.nn import Net
+from distlenet.nn.outputs import outputs
 from distlenet.report import classes, layers, look, samples
 from distlenet.report.book import Book
 from distlenet.report.run import Run
@@ -56,7 +57,7 @@ def through_the_layers(book: Book, net: Net, found: look.Answers, resampler: Res
     if not places:
         return
     images = found.images(np.array(places))
-    maps = look.outputs(net, resampler.normalize(images))
+    maps = outputs(net, resampler.normalize(images))
     probabilities = net.loss.probabilities(maps[-1][1])  # (classes, n)
     for i, place in enumerate(places):
         label = int(found.labels[place])

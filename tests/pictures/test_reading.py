@@ -54,6 +54,18 @@ def test_the_box_is_in_pixels_of_the_file():
         assert np.abs(np.array(digit.box) - (450, 200, 550, 1000)).max() <= 6
 
 
+def test_a_smaller_limit_is_for_what_is_decoded():
+    for kind in ("PNG", "JPEG"):
+        file = io.BytesIO()
+        Image.fromarray(BAR).resize((1000, 1200)).save(file, kind)
+        file.seek(0)
+        if kind == "JPEG":  # decoded at a fraction of its size
+            assert max(read_picture(file, 700_000).colours.shape) <= reading.WORKING
+        else:
+            with pytest.raises(PictureError, match="700,000"):
+                read_picture(file, 700_000)
+
+
 def test_a_palette_with_a_transparent_colour():
     image = Image.fromarray(np.where(BAR > 100, 0, 1).astype(np.uint8), "L").convert("P")
     image.putpalette([0, 0, 0] * 256)

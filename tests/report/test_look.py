@@ -4,6 +4,7 @@ import pytest
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import open_digit_file
 from distlenet.nn import build_model
+from distlenet.nn.outputs import outputs
 from distlenet.report import look
 from distlenet.report.run import read_run
 from distlenet.training.evaluation import Part
@@ -22,7 +23,7 @@ def test_the_output_of_every_layer_is_in_plain_order(shape):
     """Layers keep pictures split by phase and write over each other: what is shown must be neither."""
     net = network(shape)
     x = RNG.normal(size=(1, *shape, 3)).astype(np.float32)
-    found = dict(look.outputs(net, x))
+    found = dict(outputs(net, x))
     assert list(found) == [layer.name for layer in net.layers]
 
     kernel, bias = (net.parameters[f"C1/{name}"].value for name in "Wb")

@@ -1,0 +1,55 @@
+"""``distlenet draw``: a page to draw digits on.
+
+distlenet draw
+distlenet draw runs/a --port 0 --open
+"""
+
+import argparse
+import sys
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        default="pretrained",
+        help="checkpoint file, or run directory (default: the network that is part of the package)",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8028, help="0 finds a free one (default: %(default)s)")
+    parser.add_argument("--open", action="store_true", help="open the page in the browser")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command until Ctrl-C or SIGTERM; return the exit code."""
+    from distlenet.errors import UsageError
+
+    if not 0 <= args.port < 2**16:
+        raise UsageError(f"draw --port is {args.port}, expected 0 to 65535")
+    try:
+        from distlenet.page.app import create_app
+        from distlenet.page.guard import Guard
+        from distlenet.page.server import ended_by_signals, listen, serve, url_of
+    except ModuleNotFoundError as error:
+        raise UsageError(
+            f"the drawing page needs {error.name}: install it by `pip install 'distlenet[draw]'`"
+        ) from error
+    from distlenet.pictures import Recognizer
+    from distlenet.training.rundir import find_checkpoint
+
+    checkpoint = find_checkpoint(args.checkpoint)
+    about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"
+    with listen(args.host, args.port) as listener, ended_by_signals():
+        guard = Guard(args.host, listener.getsockname()[0])
+        app = create_app(Recognizer(checkpoint), guard, about)
+        url = url_of(listener)
+        print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
+        if not guard.is_loopback:
+            print(f"distlenet: note: everybody who can reach {args.host} can use it", file=sys.stderr, flush=True)
+        if args.open:
+            import webbrowser
+
+            webbrowser.open(url)
+        serve(app, listener)
+    return 0

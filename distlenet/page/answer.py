@@ -1,0 +1,63 @@
+"""What the page shows of the network's answer, as JSON: probabilities, the image, what every layer puts out."""
+
+import base64
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from distlenet.nn import Flatten, Layer
+from distlenet.pictures import Recognizer
+
+MOST_MAPS = 64  # feature maps shown of a layer
+MOST_UNITS = 1024  # units shown of a dense layer
+MOST_NUMBERS = 2**16  # numbers shown of the maps of a layer
+
+
+class Shown(NamedTuple):
+    """A layer as the page shows it: with the activation that follows it."""
+
+    name: str
+    place: int  # of its output among those of all layers
+    shape: tuple[int, ...]  # what is shown of it: (maps, rows, columns) or (units,)
+    size: tuple[int, ...]  # of the whole output
+
+
+def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
+    """Return what is shown of ``layers``: flattening, which changes no number, is not."""
+    found: list[Shown] = []
+    for place, layer in enumerate(layers):
+        if isinstance(layer, Flatten):
+            continue
+        size = layer.output_shape
+        if layer.elementwise and found and found[-1].size == size:
+            found[-1] = found[-1]._replace(place=place)
+            continue
+        most = min(MOST_MAPS, max(1, MOST_NUMBERS // (size[1] * size[2]))) if len(size) == 3 else MOST_UNITS
+        found.append(Shown(layer.name, place, (min(size[0], most), *size[1:]), size))
+    return found
+
+
+def answer(recognizer: Recognizer, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
+    """Return the answer to ``image`` (rows, columns) uint8.
+
+    Arrays are base64: the image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.
+    """
+    probabilities, outputs = recognizer.look(image)
+    best = int(probabilities.argmax())
+    return {
+        "label": recognizer.class_names[best],
+        "probability": round(float(probabilities[best]), 4),
+        "probabilities": np.round(probabilities, 4).tolist(),
+        "image": _encoded(image),
+        "layers": [_encoded(_as_bytes(outputs[layer.place][: layer.shape[0]])) for layer in shown],
+    }
+
+
+def _as_bytes(values: np.ndarray) -> np.ndarray:
+    largest = max(float(np.abs(values).max()), 1e-9)
+    return np.rint(values * (127 / largest)).astype(np.int8)
+
+
+def _encoded(values: np.ndarray) -> str:
+    return base64.b64encode(np.ascontiguousarray(values)).decode("ascii")

@@ -1,0 +1,122 @@
+// The page: what happens when something is drawn, undone, cleared, uploaded, dropped or pasted.
+
+import { Asker } from "./asker.js";
+import { Field } from "./field.js";
+import { percent, showAnswer, showNothing, speak } from "./view.js";
+
+const at = (id) => document.getElementById(id);
+const field = new Field(at("field"), drawn);
+const asker = new Asker(answered);
+const LARGEST = Number(document.body.dataset.largest); // bytes of a picture
+const INVITATION = at("sentence").textContent;
+let uploaded = null; // {number, file} of the question about a picture
+
+function drawn() {
+  uploaded = null;
+  refresh();
+  if (!field.strokes.length) empty();
+  else if (!field.justBegun) asker.ask("strokes", "application/json", drawing);
+}
+
+// The body of a question is made when it is sent: the drawing may have grown since it was asked.
+function drawing() {
+  return JSON.stringify({ strokes: field.strokes.filter((stroke) => stroke.length), width: field.width });
+}
+
+function answered({ ok, data }, number) {
+  if (!ok && field.drawing) return; // the first bit of a stroke is only a dot
+  if (ok) showAnswer(data);
+  else showNothing(data.error, true);
+  if (number === asker.number && !field.drawing) speak(ok ? `${data.label}, ${percent(data.probability)}` : data.error);
+  if (ok && uploaded?.number === number && field.picture) {
+    field.picture.box = data.box;
+    field.redraw();
+  }
+}
+
+function empty() {
+  asker.forget();
+  showNothing(INVITATION);
+  speak("The drawing field is empty.");
+}
+
+function refresh() {
+  at("undo").disabled = field.past.length === 0;
+  at("clear").disabled = field.blank;
+  at("invitation").hidden = !field.blank;
+}
+
+function undo() {
+  asker.forget();
+  field.undo();
+  if (field.picture?.file) ask(field.picture.file);
+  else drawn();
+  refresh();
+}
+
+function clear() {
+  field.clear();
+  drawn();
+}
+
+async function upload(file) {
+  asker.forget();
+  if (file.size > LARGEST) {
+    showNothing(`The file is too large: ${megabytes(file.size)}, expected at most ${megabytes(LARGEST)}.`, true);
+    return;
+  }
+  const bitmap = await createImageBitmap(file).catch(() => null); // of a format that only the server reads
+  field.show({ bitmap, file });
+  refresh();
+  ask(file);
+}
+
+function ask(file) {
+  showNothing("Reading the picture …");
+  const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
+  uploaded = { file, number: asker.ask("picture", type, () => file) };
+}
+
+function megabytes(size) {
+  return `${(size / 2 ** 20).toFixed(1)} MiB`;
+}
+
+at("undo").addEventListener("click", undo);
+at("clear").addEventListener("click", clear);
+at("width").addEventListener("input", (event) => {
+  field.setWidth(event.target.value / 100);
+  if (field.strokes.length) drawn();
+});
+field.setWidth(at("width").value / 100); // a browser may have kept it over a reload
+
+at("file").addEventListener("change", (event) => {
+  const [file] = event.target.files;
+  event.target.value = ""; // the same file again is a change, too
+  if (file) upload(file);
+});
+
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") clear();
+  else if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") undo();
+  else return;
+  event.preventDefault();
+});
+
+document.addEventListener("paste", (event) => {
+  const [file] = event.clipboardData.files;
+  if (file) upload(file);
+});
+
+document.addEventListener("dragover", (event) => {
+  event.preventDefault();
+  document.body.classList.toggle("over", event.dataTransfer.types.includes("Files"));
+});
+document.addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) document.body.classList.remove("over");
+});
+document.addEventListener("drop", (event) => {
+  event.preventDefault();
+  document.body.classList.remove("over");
+  const [file] = event.dataTransfer.files;
+  if (file) upload(file);
+});

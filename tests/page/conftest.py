@@ -1,0 +1,51 @@
+"""What the tests of the page share: a network that reads digits well, the page's server, a browser."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from served import Served
+
+from distlenet.pictures import Recognizer
+from distlenet.training.rundir import find_checkpoint
+
+
+@pytest.fixture(scope="session")
+def reader(tmp_path_factory, distlenet):
+    """The run of a network of one epoch, on MNIST where it is at hand and else on drawn digits."""
+    folder = tmp_path_factory.mktemp("reader")
+    data = folder / "digits.h5"
+    mnist = Path(os.environ.get("DISTLENET_MNIST", "/nowhere")).is_dir()
+    source = ["mnist"] if mnist else ["synthetic", "--train", "30000", "--test", "1000"]
+    for command in (
+        ["prepare", *source, "--out", data],
+        ["train", "--data", data, "--run", folder / "run", "--recipe", "fast", "--epochs", 1, "--display", "plain"],
+    ):
+        done = distlenet(*command)
+        assert done.returncode == 0, done.output
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def recognizer(reader):
+    return Recognizer(find_checkpoint(reader))
+
+
+@pytest.fixture
+def client(recognizer):
+    """Flask's own client: requests without a network."""
+    from distlenet.page.app import create_app
+    from distlenet.page.guard import Guard
+
+    return create_app(recognizer, Guard("127.0.0.1", "127.0.0.1"), "a test").test_client()
+
+
+@pytest.fixture(scope="session")
+def served(reader):
+    """The server of ``distlenet draw`` in a process of its own."""
+    with Served([sys.executable, "-m", "distlenet", "draw", str(reader), "--port", "0"]) as server:
+        yield server
