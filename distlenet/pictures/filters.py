@@ -1,28 +1,35 @@
 """Filters of grey pictures (rows, columns) by numpy alone: means, extremes, shrinking, enlarging."""
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 
 def mean_filter(grey: np.ndarray, window: int) -> np.ndarray:
     """Return the mean over ``window`` x ``window`` pixels (odd), the border continued; a trailing axis is kept."""
     for axis in (0, 1):
-        before = window // 2
         frame = [(0, 0)] * grey.ndim
-        frame[axis] = (before + 1, before)
+        frame[axis] = (window // 2 + 1, window // 2)
         sums = np.cumsum(np.pad(grey, frame, mode="edge"), axis=axis, dtype=np.float64)
-        taken = np.arange(grey.shape[axis])
-        grey = (sums.take(taken + window, axis) - sums.take(taken, axis)) / window
-    return grey.astype(np.float32)
+        size = grey.shape[axis]
+        grey = ((part(sums, axis, window, size) - part(sums, axis, 0, size)) / window).astype(np.float32)
+    return grey
 
 
 def max_filter(grey: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Return the maximum over (rows, columns) ``window`` (odd) around each pixel; beyond the border is nothing."""
+    """Return the maximum over (rows, columns) ``window`` (odd) around each pixel; beyond the border is nothing.
+
+    The maximum over 2k pixels is that of two neighbouring maxima over k: a few passes for any window.
+    """
+    lowest = False if grey.dtype == bool else -np.inf
     for axis, size in enumerate(window):
         frame = [(0, 0), (0, 0)]
         frame[axis] = (size // 2, size // 2)
-        lowest = False if grey.dtype == bool else -np.inf
-        grey = sliding_window_view(np.pad(grey, frame, constant_values=lowest), size, axis).max(axis=-1)
+        covered, most = 1, np.pad(grey, frame, constant_values=lowest)
+        while covered < size:
+            step = min(covered, size - covered)
+            length = most.shape[axis] - step
+            most = np.maximum(part(most, axis, 0, length), part(most, axis, step, length))
+            covered += step
+        grey = most
     return grey
 
 
@@ -51,3 +58,8 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         weights /= weights.sum(axis=1, keepdims=True)
         grey = np.moveaxis(np.tensordot(weights, grey, (1, axis)), 0, axis)
     return grey
+
+
+def part(array: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
+    """Return the view of ``size`` entries along ``axis`` from ``first`` on."""
+    return array[(slice(None),) * axis + (slice(first, first + size),)]

@@ -4,11 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.errors import PictureError
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.colour import contrasting_grey
 from distlenet.pictures.digits import cut_out, find_pieces
 from distlenet.pictures.lines import without_lines
-from distlenet.pictures.paper import ink_on_paper
+from distlenet.pictures.paper import sheet_of
 from distlenet.pictures.reading import Picture
 
 
@@ -25,8 +26,12 @@ def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: 
 
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
-    ink = without_lines(ink_on_paper(contrasting_grey(picture.colours)))
+    sheet = sheet_of(contrasting_grey(picture.colours))
+    ink = without_lines(sheet.ink)
     pieces, found = find_pieces(ink, many)
+    pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
+    if not pieces:
+        raise PictureError("no digit was found in the picture: what stands out from the paper has no sharp edges")
     return [
         Digit(
             normalized(cut_out(ink, piece, found), shape),
