@@ -14,6 +14,7 @@ from distlenet.errors import PictureError
 from distlenet.pictures.filters import closing, max_filter, mean_filter, part, resized
 
 SMALL = 112  # pixels along the longer side at which the paper is estimated
+FINE = 64  # pixels along the shorter side from which on a stroke is some pixels wide
 COARSE = 28  # the same for slow changes of light
 WINDOWS = (0.1, 0.2, 0.4)  # of the closing, as shares of the longer side: strokes are narrower than one of them
 DARKEST = 0.2  # paper darker than this is measured as if it were this bright: else its noise would be ink
@@ -48,7 +49,8 @@ def sheet_of(grey: np.ndarray) -> Sheet:
     """
     small = resized(grey, shrunk(grey.shape, SMALL))
     best, most = None, 0.0
-    for picture, whole in ((small, grey), (1 - small, 1 - grey)):
+    for light_ink in (False, True):
+        picture = 1 - small if light_ink else small
         light = np.maximum(_slow_light(picture), 0.05)
         for window in WINDOWS:
             paper = np.maximum(light * closing(picture / light, int(window * max(small.shape)) | 1), DARKEST)
@@ -57,16 +59,29 @@ def sheet_of(grey: np.ndarray) -> Sheet:
                 explained, real, _ = _edges(ink, picture, paper)
                 likely = explained * real**2
                 if likely > most:
-                    best, most = (whole, picture, paper), likely
+                    best, most = (light_ink, picture, paper), likely
     ink = None
     if best is not None:
-        whole, picture, paper = best
-        ink = _ink(1 - whole / resized(paper, grey.shape))
+        light_ink, picture, paper = best
+        ink = _ink(1 - (1 - grey if light_ink else grey) / resized(paper, grey.shape))
     if ink is None:
         raise PictureError("the picture is blank: nothing stands out from the paper")
     if (ink > 0.5).mean() > MOST:
         raise PictureError("no digit can be told from the paper: too much of the picture is as dark as ink")
-    return Sheet(ink, picture, paper)
+    return Sheet(_evened(ink) if light_ink else ink, picture, paper)
+
+
+def _evened(ink: np.ndarray) -> np.ndarray:
+    """Return light ``ink`` with strokes as bright everywhere: a shadow takes as much from it as from its paper.
+
+    In a picture of few pixels grey is how much of a pixel is ink: it stays.
+    """
+    if min(ink.shape) <= FINE:
+        return ink
+    small = resized(ink, shrunk(ink.shape, SMALL))
+    window = 2 * round(0.04 * max(small.shape)) + 1
+    level = mean_filter(max_filter(small, (window, window)), window)
+    return np.minimum(ink / resized(np.maximum(level / level.max(), 0.4), ink.shape), 1)
 
 
 def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
@@ -131,7 +146,7 @@ def _quadratic(shape: tuple[int, int]) -> np.ndarray:
 
 def _ink(darkness: np.ndarray) -> np.ndarray | None:
     """Return ``darkness`` as ink, 0 for the paper with its noise to 1 for a stroke; None if there is none."""
-    smooth = mean_filter(darkness, 3) if min(darkness.shape) > 64 else darkness
+    smooth = mean_filter(darkness, 3) if min(darkness.shape) > FINE else darkness
     count = max(4, round(0.002 * smooth.size))
     threshold = 0.5 * np.partition(smooth.ravel(), -count)[-count]
     for _ in range(8):  # half-way between the means of both sides
