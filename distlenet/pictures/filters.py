@@ -60,6 +60,13 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return grey
 
 
+def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
+    """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3); what is over is left out."""
+    rows, columns = (max(1, size // factor) for size in colours.shape[:2])
+    colours = colours[: rows * factor, : columns * factor]
+    return colours.reshape(rows, min(factor, len(colours)), columns, -1, 3).mean(axis=(1, 3), dtype=np.float32)
+
+
 def part(array: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
     """Return the view of ``size`` entries along ``axis`` from ``first`` on."""
     return array[(slice(None),) * axis + (slice(first, first + size),)]

@@ -1,4 +1,4 @@
-"""The whole way from a picture to its digits."""
+"""The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
 
 from dataclasses import dataclass
 
@@ -8,9 +8,16 @@ from distlenet.errors import PictureError
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.colour import contrasting_grey
 from distlenet.pictures.digits import cut_out, find_pieces
+from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import sheet_of
-from distlenet.pictures.reading import Picture
+from distlenet.pictures.reading import WORKING, Picture
+
+CLOSER = 0.35  # a digit smaller than this share of the picture is looked at again
+BLOCK = 16  # pixels of the blocks among which a digit is searched that the first look cannot see
+LEAST = 12  # pixels of such a digit: what is smaller is dust
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
 
 
 @dataclass(frozen=True)
@@ -18,7 +25,7 @@ class Digit:
     """One digit of a picture."""
 
     image: np.ndarray  # (rows, columns) uint8, as the network wants it
-    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture, turned the right way up
+    box: Box  # in pixels of the picture, turned the right way up
 
 
 def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False) -> list[Digit]:
@@ -26,6 +33,27 @@ def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: 
 
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
+    if many or picture.fine is None:
+        return _look(picture, shape, many)
+    digits = []
+    try:
+        digits = _look(picture, shape)
+        box = digits[0].box
+        if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
+            return digits
+    except PictureError:
+        box = _standing_out(picture)
+        if box is None:
+            raise
+    try:
+        return _look_closer(picture, box, shape)
+    except PictureError:
+        if not digits:
+            raise
+        return digits
+
+
+def _look(picture: Picture, shape: tuple[int, int], many: bool = False) -> list[Digit]:
     sheet = sheet_of(contrasting_grey(picture.colours))
     ink = without_lines(sheet.ink)
     pieces, found = find_pieces(ink, many)
@@ -39,3 +67,37 @@ def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: 
         )
         for piece in pieces
     ]
+
+
+def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Digit]:
+    """Return the one digit in and around ``box`` of ``picture``."""
+    scale = picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    margin = round(0.8 * _longest(box) / scale) + 8
+    left, top, right, bottom = (round(edge / scale) for edge in box)
+    left, top = max(0, left - margin), max(0, top - margin)
+    part = picture.fine[top : bottom + margin, left : right + margin]
+    shrink = max(1, round(max(part.shape) / WORKING))
+    colours = reduced(part, shrink) / np.float32(255)
+    [digit] = _look(Picture(colours, shrink * scale), shape)
+    if _longest(digit.box) < LEAST * scale:
+        raise PictureError("no digit was found in the picture: there are only specks")
+    offsets = (round(left * scale), round(top * scale)) * 2
+    return [Digit(digit.image, tuple(edge + offset for edge, offset in zip(digit.box, offsets, strict=True)))]
+
+
+def _standing_out(picture: Picture) -> Box | None:
+    """Return the one small part of ``picture`` whose contrast stands out from that of all others, if there is one."""
+    rows, columns = (size // BLOCK for size in picture.fine.shape[:2])
+    blocks = picture.fine[: rows * BLOCK, : columns * BLOCK].max(axis=2).reshape(rows, BLOCK, columns, BLOCK)
+    contrast = np.asarray(blocks.max(axis=(1, 3)), int) - blocks.min(axis=(1, 3))
+    row, column = np.nonzero(contrast > 0.5 * contrast.max())
+    if contrast.max() < 4 * np.median(contrast) or max(np.ptp(row), np.ptp(column)) > 0.25 * max(rows, columns):
+        return None
+    block = BLOCK * picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    edges = (column.min(), row.min(), column.max() + 1, row.max() + 1)
+    return tuple(round(float(edge * block)) for edge in edges)
+
+
+def _longest(box: Box) -> int:
+    left, top, right, bottom = box
+    return max(right - left, bottom - top)
