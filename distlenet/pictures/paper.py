@@ -18,6 +18,7 @@ FINE = 64  # pixels along the shorter side from which on a stroke is some pixels
 COARSE = 28  # the same for slow changes of light
 WINDOWS = (0.1, 0.2, 0.4)  # of the closing, as shares of the longer side: strokes are narrower than one of them
 DARKEST = 0.2  # paper darker than this is measured as if it were this bright: else its noise would be ink
+UNEVEN = 0.05  # spread of the paper about a smooth surface from which on the light is not smooth
 MOST = 0.7  # largest share of the picture that ink covers
 
 # What is ink, measured at the small size on digits in 40 conditions and on blank sheets under uneven light:
@@ -121,18 +122,23 @@ def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float,
 
 
 def _slow_light(picture: np.ndarray) -> np.ndarray:
-    """Return the quadratic surface through the paper: pixels well below it (ink) are left out, in rounds."""
-    coarse = resized(picture, shrunk(picture.shape, COARSE))
+    """Return the quadratic surface through the paper: pixels well below it (ink) are left out, in rounds.
+
+    Across the edge of a shadow it would swing to and fro: light that it does not fit is left to the closing.
+    """
+    coarse, spread = resized(picture, shrunk(picture.shape, COARSE)), 0.0
     values, terms = coarse.ravel().astype(np.float64), _quadratic(coarse.shape)
     kept = values >= np.median(values) - 0.02
     for _ in range(6):
         weights, *_ = np.linalg.lstsq(terms[kept], values[kept], rcond=None)
         left = values - terms @ weights
-        spread = 1.5 * np.median(np.abs(left[kept])) + 0.01
-        again = left > -2.5 * spread
+        spread = 1.5 * np.median(np.abs(left[kept]))
+        again = left > -2.5 * (spread + 0.01)
         if again.sum() < 0.3 * len(values) or (again == kept).all():
             break
         kept = again
+    if spread > UNEVEN:
+        return np.ones_like(picture)
     low, high = np.percentile(coarse, [1, 100])
     return np.clip(_quadratic(picture.shape) @ weights, low, high).reshape(picture.shape)
 
