@@ -12,7 +12,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of a digit, of any format and size")
-    parser.add_argument("--many", action="store_true", help="several digits in a picture, apart from one another")
+    parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
     parser.add_argument("--show", action="store_true", help="draw what the network saw")
     parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")
 
@@ -28,8 +28,10 @@ def run(args: argparse.Namespace) -> int:
     answers: list[Prediction | tuple[str, PictureError]] = []
     for file in args.images:
         try:
-            for digit in digits_in(read_picture(file), recognizer.image_shape, many=args.many):
-                answers.append(Prediction(file, recognizer.best(digit.image), digit.box, digit.image))
+            picture = read_picture(file)
+            for digit in digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities):
+                top = recognizer.best(digit.image)
+                answers.append(Prediction(file, top, digit.box, digit.image, picture.frames))
         except PictureError as error:
             answers.append((file, error))
     errors = [answer[1] for answer in answers if isinstance(answer, tuple)]

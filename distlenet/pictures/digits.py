@@ -55,15 +55,15 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components]:
     return _in_reading_order(pieces), found
 
 
-def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> np.ndarray:
-    """Return the ink of ``piece`` alone, within its box and a margin for the soft edge."""
+def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> tuple[np.ndarray, int, int]:
+    """Return the ink of ``piece`` alone, within its box and a margin for the soft edge, and its first row and column."""
     margin = 2 + round(0.02 * piece.height)
     rows = slice(max(0, piece.top - margin), piece.bottom + margin)
     columns = slice(max(0, piece.left - margin), piece.right + margin)
     labels = found.labels[rows, columns]
     own = np.isin(labels, piece.members)
     soft = max_filter(own, (3, 3)) if max(labels.shape) < 60 else max_filter(own, (5, 5))
-    return np.where(soft & (own | (labels < 0)), ink[rows, columns], 0)
+    return np.where(soft & (own | (labels < 0)), ink[rows, columns], 0), rows.start, columns.start
 
 
 def _one(pieces: list[Piece]) -> Piece:

@@ -60,6 +60,12 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
     return grey
 
 
+def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Return (rows, columns) of the same proportions, at most ``longest`` pixels long."""
+    shrink = max(1.0, max(shape[:2]) / longest)
+    return max(1, round(shape[0] / shrink)), max(1, round(shape[1] / shrink))
+
+
 def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
     """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3); what is over is left out."""
     rows, columns = (max(1, size // factor) for size in colours.shape[:2])

@@ -1,5 +1,6 @@
 """The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -7,17 +8,19 @@ import numpy as np
 from distlenet.errors import PictureError
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.colour import contrasting_grey
-from distlenet.pictures.digits import cut_out, find_pieces
+from distlenet.pictures.digits import CUT, cut_out, find_pieces
 from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import sheet_of
 from distlenet.pictures.reading import WORKING, Picture
+from distlenet.pictures.touching import separated
 
 CLOSER = 0.35  # a digit smaller than this share of the picture is looked at again
 BLOCK = 16  # pixels of the blocks among which a digit is searched that the first look cannot see
 LEAST = 12  # pixels of such a digit: what is smaller is dust
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
+Likely = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -28,13 +31,16 @@ class Digit:
     box: Box  # in pixels of the picture, turned the right way up
 
 
-def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False) -> list[Digit]:
+def digits_in(
+    picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False, likely: Likely | None = None
+) -> list[Digit]:
     """Return the digits of ``picture`` in reading order, normalised to ``shape``; just one unless ``many``.
 
+    Many that touch are separated if ``likely`` is given: the probabilities of the classes of a normalised digit.
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
     if many or picture.fine is None:
-        return _look(picture, shape, many)
+        return _look(picture, shape, many, likely)
     digits = []
     try:
         digits = _look(picture, shape)
@@ -53,20 +59,23 @@ def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: 
         return digits
 
 
-def _look(picture: Picture, shape: tuple[int, int], many: bool = False) -> list[Digit]:
+def _look(
+    picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None
+) -> list[Digit]:
     sheet = sheet_of(contrasting_grey(picture.colours))
     ink = without_lines(sheet.ink)
     pieces, found = find_pieces(ink, many)
     pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
     if not pieces:
         raise PictureError("no digit was found in the picture: what stands out from the paper has no sharp edges")
-    return [
-        Digit(
-            normalized(cut_out(ink, piece, found), shape),
-            tuple(round(edge * picture.scale) for edge in (piece.left, piece.top, piece.right, piece.bottom)),
-        )
-        for piece in pieces
-    ]
+    digits = []
+    for piece in pieces:
+        own, top, left = cut_out(ink, piece, found)
+        for part in separated(own, shape, likely) if many and likely else [own]:
+            rows, columns = (np.flatnonzero((part > CUT).any(axis=axis)) for axis in (1, 0))
+            box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
+            digits.append(Digit(normalized(part, shape), tuple(round(float(edge * picture.scale)) for edge in box)))
+    return digits
 
 
 def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Digit]:

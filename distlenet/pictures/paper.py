@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distlenet.errors import PictureError
-from distlenet.pictures.filters import closing, max_filter, mean_filter, part, resized
+from distlenet.pictures.filters import closing, max_filter, mean_filter, part, resized, shrunk
 
 SMALL = 112  # pixels along the longer side at which the paper is estimated
 FINE = 64  # pixels along the shorter side from which on a stroke is some pixels wide
@@ -85,12 +85,6 @@ def _evened(ink: np.ndarray) -> np.ndarray:
     return np.minimum(ink / resized(np.maximum(level / level.max(), 0.4), ink.shape), 1)
 
 
-def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Return (rows, columns) of the same proportions, at most ``longest`` pixels long."""
-    shrink = max(1.0, max(shape[:2]) / longest)
-    return max(1, round(shape[0] / shrink)), max(1, round(shape[1] / shrink))
-
-
 def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float, float, float]:
     """Return how much of the edges of ``grey`` the ``ink`` explains, and the share of its outline that is real,
     and the mean slope of its edges per pixel; zeros if the ink is too faint. All arrays are (rows, columns).
@@ -152,6 +146,8 @@ def _quadratic(shape: tuple[int, int]) -> np.ndarray:
 
 def _ink(darkness: np.ndarray) -> np.ndarray | None:
     """Return ``darkness`` as ink, 0 for the paper with its noise to 1 for a stroke; None if there is none."""
+    if darkness.max() < FAINTEST:
+        return None
     smooth = mean_filter(darkness, 3) if min(darkness.shape) > FINE else darkness
     count = max(4, round(0.002 * smooth.size))
     threshold = 0.5 * np.partition(smooth.ravel(), -count)[-count]

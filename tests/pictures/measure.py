@@ -55,7 +55,12 @@ def measured(
                 expected = "" if name in BLANKS else str(labels[number])
             start = time.perf_counter()
             try:
-                digits = digits_in(read_picture(io.BytesIO(file)), recognizer.image_shape, many=name in ROWS)
+                digits = digits_in(
+                    read_picture(io.BytesIO(file)),
+                    recognizer.image_shape,
+                    many=name in ROWS,
+                    likely=recognizer.probabilities,
+                )
                 right += "".join(recognizer.best(digit.image)[0][0] for digit in digits) == expected
             except PictureError:
                 refused += 1

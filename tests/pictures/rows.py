@@ -63,13 +63,14 @@ def row(
     lean: float = 0.0,
     breaks: float = 0.0,
     lines: int = 1,
+    most: int = 8,
 ) -> Row:
     """Rows with gaps of ``low`` to ``high`` heights, or that touch by so much."""
 
     def draw(digits: np.ndarray, labels: np.ndarray, rng: Rng) -> tuple[bytes, str]:
         written_lines, text, first = [], "", 0
         for _ in range(lines):
-            count = int(rng.integers(2, 9))
+            count = int(rng.integers(2, most + 1))
             part = slice(first, first + count)
             covers = [enlarged(digit, HEIGHT / 20 * rng.uniform(*sizes), 1) for digit in digits[part]]
             covers = [broken(cover, rng) if rng.random() < breaks else cover for cover in covers]
@@ -90,6 +91,7 @@ ROWS: dict[str, Row] = {
     "row: apart": row(0.3, 0.8),
     "row: close": row(0.04, 0.12),
     "row: touching": row(0.01, 0.04, touch=True),
+    "row: two that touch": row(0.01, 0.04, touch=True, most=2),
     "row: of other sizes": row(0.15, 0.5, sizes=(0.6, 1.4)),
     "row: slanted": row(0.2, 0.5, lean=0.12),
     "row: broken": row(0.2, 0.5, breaks=0.4),
