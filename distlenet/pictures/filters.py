@@ -6,11 +6,15 @@ import numpy as np
 def mean_filter(grey: np.ndarray, window: int) -> np.ndarray:
     """Return the mean over ``window`` x ``window`` pixels (odd), the border continued; a trailing axis is kept."""
     for axis in (0, 1):
-        frame = [(0, 0)] * grey.ndim
+        size, frame = grey.shape[axis], [(0, 0)] * grey.ndim
         frame[axis] = (window // 2 + 1, window // 2)
-        sums = np.cumsum(np.pad(grey, frame, mode="edge"), axis=axis, dtype=np.float64)
-        size = grey.shape[axis]
-        grey = ((part(sums, axis, window, size) - part(sums, axis, 0, size)) / window).astype(np.float32)
+        framed = np.pad(grey, frame, mode="edge")
+        if window == 3:  # three additions are faster than a running sum
+            total = part(framed, axis, 1, size) + part(framed, axis, 2, size) + part(framed, axis, 3, size)
+        else:
+            sums = np.cumsum(framed, axis=axis, dtype=np.float64)
+            total = part(sums, axis, window, size) - part(sums, axis, 0, size)
+        grey = (total / window).astype(np.float32)
     return grey
 
 
@@ -19,18 +23,18 @@ def max_filter(grey: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
     The maximum over 2k pixels is that of two neighbouring maxima over k: a few passes for any window.
     """
-    lowest = False if grey.dtype == bool else -np.inf
+    down, right = (size // 2 for size in window)
+    rows, columns = grey.shape
+    most = np.full((rows + 2 * down, columns + 2 * right), False if grey.dtype == bool else -np.inf, grey.dtype)
+    most[down : down + rows, right : right + columns] = grey
     for axis, size in enumerate(window):
-        frame = [(0, 0), (0, 0)]
-        frame[axis] = (size // 2, size // 2)
-        covered, most = 1, np.pad(grey, frame, constant_values=lowest)
+        covered = 1
         while covered < size:
             step = min(covered, size - covered)
             length = most.shape[axis] - step
             most = np.maximum(part(most, axis, 0, length), part(most, axis, step, length))
             covered += step
-        grey = most
-    return grey
+    return most
 
 
 def closing(grey: np.ndarray, window: int) -> np.ndarray:

@@ -150,17 +150,20 @@ def _ink(darkness: np.ndarray) -> np.ndarray | None:
         return None
     smooth = mean_filter(darkness, 3) if min(darkness.shape) > FINE else darkness
     count = max(4, round(0.002 * smooth.size))
-    threshold = 0.5 * np.partition(smooth.ravel(), -count)[-count]
+    threshold, total = 0.5 * np.partition(smooth.ravel(), -count)[-count], float(darkness.sum())
     for _ in range(8):  # half-way between the means of both sides
         ink = smooth > threshold
-        if not ink.any() or ink.all():
+        strokes = darkness[ink]
+        if strokes.size in (0, darkness.size):
             return None
-        threshold = 0.5 * (darkness[ink].mean() + darkness[~ink].mean())
-    if not ink.any() or ink.all():
-        return None
-    middle = np.median(darkness[~ink])
-    noise = 1.5 * np.median(np.abs(darkness[~ink] - middle))
-    stroke = np.percentile(darkness[ink], 75)
+        rest = (total - float(strokes.sum())) / (darkness.size - strokes.size)
+        before, threshold = threshold, 0.5 * (float(strokes.mean()) + rest)
+        if abs(threshold - before) < 0.002:
+            break
+    paper = darkness[~ink]
+    middle = np.median(paper)
+    noise = 1.5 * np.median(np.abs(paper - middle))
+    stroke = np.percentile(strokes, 75)
     if stroke - middle < max(FAINTEST, 4 * noise):
         return None
     floor = middle + min(2.5 * noise, 0.4 * (stroke - middle))
