@@ -56,7 +56,7 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components]:
 
 
 def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> tuple[np.ndarray, int, int]:
-    """Return the ink of ``piece`` alone, within its box and a margin for the soft edge, and its first row and column."""
+    """Return the ink of ``piece`` alone, in its box and a margin for the soft edge, and the margin's row and column."""
     margin = 2 + round(0.02 * piece.height)
     rows = slice(max(0, piece.top - margin), piece.bottom + margin)
     columns = slice(max(0, piece.left - margin), piece.right + margin)

@@ -71,7 +71,10 @@ def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
 
 
 def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
-    """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3); what is over is left out."""
+    """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3).
+
+    Rows and columns that are left over at the end have no part in it.
+    """
     rows, columns = (max(1, size // factor) for size in colours.shape[:2])
     colours = colours[: rows * factor, : columns * factor]
     return colours.reshape(rows, min(factor, len(colours)), columns, -1, 3).mean(axis=(1, 3), dtype=np.float32)

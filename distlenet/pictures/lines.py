@@ -57,8 +57,7 @@ def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
     parts = list(itertools.pairwise(edges))
     most = int(STEEPEST * columns / 2)  # rows from the middle of a line to its end
     seen, hidden = (
-        np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most)))
-        for mask in (thin & ~thick, thick)
+        np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most))) for mask in (thin & ~thick, thick)
     )
     best, power = (np.zeros(rows), 0), 0.0
     for rise in range(-most, most + 1):

@@ -59,9 +59,7 @@ def digits_in(
         return digits
 
 
-def _look(
-    picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None
-) -> list[Digit]:
+def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None) -> list[Digit]:
     sheet = sheet_of(contrasting_grey(picture.colours))
     ink = without_lines(sheet.ink)
     pieces, found = find_pieces(ink, many)
@@ -97,10 +95,14 @@ def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Dig
 def _standing_out(picture: Picture) -> Box | None:
     """Return the one small part of ``picture`` whose contrast stands out from that of all others, if there is one."""
     rows, columns = (size // BLOCK for size in picture.fine.shape[:2])
+    if min(rows, columns) == 0:
+        return None
     blocks = picture.fine[: rows * BLOCK, : columns * BLOCK].max(axis=2).reshape(rows, BLOCK, columns, BLOCK)
     contrast = np.asarray(blocks.max(axis=(1, 3)), int) - blocks.min(axis=(1, 3))
+    if contrast.max() <= 4 * np.median(contrast):
+        return None
     row, column = np.nonzero(contrast > 0.5 * contrast.max())
-    if contrast.max() < 4 * np.median(contrast) or max(np.ptp(row), np.ptp(column)) > 0.25 * max(rows, columns):
+    if max(np.ptp(row), np.ptp(column)) > 0.25 * max(rows, columns):
         return None
     block = BLOCK * picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
     edges = (column.min(), row.min(), column.max() + 1, row.max() + 1)

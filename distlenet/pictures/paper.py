@@ -107,10 +107,7 @@ def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float,
     if darkness < FAINTEST:
         return 0.0, 0.0, 0.0
     agree = change > 0.5 * darkness * expected
-    real = sum(
-        float(np.abs(step)[part(agree, axis, 0, step.shape[axis])].sum())
-        for axis, step in enumerate(steps)
-    )
+    real = sum(float(np.abs(step)[part(agree, axis, 0, step.shape[axis])].sum()) for axis, step in enumerate(steps))
     total += sum(float(side.sum()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1]))
     return explained**2 / own, real / total, own / total / float(ink.max())
 

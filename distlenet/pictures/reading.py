@@ -105,7 +105,11 @@ def _grey(image: Any) -> Any:
     """Return an 8-bit copy of a picture of 16 or 32 bits, its darkest pixel 0 and its brightest 255."""
     from PIL import Image
 
-    values = np.nan_to_num(np.asarray(image, np.float32))
+    values = np.asarray(image)
+    step = max(1, max(values.shape) // FINEST)
+    rows, columns = (size // step for size in values.shape)
+    squares = values[: rows * step, : columns * step].reshape(rows, step, columns, step)
+    values = np.nan_to_num(squares.mean(axis=(1, 3), dtype=np.float32))
     low, high = float(values.min()), float(values.max())
     return Image.fromarray(np.uint8(255 * ((values - low) / max(high - low, 1e-9)))).convert("RGB")
 

@@ -31,9 +31,7 @@ class Cut:
     crossed: float  # ink, in widths of a stroke
 
 
-def separated(
-    ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndarray], np.ndarray]
-) -> list[np.ndarray]:
+def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
     """Return the digits that ``ink`` (rows, columns) is made of, from left to right, each as ink of the same shape.
 
     ``likely`` gives the probabilities of the classes of a normalised picture of ``shape``.

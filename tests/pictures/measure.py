@@ -29,7 +29,7 @@ def main() -> None:
     parser.add_argument("--split", default="train")
     parser.add_argument("--first", type=int, default=55_000)
     parser.add_argument("--data", default="datasets/mnist.h5")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     recognizer = Recognizer(find_checkpoint(args.run))
     images, labels = open_digit_file(args.data).read(args.split, args.first, args.first + 5000)
     for name, right, refused, milliseconds in measured(recognizer, images, labels, args):

@@ -99,8 +99,7 @@ def dusty(cover: np.ndarray, rng: Rng) -> np.ndarray:
     """A few specks, and a small mark away from the digit."""
     image = Image.fromarray(np.uint8(255 * cover))
     pen = ImageDraw.Draw(image)
-    rows, columns = np.nonzero(cover > 0.5)
-    height = np.ptp(rows) + 1
+    height = np.ptp(np.flatnonzero((cover > 0.5).any(axis=1))) + 1
     for size in (*rng.uniform(0.005, 0.02, 5), rng.uniform(0.03, 0.06)):
         y, x = rng.uniform(0, cover.shape[0]), rng.uniform(0, cover.shape[1])
         radius = max(0.5, size * height / 2)
