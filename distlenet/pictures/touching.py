@@ -14,8 +14,8 @@ from distlenet.pictures.box import normalized, stroke_width
 
 REACH = 0.04  # between two cuts at least, as a share of the height
 ASIDE = 0.5  # ink that a cut would rather cross than go a column aside
-THICKEST = 2.2  # ink that a cut crosses at most, in widths of a stroke: a cut through a 0 crosses 2
-PRICE = 1.0  # of crossing the width of a stroke, as a logarithm of probability
+THICKEST = 1.7  # ink that a cut crosses at most, in widths of a stroke: a cut through a 0 crosses 2
+PRICE = 1.5  # of crossing the width of a stroke, as a logarithm of probability
 NARROW = 0.55  # width of what is not cut, as a share of its height
 LOWEST = 0.5  # least height of a part, as a share of the whole's
 WIDEST = 1.5  # of a part, as a share of the height of the whole
