@@ -1,8 +1,9 @@
 """Digits that touch: cut where the ink is thin, as the network reads the parts best.
 
-Straight cuts from top to bottom, upright or leaning, are proposed where they cross little ink. Among all ways
-to cut at some of them, the one of the highest score is found by dynamic programming: the logarithms of the
-network's probabilities of the parts, less a price for the ink that the cuts cross.
+Paths from top to bottom are proposed that cross little ink, and go aside rather than through it. Among all ways
+to cut along some of them, the one of the highest score is found by dynamic programming: the logarithms of the
+network's probabilities of the parts, less a price for the ink that the cuts cross and for parts too wide.
+The prices are a compromise: lower ones separate more of what touches, and cut more digits in two.
 """
 
 from collections.abc import Callable
@@ -25,7 +26,7 @@ WIDE = 20.0  # price of each height that it is wider
 
 @dataclass(frozen=True)
 class Cut:
-    """A line from top to bottom."""
+    """A path from top to bottom."""
 
     columns: np.ndarray  # (rows,) where it is in each row
     crossed: float  # ink, in widths of a stroke
