@@ -1,18 +1,24 @@
 """``distlenet predict``: what the digits in pictures are.
 
-distlenet predict runs/a photo.jpg scan.png
+distlenet predict photo.jpg scan.png
+distlenet predict runs/a photo.jpg
 distlenet predict runs/a number.png --many --json
-distlenet predict runs/a photo.jpg --show
+distlenet predict photo.jpg --show
 """
 
 import argparse
+from pathlib import Path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument(
+        "checkpoint",
+        nargs="?",
+        help="checkpoint file, or run directory (default: the network that is part of the package)",
+    )
     parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of a digit, of any format and size")
-    parser.add_argument("--many", action="store_true", help="several digits in a picture, apart from one another")
+    parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
     parser.add_argument("--show", action="store_true", help="draw what the network saw")
     parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")
 
@@ -24,12 +30,17 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.training.rundir import find_checkpoint
     from distlenet.ui.prediction_view import Prediction, show, to_json
 
-    recognizer = Recognizer(find_checkpoint(args.checkpoint))
+    checkpoint, images = args.checkpoint or "pretrained", args.images
+    if args.checkpoint and is_picture(Path(args.checkpoint)):
+        checkpoint, images = "pretrained", [args.checkpoint, *images]
+    recognizer = Recognizer(find_checkpoint(checkpoint))
     answers: list[Prediction | tuple[str, PictureError]] = []
-    for file in args.images:
+    for file in images:
         try:
-            for digit in digits_in(read_picture(file), recognizer.image_shape, many=args.many):
-                answers.append(Prediction(file, recognizer.best(digit.image), digit.box, digit.image))
+            picture = read_picture(file)
+            for digit in digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities):
+                top = recognizer.best(digit.image)
+                answers.append(Prediction(file, top, digit.box, digit.image, picture.frames))
         except PictureError as error:
             answers.append((file, error))
     errors = [answer[1] for answer in answers if isinstance(answer, tuple)]
@@ -40,3 +51,10 @@ def run(args: argparse.Namespace) -> int:
         for error in errors:
             report(error)
     return PictureError.exit_code if errors else 0
+
+
+def is_picture(path: Path) -> bool:
+    """Whether ``path`` is a file, but no checkpoint."""
+    import h5py
+
+    return path.is_file() and not h5py.is_hdf5(path)

@@ -5,7 +5,7 @@ Luminance would lose red ink on green paper, and weaken yellow on white.
 
 import numpy as np
 
-from distlenet.pictures.filters import mean_filter, resized
+from distlenet.pictures.filters import mean_filter, resized, shrunk
 
 SMALL = 160  # pixels along the longer side at which the direction is found
 
@@ -16,9 +16,9 @@ def contrasting_grey(colours: np.ndarray) -> np.ndarray:
     The direction is the main axis of the local contrast, the difference of a pixel from its wide
     surroundings: uneven light, which is wider than those, has no part in it.
     """
-    rows, columns = colours.shape[:2]
-    shrink = max(1.0, max(rows, columns) / SMALL)
-    small = resized(colours, (max(1, round(rows / shrink)), max(1, round(columns / shrink))))
+    if all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2)):
+        return np.ascontiguousarray(colours[..., 0])
+    small = resized(colours, shrunk(colours.shape, SMALL))
     contrast = small - mean_filter(small, max(small.shape[:2]) // 4 | 1)
     contrast = contrast.reshape(-1, 3).astype(np.float64)
     _, axes = np.linalg.eigh(contrast.T @ contrast + 1e-6 * np.ones((3, 3)))  # grey where there is no contrast

@@ -10,6 +10,7 @@ from distlenet.pictures.filters import max_filter
 
 CUT = 0.4  # ink above this holds a stroke together
 SPECK = 0.02  # ink of a speck, as a share of the largest piece's
+FLATTEST = 3.0  # width of one digit over its height; the flattest of the 60,000 of MNIST has 2.5
 NEAR = 0.3  # gap that a broken stroke leaves at most, in heights of a digit
 SMALLEST = 5  # pixels of the height or width of a digit
 
@@ -52,18 +53,20 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components]:
     if not pieces or max(pieces[0].height, pieces[0].right - pieces[0].left) < SMALLEST:
         raise PictureError("no digit was found in the picture: there are only specks")
     pieces = _separate(pieces) if many else [_one(pieces)]
+    if not many and pieces[0].right - pieces[0].left > FLATTEST * pieces[0].height:
+        raise PictureError("no digit was found in the picture: what stands out from the paper is too flat for one")
     return _in_reading_order(pieces), found
 
 
-def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> np.ndarray:
-    """Return the ink of ``piece`` alone, within its box and a margin for the soft edge."""
+def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> tuple[np.ndarray, int, int]:
+    """Return the ink of ``piece`` alone, in its box and a margin for the soft edge, and the margin's row and column."""
     margin = 2 + round(0.02 * piece.height)
     rows = slice(max(0, piece.top - margin), piece.bottom + margin)
     columns = slice(max(0, piece.left - margin), piece.right + margin)
     labels = found.labels[rows, columns]
     own = np.isin(labels, piece.members)
     soft = max_filter(own, (3, 3)) if max(labels.shape) < 60 else max_filter(own, (5, 5))
-    return np.where(soft & (own | (labels < 0)), ink[rows, columns], 0)
+    return np.where(soft & (own | (labels < 0)), ink[rows, columns], 0), rows.start, columns.start
 
 
 def _one(pieces: list[Piece]) -> Piece:
@@ -105,11 +108,13 @@ def _apart(a: Piece, b: Piece, typical: int) -> float:
 
 
 def _in_reading_order(pieces: list[Piece]) -> list[Piece]:
-    """Sort line by line, each from left to right."""
+    """Sort line by line, each from left to right; a piece follows the one on its left that is at its height."""
     lines: list[list[Piece]] = []
-    for piece in sorted(pieces, key=lambda piece: piece.top + piece.bottom):
-        if lines and piece.top < np.mean([other.top + other.bottom for other in lines[-1]]) / 2:
-            lines[-1].append(piece)
+    for piece in sorted(pieces, key=lambda piece: piece.left):
+        beside = [line for line in lines if piece.gaps(line[-1])[0] < -0.3 * min(piece.height, line[-1].height)]
+        if beside:
+            min(beside, key=lambda line: piece.gaps(line[-1])[0]).append(piece)
         else:
             lines.append([piece])
-    return [piece for line in lines for piece in sorted(line, key=lambda piece: piece.left)]
+    lines.sort(key=lambda line: np.mean([piece.top + piece.bottom for piece in line]))
+    return [piece for line in lines for piece in line]

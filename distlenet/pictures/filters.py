@@ -1,29 +1,40 @@
 """Filters of grey pictures (rows, columns) by numpy alone: means, extremes, shrinking, enlarging."""
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 
 def mean_filter(grey: np.ndarray, window: int) -> np.ndarray:
     """Return the mean over ``window`` x ``window`` pixels (odd), the border continued; a trailing axis is kept."""
     for axis in (0, 1):
-        before = window // 2
-        frame = [(0, 0)] * grey.ndim
-        frame[axis] = (before + 1, before)
-        sums = np.cumsum(np.pad(grey, frame, mode="edge"), axis=axis, dtype=np.float64)
-        taken = np.arange(grey.shape[axis])
-        grey = (sums.take(taken + window, axis) - sums.take(taken, axis)) / window
-    return grey.astype(np.float32)
+        size, frame = grey.shape[axis], [(0, 0)] * grey.ndim
+        frame[axis] = (window // 2 + 1, window // 2)
+        framed = np.pad(grey, frame, mode="edge")
+        if window == 3:  # three additions are faster than a running sum
+            total = part(framed, axis, 1, size) + part(framed, axis, 2, size) + part(framed, axis, 3, size)
+        else:
+            sums = np.cumsum(framed, axis=axis, dtype=np.float64)
+            total = part(sums, axis, window, size) - part(sums, axis, 0, size)
+        grey = (total / window).astype(np.float32)
+    return grey
 
 
 def max_filter(grey: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Return the maximum over (rows, columns) ``window`` (odd) around each pixel; beyond the border is nothing."""
+    """Return the maximum over (rows, columns) ``window`` (odd) around each pixel; beyond the border is nothing.
+
+    The maximum over 2k pixels is that of two neighbouring maxima over k: a few passes for any window.
+    """
+    down, right = (size // 2 for size in window)
+    rows, columns = grey.shape
+    most = np.full((rows + 2 * down, columns + 2 * right), False if grey.dtype == bool else -np.inf, grey.dtype)
+    most[down : down + rows, right : right + columns] = grey
     for axis, size in enumerate(window):
-        frame = [(0, 0), (0, 0)]
-        frame[axis] = (size // 2, size // 2)
-        lowest = False if grey.dtype == bool else -np.inf
-        grey = sliding_window_view(np.pad(grey, frame, constant_values=lowest), size, axis).max(axis=-1)
-    return grey
+        covered = 1
+        while covered < size:
+            step = min(covered, size - covered)
+            length = most.shape[axis] - step
+            most = np.maximum(part(most, axis, 0, length), part(most, axis, step, length))
+            covered += step
+    return most
 
 
 def closing(grey: np.ndarray, window: int) -> np.ndarray:
@@ -51,3 +62,24 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         weights /= weights.sum(axis=1, keepdims=True)
         grey = np.moveaxis(np.tensordot(weights, grey, (1, axis)), 0, axis)
     return grey
+
+
+def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
+    """Return (rows, columns) of the same proportions, at most ``longest`` pixels long."""
+    shrink = max(1.0, max(shape[:2]) / longest)
+    return max(1, round(shape[0] / shrink)), max(1, round(shape[1] / shrink))
+
+
+def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
+    """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3).
+
+    Rows and columns that are left over at the end have no part in it.
+    """
+    rows, columns = (max(1, size // factor) for size in colours.shape[:2])
+    colours = colours[: rows * factor, : columns * factor]
+    return colours.reshape(rows, min(factor, len(colours)), columns, -1, 3).mean(axis=(1, 3), dtype=np.float32)
+
+
+def part(array: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
+    """Return the view of ``size`` entries along ``axis`` from ``first`` on."""
+    return array[(slice(None),) * axis + (slice(first, first + size),)]

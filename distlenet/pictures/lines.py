@@ -1,50 +1,79 @@
-"""Ruled paper: long thin lines are taken out of the ink, and strokes that cross them stay whole."""
+"""Ruled and squared paper: long thin lines are taken out of the ink, and strokes that cross them stay whole."""
+
+import itertools
 
 import numpy as np
 
-from distlenet.pictures.components import components
 from distlenet.pictures.filters import max_filter
 
 CUT = 0.3  # ink above this may be part of a line
-LONGEST_SIDE = 64  # pixels: below this a stroke may be as thin as a line
+SMALLEST_SIDE = 48  # pixels: below this a stroke may be as thin as a line
 THICKEST = 0.02  # of a line, as a share of the shorter side
-SPAN = 0.94  # length of a line, as a share of the side: lines run from border to border
-GAP = 0.03  # break of a line where a stroke crosses it, as a share of the side, on each side
+BLOCKS = 16  # parts of a line, each of which is level
+STEEPEST = 0.08  # rise of a line, as a share of its length
+COVERED = 0.7  # least share of a line that is seen, of what strokes do not hide
+VISIBLE = 0.3  # least share of a line that strokes do not hide
 
 
 def without_lines(ink: np.ndarray) -> np.ndarray:
     """Return ``ink`` (rows, columns) without lines across, then without lines down the picture.
 
-    A single line down the picture that is all there is may be a 1: it stays.
+    A single line down the picture that is nearly all there is may be a 1: it stays.
     """
-    if min(ink.shape) < LONGEST_SIDE:
+    if min(ink.shape) < SMALLEST_SIDE:
         return ink
-    ink = _without_rows(ink)
-    turned = _without_rows(ink.T).T
-    return turned if (turned > 0.5).sum() > 0.2 * (ink > 0.5).sum() else ink
+    left, across = _without_rows(ink)
+    turned, down = _without_rows(left.T)
+    only_a_stroke = across == 0 and down == 1 and (turned > 0.5).sum() < 0.2 * (ink > 0.5).sum()
+    return ink if only_a_stroke else turned.T
 
 
-def _without_rows(ink: np.ndarray) -> np.ndarray:
-    """Remove lines that run across."""
-    rows, columns = ink.shape
+def _without_rows(ink: np.ndarray) -> tuple[np.ndarray, int]:
+    """Return ``ink`` without the lines that run across, and how many they are."""
     thickest = max(2, round(THICKEST * min(ink.shape)))
     mask = ink > CUT
     thin = mask & (run_lengths(mask) <= thickest)
-    bridged = max_filter(thin, (3, 2 * round(GAP * columns) + 1))
-    found = components(bridged)
+    if thin.any(axis=0).mean() < VISIBLE * COVERED:
+        return ink, 0
     out = ink.copy()
-    for label, (top, left, bottom, right) in enumerate(found.boxes):
-        if right - left < SPAN * columns or bottom - top > 0.3 * rows:
-            continue
-        window = slice(top, bottom)
-        row, column = np.nonzero(thin[window] & (found.labels[window] == label))
-        curve = _middle(row, column, thickest)
-        near = np.abs(np.arange(bottom - top)[:, None] - curve(np.arange(columns))) <= thickest
-        if (near & thin[window]).any(axis=0).mean() < 0.6:  # a chance row of specks
-            continue
-        gone = max_filter(thin[window] & near, (3, 3)) & ~(mask[window] & ~thin[window])
-        out[window][gone] = 0
-    return out
+    lines = _straight_lines(max_filter(thin, (3, 1)), max_filter(mask & ~thin, (3, 1)))
+    here = np.arange(ink.shape[1])
+    for straight in lines:
+        row, column = np.nonzero(thin)
+        close = np.abs(row - straight[column]) <= 2 * thickest
+        curve = _parabola(column[close], row[close], thickest, here)
+        near = thin & (np.abs(np.arange(ink.shape[0])[:, None] - curve) <= thickest)
+        out[max_filter(near, (3, 3)) & (thin | ~mask)] = 0
+    return out, len(lines)
+
+
+def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
+    """Return for each line of ``thin`` (rows, columns) its row at each column; all have the same slope.
+
+    ``thick`` (rows, columns) is where strokes hide them.
+    """
+    rows, columns = thin.shape
+    edges = np.linspace(0, columns, BLOCKS + 1).astype(int)
+    parts = list(itertools.pairwise(edges))
+    most = int(STEEPEST * columns / 2)  # rows from the middle of a line to its end
+    seen, hidden = (
+        np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most))) for mask in (thin & ~thick, thick)
+    )
+    best, power = (np.zeros(rows), 0), 0.0
+    for rise in range(-most, most + 1):
+        offsets = np.rint(np.linspace(-rise, rise, BLOCKS)).astype(int) + most
+        covered, covering = (
+            np.mean([block[first : first + rows] for block, first in zip(blocks, offsets, strict=True)], axis=0)
+            for blocks in (seen, hidden)
+        )
+        cover = covered / np.maximum(1 - covering, VISIBLE)
+        strength = float(np.sum(cover[cover >= COVERED] ** 2))
+        if strength > power:
+            best, power = (cover, rise), strength
+    cover, rise = best
+    peak = (cover >= COVERED) & (cover >= max_filter(cover[:, None], (7, 1))[:, 0])
+    middles = [row for row in np.flatnonzero(peak) if not peak[max(0, row - 3) : row].any()]
+    return [middle + np.linspace(-rise, rise, columns) for middle in middles]
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
@@ -57,13 +86,12 @@ def run_lengths(mask: np.ndarray) -> np.ndarray:
     return lengths.reshape(mask.shape[1], -1)[:, 1:-1].T
 
 
-def _middle(row: np.ndarray, column: np.ndarray, thickest: int) -> np.poly1d:
-    """Return the parabola through the pixels of a line, those far from it left out, in rounds."""
-    middle = column.mean() if len(column) else 0.0
-    width = max(np.ptp(column), 1) if len(column) else 1
+def _parabola(column: np.ndarray, row: np.ndarray, thickest: int, at: np.ndarray) -> np.ndarray:
+    """Return at columns ``at`` the parabola through pixels (row, column), those far from it left out, in rounds."""
+    x = 2 * column / len(at) - 1
     kept = np.ones(len(row), bool)
-    for reach in (4, 2, 1):
-        weights = np.polyfit((column[kept] - middle) / width, row[kept], 2)
-        off = np.abs(np.polyval(weights, (column - middle) / width) - row)
-        kept = off <= max(reach * thickest, np.median(off))
-    return lambda at: np.polyval(weights, (at - middle) / width)
+    for reach in (2, 1):
+        weights = np.polyfit(x[kept], row[kept], 2)
+        off = np.abs(np.polyval(weights, x) - row)
+        kept = off <= max(reach * thickest, float(np.median(off)))
+    return np.polyval(weights, 2 * at / len(at) - 1)

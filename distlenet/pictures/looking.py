@@ -1,15 +1,26 @@
-"""The whole way from a picture to its digits."""
+"""The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.errors import PictureError
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.colour import contrasting_grey
-from distlenet.pictures.digits import cut_out, find_pieces
+from distlenet.pictures.digits import CUT, cut_out, find_pieces
+from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
-from distlenet.pictures.paper import ink_on_paper
-from distlenet.pictures.reading import Picture
+from distlenet.pictures.paper import sheet_of
+from distlenet.pictures.reading import WORKING, Picture
+from distlenet.pictures.touching import separated
+
+CLOSER = 0.35  # a digit smaller than this share of the picture is looked at again
+BLOCK = 16  # pixels of the blocks among which a digit is searched that the first look cannot see
+LEAST = 12  # pixels of such a digit: what is smaller is dust
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom
+Likely = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -17,30 +28,101 @@ class Digit:
     """One digit of a picture."""
 
     image: np.ndarray  # (rows, columns) uint8, as the network wants it
-    box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture, turned the right way up
+    box: Box  # in pixels of the picture, turned the right way up
 
 
-def digits_in(picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False) -> list[Digit]:
+def digits_in(
+    picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False, likely: Likely | None = None
+) -> list[Digit]:
     """Return the digits of ``picture`` in reading order, normalised to ``shape``; just one unless ``many``.
 
+    Many that touch are separated if ``likely`` is given: the probabilities of the classes of a normalised digit.
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
-    ink = without_lines(ink_on_paper(contrasting_grey(picture.colours)))
-    return digits_in_ink(ink, shape, many=many, scale=picture.scale)
+    if many or picture.fine is None:
+        return _look(picture, shape, many, likely)
+    digits = []
+    try:
+        digits = _look(picture, shape)
+        box = digits[0].box
+        if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
+            return digits
+    except PictureError:
+        box = _standing_out(picture)
+        if box is None:
+            raise
+    try:
+        return _look_closer(picture, box, shape)
+    except PictureError:
+        if not digits:
+            raise
+        return digits
 
 
-def digits_in_ink(
-    ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False, scale: float = 1.0
-) -> list[Digit]:
-    """Return the digits of ``ink`` (rows, columns), 0 for paper to 1; their boxes are in pixels times ``scale``.
+def digits_in_ink(ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE)) -> list[Digit]:
+    """Return the one digit of ``ink`` (rows, columns) float32, 0 for paper to 1, in a list; its box in pixels.
 
     Raises PictureError if there are only specks.
     """
+    [piece], found = find_pieces(ink, many=False)
+    return [_digit(*cut_out(ink, piece, found), 1.0, shape)]
+
+
+def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None) -> list[Digit]:
+    sheet = sheet_of(contrasting_grey(picture.colours))
+    ink = without_lines(sheet.ink)
     pieces, found = find_pieces(ink, many)
-    return [
-        Digit(
-            normalized(cut_out(ink, piece, found), shape),
-            tuple(round(edge * scale) for edge in (piece.left, piece.top, piece.right, piece.bottom)),
-        )
-        for piece in pieces
-    ]
+    pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
+    if not pieces:
+        raise PictureError("no digit was found in the picture: what stands out from the paper has no sharp edges")
+    digits = []
+    for piece in pieces:
+        own, top, left = cut_out(ink, piece, found)
+        for part in separated(own, shape, likely) if many and likely else [own]:
+            digits.append(_digit(part, top, left, picture.scale, shape))
+    return digits
+
+
+def _digit(ink: np.ndarray, top: int, left: int, scale: float, shape: tuple[int, int]) -> Digit:
+    """Return the digit whose ``ink`` was cut out at ``top`` and ``left``."""
+    rows, columns = (np.flatnonzero((ink > CUT).any(axis=axis)) for axis in (1, 0))
+    box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
+    return Digit(normalized(ink, shape), tuple(round(float(edge * scale)) for edge in box))
+
+
+def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Digit]:
+    """Return the one digit in and around ``box`` of ``picture``."""
+    scale = picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    margin = round(0.8 * _longest(box) / scale) + 8
+    left, top, right, bottom = (round(edge / scale) for edge in box)
+    left, top = max(0, left - margin), max(0, top - margin)
+    part = picture.fine[top : bottom + margin, left : right + margin]
+    shrink = max(1, round(max(part.shape) / WORKING))
+    colours = reduced(part, shrink) / np.float32(255)
+    [digit] = _look(Picture(colours, shrink * scale), shape)
+    if _longest(digit.box) < LEAST * scale:
+        raise PictureError("no digit was found in the picture: there are only specks")
+    offsets = (round(left * scale), round(top * scale)) * 2
+    return [Digit(digit.image, tuple(edge + offset for edge, offset in zip(digit.box, offsets, strict=True)))]
+
+
+def _standing_out(picture: Picture) -> Box | None:
+    """Return the one small part of ``picture`` whose contrast stands out from that of all others, if there is one."""
+    rows, columns = (size // BLOCK for size in picture.fine.shape[:2])
+    if min(rows, columns) == 0:
+        return None
+    blocks = picture.fine[: rows * BLOCK, : columns * BLOCK].max(axis=2).reshape(rows, BLOCK, columns, BLOCK)
+    contrast = np.asarray(blocks.max(axis=(1, 3)), int) - blocks.min(axis=(1, 3))
+    if contrast.max() <= 4 * np.median(contrast):
+        return None
+    row, column = np.nonzero(contrast > 0.5 * contrast.max())
+    if max(np.ptp(row), np.ptp(column)) > 0.25 * max(rows, columns):
+        return None
+    block = BLOCK * picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    edges = (column.min(), row.min(), column.max() + 1, row.max() + 1)
+    return tuple(round(float(edge * block)) for edge in edges)
+
+
+def _longest(box: Box) -> int:
+    left, top, right, bottom = box
+    return max(right - left, bottom - top)

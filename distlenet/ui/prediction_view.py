@@ -23,19 +23,25 @@ class Prediction:
     top: list[tuple[str, float]]  # class names and probabilities, the likeliest first
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
     image: np.ndarray  # (rows, columns) uint8: what the network saw
+    frames: int = 1  # of the file, of which the first was read
+
+    @property
+    def source(self) -> str:
+        """The file, and which of its frames was read if there are several."""
+        return self.file if self.frames == 1 else f"{self.file} (the first of {self.frames} frames)"
 
 
 def show(predictions: Sequence[Prediction], pictures: bool) -> None:
     """Print ``predictions``: for each file the labels together, then a line for each digit."""
     console = make_console()
-    for file, group in groupby(predictions, key=lambda prediction: prediction.file):
+    for source, group in groupby(predictions, key=lambda prediction: prediction.source):
         digits = list(group)
         if len(digits) > 1:
             labels = [prediction.top[0][0] for prediction in digits]
             gap = "" if all(len(label) == 1 for label in labels) else " "
-            console.print(Text(f"{clean(file)}: {clean(gap.join(labels))}"), soft_wrap=True)
+            console.print(Text(f"{clean(source)}: {clean(gap.join(labels))}"), soft_wrap=True)
         for digit in digits:
-            head = "  " if len(digits) > 1 else f"{clean(file)}: "
+            head = "  " if len(digits) > 1 else f"{clean(source)}: "
             ranking = "  ".join(f"{clean(name)} {100 * probability:.2f} %" for name, probability in digit.top)
             console.print(Text(head + ranking), soft_wrap=True)
             if pictures:
@@ -69,6 +75,7 @@ def to_json(answers: Sequence[Prediction | tuple[str, PictureError]]) -> str:
                 "label": answer.top[0][0],
                 "probability": answer.top[0][1],
                 "top": [{"label": label, "probability": probability} for label, probability in answer.top],
+                "frames": answer.frames,
                 "box": dict(zip(("left", "top", "right", "bottom"), answer.box, strict=True)),
             }
             if isinstance(answer, Prediction)

@@ -62,3 +62,23 @@ def test_many(trained, files, capsys):
     answers = json.loads(capsys.readouterr().out)
     assert len(answers) == 2
     assert answers[0]["box"]["right"] <= answers[1]["box"]["left"]
+
+
+def test_the_first_of_several_frames_is_said(trained, files, capsys):
+    frames = [Image.open(files / name).convert("L") for name in ("0.png", "1.png")]
+    frames[0].save(files / "film.gif", save_all=True, append_images=frames[1:])
+    assert main(["predict", str(trained), str(files / "film.gif")]) == 0
+    assert "film.gif (the first of 2 frames): " in capsys.readouterr().out
+    assert main(["predict", str(trained), str(files / "film.gif"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["frames"] == 2
+
+
+def test_without_a_checkpoint_the_package_answers(files, capsys):
+    names = [str(files / name) for name in ("0.png", "1.png")]
+    assert main(["predict", "pretrained", *names]) == 0
+    said = capsys.readouterr().out
+    assert main(["predict", *names]) == 0
+    assert capsys.readouterr().out == said
+    assert main(["predict", names[1]]) == 0
+    assert capsys.readouterr().out == said.splitlines(keepends=True)[1]
+    assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing

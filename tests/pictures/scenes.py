@@ -1,56 +1,23 @@
-"""Pictures of known digits under the conditions of real life, each drawn from a seed."""
+"""Pictures of digits, and of none, under the conditions of real life, each drawn from a seed.
 
-import itertools
+A scene is a function of a 28x28 digit, its label and a generator; it returns the bytes of a picture file.
+"""
+
+import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image, ImageDraw
+from inks import Rng, cropped, enlarged, penned, placed, tilted
+from PIL import Image, ImageDraw, ImageFilter
 
-from distlenet.data.handwriting import write_digits
-
-Rng = np.random.Generator
-
-
-def enlarged(digit: np.ndarray, factor: float) -> np.ndarray:
-    """Return the coverage by ink, float 0 to 1, of a 28x28 ``digit`` scaled up, cut to its ink."""
-    rows, columns = np.nonzero(digit > 25)
-    digit = digit[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
-    size = tuple(max(2, round(side * factor)) for side in digit.shape[::-1])
-    return np.asarray(Image.fromarray(digit).resize(size, Image.Resampling.BICUBIC), float) / 255
+Scene = Callable[[np.ndarray, int, Rng], bytes]
+BLUE, RED = (90, 120, 190), (200, 90, 90)
 
 
-def penned(label: int, height: int, width: float, rng: Rng) -> np.ndarray:
-    """Return the coverage by ink of a digit written with a pen of ``width`` pixels, ``height`` pixels high."""
-    points, joined = write_digits(np.array([label], np.uint8), rng)
-    points, joined = points[0], joined[0]
-    points = (points - points.min(axis=0)) * (height - width) / np.ptp(points[:, 1])
-    finer = 4
-    size = np.ceil(points.max(axis=0) + width + 2).astype(int)
-    image = Image.new("L", tuple(int(side) * finer for side in size))
-    pen = ImageDraw.Draw(image)
-    places = [tuple((point + width / 2 + 1) * finer) for point in points]
-    radius = width * finer / 2
-    for (start, end), down in zip(itertools.pairwise(places), joined, strict=True):
-        if down:
-            pen.line([start, end], fill=255, width=max(1, round(width * finer)))
-    for number, (x, y) in enumerate(places):
-        if joined[min(number, len(joined) - 1)] or joined[max(0, number - 1)]:
-            pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=255)
-    return np.asarray(image.resize(tuple(map(int, size)), Image.Resampling.BOX), float) / 255
-
-
-def placed(cover: np.ndarray, rng: Rng, room: float = 0.7) -> np.ndarray:
-    """Return ``cover`` at a random place on paper with ``room`` more pixels along each side."""
-    side = max(cover.shape)
-    shape = [part + round(side * room * (0.6 + 0.8 * rng.random())) + 2 for part in cover.shape]
-    paper = np.zeros(shape)
-    top, left = (int(rng.integers(1, whole - part)) for whole, part in zip(shape, cover.shape, strict=True))
-    paper[top : top + cover.shape[0], left : left + cover.shape[1]] = cover
-    return paper
+# colours (rows, columns, 3), 0 to 255
 
 
 def painted(cover: np.ndarray, ink: tuple[int, ...] = (30,) * 3, paper: tuple[int, ...] = (245,) * 3) -> np.ndarray:
-    """Return colours (rows, columns, 3), 0 to 255."""
     return cover[..., None] * np.array(ink, float) + (1 - cover[..., None]) * np.array(paper, float)
 
 
@@ -66,34 +33,123 @@ def lit(colours: np.ndarray, rng: Rng) -> np.ndarray:
     return colours * (0.3 + 0.7 * ramp(colours.shape, rng))[..., None]
 
 
-def shadowed(colours: np.ndarray, rng: Rng) -> np.ndarray:
-    """A shadow with a soft edge over part of the picture, and a lamp."""
-    edge = 1 / (1 + np.exp(-40 * (ramp(colours.shape, rng) - rng.uniform(0.3, 0.7))))
-    return colours * (0.5 + 0.5 * edge)[..., None] * (0.75 + 0.25 * ramp(colours.shape, rng))[..., None]
+def shadowed(colours: np.ndarray, rng: Rng, edge: float = 40, depth: float = 0.5) -> np.ndarray:
+    """A shadow over part of the picture, its edge 2 / ``edge`` of the picture wide, and a lamp."""
+    light = 1 / (1 + np.exp(-edge * (ramp(colours.shape, rng) - rng.uniform(0.3, 0.7))))
+    return colours * (1 - depth + depth * light)[..., None] * (0.75 + 0.25 * ramp(colours.shape, rng))[..., None]
+
+
+def vignetted(colours: np.ndarray, rng: Rng) -> np.ndarray:
+    """Corners darker than the middle."""
+    y, x = np.meshgrid(*(np.linspace(-1, 1, size) for size in colours.shape[:2]), indexing="ij")
+    far = (x - rng.uniform(-0.3, 0.3)) ** 2 + (y - rng.uniform(-0.3, 0.3)) ** 2
+    return colours * (1 / (1 + rng.uniform(0.3, 1) * far))[..., None]
+
+
+def folds(colours: np.ndarray, rng: Rng, depth: float = 0.15) -> np.ndarray:
+    """Paper that does not lie flat: wide patches of other brightness."""
+    coarse = Image.fromarray(rng.standard_normal((4, 4)).astype(np.float32))
+    wide = np.asarray(coarse.resize(colours.shape[1::-1], Image.Resampling.BICUBIC))
+    return colours * (1 - depth * (0.5 + 0.5 * np.tanh(wide)))[..., None]
 
 
 def noisy(colours: np.ndarray, rng: Rng, sigma: float = 20) -> np.ndarray:
     return colours + sigma * rng.standard_normal(colours.shape)
 
 
-def ruled(colours: np.ndarray, rng: Rng, squared: bool = False, tilt: float = 0.015) -> np.ndarray:
-    """Thin blue lines, slightly askew."""
+def grainy(colours: np.ndarray, rng: Rng, sigma: float = 14, size: float = 1.0) -> np.ndarray:
+    """Noise of which neighbouring pixels have the same, as film and enlarged photographs have it."""
+    grain = Image.fromarray(rng.standard_normal(colours.shape[:2]).astype(np.float32))
+    coarse = np.asarray(grain.resize([max(2, round(side / (1 + size))) for side in grain.size]).resize(grain.size))
+    return colours + sigma * (coarse / coarse.std())[..., None]
+
+
+def blurred(colours: np.ndarray, radius: float) -> np.ndarray:
+    return np.asarray(picture(colours).filter(ImageFilter.GaussianBlur(radius)), float)
+
+
+def ruled(
+    colours: np.ndarray,
+    rng: Rng,
+    colour: tuple[int, ...] = BLUE,
+    *,
+    squared: bool = False,
+    margin: bool = False,
+    tilt: float = 0.015,
+) -> np.ndarray:
+    """Thin lines slightly askew, perhaps in both directions, perhaps a red line down the margin."""
     rows, columns = colours.shape[:2]
-    image = Image.fromarray(np.uint8(colours.clip(0, 255)))
+    image = picture(np.full_like(colours, 255))
     pen = ImageDraw.Draw(image)
-    width, step = max(1, round(0.006 * min(rows, columns))), 0.19 * min(rows, columns)
+    width = max(1, round(rng.uniform(0.003, 0.008) * min(rows, columns)))
+    step = rng.uniform(0.12, 0.4) * min(rows, columns)
     lean = rng.uniform(-tilt, tilt) * columns
     for y in np.arange(rng.uniform(0, step), rows, step):
-        pen.line([(0, y), (columns, y + lean)], fill=(90, 120, 190), width=width)
+        pen.line([(0, y), (columns, y + lean)], fill=colour, width=width)
     if squared:
         for x in np.arange(rng.uniform(0, step), columns, step):
-            pen.line([(x, 0), (x - lean, rows)], fill=(90, 120, 190), width=width)
-    under = np.asarray(image, float)
-    return np.minimum(under, colours)  # ink lies over the lines
+            pen.line([(x, 0), (x - lean, rows)], fill=colour, width=width)
+    if margin:
+        x = rng.uniform(0.02, 0.12) * columns
+        pen.line([(x, 0), (x - lean, rows)], fill=RED, width=width)
+    return colours * np.asarray(image, float) / 255  # the ink lies over the lines
+
+
+def dusty(cover: np.ndarray, rng: Rng) -> np.ndarray:
+    """A few specks, and a small mark away from the digit."""
+    image = Image.fromarray(np.uint8(255 * cover))
+    pen = ImageDraw.Draw(image)
+    height = np.ptp(np.flatnonzero((cover > 0.5).any(axis=1))) + 1
+    for size in (*rng.uniform(0.005, 0.02, 5), rng.uniform(0.03, 0.06)):
+        y, x = rng.uniform(0, cover.shape[0]), rng.uniform(0, cover.shape[1])
+        radius = max(0.5, size * height / 2)
+        pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=220)
+    return np.asarray(image, float) / 255
 
 
 def picture(colours: np.ndarray) -> Image.Image:
     return Image.fromarray(np.uint8(colours.clip(0, 255)))
+
+
+def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
+    file = io.BytesIO()
+    image.save(file, kind, **options)
+    return file.getvalue()
+
+
+# scenes
+
+
+def of(change: Callable[[np.ndarray, Rng], np.ndarray], low: float = 3, high: float = 20, quality: int = 0) -> Scene:
+    """A digit scaled up ``low`` to ``high`` times on paper; ``change`` paints it; a JPEG of ``quality``, or a PNG."""
+
+    def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+        cover = placed(enlarged(digit, rng.uniform(low, high), rng.integers(2)), rng)
+        image = picture(change(cover, rng))
+        return saved(image, "JPEG", quality=quality) if quality else saved(image)
+
+    return draw
+
+
+def pen(low: float, high: float) -> Scene:
+    """A digit written anew with a pen of ``low`` to ``high`` hundredths of the digit's height."""
+
+    def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+        height = int(rng.integers(80, 500))
+        cover = penned(label, height, max(1.0, rng.uniform(low, high) * height / 100), rng)
+        return saved(picture(painted(placed(cover, rng))))
+
+    return draw
+
+
+def mode(change: Callable[[Image.Image, np.ndarray, Rng], bytes]) -> Scene:
+    """A plain picture that ``change`` turns into a file of some kind."""
+
+    def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+        cover = placed(enlarged(digit, rng.uniform(3, 15), 1), rng)
+        return change(picture(painted(cover)), cover, rng)
+
+    return draw
 
 
 def transparent(cover: np.ndarray, ink: int) -> Image.Image:
@@ -102,69 +158,136 @@ def transparent(cover: np.ndarray, ink: int) -> Image.Image:
     return Image.fromarray(pixels)
 
 
-def touching(cover: np.ndarray, rng: Rng) -> np.ndarray:
-    """The paper is cut off where the ink ends, on one side or on all."""
-    paper = placed(cover, rng)
-    rows, columns = (np.flatnonzero(paper.max(axis=axis) > 0.5) for axis in (1, 0))
-    sides = rng.random(4) < 0.6
-    return paper[
-        rows[0] if sides[0] else 0 : rows[-1] + 1 if sides[1] else None,
-        columns[0] if sides[2] else 0 : columns[-1] + 1 if sides[3] else None,
-    ]
+def with_palette(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
+    """Black, its transparent places a colour of the palette that is black as well."""
+    places = Image.fromarray(np.uint8(cover > 0.5))
+    places = places.convert("P")
+    places.putpalette([0, 0, 0] * 256)
+    return saved(places, transparency=0)
 
 
-def _mnist(change: Callable[[np.ndarray, Rng], Image.Image]) -> Callable[[np.ndarray, int, Rng], Image.Image]:
-    def draw(digit: np.ndarray, label: int, rng: Rng) -> Image.Image:
-        return change(placed(enlarged(digit, rng.uniform(3, 20)), rng), rng)
+def turned(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
+    """As a camera held any way stores it."""
+    way = int(rng.integers(1, 9))
+    undo = [None, 0, 3, 1, 5, 2, 6, 4]  # of Image.Transpose: what gives the stored picture for each orientation
+    if undo[way - 1] is not None:
+        image = image.transpose(Image.Transpose(undo[way - 1]))
+    exif = Image.Exif()
+    exif[0x0112] = way
+    return saved(image, "JPEG", exif=exif, quality=90)
 
-    return draw
+
+def in_16_bits(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
+    low = rng.uniform(0, 30_000)
+    values = low + (1 - cover) * rng.uniform(500, 30_000)
+    return saved(Image.fromarray(values.astype(np.uint16)))
 
 
-def _pen(low: float, high: float) -> Callable[[np.ndarray, int, Rng], Image.Image]:
-    """A pen of ``low`` to ``high`` hundredths of the digit's height."""
+def lost(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+    """A digit about 40 pixels high somewhere in a picture of 4000 x 3000."""
+    cover = enlarged(digit, 2)
+    colours = np.full((3000, 4000, 3), 235, np.uint8)
+    top, left = int(rng.integers(100, 2800)), int(rng.integers(100, 3800))
+    colours[top : top + cover.shape[0], left : left + cover.shape[1]] = painted(cover, paper=(235,) * 3)
+    return saved(Image.fromarray(colours), "JPEG", quality=90)
 
-    def draw(digit: np.ndarray, label: int, rng: Rng) -> Image.Image:
-        height = int(rng.integers(80, 500))
-        return picture(
-            painted(placed(penned(label, height, max(1.0, rng.uniform(low, high) * height / 100), rng), rng))
-        )
 
-    return draw
+def pixels_12(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+    """A picture of 12 x 12 pixels."""
+    return saved(Image.fromarray(255 - digit[4:24, 4:24]).resize((12, 12), Image.Resampling.BOX))
+
+
+def hairline(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+    """A pen of one pixel, a digit of 400."""
+    return saved(picture(painted(placed(penned(label, 400, 1.0, rng), rng))))
+
+
+def at_once(cover: np.ndarray, rng: Rng) -> np.ndarray:
+    colours = ruled(painted(cover, (40, 50, 110), (240, 236, 220)), rng)
+    return noisy(shadowed(colours, rng), rng, 8)
 
 
 INKS = [((200, 30, 40), (240,) * 3), ((20, 60, 190), (250, 250, 235)), ((240, 220, 30), (250,) * 3)]
 INKS += [((20, 130, 60), (235, 225, 200)), ((250, 250, 250), (30, 90, 60)), ((220, 60, 40), (60, 130, 70))]
+WHITE, DARK = (245,) * 3, (40,) * 3
 
-# condition -> function of a 28x28 digit, its label and a generator; "pen" ones write a digit of that label anew
-SCENES: dict[str, Callable[[np.ndarray, int, Rng], Image.Image]] = {
-    "as it is, 28 x 28": lambda digit, label, rng: Image.fromarray(digit),
-    "dark on light": _mnist(lambda cover, rng: picture(painted(cover))),
-    "light on dark": _mnist(lambda cover, rng: picture(painted(cover, (250,) * 3, (20,) * 3))),
-    "faint ink": _mnist(lambda cover, rng: picture(noisy(painted(cover, (185,) * 3, (225,) * 3), rng, 3))),
-    "small, 20 to 60 pixels": lambda digit, label, rng: picture(
-        painted(placed(enlarged(digit, rng.uniform(1, 3)), rng))
+SCENES: dict[str, Scene] = {
+    "as it is, 28 x 28": lambda digit, label, rng: saved(Image.fromarray(digit)),
+    "dark on light": of(lambda cover, rng: painted(cover)),
+    "light on dark": of(lambda cover, rng: painted(cover, (250,) * 3, (20,) * 3)),
+    "faint ink": of(lambda cover, rng: noisy(painted(cover, (185,) * 3, (225,) * 3), rng, 3)),
+    "very faint ink": of(lambda cover, rng: noisy(painted(cover, (205,) * 3, (230,) * 3), rng, 2)),
+    "faint ink, gradient": of(lambda cover, rng: noisy(lit(painted(cover, (175,) * 3, (225,) * 3), rng), rng, 2)),
+    "small, 20 to 60 pixels": of(lambda cover, rng: painted(cover), 1, 3),
+    "12 x 12 pixels": pixels_12,
+    "40 in 4000 x 3000 pixels": lost,
+    "touching the border": lambda digit, label, rng: saved(
+        picture(painted(cropped(enlarged(digit, rng.uniform(3, 20), rng.integers(2)), rng)))
     ),
-    "gradient of light": _mnist(lambda cover, rng: picture(lit(painted(cover), rng))),
-    "shadow": _mnist(lambda cover, rng: picture(noisy(shadowed(painted(cover), rng), rng, 3))),
-    "shadow, light on dark": _mnist(
-        lambda cover, rng: picture(noisy(shadowed(painted(cover, (240,) * 3, (50,) * 3), rng), rng, 3))
+    "much empty paper": lambda digit, label, rng: saved(
+        picture(noisy(painted(placed(enlarged(digit, rng.uniform(2, 6), 1), rng, 6)), rng, 4))
     ),
-    "noise": _mnist(lambda cover, rng: picture(noisy(painted(cover), rng, 30))),
-    "coloured ink": _mnist(lambda cover, rng: picture(painted(cover, *INKS[rng.integers(len(INKS))]))),
-    "transparent, black": _mnist(lambda cover, rng: transparent(cover, 0)),
-    "transparent, white": _mnist(lambda cover, rng: transparent(cover, 255)),
-    "ruled paper": _mnist(lambda cover, rng: picture(ruled(painted(cover), rng))),
-    "squared paper": _mnist(lambda cover, rng: picture(ruled(painted(cover), rng, squared=True))),
-    "touching the border": lambda digit, label, rng: picture(
-        painted(touching(enlarged(digit, rng.uniform(3, 20)), rng))
-    ),
-    "photo: all at once": _mnist(
-        lambda cover, rng: picture(
-            noisy(shadowed(ruled(painted(cover, (40, 50, 110), (240, 236, 220)), rng), rng), rng, 8)
-        )
-    ),
-    "hairline pen": _pen(0.6, 2),
-    "thin pen": _pen(2, 5),
-    "usual pen": _pen(7, 15),
-    "thick pen": _pen(18, 28),
+    "gradient of light": of(lambda cover, rng: lit(painted(cover), rng)),
+    "soft shadow": of(lambda cover, rng: noisy(shadowed(painted(cover), rng), rng, 3)),
+    "hard shadow": of(lambda cover, rng: noisy(shadowed(painted(cover), rng, 300), rng, 3)),
+    "hard deep shadow": of(lambda cover, rng: noisy(shadowed(painted(cover), rng, 300, 0.7), rng, 3)),
+    "soft shadow, light on dark": of(lambda cover, rng: noisy(shadowed(painted(cover, WHITE, DARK), rng), rng, 3)),
+    "hard shadow, light on dark": of(lambda cover, rng: noisy(shadowed(painted(cover, WHITE, DARK), rng, 300), rng, 3)),
+    "vignette": of(lambda cover, rng: vignetted(painted(cover), rng)),
+    "folds": of(lambda cover, rng: noisy(folds(painted(cover), rng), rng, 3)),
+    "noise": of(lambda cover, rng: noisy(painted(cover), rng, 30)),
+    "grain": of(lambda cover, rng: grainy(painted(cover), rng, 14, rng.uniform(0, 3))),
+    "blur": of(lambda cover, rng: blurred(painted(cover), 0.012 * max(cover.shape))),
+    "JPEG, quality 10": of(lambda cover, rng: painted(cover), 3, 20, 10),
+    "JPEG, quality 30": of(lambda cover, rng: painted(cover), 3, 20, 30),
+    "coloured ink": of(lambda cover, rng: painted(cover, *INKS[rng.integers(len(INKS))])),
+    "ruled, blue": of(lambda cover, rng: ruled(painted(cover), rng)),
+    "ruled, red": of(lambda cover, rng: ruled(painted(cover), rng, RED)),
+    "squared, blue": of(lambda cover, rng: ruled(painted(cover), rng, squared=True)),
+    "squared, red": of(lambda cover, rng: ruled(painted(cover), rng, RED, squared=True)),
+    "ruled, with a margin": of(lambda cover, rng: ruled(painted(cover, (40, 50, 110)), rng, margin=True)),
+    "dust and a mark": of(lambda cover, rng: painted(dusty(cover, rng))),
+    "perspective": of(lambda cover, rng: painted(tilted(cover, rng))),
+    "photo: all at once": of(at_once, quality=75),
+    "RGBA, black": mode(lambda image, cover, rng: saved(transparent(cover, 0))),
+    "RGBA, white": mode(lambda image, cover, rng: saved(transparent(cover, 255))),
+    "LA": mode(lambda image, cover, rng: saved(transparent(cover, 0).convert("LA"))),
+    "palette, transparent": mode(with_palette),
+    "turned by the camera": mode(turned),
+    "16 bits": mode(in_16_bits),
+    "1 bit": mode(lambda image, cover, rng: saved(image.convert("1"))),
+    "CMYK": mode(lambda image, cover, rng: saved(image.convert("CMYK"), "JPEG")),
+    "pen: 1 pixel of 400": hairline,
+    "pen: hairline": pen(0.6, 2),
+    "pen: thin": pen(2, 5),
+    "pen: usual": pen(7, 15),
+    "pen: thick": pen(18, 28),
+}
+
+
+def paper(change: Callable[[np.ndarray, Rng], np.ndarray], quality: int = 0) -> Scene:
+    """A sheet without a digit."""
+
+    def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
+        shape = rng.integers(60, 500, 2)
+        tint = rng.uniform([40, 40, 40], [250, 250, 250]) if rng.random() < 0.5 else np.full(3, rng.uniform(200, 250))
+        image = picture(change(np.ones((*shape, 1)) * tint, rng))
+        return saved(image, "JPEG", quality=quality) if quality else saved(image)
+
+    return draw
+
+
+# pictures that show no digit: each asks for a sentence, not for a guess
+BLANKS: dict[str, Scene] = {
+    "blank: even": paper(lambda colours, rng: colours),
+    "blank: noise": paper(lambda colours, rng: noisy(colours, rng, rng.uniform(1, 30))),
+    "blank: grain": paper(lambda colours, rng: grainy(colours, rng, rng.uniform(2, 14), rng.uniform(0, 3))),
+    "blank: gradient": paper(lambda colours, rng: noisy(lit(colours, rng), rng, 3)),
+    "blank: soft shadow": paper(lambda colours, rng: noisy(shadowed(colours, rng, rng.uniform(5, 60)), rng, 3)),
+    "blank: hard shadow": paper(lambda colours, rng: noisy(shadowed(colours, rng, 300), rng, 3)),
+    "blank: vignette": paper(lambda colours, rng: noisy(vignetted(colours, rng), rng, 3)),
+    "blank: folds": paper(lambda colours, rng: noisy(folds(colours, rng, 0.4), rng, 3)),
+    "blank: JPEG": paper(lambda colours, rng: noisy(lit(colours, rng), rng, 5), 20),
+    "blank: ruled": paper(lambda colours, rng: noisy(ruled(colours, rng), rng, 3)),
+    "blank: squared": paper(lambda colours, rng: noisy(ruled(colours, rng, squared=True), rng, 3)),
 }

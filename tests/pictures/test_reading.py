@@ -1,5 +1,6 @@
 """Any mode of picture is read; what is none, or shows nothing, gets a sentence."""
 
+import contextlib
 import io
 
 import numpy as np
@@ -84,8 +85,42 @@ def test_not_a_picture(tmp_path):
             read_picture(tmp_path / name)
     with pytest.raises(PictureError, match="there is no picture"):
         read_picture(tmp_path / "none.png")
-    with pytest.raises(PictureError):
+    with pytest.raises(PictureError, match="is a directory"):
         read_picture(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("head", "word"),
+    [
+        (b"", "empty"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "HEIC"),
+        (b"<?xml version='1.0'?><svg xmlns='http://www.w3.org/2000/svg'/>", "SVG"),
+        (b"hello", "not a picture of a known format"),
+    ],
+)
+def test_what_pillow_does_not_read_is_named(head, word, tmp_path):
+    (tmp_path / "file").write_bytes(head)
+    for file in (tmp_path / "file", io.BytesIO(head)):
+        with pytest.raises(PictureError, match=word):
+            read_picture(file)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
+def test_torn_files_are_read_or_get_a_sentence(kind):
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 90), np.uint8)).save(whole, kind)
+    whole = whole.getvalue()
+    for size in range(0, len(whole), max(1, len(whole) // 25)):
+        with contextlib.suppress(PictureError):
+            digits_in(read_picture(io.BytesIO(whole[:size])))
+
+
+def test_the_first_frame_is_read_and_how_many_there_are():
+    frames = [Image.fromarray(BAR), Image.new("L", (100, 120), 230), Image.new("L", (100, 120), 0)]
+    picture = read(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert picture.frames == 3
+    [digit] = digits_in(picture)
+    assert abs(digit.box[0] - 45) <= 1
 
 
 @pytest.mark.parametrize("side", [9_000, 20_000])
@@ -113,6 +148,22 @@ def test_blank_paper(level):
     for pixels in (np.full((200, 160), level, np.uint8), noisy, shaded):
         with pytest.raises(PictureError):
             digits_in(read(Image.fromarray(pixels)))
+
+
+@pytest.mark.parametrize("shape", [(4, 2000), (2000, 4), (5, 9), (700, 900), (40, 1500)])
+def test_any_picture_is_read_or_gets_a_sentence(shape):
+    rng = np.random.default_rng(1)
+    for pixels in (
+        np.full(shape, 255),
+        rng.integers(0, 256, shape),
+        255 * (rng.random(shape) < 0.002),
+        np.where(np.arange(shape[1]) < shape[1] // 3, 30, 220) * np.ones(shape),
+        np.where((np.arange(shape[1]) // 7) % 2, 30, 220) * np.ones(shape),
+    ):
+        picture = read(Image.fromarray(np.uint8(pixels)))
+        for many in (False, True):
+            with contextlib.suppress(PictureError):
+                digits_in(picture, many=many, likely=lambda image: np.full(10, 0.1))
 
 
 def test_reading_without_pillow(monkeypatch):

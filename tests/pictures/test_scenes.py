@@ -8,10 +8,13 @@ import pytest
 
 pytest.importorskip("PIL")
 import scenes
+from inks import enlarged
 from PIL import Image
+from rows import ROWS
 
 from distlenet.data.digitfile import write_digit_file
 from distlenet.data.drawing import draw_digits
+from distlenet.errors import PictureError
 from distlenet.pictures import Picture, Recognizer, digits_in, read_picture
 from distlenet.training.rundir import find_checkpoint
 
@@ -31,12 +34,9 @@ def recognizer(tmp_path_factory, distlenet):
     return Recognizer(find_checkpoint(folder / "run"))
 
 
-def seen(image: Image.Image, kind: str = "PNG", **options) -> np.ndarray:
-    """Return what the network would see of ``image`` after it was saved and read again."""
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    file.seek(0)
-    return digits_in(read_picture(file))[0].image
+def seen(file: bytes) -> np.ndarray:
+    """Return what the network would see of the one digit of a picture file."""
+    return digits_in(read_picture(io.BytesIO(file)))[0].image
 
 
 def share_right(recognizer, images, labels):
@@ -51,11 +51,42 @@ def test_the_network_knows_drawn_digits(recognizer):
 
 @pytest.mark.parametrize("name", scenes.SCENES)
 def test_scene(name, recognizer):
-    kind = "JPEG" if name.startswith("photo") else "PNG"
-    images = [
-        seen(scenes.SCENES[name](DIGITS[i], int(LABELS[i]), np.random.default_rng([i, 5])), kind) for i in range(COUNT)
-    ]
-    assert share_right(recognizer, images, LABELS[:COUNT]) >= 0.65
+    count = 3 if "4000" in name else COUNT
+    images = [seen(scenes.SCENES[name](DIGITS[i], int(LABELS[i]), np.random.default_rng([i, 5]))) for i in range(count)]
+    assert share_right(recognizer, images, LABELS[:count]) >= 0.65
+
+
+@pytest.mark.parametrize("name", scenes.BLANKS)
+def test_blank_paper_gets_a_sentence(name):
+    guesses = 0
+    for i in range(COUNT):
+        try:
+            seen(scenes.BLANKS[name](DIGITS[0], 0, np.random.default_rng([i, 5])))
+            guesses += 1
+        except PictureError as error:
+            assert "blank" in str(error) or "no digit" in str(error)
+    assert guesses <= 1
+
+
+@pytest.mark.parametrize("name", [name for name in ROWS if "touch" not in name])
+def test_rows_are_cut_into_their_digits(name):
+    right = 0
+    for i in range(COUNT):
+        file, text = ROWS[name](DIGITS[i : i + 16], LABELS[i : i + 16], np.random.default_rng([i, 5]))
+        right += len(digits_in(read_picture(io.BytesIO(file)), many=True)) == len(text)
+    assert right >= 0.75 * COUNT
+
+
+def test_digits_that_touch_are_separated_by_the_network(recognizer):
+    alone = parted = 0
+    for i in range(COUNT):
+        file, _ = ROWS["row: two that touch"](DIGITS[i : i + 16], LABELS[i : i + 16], np.random.default_rng([i, 5]))
+        picture = read_picture(io.BytesIO(file))
+        alone += len(digits_in(picture, many=True)) == 1
+        parts = digits_in(picture, many=True, likely=recognizer.probabilities)
+        parted += len(parts) == 2 and parts[0].box[0] < parts[1].box[0]
+    assert alone >= 0.75 * COUNT  # they do touch
+    assert parted >= 0.5 * COUNT
 
 
 def test_normalised_digits_stay_as_they_are():
@@ -67,20 +98,17 @@ def test_normalised_digits_stay_as_they_are():
 
 
 def test_photographs_are_turned_upright():
-    cover = scenes.enlarged(DIGITS[0], 10)
-    upright = scenes.picture(scenes.painted(np.pad(cover, 60)))
+    upright = scenes.picture(scenes.painted(np.pad(enlarged(DIGITS[0], 10), 60)))
     exif = Image.Exif()
     exif[0x0112] = 6  # the camera was turned: show it turned by a quarter, clockwise
-    turned = seen(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95)
-    assert np.abs(turned.astype(int) - seen(upright, "JPEG", quality=95)).mean() < 4
+    turned = seen(scenes.saved(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95))
+    assert np.abs(turned.astype(int) - seen(scenes.saved(upright, "JPEG", quality=95))).mean() < 4
 
 
 def test_other_sizes_for_the_network():
-    picture = scenes.picture(scenes.painted(np.pad(scenes.enlarged(DIGITS[0], 8), 50)))
-    file = io.BytesIO()
-    picture.save(file, "PNG")
+    file = scenes.saved(scenes.picture(scenes.painted(np.pad(enlarged(DIGITS[0], 8), 50))))
     for shape in ((32, 32), (20, 28), (56, 56)):
-        image = digits_in(read_picture(file), shape)[0].image
+        image = digits_in(read_picture(io.BytesIO(file)), shape)[0].image
         assert image.shape == shape and image.dtype == np.uint8 and image.max() > 200
         assert not image[0].any() and not image[:, 0].any()
 
@@ -89,16 +117,22 @@ def test_many_digits_are_read_from_left_to_right(recognizer):
     rng = np.random.default_rng(3)
     line = np.zeros((300, 1700))
     for place in range(8):
-        cover = scenes.enlarged(DIGITS[place], 8)
+        cover = enlarged(DIGITS[place], 8)
         top = int(rng.integers(40, 90))
         line[top : top + cover.shape[0], 40 + 200 * place : 40 + 200 * place + cover.shape[1]] = cover
-    file = io.BytesIO()
-    scenes.picture(scenes.painted(line)).save(file, "PNG")
-    digits = digits_in(read_picture(file), many=True)
+    digits = digits_in(read_picture(io.BytesIO(scenes.saved(scenes.picture(scenes.painted(line))))), many=True)
     assert len(digits) == 8
     lefts = [digit.box[0] for digit in digits]
-    assert all(abs(left - (40 + 200 * place)) < 16 for place, left in enumerate(lefts))
+    assert all(abs(left - (40 + 200 * place)) < 20 for place, left in enumerate(lefts))
     assert share_right(recognizer, [digit.image for digit in digits], LABELS[:8]) >= 0.6
+
+
+def test_two_lines_are_read_from_the_top_one_on():
+    page = np.zeros((400, 500))
+    for top, left in ((40, 60), (60, 200), (50, 340), (240, 70), (220, 210)):
+        page[top : top + 100, left : left + 12] = 1  # five strokes: three above two
+    digits = digits_in(read_picture(io.BytesIO(scenes.saved(scenes.picture(scenes.painted(page))))), many=True)
+    assert [digit.box[0] for digit in digits] == [60, 200, 340, 70, 210]
 
 
 def test_the_bar_of_a_five_belongs_to_it():
@@ -106,9 +140,19 @@ def test_the_bar_of_a_five_belongs_to_it():
     two[40:160, 40:60] = 1  # a stroke
     two[60:160, 180:200] = two[100:110, 180:230] = 1  # another, ...
     two[40:50, 185:235] = 1  # ... and its bar, not quite in touch
-    file = io.BytesIO()
-    scenes.picture(scenes.painted(two)).save(file, "PNG")
-    assert [digit.box for digit in digits_in(read_picture(file), many=True)] == [(40, 40, 60, 160), (180, 40, 235, 160)]
+    file = scenes.saved(scenes.picture(scenes.painted(two)))
+    digits = digits_in(read_picture(io.BytesIO(file)), many=True)
+    assert [digit.box for digit in digits] == [(40, 40, 60, 160), (180, 40, 235, 160)]
+
+
+def test_a_small_digit_in_a_large_picture_is_found_and_looked_at_closely():
+    colours = np.full((2400, 3200, 3), 235, np.uint8)
+    cover = enlarged(DIGITS[1], 2)
+    colours[1900 : 1900 + cover.shape[0], 300 : 300 + cover.shape[1]] = scenes.painted(cover, paper=(235,) * 3)
+    [digit] = digits_in(read_picture(io.BytesIO(scenes.saved(Image.fromarray(colours)))))
+    rows, columns = (np.flatnonzero((cover > 0.5).any(axis=axis)) for axis in (1, 0))
+    ours = np.array(digit.box)
+    assert np.abs(ours - (300 + columns[0], 1900 + rows[0], 301 + columns[-1], 1901 + rows[-1])).max() <= 4
 
 
 def test_probabilities(recognizer):

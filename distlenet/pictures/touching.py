@@ -1,0 +1,113 @@
+"""Digits that touch: cut where the ink is thin, as the network reads the parts best.
+
+Paths from top to bottom are proposed that cross little ink, and go aside rather than through it. Among all ways
+to cut along some of them, the one of the highest score is found by dynamic programming: the logarithms of the
+network's probabilities of the parts, less a price for the ink that the cuts cross and for parts too wide.
+The prices are a compromise: lower ones separate more of what touches, and cut more digits in two.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from distlenet.pictures.box import normalized, stroke_width
+
+REACH = 0.04  # between two cuts at least, as a share of the height
+ASIDE = 0.5  # ink that a cut would rather cross than go a column aside
+THICKEST = 1.7  # ink that a cut crosses at most, in widths of a stroke: a cut through a 0 crosses 2
+PRICE = 1.5  # of crossing the width of a stroke, as a logarithm of probability
+NARROW = 0.55  # width of what is not cut, as a share of its height
+LOWEST = 0.5  # least height of a part, as a share of the whole's
+WIDEST = 1.5  # of a part, as a share of the height of the whole
+USUAL = 1.05  # width of a digit over its height
+WIDE = 20.0  # price of each height that it is wider
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A path from top to bottom."""
+
+    columns: np.ndarray  # (rows,) where it is in each row
+    crossed: float  # ink, in widths of a stroke
+
+
+def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
+    """Return the digits that ``ink`` (rows, columns) is made of, from left to right, each as ink of the same shape.
+
+    ``likely`` gives the probabilities of the classes of a normalised picture of ``shape``.
+    """
+    rows, columns = ink.shape
+    if columns < NARROW * rows:
+        return [ink]
+    cuts = [Cut(np.full(rows, -1.0), 0.0), *_proposed(ink), Cut(np.full(rows, columns + 1.0), 0.0)]
+    best: list[tuple[float, list[np.ndarray]]] = [(0.0, [])]
+    for end in range(1, len(cuts)):
+        ways = [(-np.inf, [])]
+        for start in range(end):
+            if np.mean(cuts[end].columns.clip(0, columns) - cuts[start].columns.clip(0, columns)) > WIDEST * rows:
+                continue
+            if best[start][0] == -np.inf:
+                continue
+            part = _between(ink, cuts[start], cuts[end])
+            score = _score(part, rows, shape, likely) - PRICE * cuts[end].crossed
+            ways.append((best[start][0] + score, [*best[start][1], part]))
+        best.append(max(ways, key=lambda way: way[0]))
+    return best[-1][1] or [ink]
+
+
+def _proposed(ink: np.ndarray) -> list[Cut]:
+    """Return the cuts that cross the least ink of all those close by, from left to right."""
+    rows, columns = ink.shape
+    middle = rows // 2
+    down, from_above = _cheapest(ink[:middle])
+    up, from_below = _cheapest(ink[middle:][::-1])
+    cost = (down + up) / stroke_width(ink)
+    reach = max(2, round(REACH * rows))
+    cuts: list[Cut] = []
+    for place in range(reach, columns - reach):
+        if cost[place] > THICKEST or cost[place] > cost[place - reach : place + reach + 1].min():
+            continue
+        path = np.concatenate([_followed(from_above, place), _followed(from_below, place)[::-1]])
+        crossed = float(ink[np.arange(rows), path].sum() / stroke_width(ink))
+        if not cuts or np.abs(path - cuts[-1].columns).mean() >= reach:
+            cuts.append(Cut(path.astype(float), crossed))
+    return cuts
+
+
+def _cheapest(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cost (columns,) of the cheapest path down to each column of the last row, and each step's origin."""
+    steps = np.empty(ink.shape, int)
+    cost = np.zeros(ink.shape[1])
+    places = np.arange(ink.shape[1])
+    for row, here in enumerate(ink):
+        padded = np.pad(cost, 1, constant_values=np.inf)
+        ways = np.stack([padded[1:-1], padded[:-2] + ASIDE, padded[2:] + ASIDE])
+        choice = ways.argmin(axis=0)
+        steps[row] = places + np.array([0, -1, 1])[choice]
+        cost = ways.min(axis=0) + here
+    return cost, steps
+
+
+def _followed(steps: np.ndarray, place: int) -> np.ndarray:
+    """Return the column (rows,) of the path down to ``place`` in the last row."""
+    path = np.empty(len(steps), int)
+    for row in range(len(steps) - 1, -1, -1):
+        path[row] = place
+        place = steps[row, place]
+    return path
+
+
+def _between(ink: np.ndarray, left: Cut, right: Cut) -> np.ndarray:
+    column = np.arange(ink.shape[1])
+    return np.where((column > left.columns[:, None]) & (column <= right.columns[:, None]), ink, 0)
+
+
+def _score(part: np.ndarray, height: int, shape: tuple[int, int], likely: Callable) -> float:
+    """Return the logarithm of how likely ``part`` is one digit."""
+    rows = np.flatnonzero((part > 0.5).any(axis=1))
+    if not len(rows) or np.ptp(rows) + 1 < LOWEST * height:
+        return -np.inf
+    columns = np.flatnonzero((part > 0.5).any(axis=0))
+    wide = (np.ptp(columns) + 1) / (np.ptp(rows) + 1) - USUAL
+    return float(np.log(likely(normalized(part, shape)).max()) - WIDE * max(wide, 0.0))

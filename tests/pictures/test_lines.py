@@ -1,0 +1,40 @@
+"""Lines of the paper go, strokes that cross them stay."""
+
+import numpy as np
+import pytest
+
+from distlenet.pictures.lines import run_lengths, without_lines
+
+
+def lined(lean: float, squared: bool) -> np.ndarray:
+    ink = np.zeros((240, 200), np.float32)
+    for across in range(20, 240, 40):
+        for column in range(200):
+            ink[round(across + lean * column), column] = 0.6
+    if squared:
+        for down in range(10, 190, 30):
+            for row in range(240):
+                ink[row, round(down + lean * row)] = 0.6
+    return ink
+
+
+@pytest.mark.parametrize("squared", [False, True])
+@pytest.mark.parametrize("lean", [0.0, 0.03])
+def test_only_the_lines_go(lean, squared):
+    stroke = np.zeros((240, 200), np.float32)
+    stroke[50:190, 90:104] = stroke[110:124, 60:150] = 1  # a cross
+    left = without_lines(np.maximum(stroke, lined(lean, squared)))
+    assert (left[stroke == 1] > 0.5).mean() > 0.97
+    assert (left[stroke == 0] > 0.5).mean() < 0.005
+    assert (without_lines(lined(lean, squared)) > 0.5).sum() < 20
+
+
+def test_a_single_thin_stroke_stays():
+    one = np.zeros((240, 100), np.float32)
+    one[:, 50:52] = 1
+    assert (without_lines(one) == one).all()
+
+
+def test_run_lengths():
+    mask = np.array([[1, 0], [1, 1], [0, 1], [1, 1]], bool)
+    assert run_lengths(mask).tolist() == [[2, 0], [2, 3], [0, 3], [1, 3]]
