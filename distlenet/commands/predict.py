@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether ``path`` is a file, but no checkpoint."""
-    import h5py
-
-    return path.is_file() and not h5py.is_hdf5(path)
+    """Whether ``path`` is a file, but no checkpoint: those are HDF5."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(4) != b"\x89HDF"
