@@ -122,6 +122,7 @@ RECIPES: dict[str, dict[str, Any]] = {
     },
     "fast": {"epochs": 4, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "weight_decay": 1e-4},
     "lenet5-1998": LENET5_1998,
+    "lenet5-1998-softmax": {**LENET5_1998, "model": "lenet5-1998-softmax"},
     "lenet5-1998-augmented": {**LENET5_1998, "epochs": 20, "rotate": 10.0, "shift": 1.5, "zoom": 0.12},
 }
 

@@ -7,6 +7,7 @@ from distlenet.nn.activations import ScaledTanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.digit_codes import digit_codes
+from distlenet.nn.layer import Layer
 from distlenet.nn.net import Net
 from distlenet.nn.padding import Pad2d
 from distlenet.nn.partial_convolution import PartialConv2d
@@ -37,25 +38,35 @@ def lenet5_1998(
     codes = digit_codes()
     if classes != len(codes):
         raise ConfigError(f"lenet5-1998 has output codes for {len(codes)} classes, got {classes}: use --model lenet5")
-    return Net(
-        [
-            ("input", Pad2d(2, BACKGROUND)),
-            ("C1", Conv2d(6, 5)),
-            ("C1.activation", ScaledTanh()),
-            ("S2", TrainablePool2d(2, drawn=True)),
-            ("S2.activation", ScaledTanh()),
-            ("C3", PartialConv2d(TABLE, 5)),
-            ("C3.activation", ScaledTanh()),
-            ("S4", TrainablePool2d(2, drawn=True)),
-            ("S4.activation", ScaledTanh()),
-            ("flatten", Flatten()),
-            ("C5", Dense(120)),
-            ("C5.activation", ScaledTanh()),
-            ("F6", Dense(84)),
-            ("F6.activation", ScaledTanh()),
-            ("output", RBF(codes)),
-        ],
-        input_shape,
-        dtype,
-        MAPLoss(),
-    )
+    return Net([*body(), ("output", RBF(codes))], input_shape, dtype, MAPLoss())
+
+
+def lenet5_1998_softmax(
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    classes: int = 10,
+    activation: str = "",
+    pooling: str = "",
+    dtype: type = np.float32,
+) -> Net:
+    """The same body with the output of today, to compare the two: a dense layer, softmax and cross-entropy."""
+    return Net([*body(), ("output", Dense(classes))], input_shape, dtype)
+
+
+def body() -> list[tuple[str, Layer]]:
+    """Return the layers up to F6, for pixels from BACKGROUND to FOREGROUND."""
+    return [
+        ("input", Pad2d(2, BACKGROUND)),
+        ("C1", Conv2d(6, 5)),
+        ("C1.activation", ScaledTanh()),
+        ("S2", TrainablePool2d(2, drawn=True)),
+        ("S2.activation", ScaledTanh()),
+        ("C3", PartialConv2d(TABLE, 5)),
+        ("C3.activation", ScaledTanh()),
+        ("S4", TrainablePool2d(2, drawn=True)),
+        ("S4.activation", ScaledTanh()),
+        ("flatten", Flatten()),
+        ("C5", Dense(120)),
+        ("C5.activation", ScaledTanh()),
+        ("F6", Dense(84)),
+        ("F6.activation", ScaledTanh()),
+    ]

@@ -10,7 +10,7 @@ from distlenet.nn.convolution import Conv2d
 from distlenet.nn.custom import build_custom, is_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
-from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998
+from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998, lenet5_1998_softmax
 from distlenet.nn.net import Net
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import MAPLoss
@@ -80,6 +80,7 @@ def in_a_row(middle: Callable[[type[Activation], type[Pool2d]], list[Layer]]) ->
 MODELS: dict[str, Callable[..., Net]] = {
     "lenet5": lenet5,
     "lenet5-1998": lenet5_1998,
+    "lenet5-1998-softmax": lenet5_1998_softmax,
     "feed-forward": in_a_row(lambda squash, pool: [Flatten(), Dense(128), squash()]),
     "single-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()]),
     "single-conv-pool": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()]),
@@ -97,7 +98,7 @@ MODELS: dict[str, Callable[..., Net]] = {
         ]
     ),
 }
-PIXEL_RANGES = {"lenet5-1998": (BACKGROUND, FOREGROUND)}  # of models that are particular about it
+PIXEL_RANGES = dict.fromkeys(("lenet5-1998", "lenet5-1998-softmax"), (BACKGROUND, FOREGROUND))  # particular models
 
 
 def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]:

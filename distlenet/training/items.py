@@ -50,7 +50,7 @@ GROUPS: dict[str, list[Item]] = {
         Item("adam", None, {"optimizer": "adam", "lr": 0.005}),
         Item("levenberg-marquardt", None, {"optimizer": "levenberg-marquardt", "lr": 0.0128, "clip": 0.0}),
     ],
-    "outputs": [Item("softmax"), *(Item("rbf", name) for name in RECIPES if name == "lenet5-1998")],
+    "outputs": [Item("rbf", "lenet5-1998"), Item("softmax", "lenet5-1998-softmax")],
 }
 
 

@@ -79,6 +79,16 @@ def from_a_browser(url: str, count: int) -> None:
 
 if __name__ == "__main__":
     run, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 300
-    with Served([sys.executable, "-m", "distlenet", "draw", str(Path(run).resolve()), "--port", "0"]) as server:
+    with Served(
+        [
+            sys.executable,
+            "-m",
+            "distlenet",
+            "draw",
+            run if run == "pretrained" else str(Path(run).resolve()),
+            "--port",
+            "0",
+        ]
+    ) as server:
         from_a_client(server.url, count)
         from_a_browser(server.url, count)
