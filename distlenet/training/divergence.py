@@ -1,10 +1,11 @@
-"""Has a run stopped learning, or unlearned? Judged by the losses of its steps alone.
+"""Has a run stopped learning, or unlearned? Judged by the losses and accuracies of its steps alone.
 
-The losses are reduced numbers, the same bits on every rank: all ranks come to the same verdict at the same
+They are reduced numbers, the same bits on every rank: all ranks come to the same verdict at the same
 step, without a word. The watch is part of the state, so a resumed run comes to it at that step as well.
 """
 
 from dataclasses import dataclass
+from math import exp
 
 MEMORY = 50  # steps after which the running mean has forgotten two thirds
 SPIKE_STEPS = 50  # of a high loss; a single wild step is forgotten, and so are a dozen
@@ -13,15 +14,17 @@ DEAD_STEPS = 300  # of guessing; runs were seen to escape from a plateau of 220
 
 @dataclass
 class LossWatch:
-    """Running figures of the loss; ``guessing`` is what it costs to answer the same for every image.
+    """Running figures of the loss; ``guessing`` is what it costs to answer the same for every image, ln(classes).
 
-    That is ln(classes) nats for a softmax, and about that for the criterion of LeCun et al. 1998, equation 9.
+    The criterion of LeCun et al. 1998, equation 9, may be far above that while the network learns well: few images
+    that it is wrong about cost much. So a run is idle only where its accuracy is that of guessing too.
     """
 
     guessing: float
     mean: float | None = None  # fading mean of the loss, None before the first step
     level: float | None = None  # the lowest mean so far
-    idle: int = 0  # steps in a row whose mean was hardly below ``guessing``
+    right: float = 0.0  # fading mean of the accuracy
+    idle: int = 0  # steps in a row whose means were those of guessing, or hardly better
     high: int = 0  # steps above the ceiling, less those below it, never negative
 
     @property
@@ -29,14 +32,16 @@ class LossWatch:
         """A loss far above the level: by half of it, and at least by half of what guessing costs."""
         return max(1.5 * self.level, self.level + self.guessing / 2)
 
-    def add(self, loss: float) -> None:
-        """Take note of a step's mean ``loss``, a finite number."""
+    def add(self, loss: float, accuracy: float = 0.0) -> None:
+        """Take note of a step's mean ``loss``, a finite number, and of its ``accuracy``, 0 to 1."""
         if self.mean is None:
             self.mean = self.level = loss
         # one wild loss, of 1e20 say, must not be all that the mean knows for thousands of steps
         self.mean += (min(loss, 2 * self.mean + self.guessing) - self.mean) / MEMORY
         self.high = self.high + 1 if loss > self.ceiling else max(0, self.high - 1)
-        self.idle = self.idle + 1 if self.mean > 0.955 * self.guessing else 0
+        self.right += (accuracy - self.right) / MEMORY
+        guesses = self.mean > 0.955 * self.guessing and self.right < 1.5 * exp(-self.guessing)
+        self.idle = self.idle + 1 if guesses else 0
         self.level = min(self.level, self.mean)
 
     @property

@@ -104,7 +104,7 @@ def take_step(
     recorder.note(state, loss, gradient)
     state.optimizer.step(state.net.theta, gradient, lr)
     state.running.add(tail["loss"], tail["correct"], tail["count"])
-    state.watch.add(loss)
+    state.watch.add(loss, tail["correct"] / tail["count"])
     state.step += 1
     state.latest = event = StepDone(
         epoch=state.epoch,

@@ -94,3 +94,16 @@ def test_calm():
     assert not watch.calm
     watched([0.2], watch)
     assert watch.calm
+
+
+def test_a_high_loss_of_a_network_that_is_mostly_right_is_not_guessing():
+    watch = LossWatch(log(10))
+    for _ in range(2 * DEAD_STEPS):
+        watch.add(5.0, accuracy=0.6)
+    assert watch.verdict is None
+    for _ in range(DEAD_STEPS):
+        watch.add(5.0, accuracy=0.11)
+    assert watch.verdict is None  # the accuracy fades first
+    for _ in range(200):
+        watch.add(5.0, accuracy=0.11)
+    assert watch.verdict == "dead"
