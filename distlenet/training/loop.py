@@ -77,8 +77,8 @@ def train(
             yield from save(state, comm, str(stop))
             raise
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
-        if state.watch.calm and np.isfinite(state.net.theta).all():
-            state.good = Snapshot.of(state)
+        if state.watch.calm and is_finite(state.net.theta):
+            state.good = Snapshot.of(state, spare=state.good)
         yield from save(state, comm, "epoch")
 
 
@@ -95,8 +95,7 @@ def take_step(
     begun, exchanged = time.perf_counter(), comm.exchange_seconds
     compute_leaves(state, leaves, bus, signals)
     total = comm.reduce(bus.leaves, leaves.plan.shards)
-    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
-    if not np.isfinite(np.dot(total, total)) and not np.isfinite(total).all():
+    if not is_finite(total):
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
     gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
@@ -117,6 +116,12 @@ def take_step(
         exchange_seconds=comm.exchange_seconds - exchanged,
     )
     return event, tail
+
+
+def is_finite(vector: np.ndarray) -> bool:
+    """Whether no element is NaN or infinite."""
+    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
+    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
 
 
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:

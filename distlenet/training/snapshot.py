@@ -22,10 +22,13 @@ class Snapshot:
     vectors: dict[str, np.ndarray]  # "theta", "optimizer/<name>", "best/theta": each (parameters,)
 
     @classmethod
-    def of(cls, state: "TrainState") -> "Snapshot":
-        """Copy ``state``."""
-        vectors = {"theta": state.net.theta.copy()}
-        vectors |= {f"optimizer/{name}": vector.copy() for name, vector in state.optimizer.state.items()}
+    def of(cls, state: "TrainState", spare: "Snapshot | None" = None) -> "Snapshot":
+        """Copy ``state``, into the memory of ``spare`` if there is one: that is lost."""
+        vectors = {"theta": state.net.theta}
+        vectors |= {f"optimizer/{name}": vector for name, vector in state.optimizer.state.items()}
+        for name, vector in vectors.items():
+            vectors[name] = spare.vectors[name] if spare else np.empty_like(vector)
+            vectors[name][:] = vector
         if state.best_theta is not None:
             vectors["best/theta"] = state.best_theta  # is replaced, never changed
         place = {

@@ -10,7 +10,7 @@ from distlenet.parallel import Serial
 
 ROOM = 64 * 1024  # bytes
 EPOCH = 4096 // 256  # steps, of whole leaves
-WARM = 208  # steps: what is remembered of the last 200 is full
+WARM = 400  # steps: what is remembered of the last 200 is full, the images are learned, a state to go back to is there
 
 
 @pytest.mark.parametrize("settings", [{}, {"rotate": 0.0, "shift": 0.0, "zoom": 0.0}], ids=["augmented", "plain"])

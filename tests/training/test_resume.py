@@ -253,6 +253,8 @@ MATHEMATICAL = {
     "rotate": 1.0,
     "shift": 0.5,
     "zoom": 0.05,
+    "elastic": 0.5,
+    "average": 0.9,
     "activation": "tanh",
     "pooling": "max",
     "optimizer": "adam",
