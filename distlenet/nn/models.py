@@ -98,7 +98,8 @@ MODELS: dict[str, Callable[..., Net]] = {
         ]
     ),
 }
-PIXEL_RANGES = dict.fromkeys(("lenet5-1998", "lenet5-1998-softmax"), (BACKGROUND, FOREGROUND))  # particular models
+# of models that do not take the dataset's own mean and deviation
+PIXEL_RANGES = dict.fromkeys(("lenet5-1998", "lenet5-1998-softmax"), (BACKGROUND, FOREGROUND))
 
 
 def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]:
