@@ -13,7 +13,7 @@ from distlenet.bench.exchange import GRADIENT
 from distlenet.bench.ranks import run_ranks
 from distlenet.bench.timing import spread, take_turns
 from distlenet.errors import LaunchError
-from distlenet.launch import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command
 from distlenet.parallel import owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them

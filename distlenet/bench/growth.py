@@ -76,7 +76,7 @@ def forget(path: Path) -> None:
 def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
     """Run one job; returns what its ranks printed, of each figure the largest."""
     from distlenet.errors import LaunchError
-    from distlenet.launch import mpi_environment, mpirun_command
+    from distlenet.mpirun import mpi_environment, mpirun_command
 
     command = [sys.executable, "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
     command = mpirun_command(ranks) + command if ranks > 1 else command

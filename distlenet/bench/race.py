@@ -17,7 +17,7 @@ from time import perf_counter
 
 from distlenet.bench import pytorch
 from distlenet.bench.ranks import run_torch
-from distlenet.launch import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command
 
 TIMEOUT = 600  # seconds for one run
 

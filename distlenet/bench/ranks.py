@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 from distlenet.errors import LaunchError
-from distlenet.launch import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command
 
 TIMEOUT = 300  # seconds for one job
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import distlenet
 from distlenet.errors import LaunchError
-from distlenet.launch import find_mpirun
+from distlenet.mpirun import find_mpirun
 from distlenet.parallel.launcher import WRONG_LAUNCHER
 
 LIMIT = 20.0  # seconds

@@ -2,7 +2,8 @@
 
 import json
 
-from distlenet.training.checkpoint import Checkpoint, lay_out
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import lay_out
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:

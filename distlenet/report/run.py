@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.logbook import counting, number, read_lines
 from distlenet.training.rundir import RunDirectory, find_checkpoint
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from distlenet.config import Config
 from distlenet.data.atomic import why_not_written
-from distlenet.training.checkpoint import DatasetFacts, write_checkpoint
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.events import CheckpointSaved, Event, Notice, SaveAsked
 from distlenet.training.state import TrainState
 

@@ -7,7 +7,8 @@ from typing import Any
 from distlenet.config import Config, changes
 from distlenet.data.atomic import replacing
 from distlenet.errors import ConfigError, DataError
-from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
 from distlenet.training.rundir import RunDirectory, position

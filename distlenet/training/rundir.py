@@ -10,7 +10,8 @@ from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
-from distlenet.training.checkpoint import Checkpoint, read_checkpoint
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
 OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem", "tensorboard")

@@ -8,7 +8,8 @@ import pytest
 from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.experiment import make_state
 
 

@@ -20,7 +20,8 @@ from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
 from distlenet.nn.lenet5_1998 import TABLE
 from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS
-from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.experiment import make_state
 
 IMAGES, LABELS = draw_digits(1000, seed=9)

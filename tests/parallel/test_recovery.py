@@ -7,7 +7,7 @@ import launches
 import mpi_jobs
 import pytest
 
-from distlenet.launch import mpirun_command
+from distlenet.mpirun import mpirun_command
 from distlenet.parallel.launcher import EXIT_FILE, READY
 
 

@@ -7,7 +7,7 @@ import sessions
 from distlenet.errors import NonFiniteError
 from distlenet.parallel import Serial
 from distlenet.training.bus import Bus
-from distlenet.training.checkpoint import read_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.experiment import Options, set_up
 from distlenet.training.stopping import Signals

@@ -14,7 +14,8 @@ from distlenet.errors import RanksLost
 from distlenet.nn import build_model, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training import divergence
-from distlenet.training.checkpoint import DatasetFacts, read_checkpoint, write_checkpoint
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.events import Diverged
 from distlenet.training.sharing import share_state
 from distlenet.training.snapshot import Snapshot

@@ -14,7 +14,8 @@ import sessions
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_model, build_optimizer
-from distlenet.training.checkpoint import DatasetFacts, read_checkpoint
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import CheckpointSaved, EpochDone, Notice, SaveAsked, Score
 from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.state import TrainState

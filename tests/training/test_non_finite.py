@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from distlenet.nn import build_model
-from distlenet.training.checkpoint import read_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.diagnosis import first_non_finite
 
 # the command line, but the leaf of shard 5 in step 13 of the run holds a NaN

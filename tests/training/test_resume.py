@@ -17,9 +17,9 @@ from distlenet.config import RECIPES, Config
 from distlenet.data.digitfile import write_digit_file
 from distlenet.data.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
-from distlenet.training import checkpoint as checkpoint_module
+from distlenet.training import checkpoint_file
 from distlenet.training import resume as resume_module
-from distlenet.training.checkpoint import read_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.numerics import numerics
 
 FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5}
@@ -499,7 +499,7 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
 def test_other_numerics_are_said(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
     monkeypatch.setattr(resume_module, "numerics", lambda: other)
-    monkeypatch.setattr(checkpoint_module, "numerics", lambda: other)
+    monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
     done = sessions.train_run(digits, stopped, 2, resume="auto")
     assert done.code == 0
     said = [text for text in done.notices if "the last bits may differ" in text]

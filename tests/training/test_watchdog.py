@@ -10,7 +10,7 @@ import pytest
 from faults import runs
 
 from distlenet.errors import RanksLost
-from distlenet.launch import mpirun_command
+from distlenet.mpirun import mpirun_command
 from distlenet.parallel.heartbeat import own_addresses
 from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE
 from distlenet.training.watchdog import look, names

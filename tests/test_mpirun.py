@@ -1,0 +1,75 @@
+"""The mpirun that is found, and the commands made for it."""
+
+import pytest
+
+from distlenet import mpirun
+from distlenet.errors import LaunchError, UsageError
+
+FAULT_TOLERANCE = [
+    *("--with-ft", "ulfm"),
+    *("--mca", "mpi_ft_detector", "1"),
+    *("--mca", "mpi_ft_detector_thread", "1"),
+    *("--mca", "mpi_ft_detector_period", "2.0"),
+    *("--mca", "mpi_ft_detector_timeout", "10.0"),
+]
+YIELD = ["--mca", "mpi_yield_when_idle", "1"]
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """``machine(open_mpi, cores)``: a machine with that MPI and so many cores."""
+
+    def pretend(open_mpi, cores=2):
+        monkeypatch.setattr(mpirun, "find_mpirun", lambda: "mpirun")
+        monkeypatch.setattr(mpirun, "is_open_mpi", lambda path: open_mpi)
+        monkeypatch.setattr(mpirun.os, "sched_getaffinity", lambda pid: set(range(cores)))
+
+    return pretend
+
+
+@pytest.mark.parametrize(
+    ("ranks", "settings", "expected"),
+    [
+        (2, {}, []),
+        (2, {"fault_tolerance": True, "stall_after": 10.0}, FAULT_TOLERANCE),
+        (4, {}, [*YIELD, "--map-by", ":OVERSUBSCRIBE"]),
+        (4, {"hosts": "a:3,b"}, ["--host", "a:3,b:1", *YIELD]),
+        (
+            4,
+            {"hosts": "a:2,b:2", "fault_tolerance": True, "stall_after": 10.0},
+            [*FAULT_TOLERANCE, "--mca", "coll", "^han,adapt", "--host", "a:2,b:2", *YIELD],
+        ),
+    ],
+    ids=["cores for all", "fault tolerance", "more ranks than cores", "hosts", "both"],
+)
+def test_open_mpi_s_command(machine, ranks, settings, expected):
+    machine(open_mpi=True)
+    assert mpirun.mpirun_command(ranks, **settings) == ["mpirun", "-n", str(ranks), *expected]
+
+
+def test_mpich_s_command(machine):
+    machine(open_mpi=False, cores=1)
+    assert mpirun.mpirun_command(3, fault_tolerance=True) == ["mpirun", "-n", "3"]
+    hosts = ["mpirun", "-n", "3", "-hosts", "a,b", "-ppn", "2"]
+    assert mpirun.mpirun_command(3, "a:2,b") == hosts
+
+
+@pytest.mark.parametrize("open_mpi", [True, False])
+@pytest.mark.parametrize("hosts", ["a:x", ":2", "a:2,", "a:-1", "a:1:1"])
+def test_bad_hosts(machine, hosts, open_mpi):
+    machine(open_mpi)
+    with pytest.raises(UsageError, match="--hosts has .* expected NAME or NAME:RANKS"):
+        mpirun.mpirun_command(2, hosts)
+
+
+def test_no_mpirun(monkeypatch, tmp_path):
+    monkeypatch.setattr(mpirun.sys, "executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LaunchError, match="no mpirun"):
+        mpirun.find_mpirun()
+
+
+def test_each_mpi_is_told_apart(runtime):
+    assert mpirun.is_open_mpi(runtime.mpirun) == (runtime.name == "openmpi")
+    if runtime.name == "mpich":
+        assert not mpirun.survives_losses(runtime.mpirun)
