@@ -1,12 +1,18 @@
 """Every command of the README runs, in order, in one folder."""
 
+import importlib
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from distlenet.cli import COMMANDS, build_parser
+from distlenet.data.drawing import draw_digits
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -41,6 +47,13 @@ def folder(tmp_path_factory):
     return tmp_path_factory.mktemp("readme")
 
 
+def inline() -> list[str]:
+    """The commands that stand in the text and in the tables, as `code`; "..." stands for more."""
+    text = re.sub(r"```.*?```", "", README, flags=re.DOTALL)
+    found = re.findall(r"`((?:mpirun|distlenet|python|scripts/test) [^`]+)`", text)
+    return [command.replace(" ...", "") for command in found]
+
+
 def environment(folder: Path) -> dict[str, str]:
     """A shell in which `distlenet` and `mpirun` are those of this Python."""
     program = folder / "bin" / "distlenet"
@@ -58,8 +71,17 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+def photograph(path: Path) -> None:
+    """A digit, as dark on light."""
+    from PIL import Image
+
+    (picture,), _ = draw_digits(1, seed=7)
+    Image.fromarray(255 - np.kron(picture, np.ones((8, 8), np.uint8))).save(path)
+
+
 def test_commands_run(folder):
     outputs = {}
+    photograph(folder / "photo.jpg")
     for name, text in files().items():
         (folder / name).write_text(text, encoding="utf-8")
     for command in commands():
@@ -91,12 +113,28 @@ def test_commands_run(folder):
         os.chdir(ROOT)
 
 
+@pytest.mark.parametrize("command", sorted(set(inline())))
+def test_commands_in_the_text_are_right(command):
+    """Those of the tables take minutes: their options, files and modules are known."""
+    words = shlex.split(command)
+    if words[0] == "mpirun":
+        words = words[next(place for place, word in enumerate(words) if word == "distlenet") :]
+    if words[:2] == ["python", "-m"]:
+        module = importlib.import_module(words[2])
+        known = Path(module.__file__).read_text(encoding="utf-8")
+        assert all(f'"{word}"' in known for word in words if word.startswith("--"))
+    elif words[0] == "distlenet":
+        assert words[1] in COMMANDS
+        if words[2:] not in ([], ["--help"]):
+            build_parser(words[1]).parse_args(words[1:])
+    else:
+        assert all((ROOT / word).exists() for word in words if "/" in word and "--" not in word)
+
+
 def test_ci_runs_the_two_commands():
     ci = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     assert all(script in ci for script in BY_CI)
 
 
 def test_every_subcommand_is_in_the_readme():
-    from distlenet.cli import COMMANDS
-
     assert [name for name in COMMANDS if f"distlenet {name}" not in README] == []
