@@ -103,7 +103,8 @@ def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | 
         found = spreads.get(label)
         if found:
             mean, half = 100 * found["mean"], 100 * (found["interval"] or 0)
-            axes.errorbar(mean, place, xerr=half, fmt="|", color="black", markersize=13, capsize=3, linewidth=1)
+            inside_100 = [[half], [min(half, 100 - mean)]]
+            axes.errorbar(mean, place, xerr=inside_100, fmt="|", color="black", markersize=13, capsize=3, linewidth=1)
         hidden = len(runs) - len(shown)
         if hidden:
             axes.annotate(

@@ -104,7 +104,8 @@ def repeat_rows(results: dict[str, Any]) -> Rows:
             if spread is None or name == "parameters":
                 continue
             if spread["interval"] is not None:
-                low, high = spread["mean"] - spread["interval"], spread["mean"] + spread["interval"]
+                low, high = max(0.0, spread["mean"] - spread["interval"]), spread["mean"] + spread["interval"]
+                high = min(1.0, high) if name.endswith(("accuracy", "error")) else high  # a t interval knows no bounds
                 low_high = f"{figure(name, low, unit=False)} to {figure(name, high)}"
             cells = [figure(name, spread[key]) for key in ("mean", "deviation", "least", "most")]
             rows.append([FIGURES[name][0], *cells[:2], low_high or "-", *cells[2:], f"{spread['count']}"])

@@ -42,7 +42,7 @@ def test_comparison():
 def test_repeat():
     rows = repeat_rows(summarize_series(SERIES[:3]))
     assert [row[0] for row in rows] == ["", "test accuracy", "test error", "time", "a step"]
-    assert rows[1] == ["test accuracy", "98.50 %", "0.71 %", "92.15 to 104.85 %", "98.00 %", "99.00 %", "2"]
+    assert rows[1] == ["test accuracy", "98.50 %", "0.71 %", "92.15 to 100.00 %", "98.00 %", "99.00 %", "2"]
     assert rows[4][1:3] == ["12.30 ms", "0.00 ms"]
     assert repeat_rows(summarize_series(SERIES[:1]))[1][2:4] == ["-", "-"]
 
