@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import mortal
 import numpy as np
 import pretend
 
@@ -69,9 +70,14 @@ class Watch:
 
 
 def train_run(
-    data: Path, run: Path, ranks: int = 1, act: Act = lambda rank, state, signals: None, **options: Any
+    data: Path,
+    run: Path,
+    ranks: int = 1,
+    act: Act = lambda rank, state, signals: None,
+    mortals: mortal.Job | None = None,
+    **options: Any,
 ) -> Session:
-    """Train under ``options``; 1 rank is a process without MPI."""
+    """Train under ``options``; 1 rank is a process without MPI. ``mortals``: ranks of which some die."""
     asked = Options(data=str(data), run_directory=str(run), **options)
     session = Session(run, [])
 
@@ -94,7 +100,9 @@ def train_run(
             if hasattr(watched.files, "_directory"):
                 watched.files._directory.close()  # as the end of the process does
 
-    if ranks == 1:
+    if mortals:
+        session.codes = [code for code in mortal.outcomes(mortals, job) if not isinstance(code, mortal.Killed)]
+    elif ranks == 1:
         try:
             session.codes = [job(Serial())]
         except DistlenetError as error:

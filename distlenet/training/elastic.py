@@ -9,7 +9,6 @@ additions does not know the ranks, the repeated step gives the bits that it woul
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator, owned_shards
@@ -18,8 +17,6 @@ from distlenet.training.events import Event, Notice
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
 from distlenet.training.sharing import share_state
-
-T = TypeVar("T")
 
 
 @dataclass
@@ -43,14 +40,6 @@ class Survivor:
                 return
             except RanksLost as error:
                 lost.append(self.recover(error))
-
-    def call(self, action: Callable[[], T]) -> T:
-        """Return ``action()``, repeated as often as ranks are lost meanwhile."""
-        while True:
-            try:
-                return action()
-            except RanksLost as error:
-                self.recover(error)
 
     def recover(self, error: RanksLost) -> str:
         """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.

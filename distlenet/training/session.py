@@ -50,36 +50,45 @@ class Session:
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
         self.watchdog = Watchdog(self.comm, experiment.state, self.options.stall_after)
+        self._trained = time.perf_counter()
         with self.watchdog:
             return self._train(experiment, survivor, begun)
 
     def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
         healer = Healer(experiment, self.comm, lambda: started(experiment, self.comm))
-        status, failure, trained, tested = "complete", None, time.perf_counter(), {}
+        with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
+            for event in survivor.events(lambda: self._course(experiment, healer, begun)):
+                if isinstance(event, StepDone):
+                    self.steps.append((event.seconds, event.exchange_seconds))
+                    self.images += event.count
+                self.announce(event)
+        if isinstance(self._failure, Stopped):
+            return self._failure.exit_code
+        if self._failure:
+            raise self._failure
+        return self._unwritten
+
+    def _course(self, experiment: Experiment, healer: Healer, begun: float) -> Iterator[Event]:
+        """Yield the events from the state reached to the end of the run.
+
+        All that ranks do together is in here: after a loss some may be further along than others, up to the very
+        last message, and all of them begin here again.
+        """
+        status, tested, self._failure = "complete", {}, None
         try:
-            with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-                for event in survivor.events(lambda: self._events(experiment, healer)):
-                    if isinstance(event, StepDone):
-                        self.steps.append((event.seconds, event.exchange_seconds))
-                        self.images += event.count
-                    self.announce(event)
-                seconds = time.perf_counter() - trained
-                tested = survivor.call(lambda: final_test(experiment))
+            yield from self._events(experiment, healer)
+            seconds = time.perf_counter() - self._trained
+            tested = final_test(experiment)
         except DistlenetError as error:
             if not error.agreed:
                 raise
-            status, failure, seconds = str(error), error, time.perf_counter() - trained
-        figures = status, seconds, self.steps, self.images
-        summary = survivor.call(lambda: summarize(experiment, self.comm, *figures)) | tested
+            status, self._failure, seconds = str(error), error, time.perf_counter() - self._trained
+        summary = summarize(experiment, self.comm, status, seconds, self.steps, self.images) | tested
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
-        summary["failure"] = type(failure).__name__ if failure else None
-        unwritten = self.files.finish(summary, self.announce)
-        self.announce(RunFinished(summary))
-        if failure is None:
-            return unwritten
-        if isinstance(failure, Stopped):
-            return failure.exit_code
-        raise failure
+        summary["failure"] = type(self._failure).__name__ if self._failure else None
+        # the others wait until it is written: if the root is lost before, one of them writes it
+        self._unwritten = self.comm.share(self.files.finish(summary, self.announce))
+        yield RunFinished(summary)
 
     def _become_root(self) -> None:
         if self.comm.is_root:

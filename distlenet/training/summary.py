@@ -47,10 +47,10 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 
     The shortest: a rank that waits for a late one spends that time in the exchange as well.
     """
-    if not steps:
-        return 0.0
     exchanges = comm.gather([round(exchange, 7) for _, exchange in steps])
     common = min(map(len, exchanges))  # after a loss, ranks may have counted a repeated step differently
+    if not common:
+        return 0.0
     exchange = np.array([values[:common] for values in exchanges]).min(axis=0)
     return round(float(np.median(exchange) / np.median([seconds for seconds, _ in steps])), 4)
 

@@ -1,0 +1,236 @@
+"""Pretend ranks that die: an MPI with user-level failure mitigation, of threads in one process.
+
+``distlenet/parallel/mpi_recovery.py`` is loaded once more, above a stand-in for mpi4py in which a rank
+can be ended at any of its messages. What a rank was doing then stays half done, as after a kill -9.
+"""
+
+import importlib.util
+import sys
+import threading
+import types
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import numpy as np
+import pretend
+
+import distlenet.parallel.launcher  # with all that the module loaded below imports, which is to be loaded once
+from distlenet.errors import RanksLost
+
+PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
+
+
+class Killed(BaseException):
+    """The end of a pretend rank: nothing may catch it."""
+
+
+class Failure(Exception):
+    """What MPI calls raise where a rank is lost."""
+
+    def Get_error_class(self) -> str:
+        """Return the error's class."""
+        return self.args[0]
+
+
+class World:
+    """What the ranks of one communicator have in common; ``names`` are their ranks in the first one."""
+
+    def __init__(self, names: list[int], job: "Job") -> None:
+        self.names, self.job = names, job
+        self.revoked = False
+        self.mail: dict[tuple[int, int, int], deque[np.ndarray]] = defaultdict(deque)
+        self.leaving: dict[str, set[int]] = defaultdict(set)
+        self.heir: World | None = None
+
+    @property
+    def dead(self) -> set[int]:
+        """The ranks that are lost."""
+        return {rank for rank, name in enumerate(self.names) if name in self.job.dead}
+
+
+class Job:
+    """All ranks of a job, and who is to die: ``deaths`` maps a rank to the number of the call in which it ends.
+
+    ``over``: a rank has ended the whole job.
+    """
+
+    def __init__(self, size: int, deaths: dict[int, int]) -> None:
+        self.deaths, self.dead, self.over = deaths, set(), False
+        self.calls: Counter[int] = Counter()
+        self.changed = threading.Condition()
+        self.world = World(list(range(size)), self)
+
+    def die_if_due(self, name: int) -> None:
+        """End this rank if its time has come; every MPI call begins with it."""
+        with self.changed:
+            self.calls[name] += 1
+            if self.over or self.deaths.get(name) == self.calls[name]:
+                self.bury(name)
+                raise Killed
+
+    def bury(self, name: int) -> None:
+        """Let everybody know that a rank is gone."""
+        with self.changed:
+            self.dead.add(name)
+            self.changed.notify_all()
+
+    def wait(self, ready: Callable[[], bool], lost: Callable[[], str | None]) -> None:
+        """Wait until ``ready``; raise Failure if ``lost`` names a reason why that will never be."""
+        if not self.changed.wait_for(lambda: self.over or ready() or lost() is not None, PATIENCE):
+            raise pretend.Broken
+        if self.over:
+            raise Killed
+        if not ready():
+            raise Failure(lost())
+
+
+class Comm:
+    """One rank's end of a world: what is used of mpi4py's Comm, under its names."""
+
+    def __init__(self, world: World, name: int) -> None:
+        self.world, self.job, self.name = world, world.job, name
+        self.rank, self.size = world.names.index(name), len(world.names)
+        self._turn = 0
+
+    def Dup(self) -> "Comm":
+        return self
+
+    def Set_errhandler(self, handler: object) -> None:
+        pass
+
+    def _lost(self, peers: set[int]) -> Callable[[], str | None]:
+        def reason() -> str | None:
+            return "revoked" if self.world.revoked else "failed" if peers & self.world.dead else None
+
+        return reason
+
+    def Send_init(self, buffer: np.ndarray, dest: int, tag: int) -> pretend.Request:
+        def start() -> None:
+            self.job.die_if_due(self.name)
+            with self.job.changed:
+                self.world.mail[self.rank, dest, tag].append(buffer.copy())
+                self.job.changed.notify_all()
+
+        return pretend.Request(start=start)
+
+    def Ssend_init(self, buffer: np.ndarray, dest: int, tag: int) -> pretend.Request:
+        message = self.Send_init(buffer, dest, tag)
+
+        def wait() -> None:
+            self.job.die_if_due(self.name)
+            with self.job.changed:
+                self.job.wait(lambda: not self.world.mail[self.rank, dest, tag], self._lost({dest}))
+
+        return pretend.Request(start=message._start, wait=wait)
+
+    def Recv_init(self, buffer: np.ndarray, source: int, tag: int) -> pretend.Request:
+        def wait() -> None:
+            self.job.die_if_due(self.name)
+            with self.job.changed:
+                waiting = self.world.mail[source, self.rank, tag]
+                self.job.wait(lambda: bool(waiting), self._lost({source}))
+                buffer[...] = waiting.popleft()
+                self.job.changed.notify_all()
+
+        return pretend.Request(wait=wait)
+
+    def _meet(self, what: str, lost: Callable[[], str | None], expected: Callable[[], set[int]]) -> None:
+        """Wait until all of ``expected`` are here."""
+        self.job.die_if_due(self.name)
+        with self.job.changed:
+            here = self.world.leaving[what]
+            here.add(self.rank)
+            self.job.changed.notify_all()
+            self.job.wait(lambda: expected() <= here, lost)
+
+    def Barrier(self) -> None:
+        self._turn += 1
+        everybody = set(range(self.size))
+        self._meet(f"barrier {self._turn}", self._lost(everybody), lambda: everybody)
+
+    def Revoke(self) -> None:
+        self.job.die_if_due(self.name)
+        with self.job.changed:
+            self.world.revoked = True
+            self.job.changed.notify_all()
+
+    def Shrink(self) -> "Comm":
+        world = self.world
+        self._meet("shrink", lambda: None, lambda: set(range(self.size)) - world.dead)
+        with self.job.changed:
+            if world.heir is None:
+                world.heir = World([name for name in world.names if name not in self.job.dead], self.job)
+            return Comm(world.heir, self.name)
+
+    def Abort(self, code: int) -> None:
+        raise RanksLost(f"the job ends with {code}")
+
+
+_here = threading.local()  # .comm: this thread's end of the first world
+
+
+def _load() -> type:
+    """Load the communicator above the stand-in."""
+    stand_in = types.ModuleType("mpi4py")
+    stand_in.rc = types.SimpleNamespace()
+    stand_in.MPI = types.SimpleNamespace(
+        **vars(pretend.MPI),
+        COMM_WORLD=types.SimpleNamespace(Dup=lambda: _here.comm),
+        Exception=Failure,
+        ERRORS_RETURN=None,
+        **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},
+        **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
+    )
+    plain = types.ModuleType("distlenet.parallel.mpi")
+    plain.MPICommunicator = pretend.PretendCommunicator
+    path = Path(distlenet.parallel.__file__).with_name("mpi_recovery.py")
+    spec = importlib.util.spec_from_file_location("mortal_mpi_recovery", path)
+    module = importlib.util.module_from_spec(spec)
+    with mock.patch.dict(sys.modules, {"mpi4py": stand_in, "distlenet.parallel.mpi": plain}):
+        spec.loader.exec_module(module)
+    return module.RecoverableCommunicator
+
+
+class MortalCommunicator(_load()):
+    """The communicator of a rank that may die; ranks are threads here, so that nobody ends a process."""
+
+    def __init__(self) -> None:
+        self.name = _here.comm.name
+        super().__init__()
+
+    def _find_homes(self) -> list[tuple[str, int]]:
+        return [("here", name) for name in self.gather(self.name)]
+
+    def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
+        pass
+
+    def leave(self, code: int) -> int:
+        return code
+
+
+def outcomes(job: Job, work: Callable[[MortalCommunicator], Any]) -> list[Any | BaseException]:
+    """Run ``work(comm)`` on all ranks of ``job``; return what each of them returned or raised."""
+    found: list[Any] = [None] * len(job.world.names)
+
+    def rank_of(name: int) -> None:
+        _here.comm = Comm(job.world, name)
+        try:
+            with np.errstate(all="ignore"):
+                found[name] = work(MortalCommunicator())
+        except BaseException as error:
+            found[name] = error
+            if isinstance(error, RanksLost) and not error.agreed:
+                job.over = True  # as all_or_nothing sees to
+        finally:
+            job.bury(name)  # to the others, a process that has ended is lost
+
+    threads = [threading.Thread(target=rank_of, args=(name,), daemon=True) for name in job.world.names]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * PATIENCE)
+    assert not any(thread.is_alive() for thread in threads), f"pretend ranks still running; calls {job.calls}"
+    return found
