@@ -19,6 +19,7 @@ from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY, STALL
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
 NEW_STARTS = 2  # Open MPI's start with fault tolerance fails now and then on a busy machine
+ECHO = 0.3  # seconds; a signal that comes again so soon is the same one, by way of the shell or a scheduler
 JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
 
@@ -140,18 +141,22 @@ class Attempt:
         self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
         self._environment, self._stall_after = environment, job.stall_after
         self._asked: int | None = None  # the signal that asked the job to end
+        self._asked_at = 0.0
+        self._signals: list[int] = []  # to be passed on
+        self._process: subprocess.Popen | None = None
         self.orderly = self.connected = False
 
     def run(self) -> int:
         """Start mpirun and wait for it; return the exit code of the job."""
         say(" ".join(self._command))
-        # in a session of its own: Ctrl-C at the terminal comes here alone, and is passed on gently
-        self._process = subprocess.Popen(
-            self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
-        )
         numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
         before = {number: signal.signal(number, self._pass_on) for number in numbers}
         try:
+            # in a session of its own: Ctrl-C at the terminal comes here alone, and is passed on gently
+            self._process = subprocess.Popen(
+                self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+            )
+            self._send()  # what came before there was anybody to hear it
             self._see_it_started()
             code = self._process.wait()
         finally:
@@ -196,12 +201,18 @@ class Attempt:
     def _pass_on(self, number: int, frame: object) -> None:
         """Ask the ranks to save and, unless for SIGUSR1, to end."""
         if number != signal.SIGUSR1 and self._asked is not None:
-            self._end()
+            if self._process and time.monotonic() - self._asked_at > ECHO:
+                self._end()
             return
         if number != signal.SIGUSR1:
-            self._asked = number
+            self._asked, self._asked_at = number, time.monotonic()
             # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
             # hands on both signals alike, but not SIGUSR2
             number = signal.SIGUSR2 if is_open_mpi(self._command[0]) else number
-        with contextlib.suppress(ProcessLookupError):
-            self._process.send_signal(number)
+        self._signals.append(number)
+        self._send()
+
+    def _send(self) -> None:
+        while self._process and self._signals:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(self._signals.pop(0))

@@ -1,7 +1,10 @@
 """``distlenet launch``: the exit codes and signals it passes on, and what it starts again."""
 
+import os
 import signal
+import subprocess
 import sys
+import time
 
 import launches
 import mpi_jobs
@@ -104,6 +107,33 @@ def stops(digits, run, number, python=sys.executable):
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_and_ends(openmpi, digits, tmp_path, number):
     stops(digits, tmp_path / "run", number)
+
+
+def test_the_same_signal_twice_is_one(openmpi, digits, tmp_path):
+    run = tmp_path / "run"
+    with under_way(digits, run) as job:
+        for _ in range(2):  # as from a shell and a scheduler
+            job.process.send_signal(signal.SIGTERM)
+            time.sleep(0.02)
+        done = job.finish()
+    assert done.returncode == 143, done.output
+    assert runs.newest(run).meta["position"]["steps"] == runs.summary(run)["steps"]
+
+
+def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch):
+    real, started = subprocess.Popen, []
+
+    def popen(command, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        started.append(real(command, **options))
+        return started[0]
+
+    monkeypatch.setattr(launch.subprocess, "Popen", popen)
+    monkeypatch.setattr(launch, "survives_losses", lambda mpirun: False)
+    words = runs.train(digits, tmp_path / "run", "--epochs", 1000)
+    assert launch.launch(launch.Job(2, [str(word) for word in words], fault_tolerance=False), max_restarts=1) == 143
+    assert len(started) == 1
+    assert started[0].poll() is not None
 
 
 def test_mpich(digits, tmp_path):

@@ -62,6 +62,15 @@ def test_bad_hosts(machine, hosts, open_mpi):
         mpirun.mpirun_command(2, hosts)
 
 
+def test_only_root_allows_root(monkeypatch):
+    monkeypatch.delenv("OMPI_ALLOW_RUN_AS_ROOT", raising=False)
+    monkeypatch.delenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", raising=False)
+    for user, allowed in ((0, True), (1000, False)):
+        monkeypatch.setattr(mpirun.os, "geteuid", lambda user=user: user)
+        found = [name for name in mpirun.mpi_environment() if name.startswith("OMPI_ALLOW_RUN_AS_ROOT")]
+        assert len(found) == (2 if allowed else 0)
+
+
 def test_no_mpirun(monkeypatch, tmp_path):
     monkeypatch.setattr(mpirun.sys, "executable", str(tmp_path / "python"))
     monkeypatch.setenv("PATH", str(tmp_path))

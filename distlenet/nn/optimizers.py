@@ -26,6 +26,7 @@ class Optimizer:
         self.clip = clip
         self.settings = settings
         self.average = average
+        self.norm = norm  # ranks on unlike CPUs must agree on one
         names = (*self.state_names, "average") if average else self.state_names
         self.state = {name: np.zeros_like(decays) for name in names}
         self.steps = 0
@@ -34,11 +35,11 @@ class Optimizer:
 
     def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
-        self.steps += 1
         if self.clip:
-            norm = float(np.sqrt(np.dot(gradient, gradient)))
+            norm = self.norm(gradient)
             if norm > self.clip:  # one wild batch must not throw the network out of its valley (Pascanu et al. 2013)
                 gradient *= theta.dtype.type(self.clip / norm)
+        self.steps += 1
         self.update(theta, gradient, theta.dtype.type(lr))
         if self.average:
             new = 1 - min(self.average, 1 - 1 / self.steps)  # the share of this step: all of it for the first
@@ -59,6 +60,11 @@ class Optimizer:
     def _add_decay(self, theta: np.ndarray, gradient: np.ndarray) -> None:
         """Weight decay as part of the gradient: for plain and momentum SGD the two agree up to momentum."""
         gradient += np.multiply(self.decay, theta, out=self._work)
+
+
+def norm(vector: np.ndarray) -> float:
+    """Return the Euclidean norm: the one number here whose last bit depends on the CPU, which orders the additions."""
+    return float(np.sqrt(np.dot(vector, vector)))
 
 
 class SGD(Optimizer):

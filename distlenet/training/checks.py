@@ -5,6 +5,7 @@ import os
 from distlenet.config import Config
 from distlenet.data.digitfile import DigitFile
 from distlenet.errors import ConfigError, LaunchError
+from distlenet.nn.optimizers import Optimizer
 from distlenet.parallel import Communicator
 from distlenet.parallel.launcher import in_agreement
 from distlenet.training.numerics import numerics
@@ -30,12 +31,18 @@ def check_same_data(digits: DigitFile, comm: Communicator) -> None:
             )
 
 
-def compare_numerics(comm: Communicator) -> list[str]:
-    """Return a warning if ranks compute with unlike numerics, or would crowd their cores."""
+def compare_numerics(comm: Communicator, optimizer: Optimizer) -> list[str]:
+    """Return a warning if ranks compute with unlike numerics, or would crowd their cores.
+
+    With unlike numerics all of them take the root's norm of the gradient, or their parameters would drift apart: of
+    what every rank computes for itself, it alone depends on the CPU.
+    """
     rows = comm.gather([os.uname().nodename, numerics(), os.cpu_count()])
     warnings = []
     unlike = [rank for rank, row in enumerate(rows) if row[1] != rows[0][1]]
     if unlike:
+        own = optimizer.norm
+        optimizer.norm = lambda gradient: comm.share(own(gradient))
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "
             f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on like hosts"

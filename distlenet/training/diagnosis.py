@@ -36,6 +36,22 @@ def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) ->
     return error
 
 
+def explain_spoiled(state: TrainState) -> NonFiniteError:
+    """Return the error to raise where finite gradients made parameters, or what the optimizer keeps, not finite.
+
+    The same on every rank, if all hold the same.
+    """
+    vectors = {f"the parameter {name}": parameter.value for name, parameter in state.net.parameters.items()}
+    vectors |= {f"the optimizer's {name}": vector for name, vector in state.optimizer.state.items()}
+    where = next(name for name, vector in vectors.items() if not np.isfinite(vector).all())
+    error = NonFiniteError(
+        f"after {state.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
+        "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
+    )
+    error.agreed = True
+    return error
+
+
 def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
     """Return the first place where a number is not finite, in the order of computation; None if all are.
 

@@ -19,13 +19,13 @@ from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
 from distlenet.training.curvature import refresh_curvature
-from distlenet.training.diagnosis import explain_non_finite
+from distlenet.training.diagnosis import explain_non_finite, explain_spoiled
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
 from distlenet.training.recorder import Recorder
 from distlenet.training.replicas import check_replicas
 from distlenet.training.snapshot import Snapshot
-from distlenet.training.state import Running, TrainState
+from distlenet.training.state import Running, TrainState, is_finite
 from distlenet.training.stopping import Signals, Stopped
 
 
@@ -44,7 +44,8 @@ def train(
 
     ``schedule`` maps the step since the start of the run to the learning rate; ``save_steps`` asks for a
     checkpoint every so many steps (0: after epochs only); ``recorder`` remembers the last steps. Raises
-    NonFiniteError, before the update, when the loss or a gradient is not finite; DataError when rows that a
+    NonFiniteError, before the update, when the loss or a gradient is not finite, and before it is saved, when the
+    update made it so; DataError when rows that a
     rank streams cannot be read; Stopped when any rank got a signal; ReplicaError when ranks disagree.
     """
     plan = leaves.plan
@@ -77,7 +78,7 @@ def train(
             yield from save(state, comm, str(stop))
             raise
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
-        if state.watch.calm and is_finite(state.net.theta):
+        if state.watch.calm and state.finite:
             state.good = Snapshot.of(state, spare=state.good)
         yield from save(state, comm, "epoch")
 
@@ -118,12 +119,6 @@ def take_step(
     return event, tail
 
 
-def is_finite(vector: np.ndarray) -> bool:
-    """Whether no element is NaN or infinite."""
-    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
-    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
-
-
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
     """Fill the bus: the gradient sum, loss, hits and count of each owned shard's micro-batch."""
     votes = signals.votes()
@@ -143,6 +138,11 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
 
 
 def save(state: TrainState, comm: Communicator, reason: str) -> Iterator[Event]:
-    """Ask the root's keeper to save, once all ranks are known to hold the same state."""
+    """Ask the root's keeper to save, once all ranks are known to hold the same state, and a sound one.
+
+    Raises ReplicaError or NonFiniteError, on every rank, before anything is written.
+    """
     check_replicas(state, comm)
+    if not state.finite:
+        raise explain_spoiled(state)
     yield SaveAsked(reason)

@@ -31,7 +31,7 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
     else:
         who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
     error = ReplicaError(
-        f"after epoch {state.epoch + 1}, step {state.step}, the ranks no longer hold the same parameters: {who}; "
+        f"after {state.place}, the ranks no longer hold the same parameters: {who}; "
         "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
     )
     error.agreed = True

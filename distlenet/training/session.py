@@ -106,7 +106,7 @@ class Session:
         self.announce(started(experiment, self.comm))
         for text in notices + experiment.notices:
             self.announce(Notice(text))
-        for text in compare_numerics(self.comm):
+        for text in compare_numerics(self.comm, experiment.state.optimizer):
             self.announce(Notice(text, "warning"))
         if self.options.debug:
             watch_closely(experiment, self.announce)

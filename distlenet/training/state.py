@@ -55,6 +55,16 @@ class TrainState:
         """The parameters (parameters,) to evaluate and to keep: their average over the steps, if one is kept."""
         return self.optimizer.state.get("average", self.net.theta)
 
+    @property
+    def finite(self) -> bool:
+        """Whether no parameter and nothing that the optimizer keeps is NaN or infinite."""
+        return all(map(is_finite, (self.net.theta, *self.optimizer.state.values())))
+
+    @property
+    def place(self) -> str:
+        """Where the state stands, for the user, who counts from 1."""
+        return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
+
     @contextmanager
     def using(self, theta: np.ndarray) -> Iterator[None]:
         """Let the network compute with the parameters ``theta`` for a while."""
@@ -73,6 +83,12 @@ class TrainState:
     def theta_sha256(self) -> str:
         """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""
         return theta_sha256(self.net.theta)
+
+
+def is_finite(vector: np.ndarray) -> bool:
+    """Whether no element is NaN or infinite."""
+    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
+    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
 
 
 def theta_sha256(theta: np.ndarray) -> str:

@@ -13,6 +13,7 @@ from typing import NoReturn
 from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator
 from distlenet.parallel.heartbeat import Heartbeats
+from distlenet.parallel.launcher import LAST_WORDS
 from distlenet.training.state import TrainState
 
 ABORT_SECONDS = 2.0
@@ -101,6 +102,7 @@ class Watchdog:
 
     def _end(self, text: str) -> NoReturn:
         self._say(f"distlenet: error: {text}; go on from the last checkpoint with --resume auto")
+        time.sleep(LAST_WORDS)
         threading.Thread(target=self._comm.abort, args=(RanksLost.exit_code,), daemon=True).start()
         time.sleep(ABORT_SECONDS)
         os._exit(RanksLost.exit_code)  # MPI itself is stuck: mpirun ends the others when one has ended

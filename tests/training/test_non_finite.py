@@ -6,8 +6,9 @@ import sys
 import mpi_jobs
 import numpy as np
 import pytest
+import sessions
 
-from distlenet.nn import build_model
+from distlenet.nn import Net, build_model
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.diagnosis import first_non_finite
 
@@ -73,3 +74,65 @@ def test_the_first_place_is_named(net):
         assert first_non_finite(net, x, labels) == "the parameter C5/W"
         weights[:] = 3e38
         assert first_non_finite(net, x, labels) == "the output of C5"
+
+
+def test_a_gradient_that_overflows(net):
+    x, labels = np.full((1, 28, 28, 4), 3e38, np.float32), np.arange(4)
+    kernel = net.parameters["C1/W"].value
+    kernel *= np.float32(1e-38)  # what is computed forward stays small
+    with np.errstate(all="ignore"):
+        assert first_non_finite(net, x, labels) == "the gradient of C1/W"
+
+
+FLAGS = {"epochs": 3, "batch_size": 64, "shards": 8, "train_sample": 50}
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
+    real = Net.loss_and_grad
+
+    def huge(net, x, labels, gradient):
+        found = real(net, x, labels, gradient)
+        gradient[7] = 1e38  # of eight, the sum is beyond float32
+        return found
+
+    def act(rank, state, signals):
+        if state.steps == 13:
+            monkeypatch.setattr(Net, "loss_and_grad", huge)
+
+    done = sessions.train_run(digits, tmp_path / "run", ranks, act, flags=FLAGS | {"on_divergence": "stop"})
+    assert done.code == 8
+    assert "only in the sum over the shards, whose parts are finite" in done.error
+    assert "epoch 2, step 3" in done.error or ranks > 1  # the ranks are not in step when one changes the network
+    assert all(finite_checkpoints(done.run).values())
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("what", ["theta", "velocity"])
+@pytest.mark.parametrize("policy", ["stop", "heal"])
+def test_what_an_update_spoiled_is_not_saved(digits, tmp_path, ranks, what, policy):
+    def act(rank, state, signals):
+        if state.steps == 13 and not state.divergences:  # as an update that overflows does
+            vector = state.net.theta if what == "theta" else state.optimizer.state["velocity"]
+            vector[5] = np.inf
+
+    options = {"save_steps": 1, "keep_newest": 1, "flags": FLAGS | {"on_divergence": policy}}
+    done = sessions.train_run(digits, tmp_path / "run", ranks, act, **options)
+    if policy == "heal":
+        assert done.code == 0
+        assert any("gone back" in text for text in done.notices)
+    else:
+        assert done.code == 8
+        where = "the parameter C1/W" if what == "theta" else "the optimizer's velocity"
+        assert f"after epoch 2, step 2: NaN or infinity in {where}, made by the update; it was not saved" in done.error
+    found = finite_checkpoints(done.run)
+    assert {"last.h5", "best.h5"} <= set(found) and all(found.values())
+
+
+def finite_checkpoints(run):
+    """Return, for each checkpoint, whether all it holds is finite."""
+    found = {path.name: read_checkpoint(path) for path in (run / "checkpoints").iterdir()}
+    return {
+        name: all(np.isfinite(vector).all() for vector in (one.theta, *one.optimizer.values()))
+        for name, one in found.items()
+    }

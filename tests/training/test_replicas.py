@@ -1,5 +1,7 @@
 """Ranks that no longer hold the same numbers: found at the next checkpoint, named, and nothing bad is kept."""
 
+import platform
+
 import mpi_jobs
 import numpy as np
 import pytest
@@ -27,6 +29,17 @@ def flip_on(rank: int, step: int, what: str, **place: int):
             flip(state, what, **place)
 
     return act
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="its BLAS has several kernels to choose from")
+def test_ranks_on_unlike_cpus_stay_together(openmpi, digits, tmp_path):
+    words = ["-m", "distlenet", "train", "--data", digits, "--run", tmp_path / "run", "--epochs", 2]
+    words = [openmpi.python, *map(str, words), "--batch-size", "64", "--clip", "0.1", "--display", "plain"]
+    kinds = [["-n", "1", "-x", f"OPENBLAS_CORETYPE={kernel}"] for kernel in ("Nehalem", "Haswell")]
+    done = mpi_jobs.run([openmpi.mpirun, *kinds[0], *words, ":", *kinds[1], *words])
+    if "compute with other numerics" not in done.output:
+        pytest.skip("this BLAS does not let one choose its kernel")
+    assert done.returncode == 0, done.output
 
 
 def good_checkpoints(run):

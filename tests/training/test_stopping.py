@@ -130,3 +130,19 @@ def test_handlers_are_put_back():
     )
     done = subprocess.run([sys.executable, "-c", program], env=mpi_jobs.environment(), check=False, timeout=60)
     assert done.returncode == 0
+
+
+def test_handlers_are_set_before_mpi_is_loaded(digits, tmp_path):
+    package = tmp_path / "mpi4py"
+    package.mkdir()
+    (package / "__init__.py").write_text(
+        "import signal\n"
+        "heard = [callable(signal.getsignal(n)) for n in (signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)]\n"
+        "raise ImportError(f'handlers {heard}')\n"
+    )
+    words = ["-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")]
+    path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
+    around = {"PYTHONPATH": path, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
+    done = mpi_jobs.run([sys.executable, *words], env=mpi_jobs.environment(**around))
+    assert done.returncode == 7
+    assert "handlers [True, True, True]" in done.output

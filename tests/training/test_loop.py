@@ -1,0 +1,54 @@
+"""One step, against the same step done by hand in float64; the last of an epoch has short leaves."""
+
+import numpy as np
+import pretend
+import pytest
+
+from distlenet.bench.workload import Workload
+from distlenet.config import Config
+from distlenet.nn import build_model
+from distlenet.parallel import Serial
+
+# 500 images in 7 shards of 71 and 72: four whole leaves of 16 and one of 7 or 8
+SETTINGS = {"shards": 7, "batch_size": 112, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "clip": 0.0}
+IMAGES, STEPS, LR = 500, 5, 0.01
+
+
+def by_hand(workload: Workload, step: int) -> tuple[np.ndarray, float, float, int]:
+    """Return parameters after the step, mean loss, accuracy and number of images, all in float64."""
+    state, leaves = workload.state, workload.leaves
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average", dtype=np.float64)
+    net.theta[:] = state.net.theta
+    gradient, part, loss, correct, count = np.zeros(net.size), np.zeros(net.size), 0.0, 0, 0
+    for shard in leaves.shards:
+        x, labels = leaves.load(0, step, shard)
+        more, hits = net.loss_and_grad(x.astype(np.float64), labels, part)
+        gradient, loss, correct, count = gradient + part, loss + more, correct + hits, count + len(labels)
+    return state.net.theta - LR * gradient / count, loss / count, correct / count, count
+
+
+def test_a_step_is_the_mean_gradient_s():
+    workload = Workload(Serial(), Config(**SETTINGS, optimizer="sgd", weight_decay=0.0), images=IMAGES)
+    running, seen = workload.steps(), []
+    for step in range(STEPS):
+        theta, loss, accuracy, count = by_hand(workload, step)
+        event = next(running)
+        seen.append(count)
+        assert (event.epoch, event.step, event.count) == (0, step, count)
+        assert event.accuracy == pytest.approx(accuracy)
+        assert event.loss == pytest.approx(loss, rel=1e-5)
+        np.testing.assert_allclose(
+            workload.state.net.theta, theta, rtol=0, atol=1e-7
+        )  # of which float32 rounds theta by 6e-8
+    assert seen == [112, 112, 112, 112, 52]
+
+
+def test_ranks_take_the_very_same_step():
+    def theta(comm):
+        running = Workload(comm, Config(**SETTINGS), images=IMAGES)
+        steps = running.steps()
+        for _ in range(STEPS):
+            next(steps)
+        return running.state.net.theta.tobytes()
+
+    assert {*pretend.run(3, theta), *pretend.run(7, theta)} == {theta(Serial())}
