@@ -57,7 +57,10 @@ def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(digits, tmp_path,
     run, code = tmp_path / "run", tmp_path / "code"
     command = mpirun_command(3, fault_tolerance=True, stall_after=STALL_AFTER)
     env = mpi_jobs.environment(**{EXIT_FILE: str(code), FAULT_TOLERANCE: "ulfm"})
-    done = mpi_jobs.run([*command, sys.executable, *arguments(digits, run, 1, "HANG")], env=env)
+    for _ in range(3):  # Open MPI's start with fault tolerance fails now and then on a busy machine
+        done = mpi_jobs.run([*command, sys.executable, *arguments(digits, run, 1, "HANG")], env=env)
+        if run.exists():
+            break
     assert code.exists() and code.read_text() == "0", done.output
     assert "[rank 1/3] this rank hangs: it ends itself, and the others go on without it" in done.output
     assert runs.results(run) == runs.results(whole)
