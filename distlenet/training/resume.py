@@ -57,24 +57,30 @@ def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tu
     return notices
 
 
-def restore(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[str]:
-    """Bring ``state`` and the journal to the checkpoint's position; root only. Returns what the user should know.
+def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[str]:
+    """Bring the files to where ``state`` is, restored from ``checkpoint``; root only.
 
-    Raises OSError when the run directory cannot be written.
+    Returns what the user should know. Raises OSError when the run directory cannot be written.
     """
-    checkpoint.restore(state)
     here = state.steps, state.epoch
     aside = directory.set_aside(here)
     damaged = Journal.cut(directory.journal, state.steps, state.epoch)
-    if not directory.contains(checkpoint.path):  # a run that goes on in another directory takes along what it has
-        best = checkpoint.path.with_name("best.h5")
-        sources = {"best.h5": best} if position(best) <= here else {}
-        for name, source in {**sources, "last.h5": checkpoint.path}.items():
-            with replacing(directory.checkpoints / name) as temporary:
-                shutil.copyfile(source, temporary)
+    if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
+        last, best = directory.checkpoints / "last.h5", checkpoint.path.with_name("best.h5")
+        if last.exists():
+            aside.append(directory.rename_aside(last))
+        if not directory.contains(checkpoint.path) and position(best) <= here:
+            copy(best, directory.checkpoints / "best.h5")
+        copy(checkpoint.path, last)
     notices = [f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"]
     if aside:
         notices.append(f"damaged, or later than that, and renamed: {', '.join(aside)}")
     if damaged:
         notices.append(f"{directory.journal} had {damaged} damaged lines: left out")
     return notices
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a checkpoint: whole, or not at all. Raises OSError."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

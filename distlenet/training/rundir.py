@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,14 @@ class RunDirectory:
         return self.journal.exists() or self.summary.exists() or bool(self.saved())
 
     def contains(self, path: str | os.PathLike[str]) -> bool:
-        """Whether ``path`` is one of the run's checkpoint files."""
+        """Whether the file ``path`` lies in the directory, or is one that the run's checkpoints are links to."""
+        path = Path(path)
+        folders = [os.path.realpath(path), os.path.realpath(path.parent)]  # a link in here may lead elsewhere
+        inside = any(Path(folder).is_relative_to(os.path.realpath(self.path)) for folder in folders)
+        return path.is_file() and (inside or self.is_saved(path))
+
+    def is_saved(self, path: str | os.PathLike[str]) -> bool:
+        """Whether ``path`` is one of the run's checkpoint files, and was not set aside."""
         return os.path.realpath(path) in map(os.path.realpath, self.saved())
 
     @property
@@ -78,12 +86,14 @@ class RunDirectory:
         """Rename the checkpoints that do not belong to a run that goes on from position ``here``: later ones,
         which would outrun its journal, and damaged ones, which would push good ones out. Returns the new names.
         """
-        aside = []
-        for path in self.saved():
-            if position(path) > here:
-                os.replace(path, path.with_name(f"{path.name}.aside"))
-                aside.append(f"{path.name}.aside")
-        return aside
+        return [self.rename_aside(path) for path in self.saved() if position(path) > here]
+
+    def rename_aside(self, path: Path) -> str:
+        """Rename a checkpoint to a name that is free, and return that; the file is kept until --overwrite."""
+        names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
+        name = next(name for name in names if not path.with_name(name).exists())
+        os.replace(path, path.with_name(name))
+        return name
 
     def saved(self) -> list[Path]:
         """Return the run's checkpoint files."""
@@ -110,7 +120,7 @@ class RunDirectory:
             leftover.unlink()
 
     def _remove_run(self) -> None:
-        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside")]
+        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside*")]
         for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)

@@ -162,6 +162,67 @@ def test_back_to_an_earlier_checkpoint_of_the_same_run(digits, tmp_path, whole, 
     check_same_run(run, whole)
 
 
+def test_forward_again_from_what_was_set_aside(digits, tmp_path, whole, kept):
+    # gone back, and then on from the checkpoint of the end after all; nothing that was ever saved is lost
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    flags = {"flags": {"epochs": 1}, "override": ("epochs",)}
+    back = sessions.train_run(digits, run, 1, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1, **flags)
+    assert back.code == 0
+    aside = run / "checkpoints/epoch-0003.h5.aside"
+    before = {path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    done = sessions.train_run(digits, run, 2, resume=str(aside), keep_newest=99)
+    assert done.code == 0
+    assert sessions.results(run) == sessions.results(whole)
+    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == read_checkpoint(aside).theta.tobytes()
+    assert before <= {path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    # once more, from the very name that files are renamed to
+    source = run / "checkpoints/last.h5.aside"
+    image, expected = source.read_bytes(), read_checkpoint(source).theta.tobytes()
+    assert sessions.train_run(digits, run, 1, resume=str(source), flags={"epochs": 3}, override=("epochs",)).code == 0
+    assert source.read_bytes() == image
+    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == expected
+
+
+@pytest.mark.parametrize("name", ["last.h5", "epoch-0001.h5", "epoch-0003.h5.aside", "mine.h5"])
+def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    if not (run / "checkpoints" / name).exists():
+        shutil.copy(run / "checkpoints/epoch-0003.h5", run / "checkpoints" / name)
+    (tmp_path / "link").symlink_to(run)
+    before = contents(run)
+    for folder in (run, tmp_path / "link"):
+        refused = sessions.train_run(
+            digits, run, 1, resume=str(folder / "checkpoints" / name), overwrite=True, log_every=1
+        )
+        assert refused.code == 2
+        assert name in refused.error and "--overwrite" in refused.error
+        assert contents(run) == before
+
+
+def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
+    # an optimizer and a network that the checkpoint does not fit, however much one insists
+    for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
+        old, new = contents(kept), tmp_path / name
+        asked = {"resume": str(stopped / "checkpoints/last.h5"), "flags": {name: value}, "override": (name,)}
+        refused = sessions.train_run(digits, kept, 1, overwrite=True, **asked)
+        assert isinstance(refused.codes[0], CheckpointError), name
+        assert contents(kept) == old
+        assert sessions.train_run(digits, new, 1, **asked).code == 5
+        assert not new.exists()
+
+
+def test_nothing_is_made_for_a_run_that_is_refused(digits, other_size, tmp_path):
+    for options, code in (
+        ({"resume": "auto", "flags": {"shards": 3}}, 3),
+        ({"resume": str(tmp_path / "run/checkpoints/last.h5")}, 5),
+        ({"resume": str(tmp_path / "run/checkpoints/last.h5"), "overwrite": True}, 5),
+    ):
+        assert sessions.train_run(digits, tmp_path / "run", 1, **options).code == code
+        assert not (tmp_path / "run").exists()
+
+
 def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
     # stopped before the first checkpoint after going back: what is newest must fit the journal
     run = tmp_path / "run"
