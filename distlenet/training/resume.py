@@ -19,13 +19,12 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
     """Return the checkpoint to go on from, and what the user should know; root only.
 
     ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none
-    yet. Raises CheckpointError when it cannot be read.
+    yet. Raises CheckpointError when it cannot be read, or holds settings that this version does not know.
     """
-    if source != "auto":
-        return read_checkpoint(Path(source)), []
-    if not directory.saved():
+    if source == "auto" and not directory.saved():
         return None, ["nothing to go on from yet: the run starts from the beginning"]
-    checkpoint, damaged = directory.newest_checkpoint()
+    checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
+    _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
     return checkpoint, [f"{error}: passed over" for error in damaged]
 
 

@@ -36,6 +36,7 @@ class Kept:
     def step(self) -> None:
         self.state.optimizer.steps += 1
         self.state.step += 1
+        self.state.running.add(1.0, 1.0, 1.0)
         self.state.net.theta[:] = self.state.steps
         self.keeper.on(SaveAsked("asked for"))
 

@@ -1,6 +1,7 @@
 """Going on: from any checkpoint, on any number of ranks, to the same bits, with every difference said."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import sys
@@ -578,8 +579,6 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
     # its checksums are right, its parameters are not this network's
     path = tmp_path / "odd.h5"
     shutil.copy(stopped / "checkpoints/last.h5", path)
-    import hashlib
-
     with h5py.File(path, "r+") as file:
         sums = json.loads(file.attrs["sha256"])
         for name in ("theta", "optimizer/velocity"):
@@ -591,6 +590,45 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
     done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(path))
     assert done.code == 5
     assert "odd.h5" in done.error
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"config": {"warp": 9}},
+        {"config": {"lr": "fast"}},
+        {"numerics": None},
+        {"position": {"epoch": 0, "step": 10**9, "steps": 10**9, "running": {}}},
+        {"history": [5]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("auto", [False, True])
+def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged, auto):
+    # checksums are right; "auto" may pass over what makes no sense, but not settings that only a newer version has
+    path = stopped / "checkpoints/last.h5"
+    meta = read_checkpoint(path).meta
+    if "config" in forged:
+        forged = {"config": meta["config"] | forged["config"]}
+    forge(path, meta | forged)
+    done = sessions.train_run(digits, stopped, 2, resume="auto" if auto else str(path))
+    if auto and "config" not in forged:
+        assert done.code == 0
+        assert [text for text in done.notices if "makes no sense" in text or "not a readable" in text]
+    else:
+        assert isinstance(done.codes[0], CheckpointError)
+        assert "last.h5" in done.error
+
+
+def forge(path, meta, **attributes):
+    """Give a checkpoint another ``meta``, with the checksum that belongs to it, and other attributes."""
+    text = json.dumps(meta).encode()
+    with h5py.File(path, "r+") as file:
+        del file["meta"]
+        file["meta"] = np.frombuffer(text, np.uint8)
+        file.attrs["sha256"] = json.dumps(json.loads(file.attrs["sha256"]) | {"meta": hashlib.sha256(text).hexdigest()})
+        for name, value in attributes.items():
+            file.attrs[name] = value
 
 
 ARGUMENTS = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
