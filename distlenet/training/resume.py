@@ -7,7 +7,7 @@ from typing import Any
 from distlenet.config import Config, changes
 from distlenet.data.atomic import replacing
 from distlenet.errors import ConfigError, DataError
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
@@ -28,17 +28,17 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
     return checkpoint, [f"{error}: passed over" for error in damaged]
 
 
-def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tuple[str, ...]) -> list[str]:
+def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
     """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
 
     Raises ConfigError when a setting that decides the mathematics differs and is not named in
     ``override``, DataError when the dataset is another.
     """
-    found = meta["dataset"]["fingerprint"]
-    if found != fingerprint:
+    found = meta["dataset"]
+    if found["fingerprint"] != dataset.fingerprint:
         raise DataError(
-            f"the run was started on a dataset with fingerprint {found[:12]}, this one has {fingerprint[:12]}: "
-            "give the same --data, or start another run"
+            f"the run was started on a dataset with fingerprint {found['fingerprint'][:12]}, this one has "
+            f"{dataset.fingerprint[:12]}: give the same --data, or start another run"
         )
     notices = []
     for name, before, after, decisive in changes(Config(**meta["config"]), config):
@@ -48,6 +48,13 @@ def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tu
                 f"leave the setting out, or insist by --override {name}"
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
+    # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
+    pixels, now = (found["mean"], found["std"]), (dataset.mean, dataset.std)
+    if pixels != now and meta["config"].get("model", config.model) == config.model:
+        raise DataError(
+            f"the run was started with pixels of mean {pixels[0]!r} and deviation {pixels[1]!r}, the dataset now says "
+            f"{now[0]!r} and {now[1]!r}: its attributes were changed; make it again, or start another run"
+        )
     now = numerics()
     unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
     if unlike:

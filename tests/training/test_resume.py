@@ -428,6 +428,29 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     assert contents(stopped) == before
 
 
+@pytest.mark.parametrize("name", ["pixel_mean", "pixel_std"])
+def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, name):
+    # no part of the fingerprint, but they decide what the network sees
+    other, before = tmp_path / "other.h5", contents(stopped)
+    shutil.copy(digits, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs[name] = np.nextafter(file.attrs[name], 1)
+    for ranks in (1, 2):
+        done = sessions.train_run(other, stopped, ranks, resume="auto")
+        assert isinstance(done.codes[0], DataError)
+        assert "mean" in done.error and "attributes were changed" in done.error
+    assert contents(stopped) == before
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_an_override_must_name_a_setting(digits, stopped, tmp_path, resume):
+    for name, like in (("lrr", "'lr'"), ("nonsense", "no setting"), ("batchsize", "'batch_size'")):
+        done = sessions.train_run(digits, stopped if resume else tmp_path / "new", resume=resume, override=("lr", name))
+        assert isinstance(done.codes[0], ConfigError)
+        assert name in done.error and like in done.error and "--override" in done.error
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
     shutil.copy(digits, tmp_path / "copy.h5")
     assert sessions.train_run(tmp_path / "copy.h5", stopped, 2, resume="auto", log_every=1).code == 0
