@@ -26,7 +26,7 @@ import numpy as np
 from distlenet.config import Config
 from distlenet.data.atomic import replacing
 from distlenet.data.digitblocks import LARGEST_SIDE
-from distlenet.errors import CheckpointError
+from distlenet.errors import CheckpointError, NewerFormatError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers
 from distlenet.training.divergence import LossWatch
 from distlenet.training.numerics import numerics
@@ -104,7 +104,10 @@ def _sum(array: np.ndarray) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong."""
+    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong.
+
+    NewerFormatError, which is one, where the file is of a format that a newer version writes.
+    """
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
@@ -127,6 +130,11 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
     version = file.attrs.get("format")
     if version is None or "theta" not in file:
         raise CheckpointError(f"{path} is an HDF5 file, but not a checkpoint of this program")
+    if version > FORMAT:
+        raise NewerFormatError(
+            f"{path} has checkpoint format {version}, this version reads format {FORMAT}: use the version that wrote "
+            "it, or name an older checkpoint"
+        )
     if version != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
     sums = json.loads(file.attrs["sha256"])

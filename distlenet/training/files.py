@@ -32,7 +32,7 @@ class NoFiles:
         """Return the ``meta`` of the checkpoint to go on from, if there is one."""
         return None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[str]:
+    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """Start writing; returns what the user should know."""
         return []
 
@@ -58,7 +58,7 @@ class RunFiles(NoFiles):
     def __init__(self) -> None:
         self._directory: RunDirectory | None = None
         self._origin: Checkpoint | None = None
-        self._notices: list[str] = []
+        self._notices: list[Notice] = []
 
     def find_origin(self, options: Options) -> dict[str, Any] | None:
         """See NoFiles; a run that goes on with its own directory locks it first.
@@ -81,7 +81,7 @@ class RunFiles(NoFiles):
         self._origin, self._notices = find_source(directory, options.resume)
         return self._origin.meta if self._origin else None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[str]:
+    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """See NoFiles; a new run replaces an older one only here, when all else is known to be right."""
         config, state = experiment.config, experiment.state
         if self._origin:

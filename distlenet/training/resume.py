@@ -9,23 +9,24 @@ from distlenet.data.atomic import replacing
 from distlenet.errors import ConfigError, DataError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.events import Notice
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
 from distlenet.training.rundir import RunDirectory, position
 from distlenet.training.state import TrainState
 
 
-def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[str]]:
+def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[Notice]]:
     """Return the checkpoint to go on from, and what the user should know; root only.
 
     ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none
     yet. Raises CheckpointError when it cannot be read, or holds settings that this version does not know.
     """
     if source == "auto" and not directory.saved():
-        return None, ["nothing to go on from yet: the run starts from the beginning"]
+        return None, [Notice("nothing to go on from yet: the run starts from the beginning")]
     checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
     _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
-    return checkpoint, [f"{error}: passed over" for error in damaged]
+    return checkpoint, [Notice(f"{error}: passed over", "warning") for error in damaged]
 
 
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
@@ -63,7 +64,7 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
     return notices
 
 
-def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[str]:
+def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[Notice]:
     """Bring the files to where ``state`` is, restored from ``checkpoint``; root only.
 
     Returns what the user should know. Raises OSError when the run directory cannot be written.
@@ -78,11 +79,11 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
         if not directory.contains(checkpoint.path) and position(best) <= here:
             copy(best, directory.checkpoints / "best.h5")
         copy(checkpoint.path, last)
-    notices = [f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"]
+    notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
     if aside:
-        notices.append(f"damaged, or later than that, and renamed: {', '.join(aside)}")
+        notices.append(Notice(f"damaged, or later than that, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
-        notices.append(f"{directory.journal} had {damaged} damaged lines: left out")
+        notices.append(Notice(f"{directory.journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices
 
 

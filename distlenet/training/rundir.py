@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
-from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
+from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint
 
@@ -149,13 +149,16 @@ class RunDirectory:
     def newest_checkpoint(self) -> tuple[Checkpoint, list[DistlenetError]]:
         """Return the newest good checkpoint of the run, and why newer ones were passed over.
 
-        Raises CheckpointError if there is none.
+        Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
+        and to go back behind it would lose work.
         """
         damaged: list[DistlenetError] = []
         good: list[Checkpoint] = []
         for path in self.saved():
             try:
                 good.append(read_checkpoint(path))
+            except NewerFormatError:
+                raise
             except CheckpointError as error:
                 damaged.append(error)
         if not good:

@@ -542,6 +542,39 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
     check_same_run(stopped, whole)
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
+    # it is whole, and newer than all that this version can read: to go back behind it silently would lose work
+    last = stopped / "checkpoints/last.h5"
+    forge(last, read_checkpoint(last).meta, format=checkpoint_file.FORMAT + 1)
+    before = contents(stopped)
+    for source in ("auto", str(last)):
+        done = sessions.train_run(digits, stopped, ranks, resume=source)
+        assert isinstance(done.codes[0], CheckpointError)
+        assert done.code == 5
+        assert "last.h5 has checkpoint format 2, this version reads format 1" in done.error
+    assert contents(stopped) == before
+    # insisted upon, by its name: the older one, and the newer one stays
+    older = str(stopped / "checkpoints/last-1.h5")
+    done = sessions.train_run(digits, stopped, ranks, resume=older, log_every=1)
+    assert done.code == 0
+    assert [text for text in done.notices if "last.h5.aside" in text]
+    assert (stopped / "checkpoints/last.h5.aside").read_bytes() == before["last.h5"]
+    check_same_run(stopped, whole)
+
+
+def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet):
+    damage(stopped / "checkpoints/last.h5")
+    with (stopped / "journal.jsonl").open("a") as journal:
+        journal.write("torn\n[]\n")
+    done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet")
+    assert done.returncode == 0, done.output
+    for words in ("passed over", "renamed: last.h5.aside", "damaged line"):
+        said = [line for line in done.output.splitlines() if words in line]
+        assert len(said) == 1, done.output
+        assert " warning " in said[0]
+
+
 def test_when_all_are_damaged(digits, stopped):
     before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
     for path in before:
