@@ -83,7 +83,9 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
     if aside:
         notices.append(Notice(f"damaged, or later than that, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
-        notices.append(Notice(f"{directory.journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
+        notices.append(
+            Notice(f"{directory.journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning")
+        )
     return notices
 
 
