@@ -71,21 +71,21 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
     """
     here = state.steps, state.epoch
     aside = directory.set_aside(here)
-    damaged = Journal.cut(directory.journal, state.steps, state.epoch)
+    elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
     if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
         last, best = directory.checkpoints / "last.h5", checkpoint.path.with_name("best.h5")
         if last.exists():
             aside.append(directory.rename_aside(last))
-        if not directory.contains(checkpoint.path) and position(best) <= here:
+        if elsewhere and position(best) <= here:
             copy(best, directory.checkpoints / "best.h5")
         copy(checkpoint.path, last)
+    journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
+    damaged = Journal.cut(directory.journal, state.steps, state.epoch, state.history, source=journal)
     notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
     if aside:
         notices.append(Notice(f"damaged, or later than that, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
-        notices.append(
-            Notice(f"{directory.journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning")
-        )
+        notices.append(Notice(f"{journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices
 
 
