@@ -4,15 +4,17 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distlenet.config import Config, changes
 from distlenet.data.atomic import replacing
-from distlenet.errors import ConfigError, DataError
+from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
-from distlenet.training.rundir import RunDirectory, position
+from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 
 
@@ -73,20 +75,44 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
     aside = directory.set_aside(here)
     elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
     if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
-        last, best = directory.checkpoints / "last.h5", checkpoint.path.with_name("best.h5")
+        last = directory.checkpoints / "last.h5"
         if last.exists():
             aside.append(directory.rename_aside(last))
-        if elsewhere and position(best) <= here:
-            copy(best, directory.checkpoints / "best.h5")
         copy(checkpoint.path, last)
     journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
     damaged = Journal.cut(directory.journal, state.steps, state.epoch, state.history, source=journal)
     notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
+    best = directory.checkpoints / "best.h5"
+    if state.best_theta is not None and not holds_best(best, state):
+        if best.exists():
+            aside.append(directory.rename_aside(best))
+        source = find_best(checkpoint.path, state)
+        if source:
+            copy(source, best)
+        else:
+            text = f"{best} is missing: the parameters of the best epoch, {state.best_epoch + 1}, are in last.h5 alone"
+            notices.append(Notice(text, "warning"))
     if aside:
         notices.append(Notice(f"damaged, or later than that, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
         notices.append(Notice(f"{journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices
+
+
+def find_best(source: Path, state: TrainState) -> Path | None:
+    """Return a checkpoint, in the folder of ``source``, of the best epoch of ``state``; None if there is none."""
+    likely = [source.with_name("best.h5"), source, *sorted(source.parent.glob("*.h5*"))]
+    return next((path for path in likely if holds_best(path, state)), None)
+
+
+def holds_best(path: Path, state: TrainState) -> bool:
+    """Whether ``path`` is a good checkpoint of the end of the best epoch of ``state``."""
+    try:
+        found = read_checkpoint(path)
+    except CheckpointError:
+        return False
+    place = found.meta["position"]["epoch"], found.meta["position"]["step"]
+    return place == (state.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
 
 
 def copy(source: Path, target: Path) -> None:

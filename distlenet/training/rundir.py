@@ -5,6 +5,7 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -175,9 +176,11 @@ def position(path: Path) -> tuple[float, float]:
         return float("inf"), float("inf")
 
 
-def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = lambda text: None) -> Checkpoint:
     """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
 
+    Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
+    too. ``tell`` is called with what the user should know. Raises CheckpointError.
     "pretrained" names the one that is part of this package, unless there is such a file or directory.
     """
     path = Path(path)
@@ -187,8 +190,16 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return read_checkpoint(path)
     best = path / "checkpoints" / "best.h5"
     if best.exists():
-        return read_checkpoint(best)
+        with contextlib.suppress(CheckpointError):
+            return read_checkpoint(best)
     if not (path / "checkpoints").is_dir():
         raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
-    checkpoint, _ = RunDirectory(path).newest_checkpoint()
+    newest, damaged = RunDirectory(path).newest_checkpoint()
+    for error in damaged:
+        tell(f"{error}: passed over")
+    checkpoint = newest.at_best()
+    if checkpoint is not newest:
+        tell(f"{path} has no good best.h5: the parameters of its best epoch are taken from {newest.path}")
+    elif damaged:
+        tell(f"{newest.path} is used")
     return checkpoint

@@ -226,6 +226,12 @@ def test_another_model_or_optimizer(good, tmp_path):
         with pytest.raises(CheckpointError, match="it belongs to another model or optimizer"):
             checkpoint.restore(state)
         assert state.theta_sha256() == before
+    for vectors in (
+        {"best_theta": np.zeros(5, "f4")},
+        {"optimizer": checkpoint.optimizer | {"mean": np.zeros(5, "f4")}},
+    ):
+        with pytest.raises(CheckpointError, match="vectors of other lengths than its 61706 parameters"):
+            dataclasses.replace(checkpoint, **vectors).restore(make_state())
     path = tmp_path / "other.h5"
     write_checkpoint(path, make_state(pixels=24), Config(), FACTS)
     with pytest.raises(CheckpointError, match="parameters, expected 61706"):

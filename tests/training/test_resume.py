@@ -521,7 +521,9 @@ def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
 
     run = tmp_path / "elsewhere"
     assert sessions.train_run(digits, run, 2, fail, resume=str(kept / "checkpoints/epoch-0001.h5")).code == 3
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.h5"]
+    first = read_checkpoint(kept / "checkpoints/epoch-0001.h5").theta.tobytes()
+    found = {path.name: read_checkpoint(path).theta.tobytes() for path in (run / "checkpoints").iterdir()}
+    assert found == {"last.h5": first, "best.h5": first}
 
 
 def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
@@ -606,6 +608,66 @@ def test_when_all_are_damaged(digits, stopped):
     for path in before:
         assert path.name in done.error
         assert path.exists()  # whoever wants to save what can be saved still can
+
+
+@pytest.fixture
+def best_first(digits, tmp_path):
+    """A complete run whose best epoch is its first, by a rate that ruins it later; returns it and a kept epoch."""
+    run = tmp_path / "best-first"
+    flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
+    assert sessions.train_run(digits, run, 1, flags={**flags, "epochs": 1}, keep_every=1).code == 0
+    ruin = {"flags": {"weight_decay": 30.0, "epochs": 4}, "override": ("weight_decay", "epochs")}
+    assert sessions.train_run(digits, run, 1, resume="auto", **ruin).code == 0
+    assert read_checkpoint(run / "checkpoints/last.h5").meta["best"]["epoch"] == 0
+    return run
+
+
+def test_the_final_test_is_that_of_the_best_epoch(digits, best_first, distlenet):
+    summary = json.loads((best_first / "summary.json").read_text())
+    assert summary["evaluated"] == "best (epoch 1)"
+    losses = {}
+    for name in ("best.h5", "last.h5"):
+        done = distlenet("evaluate", best_first / "checkpoints" / name, "--data", digits, "--json")
+        losses[name] = json.loads(done.stdout)["loss"]
+    assert summary["test_loss"] == losses["best.h5"] != losses["last.h5"]
+
+
+def test_a_damaged_best_is_made_again_where_that_is_possible(digits, best_first):
+    best = best_first / "checkpoints/best.h5"
+    expected = read_checkpoint(best)
+    damage(best)
+    done = sessions.train_run(digits, best_first, 2, resume="auto")
+    assert [text for text in done.notices if "best.h5.aside" in text]
+    again = read_checkpoint(best)  # from the one that was kept of that epoch
+    assert again.theta.tobytes() == expected.theta.tobytes()
+    assert again.optimizer["velocity"].tobytes() == expected.optimizer["velocity"].tobytes()
+    assert again.position == expected.position
+    assert not [text for text in done.notices if "best.h5 is missing" in text]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlenet, resumed):
+    (best_first / "checkpoints/epoch-0001.h5").unlink()
+    best, last = best_first / "checkpoints/best.h5", best_first / "checkpoints/last.h5"
+    figures = distlenet("evaluate", best_first, "--data", digits, "--json")
+    assert figures.stderr == ""
+    digest = json.loads(distlenet("inspect", best, "--json").stdout)["theta_sha256"]
+    damage(best)
+    if resumed:
+        done = sessions.train_run(digits, best_first, 1, resume="auto")
+        assert [text for text in done.notices if "best.h5 is missing: the parameters of the best epoch, 1" in text]
+        assert not best.exists()
+    for words in (["evaluate", best_first, "--data", digits], ["inspect", best_first]):
+        again = distlenet(*words, "--json")
+        assert again.returncode == 0, again.output
+        assert resumed or "best.h5 is damaged" in again.stderr
+        assert f"has no good best.h5: the parameters of its best epoch are taken from {last}" in again.stderr
+        found = json.loads(again.stdout)
+        if words[0] == "evaluate":
+            assert found["loss"] == json.loads(figures.stdout)["loss"]
+        else:
+            assert found["theta_sha256"] == digest
+            assert found["position"].startswith("1 epochs and 0 steps")
 
 
 def test_a_damaged_path_is_refused(digits, stopped):
