@@ -93,7 +93,7 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
             text = f"{best} is missing: the parameters of the best epoch, {state.best_epoch + 1}, are in last.h5 alone"
             notices.append(Notice(text, "warning"))
     if aside:
-        notices.append(Notice(f"damaged, or later than that, and renamed: {', '.join(aside)}", "warning"))
+        notices.append(Notice(f"damaged, later than that or in the way, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
         notices.append(Notice(f"{journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices

@@ -201,12 +201,14 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
 
 def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
     # an optimizer and a network that the checkpoint does not fit, however much one insists
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
     for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
-        old, new = contents(kept), tmp_path / name
+        old, new = contents(run), tmp_path / name
         asked = {"resume": str(stopped / "checkpoints/last.h5"), "flags": {name: value}, "override": (name,)}
-        refused = sessions.train_run(digits, kept, 1, overwrite=True, **asked)
+        refused = sessions.train_run(digits, run, 1, overwrite=True, **asked)
         assert isinstance(refused.codes[0], CheckpointError), name
-        assert contents(kept) == old
+        assert contents(run) == old
         assert sessions.train_run(digits, new, 1, **asked).code == 5
         assert not new.exists()
 
