@@ -52,11 +52,11 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
     # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
-    pixels, now = (found["mean"], found["std"]), (dataset.mean, dataset.std)
-    if pixels != now and meta["config"].get("model", config.model) == config.model:
+    then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
+    if then != here and meta["config"].get("model", config.model) == config.model:
         raise DataError(
-            f"the run was started with pixels of mean {pixels[0]!r} and deviation {pixels[1]!r}, the dataset now says "
-            f"{now[0]!r} and {now[1]!r}: its attributes were changed; make it again, or start another run"
+            f"the run was started with pixels of mean {then[0]!r} and deviation {then[1]!r}, the dataset now says "
+            f"{here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
         )
     now = numerics()
     unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]

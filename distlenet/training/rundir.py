@@ -121,7 +121,8 @@ class RunDirectory:
             leftover.unlink()
 
     def _remove_run(self) -> None:
-        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside*")]
+        names = [f"{pattern}.aside{number}" for pattern in CHECKPOINTS for number in ("", "-[0-9]*")]
+        aside = [path for name in names for path in self.checkpoints.glob(name)]
         for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)

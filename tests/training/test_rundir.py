@@ -56,6 +56,8 @@ def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
     (run / "mine").mkdir()
     (run / "mine/journal.jsonl").write_text("mine")
     (run / "checkpoints/resnet.h5").write_text("mine")
+    for name in ("last.h5.aside", "epoch-0001.h5.aside-2"):
+        (run / "checkpoints" / name).write_text("of the old run")
     directory().open(resume=False, overwrite=True)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert left == ["checkpoints/resnet.h5", "lock", "mine/journal.jsonl", "notes.txt"]
