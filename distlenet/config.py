@@ -1,7 +1,7 @@
 """Settings of a run: one flat, frozen dataclass; a recipe, a TOML file and flags fill it, in that order."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
 from pathlib import Path
@@ -158,6 +158,14 @@ def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:
         for item in fields(Config)
         if getattr(before, item.name) != getattr(after, item.name)
     ]
+
+
+def check_names(names: Iterable[str], where: str) -> None:
+    """Raise ConfigError unless all ``names``, which stand in ``where``, are settings."""
+    known = [item.name for item in fields(Config)]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f"{name!r} in {where} is no setting{nearest(name, known)}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

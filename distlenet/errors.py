@@ -39,6 +39,10 @@ class CheckpointError(DistlenetError):
     exit_code = 5
 
 
+class NewerFormatError(CheckpointError):
+    """A checkpoint that a newer version wrote: not damaged, and nothing to pass over."""
+
+
 class RunDirectoryError(DistlenetError):
     """A run directory that cannot be written, is in use, or already holds a run."""
 

@@ -5,6 +5,7 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 """
 
 import argparse
+import sys
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -27,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
         if comm.is_root:
             from distlenet.ui.evaluation_view import show
 
+            for note in report["notes"]:
+                print(f"distlenet: note: {note}", file=sys.stderr)
             show(report, as_json=args.json)
     return comm.leave(0)
 
@@ -41,8 +44,9 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
     from distlenet.training.experiment import divide
     from distlenet.training.rundir import find_checkpoint
 
+    notes: list[str] = []
     with in_agreement(comm):
-        checkpoint = find_checkpoint(args.checkpoint)
+        checkpoint = find_checkpoint(args.checkpoint, notes.append)
         net, trained = checkpoint.build_net(), checkpoint.dataset
         digits = open_digit_file(args.data)
         if (digits.image_shape, len(digits.class_names)) != (trained.image_shape, len(trained.class_names)):
@@ -62,4 +66,5 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
         "split": args.split,
         "class_names": list(trained.class_names),
         "result": result,
+        "notes": notes,
     }

@@ -6,6 +6,7 @@ distlenet inspect runs/a/checkpoints/last.h5 --json
 
 import argparse
 import json
+import sys
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +20,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.training.rundir import find_checkpoint
     from distlenet.training.state import theta_sha256
 
-    checkpoint = find_checkpoint(args.checkpoint)
+    checkpoint = find_checkpoint(args.checkpoint, note)
     net = checkpoint.build_net()
     position, best = checkpoint.meta["position"], checkpoint.meta["best"]
     facts = {
@@ -45,6 +46,11 @@ def run(args: argparse.Namespace) -> int:
             print(f"{name:14} {value}")
     print("all checksums are right")
     return 0
+
+
+def note(text: str) -> None:
+    """Say what the user should know, beside the result."""
+    print(f"distlenet: note: {text}", file=sys.stderr)
 
 
 def in_words(entry: object) -> str:

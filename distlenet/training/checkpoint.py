@@ -3,7 +3,7 @@
 ``checkpoint_file.py`` writes it to an HDF5 file and reads it back.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,19 @@ class Checkpoint:
     def averaged(self) -> np.ndarray:
         """The parameters (parameters,) that answer: their average over the steps, if one was kept."""
         return self.optimizer.get("average", self.theta)
+
+    def at_best(self) -> "Checkpoint":
+        """Return what this knows of the best epoch so far, itself if none was chosen.
+
+        The optimizer's vectors of that epoch are not known: no run can go on from it.
+        """
+        epoch = self.meta["best"]["epoch"]
+        if self.best_theta is None or epoch is None:
+            return self
+        history = [entry for entry in self.meta["history"] if entry["epoch"] <= epoch]
+        position = {"epoch": epoch + 1, "step": 0, "steps": history[-1]["step"] if history else self.position[0]}
+        meta = self.meta | {"position": position | {"running": asdict(Running())}, "history": history}
+        return replace(self, theta=self.best_theta, optimizer={}, meta=meta, good={})
 
     @property
     def config(self) -> Config:
@@ -110,6 +123,9 @@ class Checkpoint:
                 f"{self.path} has {self.theta.size} parameters and optimizer state {sorted(self.optimizer)}, expected "
                 f"{state.net.size} and {sorted(state.optimizer.state)}: it belongs to another model or optimizer"
             )
+        vectors = [*self.optimizer.values(), *([] if self.best_theta is None else [self.best_theta])]
+        if any(vector.shape != self.theta.shape for vector in vectors):
+            raise CheckpointError(f"{self.path} holds vectors of other lengths than its {self.theta.size} parameters")
         self._check_layers(state.net)
         state.net.theta[:] = self.theta
         for name, vector in self.optimizer.items():

@@ -16,6 +16,7 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ import numpy as np
 from distlenet.config import Config
 from distlenet.data.atomic import replacing
 from distlenet.data.digitblocks import LARGEST_SIDE
-from distlenet.errors import CheckpointError
+from distlenet.errors import CheckpointError, NewerFormatError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers
 from distlenet.training.divergence import LossWatch
 from distlenet.training.numerics import numerics
@@ -103,7 +104,10 @@ def _sum(array: np.ndarray) -> str:
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
-    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong."""
+    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong.
+
+    NewerFormatError, which is one, where the file is of a format that a newer version writes.
+    """
     path = Path(path)
     if path.is_dir():
         raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
@@ -126,6 +130,11 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
     version = file.attrs.get("format")
     if version is None or "theta" not in file:
         raise CheckpointError(f"{path} is an HDF5 file, but not a checkpoint of this program")
+    if version > FORMAT:
+        raise NewerFormatError(
+            f"{path} has checkpoint format {version}, this version reads format {FORMAT}: use the version that wrote "
+            "it, or name an older checkpoint"
+        )
     if version != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
     sums = json.loads(file.attrs["sha256"])
@@ -156,8 +165,19 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
 
 
 def _is_place(place: dict[str, Any]) -> bool:
-    return all(type(place[name]) is int and place[name] >= 0 for name in ("epoch", "step", "steps")) and all(
-        type(value) in (int, float) for value in asdict(Running(**place["running"])).values()
+    epoch, step, steps = (place[name] for name in ("epoch", "step", "steps"))
+    running = Running(**place["running"])
+    return (
+        all(type(count) is int and count >= 0 for count in (epoch, step, steps))
+        and epoch + step <= steps < 2**63  # an epoch has one step at least
+        and all(type(value) in (int, float) and isfinite(value) for value in asdict(running).values())
+        and (running.count > 0 or step == 0)
+    )
+
+
+def _is_history(history: list[dict[str, Any]]) -> bool:
+    return type(history) is list and all(
+        type(entry) is dict and type(entry["epoch"]) is type(entry["step"]) is int for entry in history
     )
 
 
@@ -168,18 +188,22 @@ def _is_watch(watch: dict[str, Any]) -> bool:
 # What /meta must be, beyond its checksum, which anybody can compute.
 SENSIBLE: dict[str, Callable[[Any], bool]] = {
     "position": _is_place,
-    "best": lambda best: best["accuracy"] is best["epoch"] is None or 0 <= best["accuracy"] <= 1 <= 1 + best["epoch"],
+    "best": lambda best: (
+        best["accuracy"] is best["epoch"] is None
+        or (type(best["epoch"]) is int and 0 <= best["accuracy"] <= 1 <= 1 + best["epoch"])
+    ),
     "config": lambda config: type(config) is dict,
     "dataset": lambda facts: (
         {field.name for field in fields(DatasetFacts)} == set(facts)
         and len(facts["image_shape"]) == 2
         and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in facts["image_shape"])
         and 2 <= len(facts["class_names"]) <= 256
-        and all(type(name) is str for name in facts["class_names"])
+        and all(type(name) is str for name in (*facts["class_names"], facts["name"], facts["fingerprint"]))
         and 0 <= facts["mean"] <= 1
         and 0 < facts["std"] <= 1
     ),
-    "history": lambda history: type(history) is list,
+    "numerics": lambda found: type(found) is dict,
+    "history": _is_history,
     "health": lambda health: (
         health is None
         or (

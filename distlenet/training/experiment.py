@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distlenet.config import Config, build_config
+from distlenet.config import Config, build_config, check_names
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.leaves import Leaves
@@ -68,17 +68,18 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
     ``origin`` is the ``meta`` of the checkpoint to go on from, None for a new run.
     """
     with in_agreement(comm):
+        check_names(options.override, "--override")
         base = origin["config"] if origin else None
         config = build_config(options.recipe, options.config_file, options.flags, base)
         digits = open_digit_file(options.data)
         parts = divide(config, digits)
         check_ranks(config, comm)
-        notices = compare(origin, config, digits.fingerprint, options.override) if origin else []
+        mean, std = input_statistics(config.model, digits.mean, digits.std)
+        dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
+        notices = compare(origin, config, dataset, options.override) if origin else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
     check_same_data(digits, comm)
-    mean, std = input_statistics(config.model, digits.mean, digits.std)
-    dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):

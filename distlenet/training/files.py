@@ -6,7 +6,7 @@ from typing import Any
 
 from distlenet.config import Config
 from distlenet.data.atomic import why_not_written
-from distlenet.errors import RunDirectoryError
+from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
@@ -14,7 +14,7 @@ from distlenet.training.events import Event, Notice, SaveAsked
 from distlenet.training.experiment import Experiment, Options
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
-from distlenet.training.resume import find_source, restore
+from distlenet.training.resume import find_source, go_on
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
@@ -32,7 +32,7 @@ class NoFiles:
         """Return the ``meta`` of the checkpoint to go on from, if there is one."""
         return None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[str]:
+    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """Start writing; returns what the user should know."""
         return []
 
@@ -58,31 +58,39 @@ class RunFiles(NoFiles):
     def __init__(self) -> None:
         self._directory: RunDirectory | None = None
         self._origin: Checkpoint | None = None
-        self._notices: list[str] = []
+        self._notices: list[Notice] = []
 
     def find_origin(self, options: Options) -> dict[str, Any] | None:
         """See NoFiles; a run that goes on with its own directory locks it first.
 
         Raises RunDirectoryError, CheckpointError, UsageError.
         """
-        self._directory = RunDirectory(options.run_directory)
+        self._directory = directory = RunDirectory(options.run_directory)
         if options.tensorboard:
             check_installed()
         if options.resume is None:
             return None
-        if options.resume == "auto" or self._directory.contains(options.resume):
-            self._directory.open(resume=True)
-        self._origin, self._notices = find_source(self._directory, options.resume)
+        inside = options.resume != "auto" and directory.contains(options.resume)
+        if inside and options.overwrite:
+            raise UsageError(
+                f"{options.resume} belongs to the run that --overwrite would remove: leave that out to go on in "
+                f"{directory.path}, or choose another --run"
+            )
+        if inside or (options.resume == "auto" and directory.holds_run()):
+            directory.open(resume=True)
+        self._origin, self._notices = find_source(directory, options.resume)
         return self._origin.meta if self._origin else None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[str]:
+    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """See NoFiles; a new run replaces an older one only here, when all else is known to be right."""
         config, state = experiment.config, experiment.state
+        if self._origin:
+            self._origin.restore(state)
         if not self._directory.locked:  # a new run, or one that was begun elsewhere
             self._directory.open(overwrite=options.overwrite)
         try:
             if self._origin:
-                self._notices += restore(self._origin, self._directory, state)
+                self._notices += go_on(self._origin, self._directory, state)
             else:  # what a run left that was killed before its first checkpoint is done again
                 Journal.cut(self._directory.journal, 0, 0)
             journal = Journal(self._directory.journal, options.log_every, state.steps, announce)

@@ -4,7 +4,7 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -31,14 +31,21 @@ class Journal:
         self._file = self._open()
 
     @staticmethod
-    def cut(path: Path, steps: int, epochs: int) -> int:
+    def cut(
+        path: Path, steps: int, epochs: int, history: Sequence[dict[str, Any]] = (), source: Path | None = None
+    ) -> int:
         """Drop what was written after step ``steps`` of the run or of epochs from ``epochs`` (0-based) on, and
         lines that are damaged; returns the number of those, not counting a last line that was cut short.
+
+        ``history``: the checkpoint's entries of complete epochs; the journal will have a line of each. ``source``: the
+        journal that is cut, where that is another run directory's; it stays as it is. Raises OSError.
         """
-        if not path.exists():
+        source = source or path
+        if not (source.exists() or history):
             return 0
         kept, damaged = [], 0
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        text = source.read_text(encoding="utf-8", errors="replace") if source.exists() else ""
+        lines = text.splitlines()
         for number, line in enumerate(lines, 1):
             try:
                 entry = json.loads(line)
@@ -47,9 +54,10 @@ class Journal:
                 damaged += number < len(lines)
                 continue
             if not later:
-                kept.append(line + "\n")
+                kept.append(entry)
         with replacing(path) as temporary:
-            temporary.write_text("".join(kept), encoding="utf-8")
+            kept = agreeing(kept, history)
+            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         return damaged
 
     def restore(self) -> None:
@@ -132,3 +140,20 @@ class Journal:
         if os.write(self._file, line) < len(line):
             os.ftruncate(self._file, size)
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def agreeing(lines: list[dict[str, Any]], history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the journal's ``lines`` with one of every epoch of ``history``, each in its place.
+
+    Where a line of an epoch tells of another course that the run took, it goes, and those of its steps with it.
+    """
+    begun = 0  # the steps before the epoch
+    for entry in history:
+        found = [line for line in lines if line["kind"] == "epoch" and line["epoch"] == entry["epoch"]]
+        if not any(line["steps"] == entry["step"] and line.get("running") == entry.get("running") for line in found):
+            if found:
+                lines = [line for line in lines if line["kind"] not in ("step", "epoch") or line["steps"] <= begun]
+            place = next((place for place, line in enumerate(lines) if line["steps"] > entry["step"]), len(lines))
+            lines = [*lines[:place], {"kind": "epoch", "steps": entry["step"], **entry}, *lines[place:]]
+        begun = entry["step"]
+    return lines

@@ -51,11 +51,18 @@ class CheckpointKeeper:
         self._save("last.h5", "last" if event.reason == "epoch" else event.reason)
 
     def _age(self) -> None:
-        """Move last.h5 to last-1.h5 and so on; a kill in between leaves every file whole."""
+        """Move last.h5 to last-1.h5 and so on; a kill in between leaves every file whole.
+
+        Older ones, of a process that was asked to keep more, are removed.
+        """
         names = ["last.h5", *(f"last-{age}.h5" for age in range(1, self._newest))]
         for younger, older in reversed(list(pairwise(names))):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self._directory / younger, self._directory / older)
+        for path in self._directory.glob("last-*.h5"):
+            age = path.stem.removeprefix("last-")
+            if age.isdecimal() and int(age) >= self._newest:
+                path.unlink(missing_ok=True)
 
     def _save(self, name: str, reason: str) -> None:
         path = self._directory / name

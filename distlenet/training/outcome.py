@@ -78,18 +78,24 @@ def read_epochs(directory: str) -> list[dict[str, Any]]:
 def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
     """Return seconds of the run and of its parts, and images/s, from the journal's ``epochs``.
 
-    An epoch that was interrupted counts as if it had gone through at the speed of its last part.
+    An epoch that was interrupted counts as if it had gone through at the speed of its last part. Where that
+    had nothing left to train, it has no speed and counts as if it had gone at that of the others; where no
+    epoch has one, only the seconds of validation are known.
     """
     if not epochs:
         return {}
-    images = sum(epoch["running"]["count"] for epoch in epochs)
-    training = sum(epoch["running"]["count"] / epoch["images_per_second"] for epoch in epochs)
     validation = sum(epoch["evaluation_seconds"] for epoch in epochs)
+    images = sum(epoch["running"]["count"] for epoch in epochs)
+    timed = [(epoch["running"]["count"], epoch["images_per_second"]) for epoch in epochs if epoch["images_per_second"]]
+    if not timed:
+        return {"validation_seconds": validation}
+    speed = sum(count for count, _ in timed) / sum(count / its_speed for count, its_speed in timed)
+    training = images / speed
     return {
         "seconds": training + validation,
         "training_seconds": training,
         "validation_seconds": validation,
         "epoch_seconds": (training + validation) / len(epochs),
         "step_seconds": training / epochs[-1]["step"],
-        "images_per_second": images / training,
+        "images_per_second": speed,
     }

@@ -4,42 +4,44 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from distlenet.config import Config, changes
 from distlenet.data.atomic import replacing
-from distlenet.errors import ConfigError, DataError
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.errors import CheckpointError, ConfigError, DataError
+from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.events import Notice
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
-from distlenet.training.rundir import RunDirectory, position
+from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 
 
-def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[str]]:
+def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[Notice]]:
     """Return the checkpoint to go on from, and what the user should know; root only.
 
     ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none
-    yet. Raises CheckpointError when it cannot be read.
+    yet. Raises CheckpointError when it cannot be read, or holds settings that this version does not know.
     """
-    if source != "auto":
-        return read_checkpoint(Path(source)), []
-    if not directory.saved():
-        return None, ["nothing to go on from yet: the run starts from the beginning"]
-    checkpoint, damaged = directory.newest_checkpoint()
-    return checkpoint, [f"{error}: passed over" for error in damaged]
+    if source == "auto" and not directory.saved():
+        return None, [Notice("nothing to go on from yet: the run starts from the beginning")]
+    checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
+    _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
+    return checkpoint, [Notice(f"{error}: passed over", "warning") for error in damaged]
 
 
-def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tuple[str, ...]) -> list[str]:
+def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
     """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
 
     Raises ConfigError when a setting that decides the mathematics differs and is not named in
     ``override``, DataError when the dataset is another.
     """
-    found = meta["dataset"]["fingerprint"]
-    if found != fingerprint:
+    found = meta["dataset"]
+    if found["fingerprint"] != dataset.fingerprint:
         raise DataError(
-            f"the run was started on a dataset with fingerprint {found[:12]}, this one has {fingerprint[:12]}: "
-            "give the same --data, or start another run"
+            f"the run was started on a dataset with fingerprint {found['fingerprint'][:12]}, this one has "
+            f"{dataset.fingerprint[:12]}: give the same --data, or start another run"
         )
     notices = []
     for name, before, after, decisive in changes(Config(**meta["config"]), config):
@@ -49,6 +51,13 @@ def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tu
                 f"leave the setting out, or insist by --override {name}"
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
+    # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
+    then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
+    if then != here and meta["config"].get("model", config.model) == config.model:
+        raise DataError(
+            f"the run was started with pixels of mean {then[0]!r} and deviation {then[1]!r}, the dataset now says "
+            f"{here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
+        )
     now = numerics()
     unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
     if unlike:
@@ -57,24 +66,56 @@ def compare(meta: dict[str, Any], config: Config, fingerprint: str, override: tu
     return notices
 
 
-def restore(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[str]:
-    """Bring ``state`` and the journal to the checkpoint's position; root only. Returns what the user should know.
+def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[Notice]:
+    """Bring the files to where ``state`` is, restored from ``checkpoint``; root only.
 
-    Raises OSError when the run directory cannot be written.
+    Returns what the user should know. Raises OSError when the run directory cannot be written.
     """
-    checkpoint.restore(state)
     here = state.steps, state.epoch
     aside = directory.set_aside(here)
-    damaged = Journal.cut(directory.journal, state.steps, state.epoch)
-    if not directory.contains(checkpoint.path):  # a run that goes on in another directory takes along what it has
-        best = checkpoint.path.with_name("best.h5")
-        sources = {"best.h5": best} if position(best) <= here else {}
-        for name, source in {**sources, "last.h5": checkpoint.path}.items():
-            with replacing(directory.checkpoints / name) as temporary:
-                shutil.copyfile(source, temporary)
-    notices = [f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}"]
+    elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
+    if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
+        last = directory.checkpoints / "last.h5"
+        if last.exists():
+            aside.append(directory.rename_aside(last))
+        copy(checkpoint.path, last)
+    journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
+    damaged = Journal.cut(directory.journal, state.steps, state.epoch, state.history, source=journal)
+    notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
+    best = directory.checkpoints / "best.h5"
+    if state.best_theta is not None and not holds_best(best, state):
+        if best.exists():
+            aside.append(directory.rename_aside(best))
+        source = find_best(checkpoint.path, state)
+        if source:
+            copy(source, best)
+        else:
+            text = f"{best} is missing: the parameters of the best epoch, {state.best_epoch + 1}, are in last.h5 alone"
+            notices.append(Notice(text, "warning"))
     if aside:
-        notices.append(f"damaged, or later than that, and renamed: {', '.join(aside)}")
+        notices.append(Notice(f"damaged, later than that or in the way, and renamed: {', '.join(aside)}", "warning"))
     if damaged:
-        notices.append(f"{directory.journal} had {damaged} damaged lines: left out")
+        notices.append(Notice(f"{journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices
+
+
+def find_best(source: Path, state: TrainState) -> Path | None:
+    """Return a checkpoint, in the folder of ``source``, of the best epoch of ``state``; None if there is none."""
+    likely = [source.with_name("best.h5"), source, *sorted(source.parent.glob("*.h5*"))]
+    return next((path for path in likely if holds_best(path, state)), None)
+
+
+def holds_best(path: Path, state: TrainState) -> bool:
+    """Whether ``path`` is a good checkpoint of the end of the best epoch of ``state``."""
+    try:
+        found = read_checkpoint(path)
+    except CheckpointError:
+        return False
+    place = found.meta["position"]["epoch"], found.meta["position"]["step"]
+    return place == (state.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a checkpoint: whole, or not at all. Raises OSError."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)

@@ -5,11 +5,13 @@ import fcntl
 import json
 import os
 import shutil
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
-from distlenet.errors import CheckpointError, DistlenetError, RunDirectoryError
+from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint
 
@@ -66,7 +68,14 @@ class RunDirectory:
         return self.journal.exists() or self.summary.exists() or bool(self.saved())
 
     def contains(self, path: str | os.PathLike[str]) -> bool:
-        """Whether ``path`` is one of the run's checkpoint files."""
+        """Whether the file ``path`` lies in the directory, or is one that the run's checkpoints are links to."""
+        path = Path(path)
+        folders = [os.path.realpath(path), os.path.realpath(path.parent)]  # a link in here may lead elsewhere
+        inside = any(Path(folder).is_relative_to(os.path.realpath(self.path)) for folder in folders)
+        return path.is_file() and (inside or self.is_saved(path))
+
+    def is_saved(self, path: str | os.PathLike[str]) -> bool:
+        """Whether ``path`` is one of the run's checkpoint files, and was not set aside."""
         return os.path.realpath(path) in map(os.path.realpath, self.saved())
 
     @property
@@ -78,12 +87,14 @@ class RunDirectory:
         """Rename the checkpoints that do not belong to a run that goes on from position ``here``: later ones,
         which would outrun its journal, and damaged ones, which would push good ones out. Returns the new names.
         """
-        aside = []
-        for path in self.saved():
-            if position(path) > here:
-                os.replace(path, path.with_name(f"{path.name}.aside"))
-                aside.append(f"{path.name}.aside")
-        return aside
+        return [self.rename_aside(path) for path in self.saved() if position(path) > here]
+
+    def rename_aside(self, path: Path) -> str:
+        """Rename a checkpoint to a name that is free, and return that; the file is kept until --overwrite."""
+        names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
+        name = next(name for name in names if not path.with_name(name).exists())
+        os.replace(path, path.with_name(name))
+        return name
 
     def saved(self) -> list[Path]:
         """Return the run's checkpoint files."""
@@ -110,7 +121,8 @@ class RunDirectory:
             leftover.unlink()
 
     def _remove_run(self) -> None:
-        aside = [path for pattern in CHECKPOINTS for path in self.checkpoints.glob(f"{pattern}.aside")]
+        names = [f"{pattern}.aside{number}" for pattern in CHECKPOINTS for number in ("", "-[0-9]*")]
+        aside = [path for name in names for path in self.checkpoints.glob(name)]
         for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -139,13 +151,16 @@ class RunDirectory:
     def newest_checkpoint(self) -> tuple[Checkpoint, list[DistlenetError]]:
         """Return the newest good checkpoint of the run, and why newer ones were passed over.
 
-        Raises CheckpointError if there is none.
+        Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
+        and to go back behind it would lose work.
         """
         damaged: list[DistlenetError] = []
         good: list[Checkpoint] = []
         for path in self.saved():
             try:
                 good.append(read_checkpoint(path))
+            except NewerFormatError:
+                raise
             except CheckpointError as error:
                 damaged.append(error)
         if not good:
@@ -162,9 +177,11 @@ def position(path: Path) -> tuple[float, float]:
         return float("inf"), float("inf")
 
 
-def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
+def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = lambda text: None) -> Checkpoint:
     """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
 
+    Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
+    too. ``tell`` is called with what the user should know. Raises CheckpointError.
     "pretrained" names the one that is part of this package, unless there is such a file or directory.
     """
     path = Path(path)
@@ -174,8 +191,16 @@ def find_checkpoint(path: str | os.PathLike[str]) -> Checkpoint:
         return read_checkpoint(path)
     best = path / "checkpoints" / "best.h5"
     if best.exists():
-        return read_checkpoint(best)
+        with contextlib.suppress(CheckpointError):
+            return read_checkpoint(best)
     if not (path / "checkpoints").is_dir():
         raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
-    checkpoint, _ = RunDirectory(path).newest_checkpoint()
+    newest, damaged = RunDirectory(path).newest_checkpoint()
+    for error in damaged:
+        tell(f"{error}: passed over")
+    checkpoint = newest.at_best()
+    if checkpoint is not newest:
+        tell(f"{path} has no good best.h5: the parameters of its best epoch are taken from {newest.path}")
+    elif damaged:
+        tell(f"{newest.path} is used")
     return checkpoint

@@ -104,7 +104,9 @@ class Session:
             notices = self.files.begin(self.options, experiment, self.announce, self.signals)
         share_state(experiment.state, self.comm)
         self.announce(started(experiment, self.comm))
-        for text in notices + experiment.notices:
+        for notice in notices:
+            self.announce(notice)
+        for text in experiment.notices:
             self.announce(Notice(text))
         for text in compare_numerics(self.comm, experiment.state.optimizer):
             self.announce(Notice(text, "warning"))

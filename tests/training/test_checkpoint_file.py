@@ -31,7 +31,7 @@ def filled_state() -> TrainState:
         vector[:] = random.standard_normal(state.net.size)
     state.epoch, state.step, state.optimizer.steps = 3, 7, 101
     state.running = Running(0.1 + 0.2, 41.0, 59.0)
-    state.history = [{"epoch": 0, "train": {"loss": 1 / 3}}]
+    state.history = [{"epoch": 0, "step": 33, "train": {"loss": 1 / 3}}]
     state.best_accuracy, state.best_epoch = 2 / 3, 1
     return state
 
@@ -173,8 +173,21 @@ def test_other_format(good, tmp_path):
         ("config", {"model": "resnet"}),
         ("position", {}),
         ("position", {"epoch": -1, "step": 0, "steps": 0, "running": {}}),
+        ("position", {"epoch": 0, "step": 10**9, "steps": 101, "running": {"count": 3}}),
+        ("position", {"epoch": 0, "step": 10**9, "steps": 10**9, "running": {}}),  # nothing to divide by
+        ("position", {"epoch": 0, "step": 1, "steps": 10**30, "running": {"count": 3}}),
+        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": {"count": float("inf")}}),
+        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": {"count": 10**400}}),
+        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": None}),
         ("best", 5),
+        ("best", {"accuracy": 0.5, "epoch": 0.5}),
         ("history", {"a": 1}),
+        ("history", [None]),
+        ("history", [{"epoch": "first"}]),
+        ("numerics", None),
+        ("numerics", ["numpy"]),
+        ("dataset", {**dataclasses.asdict(FACTS), "fingerprint": 5}),
+        ("health", {}),
     ],
 )
 def test_meta_that_makes_no_sense(good, tmp_path, part, value):
@@ -213,6 +226,12 @@ def test_another_model_or_optimizer(good, tmp_path):
         with pytest.raises(CheckpointError, match="it belongs to another model or optimizer"):
             checkpoint.restore(state)
         assert state.theta_sha256() == before
+    for vectors in (
+        {"best_theta": np.zeros(5, "f4")},
+        {"optimizer": checkpoint.optimizer | {"mean": np.zeros(5, "f4")}},
+    ):
+        with pytest.raises(CheckpointError, match="vectors of other lengths than its 61706 parameters"):
+            dataclasses.replace(checkpoint, **vectors).restore(make_state())
     path = tmp_path / "other.h5"
     write_checkpoint(path, make_state(pixels=24), Config(), FACTS)
     with pytest.raises(CheckpointError, match="parameters, expected 61706"):

@@ -232,6 +232,7 @@ def make_state(seed):
     net.theta += 3
     state.best_theta = net.theta + 4
     state.step, state.optimizer.steps, state.factor = 5, 25, 1 / 2**seed
+    state.running.add(1.0 + seed, 2.0, 3.0)
     state.divergences = [{"kind": "dead"}] * seed
     state.watch.add(0.1)
     return state

@@ -54,6 +54,34 @@ def test_cut_of_nothing(tmp_path):
     assert path.read_text() == ""
 
 
+def test_a_history_is_made_up_for(tmp_path):
+    history = [{"epoch": n, "step": 5 * (n + 1), "running": {"loss": 1.0 - n / 10}, "seconds": 2.0} for n in range(3)]
+    path, old = tmp_path / "journal.jsonl", tmp_path / "old.jsonl"
+    epochs = [{"kind": "epoch", "steps": entry["step"], **entry} for entry in history]
+    each = [{"kind": "step", "steps": n, "epoch": (n - 1) // 5, "loss": 1 / n} for n in range(1, 18)]
+    whole = sorted([*each, *epochs], key=lambda line: (line["steps"], line["kind"] == "epoch"))
+
+    def cut(given, source=None):
+        (source or path).write_text("".join(json.dumps(line) + "\n" for line in given))
+        Journal.cut(path, 16, 3, history, source)
+        return lines(path)
+
+    expected = [line for line in whole if line["steps"] <= 16]
+    assert cut(whole) == expected
+    assert cut(whole, old) == expected
+    assert lines(old) == whole
+    assert cut([line for line in whole if line != epochs[1]]) == expected  # a line that a full disk refused
+    assert cut([line | {"seconds": 3.0} if line in epochs else line for line in whole])[5]["seconds"] == 3.0
+    # another course from the second epoch on
+    other = [line | {"running": {"loss": 9.0}} if line in epochs[1:] else line for line in whole if line["steps"] <= 17]
+    assert cut(other) == [*whole[:6], *epochs[1:]]
+    assert cut([]) == epochs
+    path.unlink()
+    old.unlink()
+    Journal.cut(path, 16, 3, history, old)
+    assert lines(path) == epochs
+
+
 def test_the_lines_of_a_lost_root_are_made_up_for(tmp_path):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, every=5)

@@ -36,6 +36,7 @@ class Kept:
     def step(self) -> None:
         self.state.optimizer.steps += 1
         self.state.step += 1
+        self.state.running.add(1.0, 1.0, 1.0)
         self.state.net.theta[:] = self.state.steps
         self.keeper.on(SaveAsked("asked for"))
 
@@ -80,6 +81,19 @@ def test_the_newest(tmp_path, newest, names):
         kept.step()
     assert kept.good() == names
     assert [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)] == [("last.h5", "asked for")] * 6
+
+
+@pytest.mark.parametrize("newest", [1, 2, 3])
+def test_fewer_than_before(tmp_path, newest):
+    before = Kept(tmp_path, newest=6)
+    for _ in range(6):
+        before.step()
+    (tmp_path / "last-of-all.h5").write_bytes((tmp_path / "last.h5").read_bytes())  # not the keeper's
+    kept = Kept(tmp_path, newest=newest)
+    kept.state.optimizer.steps = kept.state.step = 6
+    kept.step()
+    names = ["last.h5", "last-1.h5", "last-2.h5"][:newest]
+    assert kept.good() == {name: 7 - age for age, name in enumerate(names)} | {"last-of-all.h5": 6}
 
 
 def test_best_and_every_second(tmp_path):

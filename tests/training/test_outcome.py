@@ -1,8 +1,11 @@
 import json
 
 import pytest
+import sessions
 
-from distlenet.training.outcome import read_outcome
+from distlenet.training.outcome import read_epochs, read_outcome
+from distlenet.training.series import summarize_series
+from distlenet.ui.series_view import as_text, comparison_rows, line, repeat_rows
 
 COMPLETE = {"status": "complete", "failure": None, "test_accuracy": 0.98, "test_error": 0.02, "test_chance": 0.11}
 COMPLETE |= {"val_accuracy": 0.97, "parameters": 61706}
@@ -41,6 +44,33 @@ def test_figures(tmp_path):
 def test_an_interrupted_epoch_counts_whole(tmp_path):
     whole = write(tmp_path, COMPLETE, [epoch(0, 2.0)])
     assert write(tmp_path, COMPLETE, [epoch(0, 2.0, part=0.25)]).figures == pytest.approx(whole.figures)
+
+
+def test_an_epoch_that_was_resumed_in_its_evaluation_has_no_speed(tmp_path):
+    untimed = epoch(1, 2.0) | {"images_per_second": 0.0}
+    figures = write(tmp_path, COMPLETE, [epoch(0, 2.0), untimed, epoch(2, 3.0)]).figures
+    assert figures["images_per_second"] == pytest.approx(2000 / 5)
+    assert figures["training_seconds"] == pytest.approx(7.5)  # the second as long as the others are on average
+    assert figures["step_seconds"] == pytest.approx(0.25)
+    nothing = write(tmp_path, COMPLETE, [untimed | {"epoch": 0, "step": 10, "steps": 10}])
+    assert nothing.figures["validation_seconds"] == 0.5
+    assert not {"seconds", "training_seconds", "epoch_seconds", "step_seconds", "images_per_second"} & set(
+        nothing.figures
+    )
+    results = summarize_series([nothing])
+    assert "images/s" not in as_text(repeat_rows(results))
+    assert "98.00 %" in as_text(comparison_rows(results))
+    assert "98.00%" in line(results["runs"][0])
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_run_of_one_epoch_stopped_at_its_end(digits, tmp_path, step):
+    # in its last step, and in its evaluation: the process that goes on has nothing to train
+    flags = {"epochs": 1, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps
+    assert sessions.train_run(digits, tmp_path, 1, sessions.stop_after(step), flags=flags).code == 130
+    assert sessions.train_run(digits, tmp_path, 1, resume="auto").code == 0
+    assert [entry["images_per_second"] for entry in read_epochs(str(tmp_path))] == [0.0]
+    assert "images_per_second" not in read_outcome("fast", 1, str(tmp_path)).figures
 
 
 def test_damaged_lines_are_left_out(tmp_path):

@@ -1,6 +1,7 @@
 """Going on: from any checkpoint, on any number of ranks, to the same bits, with every difference said."""
 
 import dataclasses
+import hashlib
 import json
 import shutil
 import sys
@@ -137,16 +138,12 @@ def test_from_every_checkpoint(digits, tmp_path, whole, kept):
     positions = [read_checkpoint(path).position for path in files]
     # after the 14th step: before the evaluation, and after it
     assert set(positions) == {(step, step // STEPS) for step in (2, 4, 6, 7, 8, 10, 12, 14, 16, 18, 20, 21)} | {(14, 1)}
-    for place, (path, (steps, epoch)) in enumerate(zip(files, positions, strict=True)):
+    for place, path in enumerate(files):
         run = tmp_path / str(place)
         done = sessions.train_run(digits, run, 1 + place % 6, resume=str(path), log_every=1)
         assert done.code == 0
         assert sessions.results(run) == sessions.results(whole), path.name
-        assert sessions.journal(run) == [
-            line
-            for line in sessions.journal(whole)
-            if line["steps"] > steps or (line["kind"] == "epoch" and line["epoch"] >= epoch)
-        ], path.name
+        assert sessions.journal(run) == sessions.journal(whole), path.name
         last, expected = (read_checkpoint(each / "checkpoints/last.h5") for each in (run, whole))
         assert untimed(last.meta["history"]) == untimed(expected.meta["history"])
         best, expected = (read_checkpoint(each / "checkpoints/best.h5") for each in (run, whole))
@@ -160,6 +157,70 @@ def test_back_to_an_earlier_checkpoint_of_the_same_run(digits, tmp_path, whole, 
     done = sessions.train_run(digits, run, 3, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1)
     assert done.code == 0
     check_same_run(run, whole)
+
+
+def test_forward_again_from_what_was_set_aside(digits, tmp_path, whole, kept):
+    # gone back, and then on from the checkpoint of the end after all; nothing that was ever saved is lost
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    flags = {"flags": {"epochs": 1}, "override": ("epochs",)}
+    back = sessions.train_run(digits, run, 1, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1, **flags)
+    assert back.code == 0
+    aside = run / "checkpoints/epoch-0003.h5.aside"
+    before = {path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    done = sessions.train_run(digits, run, 2, resume=str(aside), keep_newest=99)
+    assert done.code == 0
+    assert sessions.results(run) == sessions.results(whole)
+    assert sessions.journal(run, "epoch") == sessions.journal(whole, "epoch")
+    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == read_checkpoint(aside).theta.tobytes()
+    assert before <= {path.read_bytes() for path in (run / "checkpoints").iterdir()}
+    # once more, from the very name that files are renamed to
+    source = run / "checkpoints/last.h5.aside"
+    image, expected = source.read_bytes(), read_checkpoint(source).theta.tobytes()
+    assert sessions.train_run(digits, run, 1, resume=str(source), flags={"epochs": 3}, override=("epochs",)).code == 0
+    assert source.read_bytes() == image
+    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == expected
+
+
+@pytest.mark.parametrize("name", ["last.h5", "epoch-0001.h5", "epoch-0003.h5.aside", "mine.h5"])
+def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    if not (run / "checkpoints" / name).exists():
+        shutil.copy(run / "checkpoints/epoch-0003.h5", run / "checkpoints" / name)
+    (tmp_path / "link").symlink_to(run)
+    before = contents(run)
+    for folder in (run, tmp_path / "link"):
+        refused = sessions.train_run(
+            digits, run, 1, resume=str(folder / "checkpoints" / name), overwrite=True, log_every=1
+        )
+        assert refused.code == 2
+        assert name in refused.error and "--overwrite" in refused.error
+        assert contents(run) == before
+
+
+def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
+    # an optimizer and a network that the checkpoint does not fit, however much one insists
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
+        old, new = contents(run), tmp_path / name
+        asked = {"resume": str(stopped / "checkpoints/last.h5"), "flags": {name: value}, "override": (name,)}
+        refused = sessions.train_run(digits, run, 1, overwrite=True, **asked)
+        assert isinstance(refused.codes[0], CheckpointError), name
+        assert contents(run) == old
+        assert sessions.train_run(digits, new, 1, **asked).code == 5
+        assert not new.exists()
+
+
+def test_nothing_is_made_for_a_run_that_is_refused(digits, other_size, tmp_path):
+    for options, code in (
+        ({"resume": "auto", "flags": {"shards": 3}}, 3),
+        ({"resume": str(tmp_path / "run/checkpoints/last.h5")}, 5),
+        ({"resume": str(tmp_path / "run/checkpoints/last.h5"), "overwrite": True}, 5),
+    ):
+        assert sessions.train_run(digits, tmp_path / "run", 1, **options).code == code
+        assert not (tmp_path / "run").exists()
 
 
 def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
@@ -366,6 +427,29 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     assert contents(stopped) == before
 
 
+@pytest.mark.parametrize("name", ["pixel_mean", "pixel_std"])
+def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, name):
+    # no part of the fingerprint, but they decide what the network sees
+    other, before = tmp_path / "other.h5", contents(stopped)
+    shutil.copy(digits, other)
+    with h5py.File(other, "r+") as file:
+        file.attrs[name] = np.nextafter(file.attrs[name], 1)
+    for ranks in (1, 2):
+        done = sessions.train_run(other, stopped, ranks, resume="auto")
+        assert isinstance(done.codes[0], DataError)
+        assert "mean" in done.error and "attributes were changed" in done.error
+    assert contents(stopped) == before
+
+
+@pytest.mark.parametrize("resume", [None, "auto"])
+def test_an_override_must_name_a_setting(digits, stopped, tmp_path, resume):
+    for name, like in (("lrr", "'lr'"), ("nonsense", "no setting"), ("batchsize", "'batch_size'")):
+        done = sessions.train_run(digits, stopped if resume else tmp_path / "new", resume=resume, override=("lr", name))
+        assert isinstance(done.codes[0], ConfigError)
+        assert name in done.error and like in done.error and "--override" in done.error
+    assert not (tmp_path / "new").exists()
+
+
 def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
     shutil.copy(digits, tmp_path / "copy.h5")
     assert sessions.train_run(tmp_path / "copy.h5", stopped, 2, resume="auto", log_every=1).code == 0
@@ -378,6 +462,7 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     done = sessions.train_run(digits, run, 3, resume=str(stopped / "checkpoints/last.h5"), log_every=1)
     assert done.code == 0
     assert sessions.results(run) == sessions.results(whole)
+    assert sessions.journal(run) == sessions.journal(whole)  # what came before too
     assert contents(stopped) == before
     best = read_checkpoint(run / "checkpoints/best.h5")
     assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
@@ -390,6 +475,29 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     replaced = sessions.train_run(digits, run, 1, resume=str(stopped / "checkpoints/last.h5"), overwrite=True)
     assert replaced.code == 0
     assert sessions.results(run) == sessions.results(whole)
+
+
+def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp_path):
+    # the checkpoint alone was copied: it knows of every epoch before it, not of their steps
+    alone = tmp_path / "somewhere/checkpoints/last.h5"
+    alone.parent.mkdir(parents=True)
+    shutil.copy(
+        next(path for path in (kept / "checkpoints").iterdir() if read_checkpoint(path).position == (16, 2)), alone
+    )
+    done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(alone), log_every=1)
+    assert done.code == 0
+    assert sessions.journal(tmp_path / "run") == [
+        line for line in sessions.journal(whole) if line["kind"] == "epoch" or line["steps"] > 16
+    ]
+    # beside the journal of another run, which does not count
+    journal = alone.parent.parent / "journal.jsonl"
+    other = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
+    for line in other:
+        if line["kind"] == "epoch":
+            line["running"]["loss"] += 1
+    journal.write_text("".join(json.dumps(line) + "\n" for line in other))
+    assert sessions.train_run(digits, tmp_path / "next", 1, resume=str(alone), log_every=1).code == 0
+    assert sessions.journal(tmp_path / "next") == sessions.journal(tmp_path / "run")
 
 
 def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_path):
@@ -415,7 +523,9 @@ def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
 
     run = tmp_path / "elsewhere"
     assert sessions.train_run(digits, run, 2, fail, resume=str(kept / "checkpoints/epoch-0001.h5")).code == 3
-    assert [path.name for path in (run / "checkpoints").iterdir()] == ["last.h5"]
+    first = read_checkpoint(kept / "checkpoints/epoch-0001.h5").theta.tobytes()
+    found = {path.name: read_checkpoint(path).theta.tobytes() for path in (run / "checkpoints").iterdir()}
+    assert found == {"last.h5": first, "best.h5": first}
 
 
 def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
@@ -457,6 +567,39 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
     check_same_run(stopped, whole)
 
 
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
+    # it is whole, and newer than all that this version can read: to go back behind it silently would lose work
+    last = stopped / "checkpoints/last.h5"
+    forge(last, read_checkpoint(last).meta, format=checkpoint_file.FORMAT + 1)
+    before = contents(stopped)
+    for source in ("auto", str(last)):
+        done = sessions.train_run(digits, stopped, ranks, resume=source)
+        assert isinstance(done.codes[0], CheckpointError)
+        assert done.code == 5
+        assert "last.h5 has checkpoint format 2, this version reads format 1" in done.error
+    assert contents(stopped) == before
+    # insisted upon, by its name: the older one, and the newer one stays
+    older = str(stopped / "checkpoints/last-1.h5")
+    done = sessions.train_run(digits, stopped, ranks, resume=older, log_every=1)
+    assert done.code == 0
+    assert [text for text in done.notices if "last.h5.aside" in text]
+    assert (stopped / "checkpoints/last.h5.aside").read_bytes() == before["last.h5"]
+    check_same_run(stopped, whole)
+
+
+def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet):
+    damage(stopped / "checkpoints/last.h5")
+    with (stopped / "journal.jsonl").open("a") as journal:
+        journal.write("torn\n[]\n")
+    done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet")
+    assert done.returncode == 0, done.output
+    for words in ("passed over", "renamed: last.h5.aside", "damaged line"):
+        said = [line for line in done.output.splitlines() if words in line]
+        assert len(said) == 1, done.output
+        assert " warning " in said[0]
+
+
 def test_when_all_are_damaged(digits, stopped):
     before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
     for path in before:
@@ -467,6 +610,66 @@ def test_when_all_are_damaged(digits, stopped):
     for path in before:
         assert path.name in done.error
         assert path.exists()  # whoever wants to save what can be saved still can
+
+
+@pytest.fixture
+def best_first(digits, tmp_path):
+    """A complete run whose best epoch is its first, by a rate that ruins it later; returns it and a kept epoch."""
+    run = tmp_path / "best-first"
+    flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
+    assert sessions.train_run(digits, run, 1, flags={**flags, "epochs": 1}, keep_every=1).code == 0
+    ruin = {"flags": {"weight_decay": 30.0, "epochs": 4}, "override": ("weight_decay", "epochs")}
+    assert sessions.train_run(digits, run, 1, resume="auto", **ruin).code == 0
+    assert read_checkpoint(run / "checkpoints/last.h5").meta["best"]["epoch"] == 0
+    return run
+
+
+def test_the_final_test_is_that_of_the_best_epoch(digits, best_first, distlenet):
+    summary = json.loads((best_first / "summary.json").read_text())
+    assert summary["evaluated"] == "best (epoch 1)"
+    losses = {}
+    for name in ("best.h5", "last.h5"):
+        done = distlenet("evaluate", best_first / "checkpoints" / name, "--data", digits, "--json")
+        losses[name] = json.loads(done.stdout)["loss"]
+    assert summary["test_loss"] == losses["best.h5"] != losses["last.h5"]
+
+
+def test_a_damaged_best_is_made_again_where_that_is_possible(digits, best_first):
+    best = best_first / "checkpoints/best.h5"
+    expected = read_checkpoint(best)
+    damage(best)
+    done = sessions.train_run(digits, best_first, 2, resume="auto")
+    assert [text for text in done.notices if "best.h5.aside" in text]
+    again = read_checkpoint(best)  # from the one that was kept of that epoch
+    assert again.theta.tobytes() == expected.theta.tobytes()
+    assert again.optimizer["velocity"].tobytes() == expected.optimizer["velocity"].tobytes()
+    assert again.position == expected.position
+    assert not [text for text in done.notices if "best.h5 is missing" in text]
+
+
+@pytest.mark.parametrize("resumed", [False, True])
+def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlenet, resumed):
+    (best_first / "checkpoints/epoch-0001.h5").unlink()
+    best, last = best_first / "checkpoints/best.h5", best_first / "checkpoints/last.h5"
+    figures = distlenet("evaluate", best_first, "--data", digits, "--json")
+    assert figures.stderr == ""
+    digest = json.loads(distlenet("inspect", best, "--json").stdout)["theta_sha256"]
+    damage(best)
+    if resumed:
+        done = sessions.train_run(digits, best_first, 1, resume="auto")
+        assert [text for text in done.notices if "best.h5 is missing: the parameters of the best epoch, 1" in text]
+        assert not best.exists()
+    for words in (["evaluate", best_first, "--data", digits], ["inspect", best_first]):
+        again = distlenet(*words, "--json")
+        assert again.returncode == 0, again.output
+        assert resumed or "best.h5 is damaged" in again.stderr
+        assert f"has no good best.h5: the parameters of its best epoch are taken from {last}" in again.stderr
+        found = json.loads(again.stdout)
+        if words[0] == "evaluate":
+            assert found["loss"] == json.loads(figures.stdout)["loss"]
+        else:
+            assert found["theta_sha256"] == digest
+            assert found["position"].startswith("1 epochs and 0 steps")
 
 
 def test_a_damaged_path_is_refused(digits, stopped):
@@ -517,8 +720,6 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
     # its checksums are right, its parameters are not this network's
     path = tmp_path / "odd.h5"
     shutil.copy(stopped / "checkpoints/last.h5", path)
-    import hashlib
-
     with h5py.File(path, "r+") as file:
         sums = json.loads(file.attrs["sha256"])
         for name in ("theta", "optimizer/velocity"):
@@ -530,6 +731,45 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
     done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(path))
     assert done.code == 5
     assert "odd.h5" in done.error
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"config": {"warp": 9}},
+        {"config": {"lr": "fast"}},
+        {"numerics": None},
+        {"position": {"epoch": 0, "step": 10**9, "steps": 10**9, "running": {}}},
+        {"history": [5]},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("auto", [False, True])
+def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged, auto):
+    # checksums are right; "auto" may pass over what makes no sense, but not settings that only a newer version has
+    path = stopped / "checkpoints/last.h5"
+    meta = read_checkpoint(path).meta
+    if "config" in forged:
+        forged = {"config": meta["config"] | forged["config"]}
+    forge(path, meta | forged)
+    done = sessions.train_run(digits, stopped, 2, resume="auto" if auto else str(path))
+    if auto and "config" not in forged:
+        assert done.code == 0
+        assert [text for text in done.notices if "makes no sense" in text or "not a readable" in text]
+    else:
+        assert isinstance(done.codes[0], CheckpointError)
+        assert "last.h5" in done.error
+
+
+def forge(path, meta, **attributes):
+    """Give a checkpoint another ``meta``, with the checksum that belongs to it, and other attributes."""
+    text = json.dumps(meta).encode()
+    with h5py.File(path, "r+") as file:
+        del file["meta"]
+        file["meta"] = np.frombuffer(text, np.uint8)
+        file.attrs["sha256"] = json.dumps(json.loads(file.attrs["sha256"]) | {"meta": hashlib.sha256(text).hexdigest()})
+        for name, value in attributes.items():
+            file.attrs[name] = value
 
 
 ARGUMENTS = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]

@@ -2,10 +2,13 @@
 
 import fcntl
 import os
+import shutil
 
+import h5py
 import pytest
 
-from distlenet.errors import CheckpointError, RunDirectoryError
+from distlenet.errors import CheckpointError, NewerFormatError, RunDirectoryError
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.rundir import RunDirectory, find_checkpoint
 
 
@@ -53,6 +56,8 @@ def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
     (run / "mine").mkdir()
     (run / "mine/journal.jsonl").write_text("mine")
     (run / "checkpoints/resnet.h5").write_text("mine")
+    for name in ("last.h5.aside", "epoch-0001.h5.aside-2"):
+        (run / "checkpoints" / name).write_text("of the old run")
     directory().open(resume=False, overwrite=True)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert left == ["checkpoints/resnet.h5", "lock", "mine/journal.jsonl", "notes.txt"]
@@ -111,6 +116,31 @@ def test_find_checkpoint(trained, tmp_path):
         find_checkpoint(tmp_path)
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(CheckpointError, match="holds no checkpoint to go on from"):
+        find_checkpoint(tmp_path)
+
+
+def test_the_best_parameters_are_those_of_best(trained, tmp_path):
+    # best.h5 is damaged, or of a newer format, or gone
+    shutil.copytree(trained / "checkpoints", tmp_path / "checkpoints")
+    best, told = tmp_path / "checkpoints/best.h5", []
+    expected, image = read_checkpoint(best), best.read_bytes()
+    assert find_checkpoint(tmp_path, told.append).theta.tobytes() == expected.theta.tobytes()
+    assert told == []
+    for content, sentences in ((image[:-1], 2), (None, 1)):
+        best.unlink()
+        if content:
+            best.write_bytes(content)
+        found = find_checkpoint(tmp_path, told.append)
+        assert found.path.name == "last.h5"
+        assert found.build_net().theta.tobytes() == expected.build_net().theta.tobytes()
+        assert found.position == expected.position
+        assert len(found.meta["history"]) == len(expected.meta["history"])
+        assert len(told) == sentences
+        told.clear()
+    best.write_bytes(image)
+    with h5py.File(best, "r+") as file:
+        file.attrs["format"] = 2
+    with pytest.raises(NewerFormatError, match=r"best.h5 has checkpoint format 2"):
         find_checkpoint(tmp_path)
 
 

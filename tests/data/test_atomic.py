@@ -1,0 +1,72 @@
+"""Files that are replaced as a whole: what is on the disk, and in which order."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from distlenet.data.atomic import replacing
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What is flushed to the disk and renamed, in order."""
+    found: list[tuple] = []
+    fsync, replace = os.fsync, os.replace
+
+    def recorded_fsync(descriptor):
+        found.append(("flush", Path(os.readlink(f"/proc/self/fd/{descriptor}"))))
+        fsync(descriptor)
+
+    def recorded_replace(source, target):
+        found.append(("rename", Path(source), Path(target)))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", recorded_fsync)
+    monkeypatch.setattr(os, "replace", recorded_replace)
+    return found
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, calls, linked):
+    # the content is on the disk before the name is, and the name before anybody is told
+    target = path = tmp_path / "disk/file"
+    path.parent.mkdir()
+    path.write_text("old")
+    if linked:
+        path = tmp_path / "link"
+        path.symlink_to(target)
+    with replacing(path) as temporary:
+        temporary.write_text("new")
+        assert calls == []
+    assert temporary.parent == target.parent
+    assert calls == [("flush", temporary), ("rename", temporary, target), ("flush", target.parent)]
+    assert path.read_text() == target.read_text() == "new"
+
+
+def test_a_body_that_fails(tmp_path, calls):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def interrupted():
+        with replacing(path) as temporary:
+            temporary.write_text("new")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert calls == []
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
+
+
+def test_a_file_that_cannot_be_flushed_does_not_take_the_name(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    path.write_text("old")
+
+    def fail(descriptor):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="Input/output"), replacing(path) as temporary:
+        temporary.write_text("new")
+    assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]

@@ -1,0 +1,51 @@
+"""The choice of the best epoch."""
+
+import numpy as np
+import pytest
+
+from distlenet.nn import build_model, build_optimizer
+from distlenet.parallel import Serial
+from distlenet.training.epoch_end import EpochEnd
+from distlenet.training.evaluation import Result
+from distlenet.training.state import Running, TrainState
+from distlenet.training.stopping import Signals
+
+
+class Marked(EpochEnd):
+    """Does not evaluate: a part is (how many of its 100 images are right,)."""
+
+    def evaluate(self, state, part):
+        return Result(1.0, np.array([[part[0], 0], [100 - part[0], 0]]))
+
+
+@pytest.mark.parametrize(
+    ("right", "best"),
+    [
+        ([50, 60, 70], [0, 1, 2]),
+        ([70, 60, 50], [0, 0, 0]),
+        ([60, 60, 60], [0, 1, 2]),  # among equals the later: its learning rate has fallen further
+        ([50, 70, 60, 70, 69], [0, 1, 1, 3, 3]),
+        ([0, 0], [0, 1]),
+    ],
+)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_best_epoch(right, best, average):
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    state = TrainState(net, build_optimizer("sgd", net.decays, average=average))
+    for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
+        state.epoch, state.optimizer.steps, state.running = epoch, epoch + 1, Running(1.0, 1.0, 1.0)
+        state.averaged[:] = epoch
+        ends = Marked((99 - epoch,), (validation,), (10 * epoch,), None, Serial(), 2, Signals())  # others do not choose
+        (event,) = ends.run(state, lambda step: 0.1, 1.0, 100, 0.0)
+        assert event.validation.accuracy == validation / 100
+        assert state.best_epoch == expected
+        assert state.best_accuracy == right[expected] / 100
+        assert (state.best_theta == expected).all()
+
+
+def test_without_validation_nothing_is_chosen():
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    state = TrainState(net, build_optimizer("sgd", net.decays))
+    state.optimizer.steps, state.running = 1, Running(1.0, 1.0, 1.0)
+    list(Marked((90,), None, (90,), None, Serial(), 2, Signals()).run(state, lambda step: 0.1, 1.0, 100, 0.0))
+    assert state.best_epoch is state.best_accuracy is state.best_theta is None
