@@ -7,16 +7,19 @@ when it runs: ``distlenet --help`` answers at once, and a run in one process nev
 import argparse
 import importlib
 import os
+import re
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.util import find_spec
 
+from distlenet import __version__
 from distlenet.errors import DistlenetError, UsageError, nearest, report
 
 COMMANDS = {
     "prepare": "make a dataset file: MNIST and its like, your own images, or digits drawn by the program",
     "train": "train a network, in one process or under mpirun",
-    "launch": "start train or evaluate on many processes, and keep the run alive",
+    "launch": "start train, evaluate, repeat, compare or doctor on many processes, and keep the run alive",
     "repeat": "train under several seeds: mean, spread, confidence, defective runs",
     "compare": "train recipes, models or settings side by side, each under several seeds",
     "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
@@ -42,6 +45,8 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> None:
         """Raise UsageError instead of leaving."""
         hint = ""
+        if choice := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
+            hint = nearest(choice[1], [known.strip("'") for known in choice[2].split(", ")])
         if message.startswith("unrecognized arguments: "):
             word = message.split(": ", 1)[1].split(maxsplit=1)[0].split("=", maxsplit=1)[0]
             hint = nearest(word, [option for action in self._actions for option in action.option_strings])
@@ -58,6 +63,7 @@ class Parser(argparse.ArgumentParser):
 def build_parser(command: str | None) -> Parser:
     """Return the parser; only ``command``'s own options are filled in, the others are listed by name."""
     parser = Parser(prog="distlenet", description="Train a pure-numpy LeNet-5 on many processes.")
+    parser.add_argument("--version", action="version", version=f"distlenet {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
@@ -71,10 +77,17 @@ def build_parser(command: str | None) -> Parser:
 def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     """Run the command line; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if absent := [name for name in ("numpy", "h5py", "rich") if find_spec(name) is None]:
+        text = f"{sys.executable} has no {' and no '.join(absent)}: scripts/quickstart makes a .venv that has"
+        print(f"distlenet: error: {text}", file=sys.stderr)
+        return 1
     # before numpy loads: a rank is one core's worth of work; an explicit setting wins
     for variable in BLAS_THREADS:
         os.environ.setdefault(variable, "1")
     try:
+        if not arguments and not _is_another_rank():
+            build_parser(None).print_help(sys.stderr)
+            return UsageError.exit_code
         command = next((word for word in arguments if not word.startswith("-")), None)
         args = build_parser(command).parse_args(arguments)
         code = importlib.import_module(f"distlenet.commands.{args.command}").run(args)

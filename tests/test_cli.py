@@ -8,7 +8,7 @@ import mpi_jobs
 import pexpect
 import pytest
 
-from distlenet import cli, errors
+from distlenet import __version__, cli, errors
 from distlenet.cli import COMMANDS, main
 
 
@@ -34,8 +34,12 @@ def test_every_command_has_help(command, capsys):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], ["COMMAND"]),
-        (["trian"], ["trian", "train"]),
+        (["trian"], ["trian", "did you mean 'train'"]),
+        (["prepare", "mnits"], ["did you mean 'mnist'"]),
+        (["prepare", "mnist", "--output", "x"], ["did you mean '--out'", "prepare mnist --help"]),
+        (["train", "--run", "x", "--learning-rate", "3"], ["did you mean '--lr'"]),
+        (["summary", "mynet.py"], ["mynet.py:build"]),
+        (["launch", "-n", "2", "predict", "x"], ["launch starts train, evaluate", "'predict'"]),
         (["--bogus"], ["distlenet --help"]),
         (["train", "--run", "x", "--batchsize", "3"], ["--batchsize", "did you mean '--batch-size'", "train --help"]),
         (["train", "--run", "x", "--epoochs=3"], ["--epoochs", "did you mean '--epochs'"]),
@@ -44,7 +48,7 @@ def test_every_command_has_help(command, capsys):
         (["train"], ["--run"]),
         (["train", "--run", "x", "stray"], ["stray"]),
         (["evaluate"], ["checkpoint"]),
-        (["evaluate", "x", "--split", "tests"], ["--split", "tests", "test"]),
+        (["evaluate", "x", "--split", "tests"], ["--split", "tests", "did you mean 'test'"]),
         (["evaluate", "x", "--jsn"], ["--jsn", "did you mean '--json'"]),
     ],
 )
@@ -56,6 +60,27 @@ def test_wrong_usage_is_one_sentence(arguments, words, capsys):
     assert said.count("\n") == 1
     for word in words:
         assert word in said
+
+
+def test_no_command_shows_the_help(capsys):
+    assert main([]) == 2
+    out, said = capsys.readouterr()
+    assert out == ""
+    assert said.startswith("usage: distlenet") and "train a network" in said
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit) as left:
+        main(["--version"])
+    assert left.value.code == 0
+    assert capsys.readouterr().out == f"distlenet {__version__}\n"
+
+
+def test_without_the_packages(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "numpy", None)
+    assert main(["train", "--run", "x"]) == 1
+    said = capsys.readouterr().err
+    assert "has no numpy: scripts/quickstart makes" in said and said.count("\n") == 1
 
 
 def test_every_error_has_an_exit_code_of_its_own():

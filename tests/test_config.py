@@ -1,12 +1,17 @@
 """Settings: recipe, then file, then flags; and one sentence for whatever cannot be."""
 
+import argparse
 import dataclasses
+import shlex
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
+from distlenet.commands.train import configure
 from distlenet.config import RECIPES, Config, build_config
-from distlenet.errors import ConfigError, nearest
+from distlenet.errors import ALIASES, ConfigError, missing_extra, nearest
 
 
 def toml(tmp_path, text: str):
@@ -54,6 +59,7 @@ def test_text_with_quotes_survives(tmp_path):
     ("text", "words"),
     [
         ("epoch = 3", ["unknown key 'epoch'", "did you mean 'epochs'"]),
+        ("learning_rate = 0.1", ["unknown key 'learning_rate'", "did you mean 'lr'"]),
         ("[train]\nepochs = 3", ["unknown key 'train'"]),
         ("recipe = 'fats'", ["recipe 'fats' is unknown", "did you mean 'fast'"]),
         ("recipe = 3", ["recipe"]),
@@ -113,3 +119,22 @@ def test_every_setting_says_what_it_is():
 def test_nearest():
     assert nearest("epoch", ["epochs", "lr"]) == " (did you mean 'epochs'?)"
     assert nearest("zzz", ["epochs", "lr"]) == ""
+    assert nearest("--learning-rate", ["--lr", "--overwrite"]) == " (did you mean '--lr'?)"
+    assert nearest("--output", ["--data", "--out"]) == " (did you mean '--out'?)"
+    assert nearest("--overwrit", ["--overwrite", "--force"]) == ""  # never what destroys something
+
+
+def test_aliases_lead_to_settings_and_options():
+    train = argparse.ArgumentParser()
+    configure(train)
+    known = {option.lstrip("-") for option in train._option_string_actions}
+    for word, names in ALIASES.items():
+        assert word not in known
+        assert known & set(names) or names == ("ranks",)
+
+
+def test_a_missing_extra():
+    said = missing_extra("drawing", "a library", "draw")
+    assert said.startswith("drawing needs a library, which is not installed: install it by `")
+    words = shlex.split(said.split("`")[1])
+    assert words == [sys.executable, "-m", "pip", "install", "-e", f"{Path(__file__).parent.parent}[draw]"]

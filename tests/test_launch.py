@@ -34,6 +34,7 @@ def test_resumed(arguments, expected):
     [
         (["-n", 2], "launch needs the command to run"),
         (["-n", 0, "train"], "--ranks is 0, expected at least 1"),
+        (["-n", 2, "predict", "x"], "launch starts train, evaluate, repeat, compare, doctor, got 'predict'"),
         (["train"], "-n/--ranks"),
         (["-n", "two", "train"], "invalid int value"),
     ],
@@ -94,6 +95,7 @@ def stops(digits, run, number, python=sys.executable):
     assert done.returncode == 128 + number, done.output
     assert "Traceback" not in done.output, done.output
     assert runs.summary(run)["status"].startswith("stopped by "), done.output
+    assert f"saved in {run}/checkpoints/last.h5; go on with the same command and --resume" in done.output
     position = runs.newest(run).meta["position"]
     assert position["steps"] == runs.summary(run)["steps"]
     end = ["--epochs", position["epoch"] + 1, "--override", "epochs", "--resume", "auto"]

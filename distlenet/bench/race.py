@@ -3,7 +3,7 @@
     python -m distlenet.bench.race [--recipe fast] [--seeds 5] [--ranks 2] [--data datasets/mnist.h5]
 
 Prints a line a run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
-process, from its start to its end.
+process, from its start to its end. Without PyTorch distlenet races alone.
 """
 
 import argparse
@@ -46,6 +46,8 @@ def main() -> None:
     parser.add_argument("--data", default="datasets/mnist.h5")
     args = parser.parse_args()
     racers = {"distlenet": train_here} | ({"PyTorch DDP": train_in_pytorch} if pytorch.available() else {})
+    if len(racers) == 1:
+        print("PyTorch is not installed here: distlenet races alone", file=sys.stderr, flush=True)
     results: dict[str, list[dict[str, float]]] = {name: [] for name in racers}
     for seed in range(1, args.seeds + 1):
         for name, race in racers.items():

@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command until Ctrl-C or SIGTERM; return the exit code."""
-    from distlenet.errors import UsageError
+    from distlenet.errors import UsageError, missing_extra
 
     if not 0 <= args.port < 2**16:
         raise UsageError(f"draw --port is {args.port}, expected 0 to 65535")
@@ -32,9 +32,7 @@ def run(args: argparse.Namespace) -> int:
         from distlenet.page.guard import Guard
         from distlenet.page.server import ended_by_signals, listen, serve, url_of
     except ModuleNotFoundError as error:
-        raise UsageError(
-            f"the drawing page needs {error.name}: install it by `pip install 'distlenet[draw]'`"
-        ) from error
+        raise UsageError(missing_extra("the drawing page", error.name, "draw")) from error
     from distlenet.pictures import Recognizer
     from distlenet.training.rundir import find_checkpoint
 

@@ -5,6 +5,8 @@ distlenet launch -n 4 train --data datasets/mnist.h5 --run runs/a
 
 import argparse
 
+COMMANDS = ("train", "evaluate", "repeat", "compare", "doctor")  # their ranks work together; others would run n times
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -21,16 +23,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a rank silent for so long is dropped or, without fault tolerance, the job ended (%(default)s)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="COMMAND ...", help="train ..., evaluate ...")
+    parser.add_argument(
+        "arguments",
+        nargs=argparse.REMAINDER,
+        metavar="COMMAND ...",
+        help=f"one of {', '.join(COMMANDS)}, and its options",
+    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.errors import UsageError
+    from distlenet.errors import UsageError, nearest
     from distlenet.launch import Job, launch
 
     if not args.arguments:
         raise UsageError("launch needs the command to run, for example: distlenet launch -n 4 train --run runs/a")
+    if args.arguments[0] not in COMMANDS:
+        raise UsageError(
+            f"launch starts {', '.join(COMMANDS)}, got {args.arguments[0]!r}{nearest(args.arguments[0], COMMANDS)}: "
+            "give other commands without launch"
+        )
     if args.ranks < 1:
         raise UsageError(f"--ranks is {args.ranks}, expected at least 1")
     job = Job(args.ranks, args.arguments, args.hosts, not args.no_fault_tolerance, args.stall_after)

@@ -43,13 +43,13 @@ def run(args: argparse.Namespace) -> int:
                 answers.append(Prediction(file, top, digit.box, digit.image, picture.frames))
         except PictureError as error:
             answers.append((file, error))
-    errors = [answer[1] for answer in answers if isinstance(answer, tuple)]
+    errors = [answer for answer in answers if isinstance(answer, tuple)]
     if args.json:
         print(to_json(answers))
     else:
         show([answer for answer in answers if isinstance(answer, Prediction)], pictures=args.show)
-        for error in errors:
-            report(error)
+        for file, error in errors:
+            report(error if file in str(error) else PictureError(f"{file}: {error}"))
     return PictureError.exit_code if errors else 0
 
 

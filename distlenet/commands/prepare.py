@@ -68,6 +68,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         command.add_argument(
             "--out", type=Path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
         )
+        command.set_defaults(parser=command)
         command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
 
 

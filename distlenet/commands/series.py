@@ -121,7 +121,9 @@ class SeriesDisplay:
         from distlenet.ui.series_view import Brief
 
         brief = self._args.display == "brief" or self._args.json
-        return [self._displays.enter_context(Brief() if brief else make_display(self._args.display))]
+        again = "the same command"
+        display = Brief(again) if brief else make_display(self._args.display, again=again)
+        return [self._displays.enter_context(display)]
 
     def tell(self, outcome: "Outcome", kept: bool) -> None:
         """Show that a run is over, and save what is there so far: an interrupted series has its results too."""

@@ -35,10 +35,13 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from dataclasses import asdict
 
+    from distlenet.errors import UsageError
     from distlenet.nn import build_model, outline
     from distlenet.ui.network_view import outline_table
     from distlenet.ui.tables import make_console
 
+    if args.model.endswith(".py"):
+        raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")
     size, classes = args.input, args.classes
     if args.data:
         from distlenet.data.digitfile import open_digit_file

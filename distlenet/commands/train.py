@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from distlenet.config import RECIPES, Config
+from distlenet.config import RECIPES, Config, build_config
 from distlenet.errors import DistlenetError, UsageError, report
 
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="newest checkpoints that are kept (default: %(default)s)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace the run that --run holds")
+    parser.add_argument("--check", action="store_true", help="only check the options and settings")
     parser.add_argument("--display", choices=("auto", "live", "plain", "quiet"), default="auto")
     parser.add_argument(
         "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
@@ -98,6 +99,10 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if args.check:
+        interval(args.checkpoint_every)
+        build_config(args.recipe, args.config, given_settings(args))
+        return 0
     from distlenet.training.stopping import Signals
 
     with Signals() as signals:  # before MPI starts, and before anything that takes its time to load

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from distlenet.errors import DataError, UsageError
+from distlenet.errors import DataError, UsageError, missing_extra
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -24,7 +24,7 @@ def read_image(path: Path, size: tuple[int, int]) -> np.ndarray:
     try:
         from PIL import Image, ImageOps
     except ImportError as error:
-        raise UsageError("reading pictures needs Pillow: install it by `pip install 'distlenet[pictures]'`") from error
+        raise UsageError(missing_extra("reading pictures", "Pillow", "pictures")) from error
     try:
         with warnings.catch_warnings(), Image.open(path) as image:
             warnings.simplefilter("ignore")  # on odd metadata and on size, which is checked here

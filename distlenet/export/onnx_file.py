@@ -8,7 +8,7 @@ import json
 
 import numpy as np
 
-from distlenet.errors import ExportError
+from distlenet.errors import ExportError, missing_extra
 from distlenet.export.operators import Operator, operators, probability_operators
 from distlenet.training.checkpoint import Checkpoint
 
@@ -25,7 +25,7 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
         import onnx
         from onnx import TensorProto, helper, numpy_helper
     except ImportError as error:
-        raise ExportError("writing ONNX needs its library: install distlenet[export]") from error
+        raise ExportError(missing_extra("writing ONNX", "onnx", "export")) from error
     net, facts = checkpoint.build_net(), checkpoint.dataset
     scale, offset = np.float32(1 / (255 * facts.std)), np.float32(facts.mean / facts.std)
     normalising = [

@@ -17,7 +17,7 @@ import json
 
 import numpy as np
 
-from distlenet.errors import ExportError
+from distlenet.errors import ExportError, missing_extra
 from distlenet.export.modules import describe
 from distlenet.export.operators import plain_tensors
 from distlenet.training.checkpoint import Checkpoint
@@ -58,5 +58,5 @@ def safetensors_bytes(checkpoint: Checkpoint) -> bytes:
     try:
         from safetensors.numpy import save
     except ImportError as error:
-        raise ExportError("writing safetensors needs its library: install distlenet[export]") from error
+        raise ExportError(missing_extra("writing safetensors", "safetensors", "export")) from error
     return save(tensors(checkpoint), metadata(checkpoint))

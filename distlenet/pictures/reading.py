@@ -7,7 +7,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from distlenet.errors import PictureError, UsageError
+from distlenet.errors import PictureError, UsageError, missing_extra
 
 LARGEST = 64_000_000  # pixels: more than a phone takes; a small file can claim far more
 WORKING = 448  # pixels along the longer side that the rest works with
@@ -34,7 +34,7 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO, largest: int = LARGEST
     try:
         from PIL import Image
     except ImportError as error:
-        raise UsageError("reading pictures needs Pillow: install distlenet[pictures]") from error
+        raise UsageError(missing_extra("reading pictures", "Pillow", "pictures")) from error
     name = file if isinstance(file, str | os.PathLike) else "the picture"
     try:
         fine, longest, frames = _opened(file, name, largest)

@@ -4,7 +4,7 @@ import io
 import warnings
 from typing import TYPE_CHECKING
 
-from distlenet.errors import UsageError
+from distlenet.errors import UsageError, missing_extra
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,9 +21,7 @@ def new_figure(height: float, width: float = WIDTH) -> "Figure":
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise UsageError(
-            "the report's figures need matplotlib: install it by `pip install 'distlenet[report]'`"
-        ) from error
+        raise UsageError(missing_extra("the report", "matplotlib", "report")) from error
     return Figure(figsize=(width, height), layout="constrained")
 
 

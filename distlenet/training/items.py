@@ -91,6 +91,8 @@ def _setting(part: str, word: str) -> tuple[str, Any]:
     kinds = {item.name: item.type for item in fields(Config)} | {"recipe": str}
     if not equals or name not in kinds or name == "seed":
         why = "the seeds are given by --seed and --seeds" if name == "seed" else f"no setting{nearest(name, kinds)}"
+        if name in kinds and not equals:
+            why = f"its value is missing: {key}=VALUE"
         raise UsageError(f"{part!r} in item {word!r}: {why}")
     kind, text = kinds[name], text.strip()
     try:

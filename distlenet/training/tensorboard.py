@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.data.atomic import why_not_written
-from distlenet.errors import UsageError
+from distlenet.errors import UsageError, missing_extra
 from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone
 from distlenet.training.recorder import Recorder
 from distlenet.training.state import TrainState
@@ -28,7 +28,7 @@ def check_installed() -> None:
     try:
         import tensorboardX  # noqa: F401
     except ImportError as error:
-        raise UsageError("--tensorboard needs tensorboardX: `pip install 'distlenet[tensorboard]'`") from error
+        raise UsageError(missing_extra("--tensorboard", "tensorboardX", "tensorboard")) from error
 
 
 class TensorBoard:

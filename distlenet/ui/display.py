@@ -7,14 +7,17 @@ with make_display("auto") as display:
 
 import math
 import sys
+from collections.abc import Mapping
+from pathlib import Path
 from types import TracebackType
-from typing import Self, TextIO
+from typing import Any, Self, TextIO
 
 from distlenet.training.events import EpochDone, Event, RunStarted, StepDone
 from distlenet.ui.terminal import choose
 
 RATE_MEMORY = 3.0  # seconds over which speeds are averaged
 LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
+RESUME = "the same command and --resume"  # what goes on with a run that was stopped
 
 
 class Display:
@@ -36,17 +39,20 @@ class Display:
         self.close()
 
 
-def make_display(mode: str = "auto", stream: TextIO | None = None) -> Display:
-    """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout)."""
+def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = RESUME) -> Display:
+    """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout).
+
+    ``again`` says what goes on with the run when it was stopped.
+    """
     stream = sys.stdout if stream is None else stream
     kind = choose(mode, stream)
     if kind == "live":
         from distlenet.ui.live import LiveDisplay  # rich is loaded only when something is drawn
 
-        return LiveDisplay(stream)
+        return LiveDisplay(stream, again=again)
     from distlenet.ui.plain import PlainDisplay
 
-    return PlainDisplay(stream, quiet=kind == "quiet")
+    return PlainDisplay(stream, quiet=kind == "quiet", again=again)
 
 
 class Progress:
@@ -144,6 +150,13 @@ def duration(seconds: float | None) -> str:
         if whole >= size:
             return f"{whole // size}{unit}{whole % size // small:02d}{mark}"
     return f"{whole}s"
+
+
+def parting(summary: Mapping[str, Any], saved: Path | None, again: str) -> str | None:
+    """Return how to go on with a run that was asked to end; None of any other, or if nothing was ``saved``."""
+    if summary.get("failure") != "Stopped" or saved is None:
+        return None
+    return f"saved in {saved}; go on with {again}"
 
 
 def percent(share: float | None, digits: int = 2) -> str:

@@ -6,6 +6,7 @@ times a second, from within ``on``: a thread of its own would take the core from
 
 import time
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import TextIO
 
 from rich.console import Console
@@ -24,7 +25,7 @@ from distlenet.training.events import (
     RunStarted,
     StepDone,
 )
-from distlenet.ui.display import Display, Progress, duration, percent
+from distlenet.ui.display import RESUME, Display, Progress, duration, parting, percent
 from distlenet.ui.tables import epoch_cells, epoch_line, fitting, summary_table
 from distlenet.ui.terminal import SafeStream, clean, window
 
@@ -47,8 +48,9 @@ class SteadyConsole(Console):
 class LiveDisplay(Display):
     """Draws bars, figures and the table of epochs with rich."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter) -> None:
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter, again: str = RESUME) -> None:
         self._stream = SafeStream(stream)
+        self._again = again
         self._console = SteadyConsole(
             file=self._stream, force_terminal=True, highlight=False, markup=False, emoji=False
         )
@@ -59,6 +61,7 @@ class LiveDisplay(Display):
         self._progress = Progress()
         self._evaluation: EvaluationProgress | None = None
         self._saved = ""
+        self._newest: Path | None = None  # the checkpoint written last
         self._columns: list[str] = []
         self._fit()
 
@@ -77,6 +80,7 @@ class LiveDisplay(Display):
                 style = "dim" if event.level == "info" else "bold yellow"
                 self._print(Text(f"{clean(event.level)}: {clean(event.text)}", style))
             case CheckpointSaved():
+                self._newest = event.path
                 self._saved = f"saved {clean(event.path.name)} {time.strftime('%H:%M')}"
             case RunStarted():
                 self._start(event)
@@ -121,6 +125,8 @@ class LiveDisplay(Display):
             self._live.transient = True  # the summary takes the place of the bars
         self.close()
         self._print(summary_table(event.summary))
+        if text := parting(event.summary, self._newest, self._again):
+            self._console.print(Text(clean(text), "bold"), soft_wrap=True)  # a path is not broken
 
     def _print(self, what: object) -> None:
         self._fit()

@@ -7,6 +7,7 @@ as a shell would, so ``shlex.split`` takes a line apart.
 import shlex
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TextIO
 
 from distlenet.training.events import (
@@ -20,7 +21,7 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui.display import Display, Progress, duration, percent
+from distlenet.ui.display import RESUME, Display, Progress, duration, parting, percent
 from distlenet.ui.terminal import SafeStream, clean
 
 INTERVAL = 10.0  # seconds between lines within an epoch
@@ -35,6 +36,7 @@ class PlainDisplay(Display):
         quiet: bool = False,
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
+        again: str = RESUME,
     ) -> None:
         self._stream = SafeStream(stream)
         self._quiet = quiet
@@ -43,6 +45,8 @@ class PlainDisplay(Display):
         self._due = clock() + interval
         self._progress = Progress()
         self._saved: set[tuple[str, str]] = set()
+        self._newest: Path | None = None  # the checkpoint written last
+        self._again = again
 
     def on(self, event: Event) -> None:
         """Write the line of ``event``, if it has one now."""
@@ -65,6 +69,8 @@ class PlainDisplay(Display):
                 self._start(event)
             case RunFinished():
                 self._write("result", result(event.summary))
+                if text := parting(event.summary, self._newest, self._again):
+                    self._write("info", {"text": text})
 
     def _is_due(self) -> bool:
         now = self._clock()
@@ -112,6 +118,7 @@ class PlainDisplay(Display):
         self._line("epoch", {"epoch": epoch} | scores | speed | ({"best": "yes"} if best else {}))
 
     def _checkpoint(self, event: CheckpointSaved) -> None:
+        self._newest = event.path
         known = (event.reason, str(event.path))
         if known not in self._saved:  # "last" is written again every epoch: once is news
             self._saved.add(known)

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import RunDirectoryError
-from distlenet.training.events import Event, Notice
-from distlenet.ui.display import Display, duration, percent
+from distlenet.training.events import CheckpointSaved, Event, Notice, RunFinished
+from distlenet.ui.display import Display, duration, parting, percent
 from distlenet.ui.terminal import SafeStream, clean
 
 FIGURES = {  # name: title, unit, factor, decimals
@@ -39,15 +39,20 @@ Rows = list[list[str]]  # the first is the header
 
 
 class Brief(Display):
-    """Shows nothing of a run but its warnings: the series has a line for it."""
+    """Shows nothing of a run but its warnings and what goes on with it: the series has a line for it."""
 
-    def __init__(self) -> None:
-        self._stream = SafeStream(sys.stdout)
+    def __init__(self, again: str) -> None:
+        self._stream, self._again = SafeStream(sys.stdout), again
+        self._newest: Path | None = None
 
     def on(self, event: Event) -> None:
         """See Display."""
         if isinstance(event, Notice) and event.level != "info":
             self._stream.write(f"{event.level}: {clean(event.text)}\n")
+        elif isinstance(event, CheckpointSaved):
+            self._newest = event.path
+        elif isinstance(event, RunFinished) and (text := parting(event.summary, self._newest, self._again)):
+            self._stream.write(f"{clean(event.summary.get('status'))}: {clean(text)}\n")
 
 
 def line(run: dict[str, Any], kept: bool = False) -> str:

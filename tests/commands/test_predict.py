@@ -54,7 +54,7 @@ def test_one_sentence_for_each_bad_file(trained, files, capsys):
     out, said = capsys.readouterr()
     assert out == ""
     assert [line.startswith("distlenet: error: ") for line in said.splitlines()] == [True, True]
-    assert "blank" in said and "there is no picture" in said
+    assert "blank.png: the picture is blank" in said and f"there is no picture {files / 'none.png'}" in said
 
 
 def test_many(trained, files, capsys):

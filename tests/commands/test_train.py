@@ -231,6 +231,23 @@ def test_bad_options(options, code, words, digits, tmp_path, distlenet, only_sen
     assert not list(tmp_path.rglob("*.h5"))
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "words"),
+    [
+        ([], 0, []),
+        (["--batch-size", "100"], 3, ["is not divisible by 8 shards"]),
+        (["--checkpoint-every", "often"], 2, ["--checkpoint-every is 'often'"]),
+        (["--epoochs", "3"], 2, ["did you mean '--epochs'"]),
+    ],
+)
+def test_only_checked(options, code, words, tmp_path, distlenet):
+    run = tmp_path / "run"
+    done = distlenet("train", "--data", "/nowhere.h5", "--run", run, "--check", *options)
+    assert done.returncode == code, done.output
+    assert all(word in done.stderr for word in words) and done.stdout == ""
+    assert not run.exists()
+
+
 def test_bad_toml(digits, tmp_path, distlenet, only_sentence):
     (tmp_path / "a.toml").write_text("epoch = 3\n")
     arguments = ["train", "--data", digits, "--run", tmp_path / "run", "--config", tmp_path / "a.toml"]

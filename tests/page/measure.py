@@ -4,6 +4,7 @@ p50 and p95 in milliseconds: within the server (its Server-Timing), of a client 
 real browser that asks the same, and in the browser while digits are drawn on the page by pointer events.
 """
 
+import argparse
 import http.client
 import json
 import re
@@ -51,8 +52,11 @@ def from_a_client(url: str, count: int) -> None:
 
 
 def from_a_browser(url: str, count: int) -> None:
-    import browser
-
+    try:
+        import browser
+    except ModuleNotFoundError as error:
+        print(f"in a browser: not measured, {error.name} is not installed (it is in the extra dev)")
+        return
     if browser.missing():
         print(browser.missing())
         return
@@ -78,7 +82,11 @@ def from_a_browser(url: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    run, count = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 300
+    parser = argparse.ArgumentParser(description="Measure how long an answer of the drawing page takes.")
+    parser.add_argument("run", help="a run, a checkpoint, or: pretrained")
+    parser.add_argument("count", nargs="?", type=int, default=300, help="answers (default: %(default)s)")
+    args = parser.parse_args()
+    run, count = args.run, args.count
     with Served(
         [
             sys.executable,

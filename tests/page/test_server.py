@@ -132,7 +132,7 @@ def test_without_the_extra(missing, reader, only_sentence):
         f"import sys; sys.modules[{missing!r}] = None; from distlenet.cli import main;"
         f"sys.exit(main(['draw', {str(reader)!r}]))"
     )
-    only_sentence(mpi_jobs.run([sys.executable, "-c", program]), 2, missing, "distlenet[draw]")
+    only_sentence(mpi_jobs.run([sys.executable, "-c", program]), 2, missing, "-m pip install", "[draw]")
 
 
 @pytest.mark.parametrize("named", [True, False])

@@ -168,5 +168,5 @@ def test_any_picture_is_read_or_gets_a_sentence(shape):
 
 def test_reading_without_pillow(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "PIL", None)
-    with pytest.raises(reading.UsageError, match=r"distlenet\[pictures\]"):
+    with pytest.raises(reading.UsageError, match=r"pip install .*\[pictures\]"):
         read_picture("x.png")

@@ -61,6 +61,7 @@ def test_groups_are_complete():
         (["a:lr=x"], "lr in item 'a:lr=x' is 'x', expected a number"),
         (["a:epochs=1.5"], "expected a whole number"),
         (["a:test_curve=yes"], "expected true or false"),
+        (["a:recipe=fast,lr"], "'lr' in item 'a:recipe=fast,lr': its value is missing: lr=VALUE"),
         (["a:activaton=relu"], "no setting .did you mean 'activation'"),
         (["a:lr=0.1,seed=3"], "the seeds are given by --seed and --seeds"),
         (["a:lr=0.1,"], "'' in item"),

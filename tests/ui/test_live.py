@@ -69,6 +69,15 @@ def test_rows_notices_and_summary_are_shown(size):
     assert "\x1b[?25l" not in text  # the cursor is never hidden: nobody could be sure to show it again
 
 
+def test_a_stopped_run_says_how_to_go_on(size):
+    out, path = io.StringIO(), Path("runs") / ("long" * 30) / "last.h5"
+    with LiveDisplay(out) as display:
+        display.on(START)
+        display.on(CheckpointSaved(path, "stopped by SIGINT"))
+        display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped"}))
+    assert f"saved in {path}; go on with the same command and --resume" in out.getvalue()
+
+
 def test_drawing_is_rare(size, monkeypatch):
     display = LiveDisplay(io.StringIO(), clock=Clock(0.001))
     drawn = []

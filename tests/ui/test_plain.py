@@ -95,6 +95,29 @@ def test_quiet_shows_warnings_and_the_result(clock):
     assert [parse(text)[0] for text in log.writes] == ["warning", "result"]
 
 
+@pytest.mark.parametrize("quiet", [False, True])
+def test_a_stopped_run_says_how_to_go_on(quiet):
+    log = Log()
+    display = PlainDisplay(log, quiet=quiet)
+    display.on(CheckpointSaved(Path("runs/a/best.h5"), "best"))
+    display.on(CheckpointSaved(Path("runs/a/last.h5"), "stopped by SIGINT"))
+    display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped"}))
+    assert parse(log.writes[-1]) == (
+        "info",
+        {"text": "saved in runs/a/last.h5; go on with the same command and --resume"},
+    )
+
+
+@pytest.mark.parametrize("failure", [None, "DivergedError", "Stopped"])
+def test_other_ends_and_nothing_saved(failure):
+    log = Log()
+    display = PlainDisplay(log)
+    if failure != "Stopped":
+        display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
+    display.on(RunFinished({"status": "complete", "failure": failure}))
+    assert "go on with" not in "".join(log.writes)
+
+
 def test_the_interval_can_be_set(clock):
     log = Log()
     play(PlainDisplay(log, interval=1.0, clock=clock), clock)
