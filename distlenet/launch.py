@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.mpirun import find_mpirun, is_open_mpi, mpi_environment, mpirun_command, survives_losses
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, READY, STALL_AFTER
+from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
@@ -80,7 +80,9 @@ def scratch(job: Job) -> Iterator[dict[str, str]]:
     environment.setdefault("OMPI_MCA_btl", "^ofi")  # without it Open MPI looks for fabrics for a second
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         environment.setdefault(variable, "1")
-    folder = tempfile.mkdtemp(prefix="distlenet-")
+    # the root may be on another host: that sees the current directory, as it must for the run's
+    shares = job.hosts and os.access(".", os.W_OK)
+    folder = tempfile.mkdtemp(prefix=".distlenet-", dir=os.getcwd() if shares else None)
     shared = None
     environment[EXIT_FILE] = str(Path(folder) / "exit-code")
     if not job.hosts:  # other hosts do not have these directories
@@ -140,6 +142,7 @@ class Attempt:
         command = mpirun_command(job.ranks, job.hosts, tolerant, job.stall_after)
         self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
         self._environment, self._stall_after = environment, job.stall_after
+        self._exit_file = Path(environment[EXIT_FILE])
         self._asked: int | None = None  # the signal that asked the job to end
         self._asked_at = 0.0
         self._signals: list[int] = []  # to be passed on
@@ -158,13 +161,12 @@ class Attempt:
             )
             self._send()  # what came before there was anybody to hear it
             self._see_it_started()
-            code = self._process.wait()
+            code = self._wait()
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
-        exit_file = Path(self._environment[EXIT_FILE])
-        self.connected = exit_file.with_name(READY).exists()
-        told = int(exit_file.read_text(encoding="utf-8") or 1) if exit_file.exists() else None
+        self.connected = self._exit_file.with_name(READY).exists()
+        told = next((int(file.read_text(encoding="utf-8") or 1) for file in self._farewells()), None)
         killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
         self.orderly = self._asked is not None or told == 0 or (told is not None and not killed)
         if told is not None:  # without it an exit code that looks like one of ours is MPI's own
@@ -178,7 +180,7 @@ class Attempt:
 
         From then on, MPI itself notices.
         """
-        exit_file, seen, died = Path(self._environment[EXIT_FILE]), set(), None
+        exit_file, seen, died = self._exit_file, set(), None
         ready, now = exit_file.with_name(READY), time.monotonic()
         deadline = now + START_SECONDS + self._stall_after
         while self._process.poll() is None and not ready.exists() and not exit_file.exists():
@@ -191,6 +193,25 @@ class Attempt:
                 return
             seen |= here
             time.sleep(0.05)
+
+    def _wait(self) -> int:
+        """Return the exit code of mpirun; 0 if it had to be ended, since a rank hangs and the others have left.
+
+        No rank waits for it any more, so neither MPI nor another rank can notice.
+        """
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return self._process.wait(min(0.5, self._stall_after or 0.5))
+            since = [file.stat().st_mtime for file in self._farewells()]
+            if since and 0 < self._stall_after < time.time() - min(since):
+                say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
+                self._end()
+                self._process.wait()
+                return 0
+
+    def _farewells(self) -> list[Path]:
+        """Return the files in which ranks have left their exit code, the root's first."""
+        return [path for path in (self._exit_file, self._exit_file.with_name(LEFT)) if path.exists()]
 
     def _end(self) -> None:
         """Kill the whole job."""

@@ -26,11 +26,11 @@ def needs_fault_tolerance() -> None:
 class Launched(mpi_jobs.Job):
     """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
 
-    def __init__(self, *words: object, python: str = sys.executable) -> None:
+    def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
         self._mark = uuid.uuid4().hex
         self._shared = _directories()
         command = [python, "-m", "distlenet", "launch", *map(str, words)]
-        super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}))
+        super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}, **variables))
 
     def ranks(self) -> dict[int, int]:
         """Return the processes of the living ranks, by rank."""

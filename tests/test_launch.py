@@ -43,8 +43,8 @@ def test_bad_usage(distlenet, only_sentence, words, said):
     only_sentence(distlenet("launch", *words), 2, said)
 
 
-def launched(*words, python=sys.executable):
-    with launches.Launched("-n", 2, *words, python=python) as job:
+def launched(*words, python=sys.executable, **variables):
+    with launches.Launched("-n", 2, *words, python=python, **variables) as job:
         done = job.finish()
         assert not job.left_behind()
     return done
@@ -136,6 +136,29 @@ def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch)
     assert launch.launch(launch.Job(2, [str(word) for word in words], fault_tolerance=False), max_restarts=1) == 143
     assert len(started) == 1
     assert started[0].poll() is not None
+
+
+@pytest.mark.parametrize("where", ["before", "after"])
+def test_the_root_hangs_when_the_run_is_done(digits, tmp_path, where):
+    launches.needs_fault_tolerance()
+    # stopped where no other rank waits for it any more: before or after it has left the exit code
+    stops = f"""import os, signal
+if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
+    from distlenet.parallel import launcher
+    tell = launcher.tell_launcher
+    def tell_and_stop(*words):
+        {"os.kill(os.getpid(), signal.SIGSTOP)" if where == "before" else "tell(*words)"}
+        os.kill(os.getpid(), signal.SIGSTOP)
+    launcher.tell_launcher = tell_and_stop
+"""
+    (tmp_path / "sitecustomize.py").write_text(stops)
+    run, path = tmp_path / "run", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
+    words = runs.train(digits, run, "--epochs", 1)
+    done = launched("--stall-after", 1, "--max-restarts", 1, *words, PYTHONPATH=path)
+    assert done.returncode == 0, done.output
+    assert "the job was done 1 s ago, but a rank hangs: it is ended" in done.output
+    assert "restart" not in done.output
+    assert runs.summary(run)["status"] == "complete"
 
 
 def test_mpich(digits, tmp_path):

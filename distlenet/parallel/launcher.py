@@ -20,7 +20,8 @@ from distlenet.parallel.serial import Serial
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
 STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 READY = "ready"  # made beside the exit file when all ranks are connected
-EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the ranks leave the exit code for the launcher
+EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
+LEFT = "left"  # made beside it by the other ranks, which know the code as well: the root may hang or die at its end
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
 WRONG_LAUNCHER = (
@@ -99,10 +100,12 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     return comm
 
 
-def tell_launcher(code: int) -> None:
+def tell_launcher(code: int, is_root: bool = True) -> None:
     """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
     if EXIT_FILE in os.environ:
-        Path(os.environ[EXIT_FILE]).write_text(str(code), encoding="utf-8")
+        path = Path(os.environ[EXIT_FILE])
+        with contextlib.suppress(FileNotFoundError):  # on a host that does not see the launcher's directory
+            (path if is_root else path.with_name(LEFT)).write_text(str(code), encoding="utf-8")
 
 
 @contextlib.contextmanager

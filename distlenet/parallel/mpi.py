@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from distlenet.errors import LaunchError
 from distlenet.parallel.launcher import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
@@ -36,7 +37,13 @@ class MPICommunicator:
         """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
         self._comm.Barrier()
         if self.is_root and EXIT_FILE in os.environ:
-            Path(os.environ[EXIT_FILE]).with_name(READY).touch()
+            ready = Path(os.environ[EXIT_FILE]).with_name(READY)
+            if not ready.parent.exists():
+                raise LaunchError(
+                    f"rank 0, on {os.uname().nodename}, does not see {ready.parent}, where `distlenet launch` waits "
+                    "for it: start the job in a directory that all hosts share"
+                )
+            ready.touch()
 
     @property
     def description(self) -> str:
@@ -96,8 +103,7 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
-        if self.is_root:
-            tell_launcher(code)
+        tell_launcher(code, self.is_root)
         return code
 
     def _free(self) -> None:

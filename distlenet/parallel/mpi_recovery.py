@@ -154,10 +154,9 @@ class RecoverableCommunicator(MPICommunicator):
         """End this process without MPI's own farewell, which may wait for the dead.
 
         The process itself ends with 0, since any other code makes mpirun end the others or leaves them
-        hanging; the root hands the real one to the launcher in the file that the launcher named.
+        hanging; the launcher finds the real one in the file that it named.
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        if self.is_root:
-            tell_launcher(code)
+        tell_launcher(code, self.is_root)
         os._exit(0 if EXIT_FILE in os.environ else code)

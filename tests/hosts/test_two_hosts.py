@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -82,6 +83,27 @@ def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
     one_process(runtime, "inspect", lost)  # every checksum is verified
     one_process(runtime, "train", "--data", digits, "--run", lost, "--resume", "--display", "plain")
     assert theta(lost) == theta(whole)
+
+
+def test_launch_with_the_root_on_another_host(hosts, runtime, digits, whole, tmp_path):
+    # the launcher's temporary directory is on h1's own disk; the current one is shared
+    run, here, shell = tmp_path / "run", tmp_path / "here", str(hosts.remote_shell)
+    here.mkdir()
+    words = ["launch", "-n", 2, "--hosts", "h2:1,h1:1", "train", "--data", digits, *SETTINGS, "--run", run]
+    command = shlex.join([runtime.python, "-m", "distlenet", *map(str, words)])
+    env = mpi_jobs.environment(
+        OMPI_MCA_btl_tcp_if_include=two_hosts.LINK,
+        PRTE_MCA_plm_ssh_agent=shell,
+        HYDRA_LAUNCHER="ssh",
+        HYDRA_LAUNCHER_EXEC=shell,
+    )
+    done = mpi_jobs.run(
+        hosts.on("h1", "sh", "-c", f"cd {here} && TMPDIR={hosts.disk} {command}"), env=env, timeout=TIMEOUT
+    )
+    assert done.returncode == 0, done.output
+    assert theta(run) == theta(whole)
+    assert json.loads((run / "summary.json").read_text())["ranks"] == 2
+    assert not list(here.iterdir())
 
 
 def test_different_datasets_are_refused(hosts, runtime, tmp_path, distlenet):
