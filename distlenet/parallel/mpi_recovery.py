@@ -47,14 +47,14 @@ class RecoverableCommunicator(MPICommunicator):
     survives_losses = True
 
     def __init__(self) -> None:
-        world = MPI.COMM_WORLD.Dup()
-        world.Set_errhandler(MPI.ERRORS_RETURN)
         self._retired: list[object] = []  # what messages that were interrupted may still need
         try:
+            world = MPI.COMM_WORLD.Dup()
+            world.Set_errhandler(MPI.ERRORS_RETURN)
             super().__init__(world)
             self._homes = self._find_homes()
         except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
-            world.Abort(RanksLost.exit_code)
+            MPI.COMM_WORLD.Abort(RanksLost.exit_code)
 
     def _find_homes(self) -> list[tuple[str, int]]:
         """Return where each rank lives, to tell a dead process from one that is only out of reach."""
