@@ -123,7 +123,7 @@ def _is_another_rank() -> bool:
 
 
 def _tell_launcher(code: int) -> None:
-    from distlenet.parallel.launcher import ORDERLY, tell_launcher
+    from distlenet.parallel.exit_file import ORDERLY, tell_launcher
 
     if code in ORDERLY:
         tell_launcher(code)

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.mpirun import find_mpirun, is_open_mpi, mpi_environment, mpirun_command, survives_losses
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
+from distlenet.parallel.exit_file import EXIT_FILE, LEFT, READY
+from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
+from distlenet.processes import JOB, children, end_processes
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
 NEW_STARTS = 2  # Open MPI's start with fault tolerance fails now and then on a busy machine
 ECHO = 0.3  # seconds; a signal that comes again so soon is the same one, by way of the shell or a scheduler
-JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 
 
 @dataclass(frozen=True)
@@ -96,37 +97,6 @@ def scratch(job: Job) -> Iterator[dict[str, str]]:
         end_processes(environment[JOB])
         for directory in filter(None, (folder, shared)):
             shutil.rmtree(directory, ignore_errors=True)
-
-
-def processes(job: str) -> list[int]:
-    """Return the living processes of a job on this host, mpirun's own among them."""
-    mark, found = f"{JOB}={job}".encode(), []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # a zombie has no environment any more
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-    return found
-
-
-def children(parent: int) -> set[int]:
-    """Return the living child processes of ``parent``: of mpirun, the ranks on this host and its helpers."""
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            with contextlib.suppress(OSError, ValueError):
-                # "pid (name) state ppid ...", and the name may hold anything
-                state, ppid = (entry / "stat").read_text().rpartition(")")[2].split()[:2]
-                if int(ppid) == parent and state not in "ZX":
-                    found.add(int(entry.name))
-    return found
-
-
-def end_processes(job: str) -> None:
-    """Kill what is left of a job on this host: ranks outlive an mpirun that was killed."""
-    for process in processes(job):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
 
 
 class Attempt:

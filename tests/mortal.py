@@ -172,13 +172,25 @@ class Comm:
 _here = threading.local()  # .comm: this thread's end of the first world
 
 
+class CommWorld:
+    """MPI.COMM_WORLD, for the thread that asks."""
+
+    @staticmethod
+    def Dup() -> Comm:
+        return _here.comm
+
+    @staticmethod
+    def Abort(code: int) -> None:
+        _here.comm.Abort(code)
+
+
 def _load() -> type:
     """Load the communicator above the stand-in."""
     stand_in = types.ModuleType("mpi4py")
     stand_in.rc = types.SimpleNamespace()
     stand_in.MPI = types.SimpleNamespace(
         **vars(pretend.MPI),
-        COMM_WORLD=types.SimpleNamespace(Dup=lambda: _here.comm),
+        COMM_WORLD=CommWorld,
         Exception=Failure,
         ERRORS_RETURN=None,
         **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},

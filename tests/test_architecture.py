@@ -10,7 +10,7 @@ import pytest
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
     0: ("errors", "config", "distlenet"),
-    1: ("nn", "data", "parallel", "mpirun"),
+    1: ("nn", "data", "parallel", "mpirun", "processes"),
     2: ("training",),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
     4: ("commands",),

@@ -22,7 +22,8 @@ def main() -> None:
     import numpy as np
 
     from distlenet.parallel import owned_shards
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect
 
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     comm = connect()

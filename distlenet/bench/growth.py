@@ -90,7 +90,8 @@ def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
 def work(path: str, limit: int, steps: int) -> None:
     """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones; print JSON."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect
     from distlenet.training.events import StepDone
     from distlenet.training.experiment import Options, set_up
     from distlenet.training.loop import train

@@ -16,7 +16,8 @@ def main() -> None:
     from distlenet.bench.workload import steps
     from distlenet.config import Config
     from distlenet.parallel import owned_shards
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect
     from distlenet.training.summary import reduce_share
 
     count, batch_size, shards = map(int, sys.argv[1:4])

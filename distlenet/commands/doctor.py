@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.doctor.mpirun import check_before_start
     from distlenet.errors import LaunchError
     from distlenet.parallel import Serial
-    from distlenet.parallel.launcher import all_or_nothing, connect, launched_rank
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect, launched_rank
 
     misfit = None
     try:

@@ -20,7 +20,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect
 
     comm = connect()
     with all_or_nothing(comm, args.debug):
@@ -39,7 +40,7 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
     from distlenet.data.augmentation import Resampler
     from distlenet.data.digitfile import open_digit_file
     from distlenet.errors import DataError
-    from distlenet.parallel.launcher import in_agreement
+    from distlenet.parallel.agreement import in_agreement
     from distlenet.training.evaluation import Part, evaluate
     from distlenet.training.experiment import divide
     from distlenet.training.rundir import find_checkpoint

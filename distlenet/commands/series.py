@@ -72,7 +72,8 @@ def run_trials(
     args: argparse.Namespace, make_trials: Callable[[], "list[Trial]"], make_rows: Callable[[dict], list], title: str
 ) -> int:
     """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
-    from distlenet.parallel.launcher import all_or_nothing, connect, in_agreement, on_root
+    from distlenet.parallel.agreement import all_or_nothing, in_agreement, on_root
+    from distlenet.parallel.launcher import connect
     from distlenet.training.series import run_in_teams
     from distlenet.training.stopping import Signals
 

@@ -111,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
-    from distlenet.parallel.launcher import all_or_nothing, connect
+    from distlenet.parallel.agreement import all_or_nothing
+    from distlenet.parallel.launcher import connect
     from distlenet.training.experiment import Options
     from distlenet.training.session import Session
 

@@ -15,7 +15,7 @@ import numpy as np
 from mpi4py import MPI
 
 from distlenet.errors import LaunchError
-from distlenet.parallel.launcher import EXIT_FILE, ORDERLY, READY, tell_launcher
+from distlenet.parallel.exit_file import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
 

@@ -22,7 +22,7 @@ mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
 from mpi4py import MPI  # noqa: E402
 
 from distlenet.errors import RanksLost  # noqa: E402
-from distlenet.parallel.launcher import EXIT_FILE, tell_launcher  # noqa: E402
+from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
 
 TAG = 32_767  # of messages outside the reduction, whose tags are numbers of shards; MPI's largest for sure

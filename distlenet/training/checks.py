@@ -7,7 +7,7 @@ from distlenet.data.digitfile import DigitFile
 from distlenet.errors import ConfigError, LaunchError
 from distlenet.nn.optimizers import Optimizer
 from distlenet.parallel import Communicator
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.numerics import numerics
 
 

@@ -7,7 +7,7 @@ from distlenet.errors import NonFiniteError
 from distlenet.nn import Net
 from distlenet.nn.split import plain
 from distlenet.parallel import Communicator
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.state import TrainState
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator, owned_shards
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Event, Notice
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save

@@ -13,7 +13,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.nn import Net
 from distlenet.parallel import Communicator, owned_shards
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Score
 from distlenet.training.metrics import accuracy
 from distlenet.training.stopping import Signals, Stopped

@@ -13,7 +13,7 @@ from distlenet.errors import ConfigError
 from distlenet.nn import build_model, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checks import check_ranks, check_same_data
 from distlenet.training.epoch_end import EpochEnd

@@ -14,7 +14,7 @@ from distlenet.config import build_config, changes
 from distlenet.data.digitfile import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.parallel import Communicator
-from distlenet.parallel.launcher import in_agreement, on_root
+from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.training.events import Listener
 from distlenet.training.experiment import Options
 from distlenet.training.outcome import Outcome, read_outcome, read_summary

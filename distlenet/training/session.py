@@ -8,7 +8,7 @@ import numpy as np
 
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator
-from distlenet.parallel.launcher import in_agreement
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
 from distlenet.training.checks import compare_numerics
 from distlenet.training.elastic import Survivor

@@ -12,8 +12,8 @@ from typing import NoReturn
 
 from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import LAST_WORDS
 from distlenet.parallel.heartbeat import Heartbeats
-from distlenet.parallel.launcher import LAST_WORDS
 from distlenet.training.state import TrainState
 
 ABORT_SECONDS = 2.0

@@ -5,7 +5,7 @@ from mpi4py import MPI
 
 from distlenet.errors import ConfigError, DataError
 from distlenet.parallel import Serial, owned_shards
-from distlenet.parallel.launcher import all_or_nothing, in_agreement
+from distlenet.parallel.agreement import all_or_nothing, in_agreement
 from distlenet.parallel.mpi import MPICommunicator
 
 

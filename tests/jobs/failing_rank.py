@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.errors import DataError
-from distlenet.parallel.launcher import all_or_nothing, connect
+from distlenet.parallel.agreement import all_or_nothing
+from distlenet.parallel.launcher import connect
 
 FAILURES = {
     "ValueError": ValueError("a defect"),

@@ -59,7 +59,8 @@ def test_a_failing_rank_ends_the_job(runtime, failure, code, said, tmp_path):
 def test_one_process_needs_no_mpi_to_fail():
     # the same program alone: its own exit code and a plain traceback, nothing of ranks
     program = (
-        "from distlenet.parallel.launcher import all_or_nothing, connect\n"
+        "from distlenet.parallel.agreement import all_or_nothing\n"
+        "from distlenet.parallel.launcher import connect\n"
         "with all_or_nothing(connect()):\n    raise ValueError('a defect')"
     )
     done = subprocess.run(

@@ -8,7 +8,7 @@ import mpi_jobs
 import pytest
 
 from distlenet.mpirun import mpirun_command
-from distlenet.parallel.launcher import EXIT_FILE, READY
+from distlenet.parallel.exit_file import EXIT_FILE, READY
 
 
 @pytest.mark.parametrize(

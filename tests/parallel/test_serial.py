@@ -7,7 +7,7 @@ import pytest
 
 from distlenet.errors import ConfigError, DataError
 from distlenet.parallel import Communicator, Serial
-from distlenet.parallel.launcher import all_or_nothing, in_agreement
+from distlenet.parallel.agreement import all_or_nothing, in_agreement
 
 METHODS = [name for name, value in vars(Communicator).items() if inspect.isfunction(value) and name[0] != "_"]
 

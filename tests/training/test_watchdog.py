@@ -11,8 +11,9 @@ from faults import runs
 
 from distlenet.errors import RanksLost
 from distlenet.mpirun import mpirun_command
+from distlenet.parallel.exit_file import EXIT_FILE
 from distlenet.parallel.heartbeat import own_addresses
-from distlenet.parallel.launcher import EXIT_FILE, FAULT_TOLERANCE
+from distlenet.parallel.launcher import FAULT_TOLERANCE
 from distlenet.training.watchdog import look, names
 
 STALL_AFTER = 1.5
