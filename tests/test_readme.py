@@ -121,7 +121,7 @@ def test_commands_in_the_text_are_right(command):
     """Those of the tables take minutes: their options, files and modules are known."""
     words = shlex.split(command)
     if words[0] == "mpirun":
-        words = words[next(place for place, word in enumerate(words) if word == "distlenet") :]
+        words = words[next(place for place, word in enumerate(words) if word in ("distlenet", "python")) :]
     if words[:2] == ["python", "-m"]:
         module = importlib.import_module(words[2])
         known = Path(module.__file__).read_text(encoding="utf-8")
