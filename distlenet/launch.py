@@ -11,8 +11,10 @@ import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
+from distlenet.errors import RanksLost
 from distlenet.mpirun import find_mpirun, is_open_mpi, mpi_environment, mpirun_command, survives_losses
 from distlenet.parallel.exit_file import EXIT_FILE, LEFT, READY
 from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
@@ -41,6 +43,7 @@ def launch(job: Job, max_restarts: int = 0) -> int:
     A signal is passed on so that the ranks can save; a second one ends them at once.
     """
     arguments, new_starts, restarts = list(job.arguments), 0, 0
+    before = last_checkpoint(arguments)
     while True:
         with scratch(job) as environment:
             attempt = Attempt(job, arguments, environment)
@@ -57,16 +60,35 @@ def launch(job: Job, max_restarts: int = 0) -> int:
         restarts += 1
         say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
         time.sleep(pause)
-        arguments = resumed(arguments)
+        arguments = resumed(arguments, last_checkpoint(arguments) != before)
 
 
-def resumed(arguments: list[str]) -> list[str]:
-    """Return the arguments with which a training run goes on from its last checkpoint."""
+def resumed(arguments: list[str], has_saved: bool) -> list[str]:
+    """Return the arguments with which a training run goes on from its last checkpoint.
+
+    As long as the job ``has_saved`` none of its own, one that it was told to go on from remains the one.
+    """
     if not arguments or arguments[0] != "train":
         return arguments
     kept = [argument for argument in arguments if argument != "--overwrite"]
-    has_resume = any(argument.split("=")[0] == "--resume" for argument in kept)
-    return kept if has_resume else [*kept, "--resume", "auto"]
+    place = next((place for place, word in enumerate(kept) if word.split("=")[0] == "--resume"), None)
+    if place is not None:
+        if not has_saved:
+            return kept
+        has_value = kept[place] == "--resume" and not "".join(kept[place + 1 : place + 2]).startswith("-")
+        del kept[place : place + 1 + has_value]
+    return [*kept, "--resume", "auto"]
+
+
+def last_checkpoint(arguments: list[str]) -> tuple[int, int] | None:
+    """Return what tells the last checkpoint of a training run from an earlier or later one, None if there is none."""
+    words = [word for argument in arguments for word in argument.split("=", 1)]
+    run = next((value for option, value in pairwise(words) if option == "--run"), None)
+    try:
+        found = Path(run, "checkpoints", "last.h5").stat()
+    except (OSError, TypeError):
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def say(text: str) -> None:
@@ -106,10 +128,10 @@ class Attempt:
     """
 
     def __init__(self, job: Job, arguments: list[str], environment: dict[str, str]) -> None:
-        tolerant = job.fault_tolerance and job.ranks > 1 and survives_losses(find_mpirun())
-        if tolerant:
+        self._tolerant = job.fault_tolerance and job.ranks > 1 and survives_losses(find_mpirun())
+        if self._tolerant:
             environment[FAULT_TOLERANCE] = "ulfm"
-        command = mpirun_command(job.ranks, job.hosts, tolerant, job.stall_after)
+        command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after)
         self._command = [*command, sys.executable, "-m", "distlenet", *arguments]
         self._environment, self._stall_after = environment, job.stall_after
         self._exit_file = Path(environment[EXIT_FILE])
@@ -138,11 +160,16 @@ class Attempt:
         self.connected = self._exit_file.with_name(READY).exists()
         told = next((int(file.read_text(encoding="utf-8") or 1) for file in self._farewells()), None)
         killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
-        self.orderly = self._asked is not None or told == 0 or (told is not None and not killed)
+        # a job that a rank aborts is ended by mpirun with SIGTERM: to the other ranks that is like being asked to end
+        aborted = self._tolerant and code != 0 and told == 128 + signal.SIGTERM
+        self.orderly = self._asked is not None or told == 0 or (told is not None and not killed and not aborted)
         if told is not None:  # without it an exit code that looks like one of ours is MPI's own
             code = told
         elif killed:
             code = 128 - code
+        elif code == 0 and self.connected:  # mpirun's word where ranks may die: not one has ended by itself
+            say("all ranks died")
+            code = RanksLost.exit_code
         return code if self._asked is None else 128 + self._asked
 
     def _see_it_started(self) -> None:
@@ -169,11 +196,13 @@ class Attempt:
 
         No rank waits for it any more, so neither MPI nor another rank can notice.
         """
+        since = None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return self._process.wait(min(0.5, self._stall_after or 0.5))
-            since = [file.stat().st_mtime for file in self._farewells()]
-            if since and 0 < self._stall_after < time.time() - min(since):
+            now = time.monotonic()
+            since = since or (now if self._farewells() else None)
+            if since and 0 < self._stall_after < now - since:
                 say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
                 self._end()
                 self._process.wait()

@@ -1,6 +1,7 @@
 """``distlenet launch``: the exit codes and signals it passes on, and what it starts again."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,21 +13,26 @@ import pytest
 from faults import runs
 
 from distlenet import launch
+from distlenet.errors import RanksLost
 
 
 @pytest.mark.parametrize(
-    ("arguments", "expected"),
+    ("arguments", "has_saved", "expected"),
     [
-        (["train", "--run", "a"], ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--overwrite", "--run", "a"], ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--resume", "b/last.h5", "--run", "a"], ["train", "--resume", "b/last.h5", "--run", "a"]),
-        (["train", "--resume=auto", "--overwrite"], ["train", "--resume=auto"]),
-        (["evaluate", "a", "--json"], ["evaluate", "a", "--json"]),
-        ([], []),
+        (["train", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--run", "a"], False, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--overwrite", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--resume", "b/last.h5", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--resume", "b/last.h5", "--run", "a"], False, ["train", "--resume", "b/last.h5", "--run", "a"]),
+        (["train", "--resume=b/last.h5", "--overwrite"], True, ["train", "--resume", "auto"]),
+        (["train", "--resume", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--run", "a", "--resume"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["evaluate", "a", "--json"], True, ["evaluate", "a", "--json"]),
+        ([], True, []),
     ],
 )
-def test_resumed(arguments, expected):
-    assert launch.resumed(arguments) == expected
+def test_resumed(arguments, has_saved, expected):
+    assert launch.resumed(arguments, has_saved) == expected
 
 
 @pytest.mark.parametrize(
@@ -159,6 +165,58 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     assert "the job was done 1 s ago, but a rank hangs: it is ended" in done.output
     assert "restart" not in done.output
     assert runs.summary(run)["status"] == "complete"
+
+
+@pytest.mark.parametrize("tolerance", [[], ["--no-fault-tolerance"]], ids=["survives", "does not survive"])
+def test_a_result_that_is_not_shown_is_no_success(openmpi, trained, digits, tmp_path, tolerance):
+    fails = "import distlenet.ui, sys\nclass Refuse:\n"
+    fails += "    def find_spec(self, name, path, target=None):\n"
+    fails += "        if name == 'distlenet.ui.evaluation_view':\n            raise OSError('no such view')\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{fails}sys.meta_path.insert(0, Refuse())\n")
+    path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
+    done = launched(*tolerance, "evaluate", trained, "--data", digits, "--json", PYTHONPATH=path)
+    assert done.returncode != 0, done.output
+    assert "no such view" in done.output
+
+
+def kill_ranks(job):
+    for rank in job.ranks().values():
+        os.kill(rank, signal.SIGKILL)
+
+
+def test_all_ranks_killed_is_no_success(digits, tmp_path):
+    launches.needs_fault_tolerance()
+    with launches.Launched("-n", 2, *runs.train(digits, tmp_path / "run", "--epochs", 1000)) as job:
+        mpi_jobs.wait_for(lambda: runs.saved(tmp_path / "run"), job)
+        kill_ranks(job)
+        done = job.finish()
+    assert done.returncode == RanksLost.exit_code, done.output
+    assert "distlenet launch: all ranks died" in done.output
+
+
+@pytest.mark.parametrize("name", ["run", "other"])
+def test_a_restart_goes_on_from_what_the_job_itself_saved(digits, tmp_path, name):
+    launches.needs_fault_tolerance()
+    run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
+    done = runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1))
+    assert done.returncode == 0, done.output
+    words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints/epoch-0001.h5")
+    with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
+        mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)
+        kill_ranks(job)
+        mpi_jobs.wait_for(lambda: job.said().count("going on from") == 2, job)
+        job.process.send_signal(signal.SIGTERM)
+        done = job.finish()
+    assert done.returncode == 143, done.output
+    first, second = re.findall(r"going on from \S+/(\S+): epoch (\d+)", done.output)
+    assert first == ("epoch-0001.h5", "2")
+    assert second[0] == "last.h5" and int(second[1]) >= 9
+
+
+def test_a_folder_that_the_root_does_not_see(digits, tmp_path, only_sentence, runtime):
+    command = runtime.command(2, "-m", "distlenet", *map(str, runs.train(digits, tmp_path / "run")))
+    done = mpi_jobs.run(command, env=mpi_jobs.environment(DISTLENET_EXIT_FILE="/nowhere/exit-code"))
+    only_sentence(done, 7, "does not see /nowhere, where `distlenet launch` waits for it")
 
 
 def test_mpich(digits, tmp_path):

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
     with all_or_nothing(comm, args.debug):
         examine(args, comm, str(misfit) if misfit else None)
-    return misfit.exit_code if misfit else 0
+    return comm.leave(misfit.exit_code if misfit else 0)
 
 
 def examine(args: argparse.Namespace, comm: Any, misfit: str | None) -> None:

@@ -32,6 +32,7 @@ def run(args: argparse.Namespace) -> int:
             for note in report["notes"]:
                 print(f"distlenet: note: {note}", file=sys.stderr)
             show(report, as_json=args.json)
+        comm.share(None)  # the other ranks wait until it is shown: what fails there fails the job
     return comm.leave(0)
 
 

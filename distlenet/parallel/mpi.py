@@ -31,18 +31,24 @@ class MPICommunicator:
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
         atexit.register(self._free)
-        self._say_ready()
+        if comm is None:
+            self._say_ready()
 
     def _say_ready(self) -> None:
         """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
         self._comm.Barrier()
-        if self.is_root and EXIT_FILE in os.environ:
-            ready = Path(os.environ[EXIT_FILE]).with_name(READY)
-            if not ready.parent.exists():
-                raise LaunchError(
-                    f"rank 0, on {os.uname().nodename}, does not see {ready.parent}, where `distlenet launch` waits "
-                    "for it: start the job in a directory that all hosts share"
-                )
+        if EXIT_FILE not in os.environ:
+            return
+        ready = Path(os.environ[EXIT_FILE]).with_name(READY)
+        host = self.share(None if ready.parent.exists() else os.uname().nodename)
+        if host:  # every rank leaves, and one that does see it leaves the exit code there
+            error = LaunchError(
+                f"rank 0, on {host}, does not see {ready.parent}, where `distlenet launch` waits for it: start the job "
+                "in a directory that all hosts share"
+            )
+            error.agreed, error.reported = True, not self.is_root
+            raise error
+        if self.is_root:
             ready.touch()
 
     @property

@@ -37,6 +37,8 @@ def _reported(method: Callable) -> Callable:
             return method(self, *args)
         except MPI.Exception as error:
             raise self._translated(error) from error
+        except json.JSONDecodeError as error:  # a message that others have given up
+            raise RanksLost("a message was lost") from error
 
     return guarded
 
@@ -52,6 +54,7 @@ class RecoverableCommunicator(MPICommunicator):
             world = MPI.COMM_WORLD.Dup()
             world.Set_errhandler(MPI.ERRORS_RETURN)
             super().__init__(world)
+            self._say_ready()
             self._homes = self._find_homes()
         except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
@@ -61,6 +64,7 @@ class RecoverableCommunicator(MPICommunicator):
         return [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
 
     reduce = _reported(MPICommunicator.reduce)
+    share = _reported(MPICommunicator.share)
 
     # MPI's own collectives are not used: Open MPI gives up the messages inside one that is interrupted, and ends
     # the job if one of them is answered all the same. Messages of our own are kept, see Exchange.
@@ -158,5 +162,6 @@ class RecoverableCommunicator(MPICommunicator):
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        tell_launcher(code, self.is_root)
+        if code != RanksLost.exit_code:  # others may be going on without this side
+            tell_launcher(code, self.is_root)
         os._exit(0 if EXIT_FILE in os.environ else code)

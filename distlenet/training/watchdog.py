@@ -35,7 +35,8 @@ class Watchdog:
 
     When that has not changed for ``stall_after`` seconds, the rank says where it is, and the root names the
     ranks that nothing is heard of. Then the job ends, unless it survives the loss of ranks: then a rank that
-    hangs in anything but waiting for others ends itself, and a silent one is dropped by MPI.
+    hangs in anything but waiting for others ends itself, and a silent one is dropped by MPI. It ends all the same
+    if no rank is to blame.
     """
 
     def __init__(self, comm: Communicator, state: TrainState, stall_after: float) -> None:
@@ -93,8 +94,8 @@ class Watchdog:
             return
         hanging = [peer for peer, (_, status) in heard.items() if peer not in silent and status and not status["waits"]]
         blame = f"nothing is heard of {names(silent)}" if silent else f"{names(hanging)} hangs"
-        if not silent and not hanging:
-            blame = "all ranks wait for one another: a message was lost"
+        if not silent and not hanging:  # no rank is lost, so that there is nothing for MPI to notice
+            self._end("all ranks wait for one another: a message was lost: the job ends")
         if self._comm.survives_losses:
             self._say(f"{blame}: dropped as soon as MPI notices it too")
         else:
