@@ -12,15 +12,17 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, ov
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str]) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], follow_links: bool = True) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it onto ``path`` when the body ends without an error.
 
     The body creates and closes the temporary file. It is then flushed to the disk, renamed, and the
     directory is flushed as well, so that a power cut leaves the old file or the new one. When the body
     raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as it was. The name is
     unique: two processes that write the same file do not meet; the last one to finish wins.
+
+    A link, perhaps to another disk, stays one and leads to the new file; without ``follow_links`` it is replaced.
     """
-    target = Path(os.path.realpath(path))  # a link to another disk stays a link
+    target = Path(os.path.realpath(path)) if follow_links else Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:

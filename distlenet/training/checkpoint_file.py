@@ -78,7 +78,8 @@ def write_checkpoint(
         },
     }
     image = lay_out(arrays, json.dumps(meta))
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    # a link among the checkpoints is renamed with the age of what it leads to: it is not written through
+    with replacing(path, follow_links=False) as temporary, temporary.open("wb") as file:
         file.write(image)
         file.flush()
         os.fsync(file.fileno())  # a disk that fails does so here, with the older checkpoints still in place
@@ -109,9 +110,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
     NewerFormatError, which is one, where the file is of a format that a newer version writes.
     """
     path = Path(path)
-    if path.is_dir():
-        raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
     try:
+        if path.is_dir():
+            raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
         size = path.stat().st_size
         if size > LARGEST:
             raise CheckpointError(f"{path} has {size:,} bytes, more than any checkpoint: it is another kind of file")

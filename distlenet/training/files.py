@@ -70,13 +70,18 @@ class RunFiles(NoFiles):
             check_installed()
         if options.resume is None:
             return None
-        inside = options.resume != "auto" and directory.contains(options.resume)
+        try:
+            inside = options.resume != "auto" and directory.contains(options.resume)
+            goes_on = inside or (options.resume == "auto" and directory.holds_run())
+        except OSError as error:
+            text = f"cannot read the run directory {directory.path}: {why_not_written(error)}"
+            raise RunDirectoryError(text) from error
         if inside and options.overwrite:
             raise UsageError(
                 f"{options.resume} belongs to the run that --overwrite would remove: leave that out to go on in "
                 f"{directory.path}, or choose another --run"
             )
-        if inside or (options.resume == "auto" and directory.holds_run()):
+        if goes_on:
             directory.open(resume=True)
         self._origin, self._notices = find_source(directory, options.resume)
         return self._origin.meta if self._origin else None

@@ -3,7 +3,7 @@
 import contextlib
 import os
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from pathlib import Path
 
 from distlenet.config import Config
@@ -59,10 +59,9 @@ class CheckpointKeeper:
         for younger, older in reversed(list(pairwise(names))):
             with contextlib.suppress(FileNotFoundError):
                 os.replace(self._directory / younger, self._directory / older)
-        for path in self._directory.glob("last-*.h5"):
-            age = path.stem.removeprefix("last-")
-            if age.isdecimal() and int(age) >= self._newest:
-                path.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):  # at the first that is missing; what comes after is the user's
+            for age in count(max(1, self._newest)):
+                (self._directory / f"last-{age}.h5").unlink()
 
     def _save(self, name: str, reason: str) -> None:
         path = self._directory / name

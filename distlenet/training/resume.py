@@ -1,13 +1,14 @@
 """Going on with a run from one of its checkpoints."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from distlenet.config import Config, changes
-from distlenet.data.atomic import replacing
+from distlenet.data.atomic import flush_to_disk, replacing
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
@@ -25,6 +26,11 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
     yet. Raises CheckpointError when it cannot be read, or holds settings that this version does not know.
     """
     if source == "auto" and not directory.saved():
+        if aside := directory.aside():
+            raise CheckpointError(
+                f"{directory.checkpoints} holds only checkpoints that were set aside ({', '.join(aside)}): name one by "
+                "--resume PATH, or begin anew by --overwrite"
+            )
         return None, [Notice("nothing to go on from yet: the run starts from the beginning")]
     checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
     _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
@@ -71,25 +77,27 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
 
     Returns what the user should know. Raises OSError when the run directory cannot be written.
     """
-    here = state.steps, state.epoch
-    aside = directory.set_aside(here)
+    aside: list[str] = []
+
+    def make_way(path: Path) -> None:
+        if path.exists():
+            aside.append(directory.rename_aside(path))
+
     elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
     if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
-        last = directory.checkpoints / "last.h5"
-        if last.exists():
-            aside.append(directory.rename_aside(last))
-        copy(checkpoint.path, last)
+        copy(checkpoint.path, directory.checkpoints / "last.h5", make_way)
+    # not before that is written: on a full disk the run must not be left without a checkpoint
+    aside += directory.set_aside((state.steps, state.epoch))
     journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
     damaged = Journal.cut(directory.journal, state.steps, state.epoch, state.history, source=journal)
     notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
     best = directory.checkpoints / "best.h5"
     if state.best_theta is not None and not holds_best(best, state):
-        if best.exists():
-            aside.append(directory.rename_aside(best))
         source = find_best(checkpoint.path, state)
         if source:
-            copy(source, best)
+            copy(source, best, make_way)
         else:
+            make_way(best)
             text = f"{best} is missing: the parameters of the best epoch, {state.best_epoch + 1}, are in last.h5 alone"
             notices.append(Notice(text, "warning"))
     if aside:
@@ -115,7 +123,12 @@ def holds_best(path: Path, state: TrainState) -> bool:
     return place == (state.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Copy a checkpoint: whole, or not at all. Raises OSError."""
-    with replacing(target) as temporary:
+def copy(source: Path, target: Path, make_way: Callable[[Path], None]) -> None:
+    """Copy a checkpoint: whole, or not at all; ``make_way(target)`` is called before it takes its name.
+
+    Raises OSError.
+    """
+    with replacing(target, follow_links=False) as temporary:  # a link may be renamed, with what it leads to
         shutil.copyfile(source, temporary)
+        flush_to_disk(temporary)
+        make_way(target)

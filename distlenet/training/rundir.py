@@ -70,9 +70,9 @@ class RunDirectory:
     def contains(self, path: str | os.PathLike[str]) -> bool:
         """Whether the file ``path`` lies in the directory, or is one that the run's checkpoints are links to."""
         path = Path(path)
-        folders = [os.path.realpath(path), os.path.realpath(path.parent)]  # a link in here may lead elsewhere
-        inside = any(Path(folder).is_relative_to(os.path.realpath(self.path)) for folder in folders)
-        return path.is_file() and (inside or self.is_saved(path))
+        ours = {os.path.realpath(self.path), os.path.realpath(self.checkpoints)}  # folders in here may be other runs
+        folders = {os.path.dirname(os.path.realpath(path)), os.path.realpath(path.parent)}  # a link may lead elsewhere
+        return path.is_file() and (bool(folders & ours) or self.is_saved(path))
 
     def is_saved(self, path: str | os.PathLike[str]) -> bool:
         """Whether ``path`` is one of the run's checkpoint files, and was not set aside."""
@@ -100,6 +100,11 @@ class RunDirectory:
         """Return the run's checkpoint files."""
         return sorted(path for pattern in CHECKPOINTS for path in self.checkpoints.glob(pattern))
 
+    def aside(self) -> list[str]:
+        """Return the names of the checkpoints that were set aside."""
+        names = [f"{pattern}.aside{number}" for pattern in CHECKPOINTS for number in ("", "-[0-9]*")]
+        return sorted(path.name for name in names for path in self.checkpoints.glob(name))
+
     def _take_lock(self) -> None:
         """Lock the directory for the life of this process: the system lifts the lock even after kill -9."""
         self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
@@ -121,8 +126,7 @@ class RunDirectory:
             leftover.unlink()
 
     def _remove_run(self) -> None:
-        names = [f"{pattern}.aside{number}" for pattern in CHECKPOINTS for number in ("", "-[0-9]*")]
-        aside = [path for name in names for path in self.checkpoints.glob(name)]
+        aside = [self.checkpoints / name for name in self.aside()]
         for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
             if path.is_dir():
                 shutil.rmtree(path)
@@ -187,14 +191,15 @@ def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = 
     path = Path(path)
     if str(path) == "pretrained" and not path.exists():
         path = PRETRAINED
-    if not path.is_dir():
-        return read_checkpoint(path)
-    best = path / "checkpoints" / "best.h5"
-    if best.exists():
+    try:
+        if not path.is_dir():
+            return read_checkpoint(path)
         with contextlib.suppress(CheckpointError):
-            return read_checkpoint(best)
-    if not (path / "checkpoints").is_dir():
-        raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
+            return read_checkpoint(path / "checkpoints" / "best.h5")
+        if not (path / "checkpoints").is_dir():
+            raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
     newest, damaged = RunDirectory(path).newest_checkpoint()
     for error in damaged:
         tell(f"{error}: passed over")

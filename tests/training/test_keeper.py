@@ -88,12 +88,28 @@ def test_fewer_than_before(tmp_path, newest):
     before = Kept(tmp_path, newest=6)
     for _ in range(6):
         before.step()
-    (tmp_path / "last-of-all.h5").write_bytes((tmp_path / "last.h5").read_bytes())  # not the keeper's
+    for name in ("last-of-all.h5", "last-2024.h5"):  # not the keeper's
+        (tmp_path / name).write_bytes((tmp_path / "last.h5").read_bytes())
     kept = Kept(tmp_path, newest=newest)
     kept.state.optimizer.steps = kept.state.step = 6
     kept.step()
     names = ["last.h5", "last-1.h5", "last-2.h5"][:newest]
-    assert kept.good() == {name: 7 - age for age, name in enumerate(names)} | {"last-of-all.h5": 6}
+    assert kept.good() == {name: 7 - age for age, name in enumerate(names)} | {
+        "last-of-all.h5": 6,
+        "last-2024.h5": 6,
+    }
+
+
+def test_a_link_is_renamed_with_what_it_leads_to(tmp_path):
+    kept = Kept(tmp_path / "checkpoints")
+    kept.step()
+    (tmp_path / "elsewhere").mkdir()
+    last = tmp_path / "checkpoints/last.h5"
+    last.symlink_to(last.rename(tmp_path / "elsewhere/last.h5"))
+    kept.step()
+    assert kept.good() == {"last.h5": 2, "last-1.h5": 1}
+    kept.step()
+    assert kept.good() == {"last.h5": 3, "last-1.h5": 2}
 
 
 def test_best_and_every_second(tmp_path):

@@ -1,8 +1,10 @@
 """Going on: from any checkpoint, on any number of ranks, to the same bits, with every difference said."""
 
 import dataclasses
+import errno
 import hashlib
 import json
+import os
 import shutil
 import sys
 
@@ -199,6 +201,50 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
         assert contents(run) == before
 
 
+def test_going_back_on_a_full_disk_leaves_the_checkpoints(digits, tmp_path, kept, monkeypatch):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    aside = run / "checkpoints/epoch-0001.h5.aside"
+    (run / "checkpoints/epoch-0001.h5").rename(aside)
+    before = contents(run)
+
+    def full(source, target):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(shutil, "copyfile", full)
+    refused = sessions.train_run(digits, run, 1, resume=str(aside))
+    assert refused.code == 6 and "disk is full" in refused.error
+    assert contents(run) == before
+
+
+def test_auto_does_not_begin_anew_beside_what_was_set_aside(digits, tmp_path, kept):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    for path in (run / "checkpoints").iterdir():
+        path.rename(path.with_name(f"{path.name}.aside"))
+    before = contents(run)
+    refused = sessions.train_run(digits, run, 1, resume="auto")
+    assert refused.code == 5 and "last.h5.aside" in refused.error and "--resume PATH" in refused.error
+    assert contents(run) == before
+
+
+def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
+    run = tmp_path / "run"
+    shutil.copytree(kept, run)
+    shutil.copytree(kept, run / "tune")
+    before = contents(run)
+    refused = sessions.train_run(digits, run, 1, resume=str(run / "tune/checkpoints/last.h5"))
+    assert refused.code == 6 and "already holds a run" in refused.error
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("resume", ["auto", "a name"])
+def test_a_name_that_no_disk_takes(digits, tmp_path, resume):
+    long = tmp_path / ("x" * 300)
+    refused = sessions.train_run(digits, long, 1, resume="auto" if resume == "auto" else str(long / "a.h5"))
+    assert refused.code in (5, 6) and "file name too long" in refused.error
+
+
 def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
     # an optimizer and a network that the checkpoint does not fit, however much one insists
     run = tmp_path / "run"
@@ -349,7 +395,11 @@ def stopped(digits, tmp_path):
 
 
 def contents(run):
-    return {path.name: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"}
+    return {
+        str(path.relative_to(run)): path.read_bytes()
+        for path in run.rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
 
 
 def test_what_changes_the_mathematics_is_refused(digits, stopped):
@@ -584,7 +634,7 @@ def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
     done = sessions.train_run(digits, stopped, ranks, resume=older, log_every=1)
     assert done.code == 0
     assert [text for text in done.notices if "last.h5.aside" in text]
-    assert (stopped / "checkpoints/last.h5.aside").read_bytes() == before["last.h5"]
+    assert (stopped / "checkpoints/last.h5.aside").read_bytes() == before["checkpoints/last.h5"]
     check_same_run(stopped, whole)
 
 
