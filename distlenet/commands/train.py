@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
-from distlenet.config import RECIPES, Config, build_config
+from distlenet.config import RECIPES, Config, build_config, check_names
 from distlenet.errors import DistlenetError, UsageError, report
 
 if TYPE_CHECKING:
@@ -100,13 +100,26 @@ def add_settings(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     if args.check:
-        interval(args.checkpoint_every)
-        build_config(args.recipe, args.config, given_settings(args))
-        return 0
+        return check(args)
     from distlenet.training.stopping import Signals
 
     with Signals() as signals:  # before MPI starts, and before anything that takes its time to load
         return train(args, signals)
+
+
+def check(args: argparse.Namespace) -> int:
+    """Check what can be checked without the dataset; return 0. Raises the error that the run would end with."""
+    interval(args.checkpoint_every)
+    check_names(overridden(args), "--override")
+    base = None
+    if args.resume is not None:
+        from distlenet.training.resume import find_source
+        from distlenet.training.rundir import RunDirectory
+
+        origin, _ = find_source(RunDirectory(args.run_directory), args.resume)
+        base = origin.meta["config"] if origin else None
+    build_config(args.recipe, args.config, given_settings(args), base)
+    return 0
 
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
@@ -125,7 +138,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         flags=given_settings(args),
         resume=args.resume,
         overwrite=args.overwrite,
-        override=tuple(name.replace("-", "_") for names in args.override for name in names.split(",")),
+        override=overridden(args),
         save_steps=save_steps,
         save_seconds=save_seconds,
         keep_every=args.keep_every,
@@ -150,6 +163,11 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings that the command line gives."""
     flags = {item.name: getattr(args, item.name) for item in fields(Config)}
     return {name: value for name, value in flags.items() if value is not None}
+
+
+def overridden(args: argparse.Namespace) -> tuple[str, ...]:
+    """Return the settings that a resumed run may change."""
+    return tuple(name.replace("-", "_") for names in args.override for name in names.split(","))
 
 
 def patience() -> float:

@@ -248,6 +248,15 @@ def test_only_checked(options, code, words, tmp_path, distlenet):
     assert not run.exists()
 
 
+def test_a_run_that_goes_on_is_checked_with_its_own_settings(digits, tmp_path, distlenet):
+    run = tmp_path / "run"
+    distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--batch-size", 300, "--shards", 3)
+    words = ["train", "--run", run, "--check", "--resume"]
+    assert distlenet(*words, "--shards", 3).returncode == 0
+    assert distlenet(*words, "--shards", 7).returncode == 3
+    assert distlenet(*words, "--override", "shardz").returncode == 3
+
+
 def test_bad_toml(digits, tmp_path, distlenet, only_sentence):
     (tmp_path / "a.toml").write_text("epoch = 3\n")
     arguments = ["train", "--data", digits, "--run", tmp_path / "run", "--config", tmp_path / "a.toml"]
