@@ -3,8 +3,8 @@
 A rank is lost in the middle of some communication. What it was working on is lost with it, but every
 survivor still holds the whole state as of its last complete step. Survivors can be one step apart, when
 some had already heard the sum that others still waited for: the newest state wins; one that was gone back
-from, after the run had diverged, is older. Since the tree of
-additions does not know the ranks, the repeated step gives the bits that it would have given.
+from, after the run had diverged, is older. Since the tree of additions does not know the ranks, the repeated
+step gives the bits that it would have given.
 """
 
 from collections.abc import Callable, Iterator

@@ -149,6 +149,8 @@ class RunFiles(NoFiles):
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:
         """See NoFiles; what cannot be written is said: the run is done, and its figures are shown."""
+        if self._keeper.failing:
+            summary["unsaved"] = True
         try:
             self._warden.look()
             self._directory.write_summary(summary)

@@ -44,9 +44,9 @@ def train(
 
     ``schedule`` maps the step since the start of the run to the learning rate; ``save_steps`` asks for a
     checkpoint every so many steps (0: after epochs only); ``recorder`` remembers the last steps. Raises
-    NonFiniteError, before the update, when the loss or a gradient is not finite, and before it is saved, when the
-    update made it so; DataError when rows that a
-    rank streams cannot be read; Stopped when any rank got a signal; ReplicaError when ranks disagree.
+    NonFiniteError, before the update, when the loss or a gradient is not finite, and before the state is saved, when
+    an update spoiled it; DataError when rows that a rank streams cannot be read; Stopped when any rank got a signal;
+    ReplicaError when ranks disagree.
     """
     plan = leaves.plan
     bus, recorder = Bus(len(leaves.shards), state.net.size), recorder or Recorder()

@@ -104,10 +104,8 @@ class Session:
             notices = self.files.begin(self.options, experiment, self.announce, self.signals)
         share_state(experiment.state, self.comm)
         self.announce(started(experiment, self.comm))
-        for notice in notices:
+        for notice in notices + list(map(Notice, experiment.notices)):
             self.announce(notice)
-        for text in experiment.notices:
-            self.announce(Notice(text))
         for text in compare_numerics(self.comm, experiment.state.optimizer):
             self.announce(Notice(text, "warning"))
         if self.options.debug:

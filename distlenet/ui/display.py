@@ -156,6 +156,8 @@ def parting(summary: Mapping[str, Any], saved: Path | None, again: str) -> str |
     """Return how to go on with a run that was asked to end; None of any other, or if nothing was ``saved``."""
     if summary.get("failure") != "Stopped" or saved is None:
         return None
+    if summary.get("unsaved"):  # on a disk that fails
+        return f"the end could not be saved, {saved} is older; go on with {again}"
     return f"saved in {saved}; go on with {again}"
 
 

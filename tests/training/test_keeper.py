@@ -100,6 +100,20 @@ def test_fewer_than_before(tmp_path, newest):
     }
 
 
+def test_a_run_whose_end_cannot_be_saved_says_so(digits, tmp_path, monkeypatch):
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def summary(done):
+        return json.loads((done.run / "summary.json").read_text())
+
+    assert "unsaved" not in summary(sessions.train_run(digits, tmp_path / "good", 1, flags=FLAGS))
+    monkeypatch.setattr("distlenet.training.keeper.write_checkpoint", full)
+    done = sessions.train_run(digits, tmp_path / "run", 2, flags=FLAGS)
+    assert done.codes[0] == 6
+    assert summary(done)["unsaved"] is True
+
+
 def test_a_link_is_renamed_with_what_it_leads_to(tmp_path):
     kept = Kept(tmp_path / "checkpoints")
     kept.step()

@@ -108,6 +108,15 @@ def test_a_stopped_run_says_how_to_go_on(quiet):
     )
 
 
+def test_a_stopped_run_whose_end_was_not_saved():
+    log = Log()
+    display = PlainDisplay(log)
+    display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
+    display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped", "unsaved": True}))
+    text = "the end could not be saved, runs/a/last.h5 is older; go on with the same command and --resume"
+    assert parse(log.writes[-1]) == ("info", {"text": text})
+
+
 @pytest.mark.parametrize("failure", [None, "DivergedError", "Stopped"])
 def test_other_ends_and_nothing_saved(failure):
     log = Log()
