@@ -1,12 +1,14 @@
 """The attributes of a dataset file, each checked for type, size and range as it is read."""
 
 import json
+import unicodedata
 from pathlib import Path
 
 import h5py
 import numpy as np
 
 from distlenet.data.digitblocks import LONGEST_TEXT
+from distlenet.data.hdf5 import ForeignError, attribute
 from distlenet.errors import DataError
 
 AGAIN = "make it again with `distlenet prepare ... --force`"
@@ -14,12 +16,13 @@ PREPARE = "make one with `distlenet prepare mnist`"
 
 
 def _attribute(file: h5py.File, name: str, path: Path) -> object:
-    if name not in file.attrs:
+    try:
+        value = attribute(file, name, LONGEST_TEXT)
+    except ForeignError as error:
+        raise DataError(f"{path}: {error}; {AGAIN}") from error
+    if value is None:
         raise DataError(f"{path} has no attribute {name}; {AGAIN}")
-    stored = file.attrs.get_id(name)
-    if stored.shape != () or stored.get_storage_size() > LONGEST_TEXT:
-        raise DataError(f"{path}: the attribute {name} is an array, expected a single value; {AGAIN}")
-    return file.attrs[name]
+    return value
 
 
 def text(file: h5py.File, name: str, path: Path) -> str:
@@ -48,7 +51,11 @@ def class_names(file: h5py.File, path: Path) -> tuple[str, ...]:
         names = json.loads(text(file, "class_names", path))
     except (ValueError, RecursionError):
         names = None
-    good = isinstance(names, list) and 2 <= len(names) <= 256 and all(isinstance(n, str) for n in names)
-    if not good:
+    if not isinstance(names, list) or not 2 <= len(names) <= 256 or not all(map(_is_name, names)):
         raise DataError(f"{path}: class_names is not a JSON list of 2 to 256 names; {AGAIN}")
     return tuple(names)
+
+
+def _is_name(name: object) -> bool:
+    """Tell whether ``name`` is text without control characters, which a terminal would obey."""
+    return isinstance(name, str) and not any(unicodedata.category(character) == "Cc" for character in name)

@@ -18,12 +18,15 @@ from distlenet.data.digitblocks import (
     DIGEST_BYTES,
     FORMAT_VERSION,
     LARGEST_SIDE,
+    LONGEST_TEXT,
     SPLITS,
     block_count,
 )
+from distlenet.data.hdf5 import ForeignError, attribute, datasets, missing_or_linked
 from distlenet.errors import DataError
 
-DATASETS = tuple(f"{split}/{part}" for split in SPLITS for part in ("images", "labels", "sha256"))
+RANKS = {"images": 3, "labels": 1, "sha256": 2}  # the dimensions of each dataset of a split
+DATASETS = tuple(f"{split}/{part}" for split in SPLITS for part in RANKS)
 
 
 @dataclass(frozen=True)
@@ -41,34 +44,13 @@ class Header:
     fingerprint: str
 
 
-def check_signature(path: Path) -> None:
-    """Raise DataError unless ``path`` is a file that starts like HDF5."""
-    if not path.exists():
-        raise DataError(f"there is no dataset {path}; {PREPARE}")
-    if not path.is_file():
-        raise DataError(f"{path} is not a file, expected a dataset file (HDF5); {PREPARE}")
-    try:
-        with path.open("rb") as file:
-            start = file.read(8)
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror}") from error
-    if start != b"\x89HDF\r\n\x1a\n":
-        kind = "is empty" if not start else f"is not HDF5 (it starts with {start!r})"
-        raise DataError(f"{path} {kind}, expected a dataset file; {PREPARE}")
-
-
 def read_header(file: h5py.File, path: Path) -> Header:
     """Check everything but the images and return what the file says of itself; raises DataError."""
     _check_version(file, path)
-    for name in (*SPLITS, *DATASETS):  # groups first: a link in the way must not be followed
-        _check_link(file, name, path)
-    size = path.stat().st_size
+    stored = _datasets(file, path)
     lengths, digests, shapes = {}, {}, {}
     for split in SPLITS:
-        images, labels, sums = (
-            _dataset(file, f"{split}/{part}", rank, size, path)
-            for part, rank in (("images", 3), ("labels", 1), ("sha256", 2))
-        )
+        images, labels, sums = (stored[f"{split}/{part}"] for part in RANKS)
         if len(images) != len(labels):
             raise DataError(
                 f"{path}: /{split}/images has {len(images):,} rows and /{split}/labels {len(labels):,}, "
@@ -87,11 +69,11 @@ def read_header(file: h5py.File, path: Path) -> Header:
     if not all(1 <= side <= LARGEST_SIDE for side in shapes["train"]):
         raise DataError(f"{path}: images are {shapes['train']}, expected sides of 1 to {LARGEST_SIDE} pixels; {AGAIN}")
     fingerprint = digitblocks.fingerprint(digests[split] for split in SPLITS)
-    stored = text(file, "fingerprint", path)
-    if stored != fingerprint:
+    expected = text(file, "fingerprint", path)
+    if expected != fingerprint:
         raise DataError(
             f"{path}: the checksums are damaged (their fingerprint is {fingerprint[:12]}, "
-            f"expected {stored[:12]}); {AGAIN}"
+            f"expected {expected[:12]}); {AGAIN}"
         )
     return Header(
         name=text(file, "name", path),
@@ -109,72 +91,41 @@ def read_header(file: h5py.File, path: Path) -> Header:
 def _check_version(file: h5py.File, path: Path) -> None:
     if "format_version" not in file.attrs:
         # in a foreign file no link is followed to find out: names are compared, nothing is opened
-        missing = ["/" + name for name in DATASETS if _link(file, name) is None]
-        said = f"has no {', '.join(missing)}" if missing else "has no attribute format_version"
-        raise DataError(f"{path} is an HDF5 file of another kind: it {said}{_nan(file)}; {PREPARE}")
-    stored = file.attrs.get_id("format_version")
-    if stored.shape != () or stored.dtype.kind not in "iu":
-        raise DataError(f"{path}: format_version is {stored.dtype}, expected an integer; {AGAIN}")
-    version = int(file.attrs["format_version"])
+        missing = ["/" + name for name in DATASETS if missing_or_linked(file, name).endswith("missing")]
+        reason = f"has no {', '.join(missing)}" if missing else "has no attribute format_version"
+        raise DataError(f"{path} is an HDF5 file of another kind: it {reason}{_nan(file)}; {PREPARE}")
+    version = attribute(file, "format_version", LONGEST_TEXT)
+    if not isinstance(version, np.integer):
+        raise DataError(f"{path}: format_version is {type(version).__name__}, expected an integer; {AGAIN}")
     if version != FORMAT_VERSION:
         age = "a newer" if version > FORMAT_VERSION else "an older"
         raise DataError(f"{path} has {age} format ({version}, expected {FORMAT_VERSION}); {AGAIN}")
 
 
-def _link(file: h5py.File, name: str) -> object | None:
-    """Return the kind of link that ``name`` is, following only hard links on the way; None: no such."""
-    split, _, part = name.partition("/")
-    link = file.get(split, getlink=True)
-    if not part or not isinstance(link, h5py.HardLink):
-        return link
-    group = file[split]
-    return group.get(part, getlink=True) if isinstance(group, h5py.Group) else None
-
-
-def _check_link(file: h5py.File, name: str, path: Path) -> None:
-    link = _link(file, name)
-    if link is None:
-        raise DataError(f"{path} has no /{name}; {AGAIN}")
-    if not isinstance(link, h5py.HardLink):
-        kind = "an external link" if isinstance(link, h5py.ExternalLink) else "a soft link"
-        raise DataError(f"{path}: /{name} is {kind}, expected the data itself; {AGAIN}")
-
-
-def _dataset(file: h5py.File, name: str, rank: int, file_size: int, path: Path) -> h5py.Dataset:
-    """Return the dataset ``name`` if it is plain bytes inside this file."""
-    dataset = file[name]
-    if not isinstance(dataset, h5py.Dataset):
-        raise DataError(f"{path}: /{name} is not a dataset; {AGAIN}")
-    if dataset.dtype != np.uint8:
-        raise DataError(f"{path}: /{name} holds {dataset.dtype}, expected uint8{_nan(file)}; {AGAIN}")
-    if dataset.shape is None or dataset.ndim != rank:
-        raise DataError(f"{path}: /{name} has shape {dataset.shape}, expected {rank} dimensions; {AGAIN}")
-    layout = dataset.id.get_create_plist().get_layout()
-    if dataset.external or dataset.is_virtual:
-        raise DataError(f"{path}: /{name} is kept in other files, expected the data itself; {AGAIN}")
-    if layout != h5py.h5d.CONTIGUOUS:
-        raise DataError(
-            f"{path}: /{name} is chunked or compressed, expected contiguous data; "
-            f"{AGAIN}, or rewrite it with `h5repack -l CONTI -f NONE`"
-        )
-    offset, size = dataset.id.get_offset(), math.prod(dataset.shape)
-    if size and (offset is None or offset + size > file_size):
-        raise DataError(
-            f"{path}: /{name} claims {size:,} bytes that are not in the file of {file_size:,} bytes; {AGAIN}"
-        )
-    return dataset
+def _datasets(file: h5py.File, path: Path) -> dict[str, h5py.Dataset]:
+    """Return the six datasets, each plain bytes inside this file, of the right type and dimensions."""
+    try:
+        stored = datasets(file, DATASETS)
+    except ForeignError as error:
+        repack = ", or rewrite it with `h5repack -l CONTI -f NONE`" if "chunked" in str(error) else ""
+        raise DataError(f"{path}: {error}; {AGAIN}{repack}") from error
+    for name, dataset in stored.items():
+        rank = RANKS[name.partition("/")[2]]
+        if dataset.dtype != np.uint8:
+            raise DataError(f"{path}: /{name} holds {dataset.dtype}, expected uint8{_nan(file)}; {AGAIN}")
+        if dataset.ndim != rank:
+            raise DataError(f"{path}: /{name} has shape {dataset.shape}, expected {rank} dimensions; {AGAIN}")
+    return stored
 
 
 def _nan(file: h5py.File) -> str:
     """Return `` (NaN in row 3 ...)`` when the first rows of a foreign file's images hold a NaN."""
     for split in SPLITS:
-        if not isinstance(_link(file, f"{split}/images"), h5py.HardLink):
+        try:
+            images = datasets(file, [f"{split}/images"])[f"{split}/images"]
+        except ForeignError:
             continue
-        images = file[f"{split}/images"]
-        plain = isinstance(images, h5py.Dataset) and not images.external and not images.is_virtual
-        if not plain or images.dtype.kind != "f" or images.ndim != 3:
-            continue
-        if math.prod(images.shape[1:]) > LARGEST_SIDE**2:
+        if images.dtype.kind != "f" or images.ndim != 3 or math.prod(images.shape[1:]) > LARGEST_SIDE**2:
             continue
         wrong = ~np.isfinite(images[:100]).reshape(min(100, len(images)), -1).all(1)
         if wrong.any():

@@ -16,10 +16,11 @@ from types import TracebackType
 import h5py
 import numpy as np
 
-from distlenet.data.digitattributes import AGAIN
+from distlenet.data.digitattributes import AGAIN, PREPARE
 from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
-from distlenet.data.digitchecks import DATASETS, check_signature, read_header
+from distlenet.data.digitchecks import DATASETS, read_header
 from distlenet.data.digitwriter import BlockStream, write_digit_file
+from distlenet.data.hdf5 import ForeignError, open_hdf5
 from distlenet.errors import DataError
 
 __all__ = ["BlockStream", "DigitFile", "open_digit_file", "write_digit_file"]
@@ -163,7 +164,6 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
     ``verify`` do that). Any number of processes may have the file open.
     """
     path = Path(path)
-    check_signature(path)
     file = _open(path)
     try:
         return DigitFile(path, file)
@@ -178,8 +178,11 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
 
 def _open(path: Path) -> h5py.File:
     try:
-        # a read-only file needs no lock: take one where the file system has them, go on where not
-        return h5py.File(path, "r", locking="best-effort")
+        return open_hdf5(path)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no dataset {path}; {PREPARE}") from error
+    except ForeignError as error:
+        raise DataError(f"{path} {error}, expected a dataset file (HDF5); {PREPARE}") from error
     except BlockingIOError as error:
         raise DataError(
             f"{path} is locked: another process is writing it, or the file system cannot lock; "

@@ -1,4 +1,8 @@
-"""Create an HDF5 file so that a full disk is an error like any other.
+"""HDF5 files: one of unknown origin is opened without harm; a new one is written so that a full disk is an error.
+
+What is read must be plain numbers that lie in the file itself: links other than hard ones, other files, compressed
+and virtual data are refused before anything is opened or memory is taken. Several names may lead to the same bytes,
+so the sum of all that is read is bounded by the size of the file.
 
 When a write fails, HDF5 cannot close its file: h5py then raises at random places, and HDF5 2.0 ends the
 process with a segmentation fault (tried with a limit on the size of files). So HDF5 never learns of it:
@@ -7,12 +11,118 @@ it writes through a Python object that keeps the first error and takes the rest 
 
 import io
 import os
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import h5py
+import numpy as np
 
 from distlenet.data.atomic import replacing
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
+KINDS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
+
+
+class ForeignError(ValueError):
+    """Something in an HDF5 file that is not read; the text says what, without the path of the file."""
+
+
+def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
+    """Open the HDF5 file ``path`` for reading; raises ForeignError or OSError.
+
+    A directory, a named pipe or a device is refused before it is opened, since opening one can block forever.
+    """
+    path = Path(path)
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise ForeignError("is not a file but a " + ("directory" if stat.S_ISDIR(mode) else "pipe or a device"))
+    with path.open("rb") as file:
+        start = file.read(len(SIGNATURE))
+    if start != SIGNATURE:
+        raise ForeignError(f"is not HDF5 (it starts with {start!r})" if start else "is empty")
+    # a read-only file needs no lock: take one where the file system has them, continue where it has none
+    return h5py.File(path, "r", locking="best-effort")
+
+
+def datasets(file: h5py.File, names: Iterable[str]) -> dict[str, h5py.Dataset]:
+    """Return the datasets ``names`` (paths such as "train/images"), whose rows can be read without harm.
+
+    Each holds integers or floats, uncompressed and in one piece inside ``file``, and together they are no larger than
+    the file. Raises ForeignError that names the first one that is missing or is anything else.
+    """
+    size = os.path.getsize(file.filename)
+    found = {name: _dataset(file, name, size) for name in names}
+    claimed = sum(dataset.size * dataset.dtype.itemsize for dataset in found.values())
+    if claimed > size:
+        raise ForeignError(f"its arrays claim {claimed:,} bytes, more than the {size:,} bytes of the file")
+    return found
+
+
+def attribute(file: h5py.File, name: str, largest: int) -> str | bytes | np.generic | None:
+    """Return the attribute ``name`` of the root: one number or text of up to ``largest`` bytes; None: no such.
+
+    Raises ForeignError if it is anything else.
+    """
+    if name not in file.attrs:
+        return None
+    stored = file.attrs.get_id(name)
+    kind = stored.get_type()
+    if stored.get_space().get_simple_extent_type() != h5py.h5s.SCALAR:
+        raise ForeignError(f"the attribute {name} is an array, expected a single value")
+    if kind.get_class() not in (*NUMBERS, h5py.h5t.STRING):
+        raise ForeignError(f"the attribute {name} is neither a number nor text")
+    if stored.get_storage_size() > largest:
+        raise ForeignError(
+            f"the attribute {name} has {stored.get_storage_size():,} bytes, expected at most {largest:,}"
+        )
+    value = file.attrs[name]
+    if isinstance(value, str) and len(value) > largest:  # text of variable length, at most as long as the file
+        raise ForeignError(f"the attribute {name} has {len(value):,} characters, expected at most {largest:,}")
+    return value
+
+
+def missing_or_linked(file: h5py.File, name: str) -> str:
+    """Return "" if hard links lead to ``name``, else why not: "is missing", "is an external link" ...; opens no link.
+
+    The parts of the path are looked at one by one, since each may be a link.
+    """
+    group = file
+    parts = name.split("/")
+    for count, part in enumerate(parts, 1):
+        here = "/" + "/".join(parts[:count])
+        if not isinstance(group, h5py.Group) or not part or not group.id.links.exists(part.encode()):
+            return f"/{name} is missing"
+        link = group.id.links.get_info(part.encode()).type
+        if link != h5py.h5l.TYPE_HARD:
+            return f"{here} is {KINDS.get(link, 'a link of an unknown kind')}"
+        if count < len(parts):
+            group = group[part]
+    return ""
+
+
+def _dataset(file: h5py.File, name: str, file_size: int) -> h5py.Dataset:
+    if fault := missing_or_linked(file, name):
+        raise ForeignError(f"{fault}, expected an array in the file itself")
+    dataset = file[name]
+    if not isinstance(dataset, h5py.Dataset):
+        raise ForeignError(f"/{name} is not a dataset, expected numbers")
+    if dataset.id.get_type().get_class() not in NUMBERS:
+        raise ForeignError(f"/{name} holds something else than numbers")
+    plan = dataset.id.get_create_plist()
+    if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
+        raise ForeignError(f"/{name} is kept in other files, expected the data itself")
+    if plan.get_layout() == h5py.h5d.CHUNKED:
+        raise ForeignError(f"/{name} is chunked or compressed, expected contiguous data")
+    if dataset.shape is None:
+        raise ForeignError(f"/{name} has no shape, expected an array")
+    offset, size = dataset.id.get_offset(), dataset.size * dataset.dtype.itemsize
+    compact = plan.get_layout() == h5py.h5d.COMPACT  # in the header: HDF5 allows at most 64 KB
+    if size and not compact and (offset is None or offset + size > file_size):
+        raise ForeignError(f"/{name} claims {size:,} bytes that are not in the file of {file_size:,} bytes")
+    return dataset
 
 
 @contextmanager
