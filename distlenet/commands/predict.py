@@ -25,32 +25,29 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code: that of a picture that could not be read, if there was one."""
-    from distlenet.errors import PictureError, report
+    from distlenet.errors import PictureError
     from distlenet.pictures import Recognizer, digits_in, read_picture
     from distlenet.training.rundir import find_checkpoint
-    from distlenet.ui.prediction_view import Prediction, show, to_json
+    from distlenet.ui.prediction_view import Prediction, Reading, show, to_json
 
     checkpoint, images = args.checkpoint or "pretrained", args.images
     if args.checkpoint and is_picture(Path(args.checkpoint)):
         checkpoint, images = "pretrained", [args.checkpoint, *images]
     recognizer = Recognizer(find_checkpoint(checkpoint))
-    answers: list[Prediction | tuple[str, PictureError]] = []
+    readings: list[Reading] = []
     for file in images:
         try:
             picture = read_picture(file)
-            for digit in digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities):
-                top = recognizer.best(digit.image)
-                answers.append(Prediction(file, top, digit.box, digit.image, picture.frames))
+            digits = digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities)
+            found = [Prediction(recognizer.best(digit.image, None), digit.box, digit.image) for digit in digits]
+            readings.append(Reading(file, found, picture.frames))
         except PictureError as error:
-            answers.append((file, error))
-    errors = [answer for answer in answers if isinstance(answer, tuple)]
+            readings.append(Reading(file, error=error))
+        if not args.json:
+            show(readings[-1], pictures=args.show)
     if args.json:
-        print(to_json(answers))
-    else:
-        show([answer for answer in answers if isinstance(answer, Prediction)], pictures=args.show)
-        for file, error in errors:
-            report(error if file in str(error) else PictureError(f"{file}: {error}"))
-    return PictureError.exit_code if errors else 0
+        print(to_json(readings))
+    return PictureError.exit_code if any(reading.error for reading in readings) else 0
 
 
 def is_picture(path: Path) -> bool:

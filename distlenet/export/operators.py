@@ -115,11 +115,18 @@ def operators(layers: Sequence[Layer]) -> list[list[Operator]]:
 def probability_operators(loss: SoftmaxCrossEntropy) -> list[Operator]:
     """Return the operators from the logits (N, classes) to the probabilities (N, classes).
 
-    With a MAPLoss the rubbish class, whose logit is always -j, takes part and is left out again.
+    With a MAPLoss the rubbish class, whose logit is always -j, takes part and is left out again. Raises ExportError
+    for a loss that has probabilities of its own.
     """
     softmax = Operator("Softmax", {"axis": 1})
-    if not isinstance(loss, MAPLoss):
+    formula = type(loss).probabilities
+    if formula is SoftmaxCrossEntropy.probabilities:
         return [softmax]
+    if formula is not MAPLoss.probabilities:
+        raise ExportError(
+            f"the loss {type(loss).__name__} has probabilities of its own, for which there is no ONNX operator here; "
+            "the parameters alone can be written as npz or safetensors"
+        )
     add = Operator("Pad", {}, {"pads": np.array([0, 0, 0, 1]), "rubbish": np.array(-loss.j, np.float32)})
     drop = {"starts": np.array([0]), "ends": np.array([-1]), "axes": np.array([1])}
     return [add, softmax, Operator("Slice", {}, drop)]

@@ -1,4 +1,4 @@
-"""Softmax with cross-entropy."""
+"""Softmax with cross-entropy. A loss also knows its probabilities: nothing else turns logits into them."""
 
 import numpy as np
 

@@ -41,14 +41,16 @@ def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
 def answer(recognizer: Recognizer, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
     """Return the answer to ``image`` (rows, columns) uint8.
 
-    Arrays are base64: the image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.
+    ``none`` is the probability of none of the classes, of a network that has such an answer. Arrays are base64: the
+    image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.
     """
     probabilities, outputs = recognizer.look(image)
     best = int(probabilities.argmax())
     return {
         "label": recognizer.class_names[best],
-        "probability": round(float(probabilities[best]), 4),
-        "probabilities": np.round(probabilities, 4).tolist(),
+        "probability": round(float(probabilities[best]), 6),
+        "probabilities": np.round(probabilities, 6).tolist(),
+        "none": round(max(0.0, 1 - float(probabilities.sum())), 6),
         "image": _encoded(image),
         "layers": [_encoded(_as_bytes(outputs[layer.place][: layer.shape[0]])) for layer in shown],
     }

@@ -21,28 +21,29 @@ class Recognizer:
         self._lock = threading.Lock()  # the layers' buffers serve one picture at a time
 
     def probabilities(self, image: np.ndarray) -> np.ndarray:
-        """Return (classes,) float64 that add up to 1, for ``image`` (rows, columns) uint8, 0 for paper."""
+        """Return (classes,) float64 for ``image`` (rows, columns) uint8, 0 for paper.
+
+        They are those of the network's loss: with a rubbish class (LeNet-5 of 1998) they may add up to less than 1.
+        """
         with self._lock:
-            return _softmax(self._net.forward(self._resampler.normalize(image[None]))[:, 0])
+            return self._likely(self._net.forward(self._resampler.normalize(image[None]))[:, 0])
 
     def look(self, image: np.ndarray) -> tuple[np.ndarray, list[np.ndarray]]:
         """Return the ``probabilities`` of ``image``, and what each of ``layers`` puts out, (C, H, W) or (units,)."""
         with self._lock:
             found = [value[..., 0] for _, value in outputs(self._net, self._resampler.normalize(image[None]))]
-        return _softmax(found[-1]), found
+        return self._likely(found[-1]), found
 
     @property
     def layers(self) -> list[Layer]:
         """The layers of the network, in order."""
         return self._net.layers
 
-    def best(self, image: np.ndarray, count: int = 3) -> list[tuple[str, float]]:
-        """Return the ``count`` likeliest classes of ``image`` and their probabilities, the likeliest first."""
+    def best(self, image: np.ndarray, count: int | None = 3) -> list[tuple[str, float]]:
+        """Return the ``count`` likeliest classes (None: all) of ``image``, the likeliest first, with probabilities."""
         likely = self.probabilities(image)
-        return [(self.class_names[place], float(likely[place])) for place in np.argsort(-likely, kind="stable")[:count]]
+        order = np.argsort(-likely, kind="stable")[:count]
+        return [(self.class_names[place], float(likely[place])) for place in order]
 
-
-def _softmax(logits: np.ndarray) -> np.ndarray:
-    """Return (classes,) float64 that add up to 1, for ``logits`` (classes,)."""
-    likely = np.exp(logits.astype(np.float64) - logits.max())
-    return likely / likely.sum()
+    def _likely(self, logits: np.ndarray) -> np.ndarray:
+        return self._net.loss.probabilities(logits[:, None].astype(np.float64))[:, 0]

@@ -110,4 +110,5 @@ def _score(part: np.ndarray, height: int, shape: tuple[int, int], likely: Callab
         return -np.inf
     columns = np.flatnonzero((part > 0.5).any(axis=0))
     wide = (np.ptp(columns) + 1) / (np.ptp(rows) + 1) - USUAL
-    return float(np.log(likely(normalized(part, shape)).max()) - WIDE * max(wide, 0.0))
+    best = max(float(likely(normalized(part, shape)).max()), 1e-300)  # 0: surely none of the classes
+    return float(np.log(best) - WIDE * max(wide, 0.0))

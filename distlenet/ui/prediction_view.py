@@ -1,17 +1,18 @@
 """What ``distlenet predict`` prints: a line for each digit, what the network saw, or JSON."""
 
 import json
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
 
 import numpy as np
 from rich.text import Text
 
-from distlenet.errors import PictureError
+from distlenet.errors import PictureError, report
 from distlenet.ui.tables import make_console
 from distlenet.ui.terminal import clean
 
+TOP = 3  # classes named for each digit
 SHADES = " .:-=+*#%@"  # where there are no colours
 
 
@@ -19,11 +20,29 @@ SHADES = " .:-=+*#%@"  # where there are no colours
 class Prediction:
     """What one digit of a picture was taken for."""
 
-    file: str
-    top: list[tuple[str, float]]  # class names and probabilities, the likeliest first
+    ranking: list[tuple[str, float]]  # all class names and probabilities, the likeliest first
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
     image: np.ndarray  # (rows, columns) uint8: what the network saw
+
+    @property
+    def top(self) -> list[tuple[str, float]]:
+        """The likeliest classes."""
+        return self.ranking[:TOP]
+
+    @property
+    def none(self) -> float:
+        """The probability of none of the classes: more than 0 only for a network with a rubbish class."""
+        return max(0.0, 1 - sum(probability for _, probability in self.ranking))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read in one picture: its digits, or the error that says why there are none."""
+
+    file: str
+    digits: Sequence[Prediction] = ()
     frames: int = 1  # of the file, of which the first was read
+    error: PictureError | None = None
 
     @property
     def source(self) -> str:
@@ -31,21 +50,34 @@ class Prediction:
         return self.file if self.frames == 1 else f"{self.file} (the first of {self.frames} frames)"
 
 
-def show(predictions: Sequence[Prediction], pictures: bool) -> None:
-    """Print ``predictions``: for each file the labels together, then a line for each digit."""
-    console = make_console()
-    for source, group in groupby(predictions, key=lambda prediction: prediction.source):
-        digits = list(group)
-        if len(digits) > 1:
-            labels = [prediction.top[0][0] for prediction in digits]
-            gap = "" if all(len(label) == 1 for label in labels) else " "
-            console.print(Text(f"{clean(source)}: {clean(gap.join(labels))}"), soft_wrap=True)
-        for digit in digits:
-            head = "  " if len(digits) > 1 else f"{clean(source)}: "
-            ranking = "  ".join(f"{clean(name)} {100 * probability:.2f} %" for name, probability in digit.top)
-            console.print(Text(head + ranking), soft_wrap=True)
-            if pictures:
-                console.print(drawn(digit.image) if console.is_terminal else in_letters(digit.image))
+def show(reading: Reading, pictures: bool) -> None:
+    """Print ``reading``: the labels of several digits together, then a line for each digit; or its error."""
+    if reading.error is not None:
+        sentence = str(reading.error)
+        report(reading.error if reading.file in sentence else PictureError(f"{reading.file}: {sentence}"))
+        return
+    console, several = make_console(), len(reading.digits) > 1
+    if several:
+        labels = [digit.top[0][0] for digit in reading.digits]
+        gap = "" if all(len(label) == 1 for label in labels) else " "
+        console.print(Text(f"{clean(reading.source)}: {clean(gap.join(labels))}"), soft_wrap=True)
+    for digit in reading.digits:
+        head = "  " if several else f"{clean(reading.source)}: "
+        parts = [f"{clean(name)} {share(probability)}" for name, probability in digit.top]
+        if digit.none >= 0.005:
+            parts.append(f"none of these {share(digit.none)}")
+        console.print(Text(head + "  ".join(parts)), soft_wrap=True)
+        if pictures:
+            console.print(drawn(digit.image) if console.is_terminal else in_letters(digit.image))
+    sys.stdout.flush()  # before the next picture, or its error on stderr
+
+
+def share(probability: float) -> str:
+    """Return ``probability`` in percent; what is not certain is not rounded to 100 %."""
+    percent = 100 * probability
+    if 99.995 <= percent < 100:
+        return ">99.99 %"
+    return "<0.01 %" if 0 < percent < 0.005 else f"{percent:.2f} %"
 
 
 def drawn(image: np.ndarray) -> Text:
@@ -66,20 +98,27 @@ def in_letters(image: np.ndarray) -> Text:
     return Text("\n".join("".join(SHADES[place] for place in row) for row in places.tolist()), no_wrap=True)
 
 
-def to_json(answers: Sequence[Prediction | tuple[str, PictureError]]) -> str:
-    """Return the JSON list of ``answers``, which are predictions or (file, error)."""
-    return json.dumps(
-        [
-            {
-                "file": answer.file,
-                "label": answer.top[0][0],
-                "probability": answer.top[0][1],
-                "top": [{"label": label, "probability": probability} for label, probability in answer.top],
-                "frames": answer.frames,
-                "box": dict(zip(("left", "top", "right", "bottom"), answer.box, strict=True)),
-            }
-            if isinstance(answer, Prediction)
-            else {"file": answer[0], "error": str(answer[1])}
-            for answer in answers
-        ]
-    )
+def to_json(readings: Sequence[Reading]) -> str:
+    """Return a JSON list: for each picture in turn an object for each of its digits, or one with its error.
+
+    ``argument`` is the picture's position on the command line, from 0: a file may stand there twice.
+    """
+    found = []
+    for place, reading in enumerate(readings):
+        if reading.error is not None:
+            found.append({"file": reading.file, "argument": place, "error": str(reading.error)})
+        for digit in reading.digits:
+            label, probability = digit.top[0]
+            found.append(
+                {
+                    "file": reading.file,
+                    "argument": place,
+                    "label": label,
+                    "probability": probability,
+                    "top": [{"label": name, "probability": value} for name, value in digit.top],
+                    "none_of_these": digit.none,
+                    "frames": reading.frames,
+                    "box": dict(zip(("left", "top", "right", "bottom"), digit.box, strict=True)),
+                }
+            )
+    return json.dumps(found)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from distlenet.cli import main
 from distlenet.data.drawing import draw_digits
+from distlenet.ui.prediction_view import share
 
 
 @pytest.fixture
@@ -82,3 +83,28 @@ def test_without_a_checkpoint_the_package_answers(files, capsys):
     assert main(["predict", names[1]]) == 0
     assert capsys.readouterr().out == said.splitlines(keepends=True)[1]
     assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing
+
+
+def test_every_argument_has_its_own_lines(trained, files, capsys, monkeypatch):
+    """Also a file that is named twice, in whatever spelling, or that shows several digits, or none."""
+    monkeypatch.chdir(files)
+    same = ["0.png", "./0.png", str(files / "0.png"), "0.png"]
+    assert main(["predict", str(trained), *same]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == same
+    assert len({line.split(": ")[1] for line in lines}) == 1
+    assert main(["predict", str(trained), "both.png", "both.png", "0.png", "--many", "--show"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2 * (1 + 2 * 15) + 15
+    assert lines[0] == lines[31] and lines[0].startswith("both.png: ") and len(lines[0]) == len("both.png: 00")
+    names = ["both.png", "blank.png", "both.png", "blank.png"]
+    assert main(["predict", str(trained), *names, "--many", "--json"]) == 12
+    answers = json.loads(capsys.readouterr().out)
+    assert [answer["argument"] for answer in answers] == [0, 0, 1, 2, 2, 3]
+    assert [answer["file"] for answer in answers] == [names[answer["argument"]] for answer in answers]
+
+
+def test_what_is_not_certain_is_not_rounded_to_certainty():
+    assert [share(value) for value in (1, 0.99996, 0.9999, 0.5, 0.00004, 0)] == [
+        *("100.00 %", ">99.99 %", "99.99 %", "50.00 %", "<0.01 %", "0.00 %"),
+    ]

@@ -1,0 +1,77 @@
+"""Probabilities come from the network's loss alone, whoever shows them."""
+
+import json
+
+import numpy as np
+import pytest
+
+from distlenet.cli import main
+from distlenet.config import Config
+from distlenet.data.drawing import draw_digits
+from distlenet.errors import ExportError
+from distlenet.export.operators import probability_operators
+from distlenet.nn import input_statistics
+from distlenet.nn.loss import SoftmaxCrossEntropy
+from distlenet.pictures import Recognizer
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
+from distlenet.training.experiment import make_state
+
+IMAGES, _ = draw_digits(4, seed=9)
+
+
+def untrained(path, **settings):
+    """Return a checkpoint of a network that has learnt nothing yet."""
+    config = Config(**settings)
+    facts = DatasetFacts("drawn", "", (28, 28), tuple("0123456789"), *input_statistics(config.model, 0.1307, 0.3081))
+    write_checkpoint(path, make_state(config, facts), config, facts)
+    return read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{}, *({"model": "lenet5-1998", "init": "fan-in", "rubbish": rubbish} for rubbish in (1.0, 60.0, 300.0))],
+)
+def test_the_probabilities_are_those_of_the_loss(settings, tmp_path):
+    checkpoint = untrained(tmp_path / "last.h5", **settings)
+    recognizer, net = Recognizer(checkpoint), checkpoint.build_net()
+    for image in IMAGES:
+        facts = checkpoint.dataset
+        x = ((image / 255 - facts.mean) / facts.std).astype(np.float32)[None, :, :, None]
+        expected = net.loss.probabilities(net.forward(x).astype(np.float64))[:, 0]
+        np.testing.assert_allclose(recognizer.probabilities(image), expected, rtol=1e-3, atol=1e-12)
+        np.testing.assert_allclose(recognizer.look(image)[0], expected, rtol=1e-3, atol=1e-12)
+    if "rubbish" in settings:  # the untrained distances lie far beyond 1, far within 300
+        assert expected.sum() < 1e-3 if settings["rubbish"] == 1 else 0 < expected.sum() <= 1
+
+
+def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, capsys):
+    Image = pytest.importorskip("PIL.Image")
+    checkpoint = untrained(tmp_path / "last.h5", model="lenet5-1998", init="fan-in", rubbish=70.0)
+    Image.fromarray(255 - IMAGES[0]).resize((112, 112)).save(tmp_path / "digit.png")
+    assert main(["predict", str(tmp_path / "last.h5"), str(tmp_path / "digit.png"), "--json"]) == 0
+    [answer] = json.loads(capsys.readouterr().out)
+    assert answer["none_of_these"] > 0.9 and 0 < answer["probability"] < 0.1
+    assert main(["predict", str(tmp_path / "last.h5"), str(tmp_path / "digit.png")]) == 0
+    assert "  none of these >99.99 %" in capsys.readouterr().out
+    pytest.importorskip("flask")
+    from distlenet.page.answer import answer as answer_of
+
+    recognizer = Recognizer(checkpoint)
+    found = answer_of(recognizer, [], IMAGES[0])
+    assert found["none"] == pytest.approx(1 - sum(found["probabilities"]), abs=1e-4) and found["none"] > 0.9
+
+
+def test_a_loss_with_probabilities_of_its_own(tmp_path):
+    """They are what is shown; ONNX, which cannot hold them, refuses."""
+
+    class Cautious(SoftmaxCrossEntropy):
+        def probabilities(self, logits):
+            return super().probabilities(logits) / 2
+
+    checkpoint = untrained(tmp_path / "last.h5")
+    recognizer = Recognizer(checkpoint)
+    recognizer._net.loss = Cautious()
+    assert recognizer.probabilities(IMAGES[0]).sum() == pytest.approx(0.5)
+    with pytest.raises(ExportError, match="Cautious has probabilities of its own"):
+        probability_operators(Cautious())
