@@ -1,6 +1,7 @@
 """Settings of a run: one flat, frozen dataclass; a recipe, a TOML file and flags fill it, in that order."""
 
 import tomllib
+from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from math import isfinite
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.errors import ConfigError, nearest
+from distlenet.paths import code_path
 
 
 def setting(default: Any, text: str, *, least: float | None = None, most: float | None = None, **more: Any) -> Any:
@@ -143,12 +145,18 @@ def build_config(
     values = {} if file is None else _read_toml(Path(file))
     recipe = recipe or values.pop("recipe", None)
     values.pop("recipe", None)
+    values |= flags or {}
+    if isinstance(values.get("model"), str):
+        try:
+            values["model"] = code_path(values["model"])
+        except ArgumentTypeError as error:
+            raise ConfigError(f"model {error}") from error
     if recipe is None and base is not None:
-        return Config(**{**base, **values, **(flags or {})})
+        return Config(**{**base, **values})
     recipe = str(recipe or "standard")
     if recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r} is unknown{nearest(recipe, RECIPES)}: one of {', '.join(RECIPES)}")
-    return Config(**{**RECIPES[recipe], **values, **(flags or {})})
+    return Config(**{**RECIPES[recipe], **values})
 
 
 def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:

@@ -45,6 +45,7 @@ for argument in "$@"; do
     if [ "$previous" = --run ]; then run=$argument; fi
     previous=$argument
 done
+case $run in "~/"*) run=$HOME/${run#"~/"} ;; esac # in --run=~/runs/a the shell leaves it, distlenet does not
 if [ -z "$run" ]; then echo "error: give --run DIR, on a file system that all nodes share" >&2 && exit 2; fi
 
 # One BLAS thread a rank: a rank is one core's worth of work.

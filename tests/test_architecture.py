@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
-    0: ("errors", "config", "distlenet"),
+    0: ("errors", "config", "paths", "distlenet"),
     1: ("nn", "data", "parallel", "mpirun", "processes"),
     2: ("training",),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
@@ -20,6 +20,7 @@ LEVELS = {
 SAME_LEVEL = {
     ("errors", "config"),
     ("config", "errors"),
+    ("config", "paths"),
     ("ui", "doctor"),
     ("page", "pictures"),
 }

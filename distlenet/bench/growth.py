@@ -17,6 +17,8 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 
+from distlenet.paths import as_path
+
 DISTINCT = 60_000  # digits that are drawn; larger sets repeat them
 TIMEOUT = 900  # seconds for one job
 MEASURED = {  # of each job: heading, factor to its unit, decimals
@@ -40,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=2000, help="timed steps of a job (%(default)s)")
     parser.add_argument("--rounds", type=int, default=3, help="jobs of each size (%(default)s)")
     parser.add_argument("--cold", action="store_true", help="have the system forget a file before each job reads it")
-    parser.add_argument("--folder", type=Path, help="where the files are made and kept (default: they are deleted)")
+    parser.add_argument("--folder", type=as_path, help="where the files are made and kept (default: they are deleted)")
     args = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="growth-", dir=args.folder or Path.cwd()) as temporary:
         folder = args.folder or Path(temporary)

@@ -18,6 +18,7 @@ from time import perf_counter
 from distlenet.bench import pytorch
 from distlenet.bench.ranks import run_torch
 from distlenet.mpirun import mpi_environment, mpirun_command
+from distlenet.paths import path
 
 TIMEOUT = 600  # seconds for one run
 
@@ -43,7 +44,7 @@ def main() -> None:
     parser.add_argument("--recipe", default="fast")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--data", default="datasets/mnist.h5")
+    parser.add_argument("--data", default="datasets/mnist.h5", type=path)
     args = parser.parse_args()
     racers = {"distlenet": train_here} | ({"PyTorch DDP": train_in_pytorch} if pytorch.available() else {})
     if len(racers) == 1:

@@ -11,11 +11,18 @@ import os
 import sys
 from typing import Any
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "--run", default=".", metavar="DIR", dest="run_directory", help="try file locks there (default: %(default)s)"
+        "--run",
+        default=".",
+        type=path,
+        metavar="DIR",
+        dest="run_directory",
+        help="try file locks there (default: %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 

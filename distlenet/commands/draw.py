@@ -7,12 +7,15 @@ distlenet draw runs/a --port 0 --open
 import argparse
 import sys
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
         "checkpoint",
         nargs="?",
+        type=path,
         default="pretrained",
         help="checkpoint file, or run directory (default: the network that is part of the package)",
     )

@@ -7,12 +7,16 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 import argparse
 import sys
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
     parser.add_argument(
-        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
+    )
+    parser.add_argument(
+        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
     )
     parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")

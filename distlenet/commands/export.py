@@ -7,14 +7,19 @@ distlenet export runs/a --to safetensors digits.safetensors
 import argparse
 from pathlib import Path
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument(
+        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
+    )
     parser.add_argument(
         "--to",
         nargs="+",
         required=True,
+        type=path,
         metavar="FILE",
         help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )

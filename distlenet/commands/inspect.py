@@ -8,10 +8,14 @@ import argparse
 import json
 import sys
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("checkpoint", help="checkpoint file, or run directory (its best checkpoint, else its newest)")
+    parser.add_argument(
+        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

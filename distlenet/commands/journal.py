@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distlenet.paths import as_path, path_or
+
 if TYPE_CHECKING:
     from distlenet.training.logbook import Line
 
@@ -51,9 +53,11 @@ CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images") 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="directory of a run, ended or not")
+    parser.add_argument("run_directory", type=as_path, metavar="RUN", help="directory of a run, ended or not")
     parser.add_argument("--steps", action="store_true", help="the steps that the journal has, instead of the epochs")
-    parser.add_argument("--csv", metavar="FILE|-", help="write CSV to this file, or to the standard output")
+    parser.add_argument(
+        "--csv", type=path_or("-"), metavar="FILE|-", help="write CSV to this file, or to the standard output"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

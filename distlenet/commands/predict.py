@@ -9,15 +9,20 @@ distlenet predict photo.jpg --show
 import argparse
 from pathlib import Path
 
+from distlenet.paths import path
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
         "checkpoint",
         nargs="?",
+        type=path,
         help="checkpoint file, or run directory (default: the network that is part of the package)",
     )
-    parser.add_argument("images", nargs="+", metavar="IMAGE", help="picture of a digit, of any format and size")
+    parser.add_argument(
+        "images", nargs="+", type=path, metavar="IMAGE", help="picture of a digit, of any format and size"
+    )
     parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
     parser.add_argument("--show", action="store_true", help="draw what the network saw")
     parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distlenet.data.formats import EMNIST_SPLITS, FORMATS
+from distlenet.paths import as_path
 
 if TYPE_CHECKING:
     from distlenet.data.prepare import Prepared
@@ -36,7 +37,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "torchvision and keras keep it, else the network.",
     )
     mnist.add_argument(
-        "--from", dest="place", type=Path, metavar="DIR", help="directory of the four files (.gz or not)"
+        "--from", dest="place", type=as_path, metavar="DIR", help="directory of the four files (.gz or not)"
     )
     synthetic = datasets.add_parser(
         "synthetic",
@@ -58,7 +59,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     for name, format_ in FORMATS.items():
         command = datasets.add_parser(name, help=format_.help, description=f"{format_.help}.")
         command.add_argument(
-            "--from", dest="place", type=Path, required=not format_.published, metavar="PATH", help=format_.place
+            "--from", dest="place", type=as_path, required=not format_.published, metavar="PATH", help=format_.place
         )
         for option in format_.options:
             flag, settings = OPTIONS[option]
@@ -66,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         outs.append((command, f"datasets/{name}.h5"))
     for command, out in outs:
         command.add_argument(
-            "--out", type=Path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
+            "--out", type=as_path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
         )
         command.set_defaults(parser=command)
         command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
@@ -187,7 +188,7 @@ def _share(text: str) -> float:
 # the options of the formats: flag, and what argparse is told
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
-    "test": ("--test", {"type": Path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
+    "test": ("--test", {"type": as_path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
     "label": ("--label", {"choices": ("first", "last"), "help": "column of the label (default: as the header says)"}),
     "size": ("--size", {"type": _size, "metavar": "ROWSxCOLUMNS", "help": "of an image; one number: a square"}),
     "ink": ("--ink", {"choices": ("light", "dark"), "help": "dark: invert (default: if the borders are light)"}),

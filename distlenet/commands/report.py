@@ -9,16 +9,20 @@ import argparse
 import sys
 from pathlib import Path
 
+from distlenet.paths import as_path
+
 DATA = "datasets/mnist.h5"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("run_directory", type=Path, metavar="RUN", help="directory of a run, ended or not; or of many")
     parser.add_argument(
-        "--data", type=Path, metavar="FILE", help=f"dataset the run was trained on (default: {DATA}, if it is that)"
+        "run_directory", type=as_path, metavar="RUN", help="directory of a run, ended or not; or of many"
     )
-    parser.add_argument("--out", type=Path, metavar="DIR", help="directory for the report (default: RUN/report)")
+    parser.add_argument(
+        "--data", type=as_path, metavar="FILE", help=f"dataset the run was trained on (default: {DATA}, if it is that)"
+    )
+    parser.add_argument("--out", type=as_path, metavar="DIR", help="directory for the report (default: RUN/report)")
     parser.add_argument(
         "--each", action="store_true", help="many runs: make the report of each as well, and link to it"
     )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from distlenet.commands.train import add_settings, at_least, patience
 from distlenet.config import RECIPES
 from distlenet.errors import DistlenetError, UsageError, report
+from distlenet.paths import path
 
 if TYPE_CHECKING:
     from distlenet.training.experiment import Options
@@ -20,15 +21,20 @@ if TYPE_CHECKING:
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands have."""
     parser.add_argument(
-        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
     )
     parser.add_argument(
-        "--run", required=True, metavar="DIR", dest="run_directory", help="directory for the runs and the results"
+        "--run",
+        required=True,
+        type=path,
+        metavar="DIR",
+        dest="run_directory",
+        help="directory for the runs and the results",
     )
     parser.add_argument(
         "--recipe", metavar="NAME", help=f"settings to start from: {', '.join(RECIPES)} (default: standard)"
     )
-    parser.add_argument("--config", metavar="FILE.toml", help="settings that override the recipe's")
+    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
     parser.add_argument(
         "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
     )

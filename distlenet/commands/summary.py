@@ -9,6 +9,7 @@ import argparse
 import json
 
 from distlenet.commands.train import at_least
+from distlenet.paths import code_path, path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +18,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "model",
         nargs="?",
         default="lenet5",
+        type=code_path,
         help="network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION (default: %(default)s)",
     )
     parser.add_argument("--activation", default="relu", metavar="NAME")
@@ -27,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--classes", default=10, type=at_least(2), metavar="N", help="number of classes (default: %(default)s)"
     )
-    parser.add_argument("--data", metavar="FILE", help="take both from this dataset file")
+    parser.add_argument("--data", type=path, metavar="FILE", help="take both from this dataset file")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 

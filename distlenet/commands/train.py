@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from distlenet.config import RECIPES, Config, build_config, check_names
 from distlenet.errors import DistlenetError, UsageError, report
+from distlenet.paths import path, path_or
 
 if TYPE_CHECKING:
     from distlenet.training.stopping import Signals
@@ -32,17 +33,18 @@ def at_least(least: int) -> Callable[[str], int]:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument(
-        "--data", default="datasets/mnist.h5", metavar="FILE", help="dataset file (default: %(default)s)"
+        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
     )
     parser.add_argument(
-        "--run", required=True, metavar="DIR", dest="run_directory", help="directory for the run's files"
+        "--run", required=True, type=path, metavar="DIR", dest="run_directory", help="directory for the run's files"
     )
     parser.add_argument("--recipe", metavar="NAME", help=f"named settings: {', '.join(RECIPES)} (default: standard)")
-    parser.add_argument("--config", metavar="FILE.toml", help="settings that override the recipe's")
+    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
     parser.add_argument(
         "--resume",
         nargs="?",
         const="auto",
+        type=path_or("auto"),
         metavar="auto|PATH",
         help="go on from the newest checkpoint of --run, or PATH",
     )

@@ -7,6 +7,7 @@ ec29112dd5afa0611ce80d1b7f02629c.
 """
 
 import os
+from argparse import ArgumentTypeError
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from distlenet.data.idx import idx_sha256, read_idx
 from distlenet.data.kerasfile import KERAS_FILE, read_keras_file
 from distlenet.data.progress import Progress, silent
 from distlenet.errors import DataError
+from distlenet.paths import as_path
 
 CLASS_NAMES = tuple("0123456789")
 SOURCE = "MNIST handwritten digits (Yann LeCun, Corinna Cortes, Chris Burges), verified by SHA-256"
@@ -150,8 +152,8 @@ def find_mnist(
         return load_mnist(place, progress)
     if environment.get("DISTLENET_MNIST"):
         try:
-            return load_mnist(Path(environment["DISTLENET_MNIST"]).expanduser(), progress)
-        except DataError as error:
+            return load_mnist(as_path(environment["DISTLENET_MNIST"]), progress)
+        except (ArgumentTypeError, DataError) as error:
             raise DataError(f"$DISTLENET_MNIST: {error}") from error
     for usual in usual_places(environment):
         if has_mnist(usual):

@@ -1,0 +1,56 @@
+"""Paths that a user gives, on the command line, in a TOML file or in an environment variable: one rule for all.
+
+A shell expands ``~`` at the start of a word only, not in ``--run=~/runs/a``, in quotes or in a file; and
+``--run "$UNSET"`` arrives as an empty word, which would silently be the working directory.
+"""
+
+import argparse
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+
+def path(text: str) -> str:
+    """Return the path ``text`` with a leading ``~`` or ``~user`` expanded: the argparse type of every path.
+
+    Raises argparse.ArgumentTypeError: empty or blank, with a NUL, or the home of a user that there is not.
+    """
+    if not text.strip():
+        raise argparse.ArgumentTypeError(f"{text!r} is no path: the word is empty (is a shell variable unset?)")
+    if "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path: it contains a NUL character")
+    expanded = os.path.expanduser(text)
+    if expanded.startswith("~"):
+        user = text[1:].partition("/")[0]
+        whose = f"there is no user {user!r}" if user else "the home directory is unknown, set HOME"
+        raise argparse.ArgumentTypeError(f"{text!r}: {whose} (for a file of that name: {'./' + text!r})")
+    return expanded
+
+
+path.is_path = True
+
+
+def as_path(text: str) -> Path:
+    """Return ``path(text)`` as a Path."""
+    return Path(path(text))
+
+
+as_path.is_path = True
+
+
+def path_or(*words: str) -> Callable[[str], str]:
+    """Return the argparse type of a path, or one of ``words`` that mean something else, like "-" or "auto"."""
+
+    def convert(text: str) -> str:
+        return text if text in words else path(text)
+
+    convert.is_path = True
+    return convert
+
+
+def code_path(text: str) -> str:
+    """Return the network ``text``, a name or FILE.py:FUNCTION, with a leading ``~`` of the file expanded."""
+    return path(text) if text.startswith("~") else text
+
+
+code_path.is_path = True

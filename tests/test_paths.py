@@ -1,0 +1,142 @@
+"""Paths of the user's: ``~`` is a home wherever it stands, and an empty word is no directory."""
+
+import argparse
+import os
+import pwd
+
+import pytest
+
+from distlenet import cli
+from distlenet.config import build_config
+from distlenet.data.mnist import find_mnist
+from distlenet.errors import ConfigError, DataError
+from distlenet.paths import as_path, code_path, path, path_or
+
+PATHS = ("DIR", "FILE", "RUN", "PATH", "IMAGE", "NETWORK", "CHECKPOINT")  # words of a metavar, or of a destination
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    (tmp_path / "home").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "home"
+
+
+def parsers(parser):
+    yield parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for command in action.choices.values():
+                yield from parsers(command)
+
+
+def takes_path(action):
+    words = f"{action.metavar or ''} {'' if action.option_strings else action.dest}".upper()
+    for mark in "|._":
+        words = words.replace(mark, " ")
+    plain = action.nargs == argparse.REMAINDER or isinstance(action.nargs, int) or isinstance(action.const, bool)
+    return not plain and bool(set(words.split()) & set(PATHS))
+
+
+def options():
+    return [
+        pytest.param(action, id=f"{command} {action.option_strings or action.dest}")
+        for command in cli.COMMANDS
+        for parser in parsers(cli.build_parser(command))
+        for action in parser._actions
+        if takes_path(action)
+    ]
+
+
+def test_the_options_that_take_a_path_are_found():
+    found = " ".join(parameter.id for parameter in options())
+    for command in ("train", "repeat", "compare", "evaluate", "summary"):
+        assert f"{command} ['--data']" in found
+    for name in ("'--run'", "'--config'", "'--resume'", "'--out'", "'--from'", "'--test'", "'--to'", "'--csv'"):
+        assert name in found
+    for command in ("inspect", "evaluate", "predict", "draw", "export"):
+        assert f"{command} checkpoint" in found
+
+
+@pytest.mark.parametrize("action", options())
+def test_every_path_has_the_one_type(action):
+    assert getattr(action.type, "is_path", False)
+
+
+@pytest.mark.parametrize("kind", [path, as_path, code_path, path_or("-")])
+def test_a_home_is_expanded(home, kind):
+    user = pwd.getpwuid(os.getuid())
+    assert str(kind("~/runs/a")) == f"{home}/runs/a"
+    assert str(kind("~")) == str(home)
+    assert str(kind(f"~{user.pw_name}/a")) == f"{user.pw_dir.rstrip('/')}/a"
+    for name in ("runs/~", "./~", "a~b", "runs/~/a", " a"):
+        assert os.path.normpath(kind(name)) == os.path.normpath(name)  # a file of that name
+
+
+@pytest.mark.parametrize("word", ["", " ", "\t\n", "a\0b", "~nobody-of-that-name/a"])
+def test_no_path(home, word):
+    with pytest.raises(argparse.ArgumentTypeError):
+        path(word)
+
+
+def test_a_home_that_is_not_known(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)  # no HOME, no entry of the user
+    with pytest.raises(argparse.ArgumentTypeError, match="set HOME"):
+        path("~/a")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["train", "--run", ""],
+        ["train", "--run="],
+        ["train", "--run", "a", "--data", " "],
+        ["train", "--run", "a", "--resume", ""],
+        ["train", "--run", "a", "--config", ""],
+        ["repeat", "-n", "2", "--run", ""],
+        ["report", ""],
+        ["report", "a", "--out", ""],
+        ["journal", "a", "--csv", ""],
+        ["export", "a", "--to", ""],
+        ["prepare", "mnist", "--out", ""],
+        ["doctor", "--run", ""],
+        ["predict", "", "a.png"],
+        ["evaluate", ""],
+        ["inspect", "~nobody-of-that-name"],
+    ],
+    ids=" ".join,
+)
+def test_what_is_no_path_is_refused_and_nothing_is_made(home, capsys, words):
+    assert cli.main(words) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("distlenet: error:") and said.count("\n") == 1
+    assert "is empty" in said or "no user" in said
+    assert os.listdir() == ["home"]
+
+
+def test_in_one_word_with_its_option(home, digits, capsys):
+    words = ["--epochs=0", "--display=quiet", "--batch-size=64", "--shards=4"]
+    assert cli.main(["train", "--run=~/runs/a", f"--data={digits}", *words]) == 0
+    assert (home / "runs/a/summary.json").is_file()
+    assert cli.main(["train", "--run=~/runs/a", f"--data={digits}", "--resume=~/runs/a/none.h5"]) == 5
+    assert f"{home}/runs/a/none.h5" in capsys.readouterr().err
+    assert os.listdir() == ["home"]
+
+
+def test_a_network_of_ones_own(home):
+    (home / "own.toml").write_text('model = "~/mynet.py:build"\n')
+    for config in (
+        build_config(file=home / "own.toml"),
+        build_config(flags={"model": "~/mynet.py:build"}),
+        build_config(flags={"model": "~/mynet.py:build"}, base={"lr": 0.5}),
+    ):
+        assert config.model == f"{home}/mynet.py:build"
+    with pytest.raises(ConfigError, match="there is no user 'nobody-of-that-name'"):
+        build_config(flags={"model": "~nobody-of-that-name/mynet.py:build"})
+
+
+def test_the_environment(home):
+    for word, said in (("~/mnist", f"{home}/mnist"), (" ", "is empty"), ("~nobody-of-that-name", "no user")):
+        with pytest.raises(DataError, match=said):
+            find_mnist(None, environment={"DISTLENET_MNIST": word})
