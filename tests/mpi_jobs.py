@@ -106,15 +106,15 @@ class Job:
             start_new_session=True,  # the session's number finds every process of the job again
         )
 
-    def finish(self, timeout: float = TIMEOUT) -> Finished:
-        """Wait for the end; AssertionError if it takes too long or leaves processes behind."""
+    def finish(self, timeout: float = TIMEOUT, farewell: float = FAREWELL) -> Finished:
+        """Wait for the end; AssertionError if it takes too long, or processes are left ``farewell`` seconds later."""
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             self._kill()
             raise AssertionError(f"still running after {timeout:g} s: {self._story()}") from None
         seconds = time.monotonic() - self._begun
-        patience = time.monotonic() + FAREWELL
+        patience = time.monotonic() + farewell
         while (left := self._members()) and time.monotonic() < patience:
             time.sleep(0.01)
         ended = time.time()

@@ -1,0 +1,104 @@
+"""What must be equal in two runs of the same settings, whatever happened to one of them."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
+
+TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+SUMMARY = (
+    *("status", "epochs", "steps", "theta_sha256", "divergences", "lr_factor", "seed", "parameters", "data"),
+    *("fingerprint", "test_accuracy", "test_error", "test_loss", "test_chance", "val_accuracy", "evaluated", "failure"),
+)
+KINDS = ("step", "epoch", "divergence")
+
+
+def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
+    """Return how the run in the directory ``run`` differs from the undisturbed ``whole``; [] if it does not.
+
+    ``tampered``: what the search did to its files, of which some is lost for good; ``complete``: it went to its end
+    (not to an error, after which the last checkpoint may be one that a signal asked for).
+    """
+    found = _unlike("summary", _summary(run), _summary(whole))
+    found += _journals(run, whole, bool(tampered & {"cut journal", "no journal"}))
+    found += _checkpoints(run, whole, tampered, complete)
+    if (run / "config.toml").read_text() != (whole / "config.toml").read_text():
+        found.append("config.toml differs")
+    left = [str(path) for path in run.rglob("*") if path.name.endswith(".part")]
+    return found + [f"left behind: {left}"] * bool(left)
+
+
+def error_of(output: str, *folders: Path) -> list[str]:
+    """Return the sentences a job ended with, without what differs legitimately: ranks, places of files."""
+    found = [
+        line.partition("distlenet: error:")[2].strip() for line in output.splitlines() if "distlenet: error:" in line
+    ]
+    for folder in folders:
+        found = [line.replace(str(folder), "RUN") for line in found]
+    return [re.sub(r"on rank \d+", "on rank N", line) for line in found]
+
+
+def read_journal(run: Path) -> list[dict[str, Any]]:
+    """Return the journal's lines that count, without times."""
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [_timeless(line) for line in lines if line["kind"] in KINDS]
+
+
+def _journals(run: Path, whole: Path, some_lost: bool) -> list[str]:
+    mine, expected = read_journal(run), read_journal(whole)
+    if some_lost:
+        others = [line for line in mine if line not in expected]
+        epochs = [[line for line in lines if line["kind"] == "epoch"] for lines in (mine, expected)]
+        return [f"journal: unexpected {others[:3]}"] * bool(others) + _unlike("epochs of the journal", *epochs)
+    return _unlike("journal", mine, expected)
+
+
+def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
+    mine, expected = ({path.name for path in (folder / "checkpoints").glob("*.h5")} for folder in (run, whole))
+    lost = {"best.h5"} if "no best.h5" in tampered else set()
+    if "elsewhere" in tampered:  # kept ones stay where they are
+        lost |= {name for name in expected if name.startswith("epoch-")}
+    found = [f"no {name}" for name in sorted(expected - mine - lost) if not name.startswith("last-")]
+    found += [f"an unexpected {name}" for name in sorted(mine - expected) if not name.startswith("last")]
+    for name in sorted(name for name in mine & expected if not name.startswith("last-")):
+        one, other = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, whole))
+        if complete or name != "last.h5" or one.position == other.position:
+            found += _unlike(name, _content(one), _content(other))
+    return found
+
+
+def _content(checkpoint: Checkpoint) -> dict[str, Any]:
+    arrays = {"theta": checkpoint.theta, "best": checkpoint.best_theta}
+    arrays |= {f"optimizer/{name}": vector for name, vector in checkpoint.optimizer.items()}
+    arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.items()}
+    meta = checkpoint.meta | {"history": list(map(_timeless, checkpoint.meta["history"]))}
+    return meta | {name: None if array is None else array.tobytes() for name, array in arrays.items()}
+
+
+def _summary(run: Path) -> dict[str, Any]:
+    summary = json.loads((run / "summary.json").read_text())
+    summary["status"] = re.sub(r"on rank \d+", "on rank N", summary["status"])
+    return {name: summary.get(name) for name in SUMMARY}
+
+
+def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in entry.items() if name not in TIMES}
+
+
+def _unlike(what: str, one: Any, other: Any) -> list[str]:
+    """Return a sentence for each part in which ``one`` differs; numbers must be equal, NaN to NaN."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        names = sorted(one.keys() | other.keys())
+        return [line for name in names for line in _unlike(f"{what}: {name}", one.get(name), other.get(name))]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [line for number, pair in pairs for line in _unlike(f"{what}[{number}]", *pair)][:5]
+    if isinstance(one, bytes | list) and isinstance(other, bytes | list):
+        many = len(one) != len(other) or one != other
+        unlike = sum(a != b for a, b in zip(one, other, strict=False))
+        return [f"{what}: {len(one)} entries, expected {len(other)}, {unlike} of them differ"] * many
+    same = repr(one) == repr(other)
+    return [] if same else [f"{what} is {one!r:.200}, expected {other!r:.200}"]

@@ -1,0 +1,88 @@
+"""``scripts/test --fuzz MINUTES``: random runs, disturbed at random, must end as they do undisturbed.
+
+A case is drawn from one seed; ``--fuzz-seed SEED`` repeats it. The folder keeps the files of failures.
+"""
+
+import argparse
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
+from itertools import count
+from multiprocessing import get_context
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from fuzz.case import Case
+from fuzz.runs import Trial, Wrong, without_missing
+
+
+def try_case(seed: int, folder: Path) -> str | None:
+    """Run the case in ``folder``; return what is wrong, None if nothing is: then only its report is left there."""
+    case = without_missing(Case.draw(seed))
+    own, datasets = folder / f"seed-{seed}", folder / "data"
+    shutil.rmtree(own, ignore_errors=True)
+    datasets.mkdir(exist_ok=True)
+    data = case.small.write(datasets)
+    trial, wrong = Trial(case, own, data), None
+    try:
+        trial.check()
+    except Wrong as error:
+        wrong = str(error)
+    except Exception as error:
+        wrong = f"the search itself failed: {type(error).__name__}: {error}"
+    report = "\n".join([case.told(data), "", "What happened:", *trial.log, *([f"WRONG: {wrong}"] if wrong else [])])
+    (folder / f"seed-{seed}.txt").write_text(report + "\n")
+    if wrong:
+        return report
+    shutil.rmtree(own)
+    return None
+
+
+def search(seeds: Iterator[int], minutes: float, jobs: int, folder: Path) -> list[int]:
+    """Try ``seeds``, ``jobs`` at a time, for so many ``minutes`` or until none is left; return those that failed."""
+    end, tried, failed, running = time.monotonic() + 60 * minutes, 0, [], {}
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        while True:
+            while len(running) < jobs and time.monotonic() < end:
+                if (seed := next(seeds, None)) is None:
+                    break
+                running[pool.submit(try_case, seed, folder)] = seed
+            if not running:
+                return failed
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                seed, report = running.pop(future), future.result()
+                tried += 1
+                if report:
+                    failed.append(seed)
+                    print(f"{report}\n== seed {seed} failed; its files: {folder}/seed-{seed}")
+                    print(f"== repeat it: scripts/test --fuzz-seed {seed}", flush=True)
+            if tried % 20 == 0 or not running:
+                print(f"{tried} cases, the latest of seed {seed}; failed: {failed or 'none'}", flush=True)
+
+
+def main() -> int:
+    """Run the command; return the exit code."""
+    parser = argparse.ArgumentParser(prog="scripts/test", description=__doc__)
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--fuzz", type=float, metavar="MINUTES", help="search for so long")
+    what.add_argument("--fuzz-seed", type=int, nargs="+", metavar="SEED", help="repeat these cases")
+    parser.add_argument("--first", type=int, default=1, metavar="SEED", help="of --fuzz (%(default)s)")
+    parser.add_argument("--jobs", type=int, default=max(1, (os.cpu_count() or 1) // 2), help="at a time (%(default)s)")
+    parser.add_argument("--folder", type=Path, help="of reports and files (default: a temporary one)")
+    args = parser.parse_args()
+    folder = (args.folder or Path(tempfile.mkdtemp(prefix="distlenet-fuzz-"))).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    seeds = iter(args.fuzz_seed) if args.fuzz_seed else count(args.first)
+    failed = search(seeds, args.fuzz or float("inf"), args.jobs, folder)
+    if not failed and not args.folder:
+        shutil.rmtree(folder)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,55 @@
+"""Small datasets, made of one noisy picture a class: quick to write, and there is something to learn."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.data.digitwriter import write_digit_file
+
+SIDES = (12, 12, 13, 16, 28, 28)
+
+
+@dataclass(frozen=True)
+class Small:
+    """A dataset, by what it is made of."""
+
+    side: int
+    classes: int
+    train: int  # images
+    test: int
+    seed: int
+
+    @classmethod
+    def draw(cls, chance: random.Random, side: int | None = None, classes: int | None = None) -> "Small":
+        """Return one of the search's datasets; ``side`` and ``classes`` where something needs them."""
+        return cls(
+            side=side or chance.choice(SIDES),
+            classes=classes or chance.choice((2, 3, 10, 10, 26, 62)),
+            train=chance.choice((97, 300, 700, 1000, 1536, 2001)),
+            test=chance.choice((1, 40, 250, 251, 600)),
+            seed=chance.randrange(4),
+        )
+
+    def write(self, folder: Path) -> Path:
+        """Return the dataset's file in ``folder``, made if it is not there."""
+        path = folder / f"{self.side}-{self.classes}-{self.train}-{self.test}-{self.seed}.h5"
+        if not path.exists():
+            random = np.random.default_rng(self.seed)
+            pictures = random.integers(0, 256, (self.classes, self.side, self.side))
+            write_digit_file(
+                path,
+                train=self._split(random, pictures, self.train),
+                test=self._split(random, pictures, self.test),
+                name="small",
+                class_names=[str(number) for number in range(self.classes)],
+                source="drawn by a test",
+            )
+        return path
+
+    @staticmethod
+    def _split(random: np.random.Generator, pictures: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+        labels = random.integers(0, len(pictures), count).astype(np.uint8)
+        noise = random.integers(-120, 121, (count, *pictures.shape[1:]))
+        return (pictures[labels] + noise).clip(0, 255).astype(np.uint8), labels
