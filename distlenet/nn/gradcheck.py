@@ -1,10 +1,14 @@
-"""Gradient check: the backward pass against finite differences, in float64."""
+"""Gradient check: the backward pass against finite differences, in float64: of a whole network, and of each layer."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.nn.layer import Layer
 from distlenet.nn.net import Net
+from distlenet.nn.split import plain
+
+TRIALS = 4  # directions in which a layer is tried: a kink lies in one of them now and then, a wrong gradient in all
 
 
 @dataclass(frozen=True)
@@ -45,3 +49,55 @@ def check_gradients(
         checks.append(ParameterCheck(name, len(places), worst))
         start += parameter.size
     return checks
+
+
+@dataclass(frozen=True)
+class LayerCheck:
+    """What a layer does when it is tried alone."""
+
+    name: str
+    kind: str  # its class
+    worst: float  # relative difference between its backward pass and finite differences, in the best of TRIALS
+    dtype: np.dtype  # of its output
+    repeatable: bool  # the same input gives the same output
+
+
+def check_layers(net: Net, x: np.ndarray, seed: int = 0) -> list[LayerCheck]:
+    """Try every layer of ``net`` (float64) alone, on what reaches it from ``x`` (C, H, W, N) or (features, N).
+
+    The inputs are moved a little, away from the kinks that equal pixels share.
+    """
+    random = np.random.Generator(np.random.Philox(seed))
+    gradient = np.zeros_like(net.theta)
+    net.write_gradients_to(gradient)
+    y, checks = plain(x) if len(net.input_shape) == 3 else x, []
+    for layer in net.layers:
+        x, y = y, np.array(layer.forward(y.copy()))
+        repeatable = np.array_equal(y, layer.forward(x.copy()), equal_nan=True)
+        moved = x + 0.1 * x.std() * abs(random.standard_normal(x.shape))
+        worst = min(_try(layer, moved, random) for _ in range(TRIALS))
+        checks.append(LayerCheck(layer.name, type(layer).__name__, worst, y.dtype, repeatable))
+    return checks
+
+
+def _try(layer: Layer, x: np.ndarray, random: np.random.Generator, epsilon: float = 1e-7) -> float:
+    """Return how far the layer's derivative in one random direction, at ``x``, is from a finite difference."""
+    weights = random.standard_normal(layer.forward(x.copy()).shape)  # the loss is their sum with the output
+    dx = layer.backward(weights.copy())
+    direction = random.standard_normal(x.shape) if dx is not None else np.zeros(x.shape)
+    terms = [] if dx is None else [np.array(dx).ravel() * direction.ravel()]
+    steps = [random.standard_normal(parameter.shape) for parameter in layer.parameters]
+    terms += [(parameter.gradient * step).ravel() for parameter, step in zip(layer.parameters, steps, strict=True)]
+    if not terms:
+        return 0.0
+    terms, sums = np.concatenate(terms), []
+    values = [parameter.value.copy() for parameter in layer.parameters]
+    for sign in (1, -1):
+        for parameter, value, step in zip(layer.parameters, values, steps, strict=True):
+            parameter.value[...] = value + sign * epsilon * step
+        sums.append((layer.forward(x + sign * epsilon * direction) * weights).sum())
+    for parameter, value in zip(layer.parameters, values, strict=True):
+        parameter.value[...] = value
+    difference = (sums[0] - sums[1]) / (2 * epsilon)
+    scale = max(abs(difference), float(np.linalg.norm(terms)), 1e-12)
+    return abs(float(terms.sum()) - difference) / scale

@@ -11,7 +11,7 @@ from distlenet.nn.custom import build_custom, is_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
 from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998, lenet5_1998_softmax
-from distlenet.nn.net import Net
+from distlenet.nn.net import Net, precision
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import MAPLoss
 from distlenet.nn.sequential import Sequential
@@ -119,17 +119,19 @@ def build_model(
     classes: int,
     activation: str,
     pooling: str,
-    dtype: type = np.float32,
+    dtype: type | None = None,
     rubbish: float = 10.0,
 ) -> Net:
     """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
 
-    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations,
-    pooling and type itself. ``rubbish`` is the constant j of a MAPLoss. Raises ConfigError.
+    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations and
+    pooling itself, and its type unless ``dtype`` is given. ``rubbish`` is the constant j of a MAPLoss. Raises
+    ConfigError.
     """
     if is_custom(name):
-        return build_custom(name, input_shape, classes)
-    net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype)
+        with precision(dtype):
+            return build_custom(name, input_shape, classes)
+    net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype or np.float32)
     if isinstance(net.loss, MAPLoss):
         net.loss.j = rubbish
     return net

@@ -1,6 +1,8 @@
 """The network: layers in a row, one flat parameter vector, a loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import numpy as np
 
@@ -11,6 +13,18 @@ from distlenet.nn.loss import SoftmaxCrossEntropy
 from distlenet.nn.parameter import Parameter
 from distlenet.nn.pooling import Pool2d
 from distlenet.nn.split import plain
+
+_precision: ContextVar[type | None] = ContextVar("precision", default=None)
+
+
+@contextmanager
+def precision(dtype: type | None) -> Iterator[None]:
+    """Let every network that is built in the block compute in ``dtype``, whatever it asks for; None: as it asks."""
+    token = _precision.set(dtype)
+    try:
+        yield
+    finally:
+        _precision.reset(token)
 
 
 class Net:
@@ -28,6 +42,7 @@ class Net:
         dtype: type = np.float32,
         loss: SoftmaxCrossEntropy | None = None,
     ) -> None:
+        dtype = _precision.get() or dtype
         self.input_shape = input_shape
         self.layers = [layer for _, layer in layers]
         self.loss = loss or SoftmaxCrossEntropy()
@@ -98,7 +113,7 @@ class Net:
         ``x`` is (C, H, W, N), ``labels`` (N,) integers. Returns the loss summed over the samples and the
         number of samples whose largest logit is their label's.
         """
-        self._write_gradients_to(gradient)
+        self.write_gradients_to(gradient)
         logits = self.forward(x)
         correct = np.count_nonzero(logits.argmax(axis=0) == labels)
         loss, dlogits = self.loss.loss_and_gradient(logits, labels)
@@ -117,11 +132,12 @@ class Net:
         The diagonal of the Gauss-Newton approximation, every layer's taken to be diagonal (LeCun et al.
         1998, appendix C): never negative, and at the cost of a gradient. ``x`` is (C, H, W, N).
         """
-        self._write_gradients_to(curvature)
+        self.write_gradients_to(curvature)
         d2y = self.loss.curvature(self.forward(x))
         for layer in reversed(self.layers[self._first_trained :]):
             d2y = layer.curvature(d2y)
 
-    def _write_gradients_to(self, vector: np.ndarray) -> None:
+    def write_gradients_to(self, vector: np.ndarray) -> None:
+        """Let the layers write their gradients to ``vector`` (parameters,)."""
         for parameter, start, stop in self._places:
             parameter.gradient = vector[start:stop].reshape(parameter.shape)

@@ -28,9 +28,10 @@ def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) ->
     where = found[0] if found else "only in the sum over the shards, whose parts are finite"
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"
+    advice = "lower --lr" if state.steps else "no rate helps before the first update: choose another --init or --sigma"
     error = NonFiniteError(
         f"epoch {state.epoch + 1}, step {state.step + 1}: NaN or infinity {where}; the update was not made and the "
-        "last checkpoint is untouched; lower --lr, or look for the cause with --debug"
+        f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
     )
     error.agreed = True
     return error

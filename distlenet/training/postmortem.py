@@ -31,7 +31,9 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
     }
     # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
     # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.
-    report["blind"] = (report["now"]["spread"] or 0) <= 0.5 * report["good"]["spread"]
+    # Where the good state gave no finite answers, as before a first step that fails, there is nothing to compare.
+    spread = report["good"]["spread"]
+    report["blind"] = spread is not None and (report["now"]["spread"] or 0) <= 0.5 * spread
     report["findings"] = findings(report)
     return report
 
@@ -66,17 +68,24 @@ def findings(report: Report) -> list[str]:
             )
     if exploded:
         found.append(f"gradients exploded, norms: {', '.join(exploded)}")
-    idle = [name for name, norms in report["gradient_norms"].items() if norms and not any(norms[-10:])]
+    latest = {name: norms[-10:] for name, norms in report["gradient_norms"].items()}
+    idle = [name for name, norms in latest.items() if norms and all(norm == 0 for norm in norms)]
     if idle:
         found.append(f"no gradient reaches {', '.join(idle)}: nothing there will ever change")
+    before_and_now = {name: (good["weight_norms"][name], norm) for name, norm in now["weight_norms"].items()}
     grown = [
-        f"{name} from {good['weight_norms'][name]:.3g} to {_short(norm)}"
-        for name, norm in now["weight_norms"].items()
-        if name.endswith("/W") and (norm is None or norm > 3 * good["weight_norms"][name] > 0)
+        f"{name} from {_short(before)} to {_short(norm)}"
+        for name, (before, norm) in before_and_now.items()
+        if name.endswith("/W") and before is not None and (norm is None or norm > 3 * before > 0)
     ]
     if grown:
         found.append(f"weights grew, norms: {', '.join(grown)}")
-    if good["spread"] is not None and good["spread"] < 1e-2:
+    if good["spread"] is None:
+        found.append(
+            f"already after {good['steps']} steps, where it was last good, the outputs were not finite: the initial "
+            "weights or the pixels are too large; a smaller --sigma or another --init may do better than a lower rate"
+        )
+    elif good["spread"] < 1e-2:
         found.append(
             f"already when it was last good, after {good['steps']} steps, the outputs differed by {good['spread']:.1g} "
             "from image to image: too small weights; another --init may do better than a lower rate"

@@ -2,39 +2,84 @@
 
 import numpy as np
 
-from distlenet.nn import build_model
+from distlenet.nn import Net, build_model
 from distlenet.nn.debugging import watch
-from distlenet.nn.gradcheck import check_gradients
+from distlenet.nn.gradcheck import check_gradients, check_layers
+from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
+from distlenet.training.checkpoint import list_layers
 from distlenet.training.events import Notice
 from distlenet.training.experiment import Experiment
 
+WRONG = 1e-4  # relative deviation from finite differences above which a gradient is wrong
+IMAGES = 4  # that the gradient is checked on
 
-def watch_closely(experiment: Experiment, announce: Announcer) -> None:
-    """The checks of --debug: the gradient of the actual network, then every number of every layer."""
-    config, dataset, state, leaves = experiment.config, experiment.dataset, experiment.state, experiment.leaves
-    shape = (1, *dataset.image_shape)
+
+def watch_closely(experiment: Experiment, comm: Communicator, announce: Announcer) -> None:
+    """The checks of --debug: the gradient of the actual network, then every number of every layer.
+
+    Raises DataError, on every rank, if images that one of them streams cannot be read.
+    """
+    state, leaves = experiment.state, experiment.leaves
+    with in_agreement(comm):
+        x, labels = leaves.load(0, 0, leaves.shards[0])
+    announce(check_network(experiment, x[..., :IMAGES].astype(np.float64), labels[:IMAGES]))
+    watched = watch(state.net)
+    for listener in announce.listeners:
+        if hasattr(listener, "watched"):
+            listener.watched = watched
+
+
+def check_network(experiment: Experiment, x: np.ndarray, labels: np.ndarray) -> Notice:
+    """Return what the gradient check finds in a copy of the network that computes in float64.
+
+    ``x`` is (1, rows, columns, n) float64, ``labels`` (n,).
+    """
+    config, dataset, state = experiment.config, experiment.dataset, experiment.state
     net = build_model(
         config.model,
-        shape,
+        (1, *dataset.image_shape),
         len(dataset.class_names),
         config.activation,
         config.pooling,
         dtype=np.float64,
         rubbish=config.rubbish,
     )
+    if list_layers(net) != list_layers(state.net):
+        return Notice(f"no gradient check: {config.model} builds another network each time it is called", "warning")
     net.theta[:] = state.net.theta
-    x, labels = leaves.load(0, 0, leaves.shards[0])
-    checks = check_gradients(net, x[..., :4].astype(np.float64), labels[:4])
+    try:
+        return judge(net, x, labels)
+    except Exception as error:
+        if ":" not in config.model:
+            raise
+        text = f"no gradient check: {config.model} cannot compute in float64 ({type(error).__name__}: {error})"
+        return Notice(text, "warning")
+
+
+def judge(net: Net, x: np.ndarray, labels: np.ndarray) -> Notice:
+    """Return what the gradient check of ``net`` (float64) finds; a layer whose backward pass is wrong is named."""
+    layers = check_layers(net, x)
+    if coarse := [layer for layer in layers if layer.dtype != np.float64]:
+        text = f"no gradient check: layer {coarse[0].name} ({coarse[0].kind}) computes in {coarse[0].dtype} instead of "
+        return Notice(text + "self.dtype, too coarse for finite differences", "warning")
+    if random := [layer for layer in layers if not layer.repeatable]:
+        text = f"no gradient check: layer {random[0].name} ({random[0].kind}) answers the same input in different ways"
+        return Notice(text, "warning")
+    checks = check_gradients(net, x, labels)
     worst = max(checks, key=lambda check: check.worst)
-    announce(
-        Notice(
-            f"gradient check of {len(checks)} parameters: largest deviation from finite differences "
-            f"{worst.worst:.1e} ({worst.name})",
-            "info" if worst.worst < 1e-4 else "warning",
-        )
+    text = (
+        f"gradient check of {len(checks)} parameters: largest deviation from finite differences "
+        f"{worst.worst:.1e} ({worst.name})"
     )
-    watched = watch(state.net)
-    for listener in announce.listeners:
-        if hasattr(listener, "watched"):
-            listener.watched = watched
+    if worst.worst < WRONG:
+        return Notice(text)
+    wrong = [f"{layer.name} ({layer.kind})" for layer in layers if layer.worst >= WRONG]
+    if wrong:
+        return Notice(f"{text}; the backward pass of {', '.join(wrong)} does not fit its forward pass", "warning")
+    return Notice(
+        f"{text}; each layer alone is right: does one read its output in backward without saying so by "
+        "reads_output_in_backward = True, or write to its argument?",
+        "warning",
+    )

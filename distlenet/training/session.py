@@ -109,7 +109,7 @@ class Session:
         for text in compare_numerics(self.comm, experiment.state.optimizer):
             self.announce(Notice(text, "warning"))
         if self.options.debug:
-            watch_closely(experiment, self.announce)
+            watch_closely(experiment, self.comm, self.announce)
         return experiment
 
     def _events(self, experiment: Experiment, healer: Healer) -> Iterator[Event]:

@@ -3,7 +3,7 @@ import pytest
 
 from distlenet.nn.activations import Tanh
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.gradcheck import check_gradients
+from distlenet.nn.gradcheck import check_gradients, check_layers
 from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, build_model, lenet5
 from distlenet.nn.net import Net
 
@@ -88,3 +88,26 @@ def test_a_right_net_passes_and_each_defect_is_named():
     assert wrong(small(second=WrongWeights)) == ["second/W"]
     assert wrong(small(second=MeanBias)) == ["second/b"]
     assert wrong(small(squash=ForgetfulTanh)) == ["first/W", "first/b"]  # all that lies below it
+
+
+def faulty(net):
+    return [check.name for check in check_layers(net, digits((1, 3, 3), 3)[0]) if check.worst > 1e-6]
+
+
+def test_the_layer_with_a_defect_is_named():
+    assert faulty(small()) == []
+    assert faulty(small(second=WrongWeights)) == ["second"]
+    assert faulty(small(second=MeanBias)) == ["second"]
+    assert faulty(small(squash=ForgetfulTanh)) == ["squash"]
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_layer_alone_is_right_even_where_all_pixels_are_equal(activation, pooling):
+    net = lenet5(activation=activation, pooling=pooling, dtype=np.float64)
+    net.initialize("he", 2)
+    before = net.theta.copy()
+    checks = check_layers(net, np.full((1, 28, 28, 2), -0.4))
+    assert max(check.worst for check in checks) < 1e-6
+    assert all(check.repeatable and check.dtype == np.float64 for check in checks)
+    np.testing.assert_array_equal(net.theta, before)

@@ -136,3 +136,31 @@ def finite_checkpoints(run):
         name: all(np.isfinite(vector).all() for vector in (one.theta, *one.optimizer.values()))
         for name, one in found.items()
     }
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+@pytest.mark.parametrize("policy", ["heal", "stop", "ignore"])
+def test_the_very_first_step(digits, tmp_path, ranks, policy):
+    wild = {"init": "normal", "sigma": 1e30, "on_divergence": policy, "max_heals": 2}
+    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild)
+    assert done.code == 8
+    assert "epoch 1, step 1: NaN or infinity" in done.error and "choose another --init or --sigma" in done.error
+    summary = json.loads((done.run / "summary.json").read_text())
+    assert (summary["failure"], summary["steps"]) == ("NonFiniteError", 0)
+    assert len(summary["divergences"]) == (3 if policy == "heal" else 1)
+    assert "not finite" in (done.run / "postmortem/1.txt").read_text()
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_the_first_curvature(digits, tmp_path, ranks):
+    wild = {"optimizer": "levenberg-marquardt", "init": "normal", "sigma": 1e12, "max_heals": 1}
+    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild)
+    assert done.code == 8
+    assert json.loads((done.run / "summary.json").read_text())["failure"] == "NonFiniteError"
+
+
+def test_the_first_step_after_a_resume(digits, tmp_path):
+    assert sessions.train_run(digits, tmp_path / "run", 1, flags=FLAGS | {"epochs": 1}).code == 0
+    overridden = {"flags": FLAGS | {"lr": 1e38, "clip": 0.0}, "override": ("lr", "clip", "epochs"), "resume": "auto"}
+    done = sessions.train_run(digits, tmp_path / "run", 1, **overridden)
+    assert done.code == 8 and "after going back 3 times" in done.error

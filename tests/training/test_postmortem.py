@@ -7,7 +7,7 @@ import pytest
 
 from distlenet.nn import build_model, build_optimizer
 from distlenet.training.portrait import IMAGES
-from distlenet.training.postmortem import examine, in_words
+from distlenet.training.postmortem import examine, findings, in_words
 from distlenet.training.recorder import STEPS, STRIDE, Recorder
 from distlenet.training.state import TrainState
 
@@ -88,3 +88,43 @@ def test_what_no_gradient_reaches(state):
     for _ in range(12):
         recorder.note(state, 2.3, gradient)
     assert any("no gradient reaches C1/W:" in text for text in report_of(state, recorder)["findings"])
+
+
+def test_a_state_that_was_never_finite(state):
+    state.net.theta *= np.float32(1e30)
+    state.good.vectors["theta"][:] = state.net.theta  # before the first step there is no other to compare with
+    report = report_of(state)
+    assert report["good"]["spread"] is None and not report["blind"]
+    assert any("already after 0 steps" in text and "not finite" in text for text in report["findings"])
+
+
+def test_infinite_gradients_are_not_taken_for_none(state):
+    recorder, gradient = Recorder(), np.full(state.net.size, np.inf, np.float32)
+    for _ in range(12):
+        recorder.note(state, 2.3, gradient)
+    found = report_of(state, recorder)["findings"]
+    assert not any("no gradient reaches" in text for text in found)
+    assert any("gradients exploded" in text for text in found)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_words_are_found_whatever_is_unknown(state, seed):
+    recorder = Recorder()
+    for _ in range(12):
+        recorder.note(state, 2.3, np.ones(state.net.size, np.float32))
+    report, random = report_of(state, recorder), np.random.default_rng(seed)
+
+    def spoil(value):
+        """Replace some of the figures by None, which stands for NaN and infinity, and by extremes."""
+        if isinstance(value, dict):
+            return {name: spoil(one) for name, one in value.items()}
+        if isinstance(value, list):
+            return [spoil(one) for one in value]
+        if isinstance(value, float) and random.random() < 0.1 + 0.2 * (seed % 4):
+            return [None, 0.0, 1e300, -1e300, 1e-300][random.integers(5 if seed < 4 else 1)]
+        return value
+
+    for _ in range(20):
+        spoiled = spoil(report)
+        spoiled["findings"] = findings(spoiled)
+        assert in_words(RECORD, "it died", spoiled).endswith("\n")

@@ -1,0 +1,104 @@
+"""The gradient check of --debug: networks of the user's own are checked in float64, and what is wrong is named."""
+
+import re
+import types
+from pathlib import Path
+
+import mpi_jobs
+import numpy as np
+import pytest
+
+from distlenet.config import Config
+from distlenet.nn import build_model
+from distlenet.training.scrutiny import check_network
+
+OWN = """
+import numpy as np
+from distlenet.nn import Dense, Flatten, Layer, Net, ReLU, Sequential
+
+
+class Own(Layer):
+    reads_output_in_backward = {reads}
+
+    def forward(self, x):
+        self._x = x
+        {forward}
+
+    def backward(self, dy):
+        {backward}
+
+
+def build(input_shape, classes):
+    return Sequential(input_shape, Flatten(), Dense(12), Own(), {after}Dense(classes){dtype})
+"""
+TANH = {
+    **{"reads": "True", "forward": "self._y = np.tanh(x); return self._y", "after": "", "dtype": ""},
+    "backward": "return dy * (1 - self._y**2)",
+}
+
+
+def readme_network():
+    """Return the code of the network that the README shows."""
+    return re.search(r"```python\n(# mynet\.py\n.*?)```", (mpi_jobs.ROOT / "README.md").read_text(), re.DOTALL)[1]
+
+
+def notice_of(folder: Path, code: str, name="net.py"):
+    (folder / name).write_text(code)
+    config = Config(model=f"{folder / name}:build")
+    net = build_model(config.model, (1, 28, 28), 10, "relu", "average")
+    net.initialize("he", 1)
+    experiment = types.SimpleNamespace(
+        config=config,
+        dataset=types.SimpleNamespace(image_shape=(28, 28), class_names=tuple("0123456789")),
+        state=types.SimpleNamespace(net=net),
+    )
+    random = np.random.default_rng(1)
+    with np.errstate(all="ignore"):
+        return check_network(experiment, random.standard_normal((1, 28, 28, 4)), random.integers(0, 10, 4))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        readme_network(),
+        OWN.format(**TANH),
+        OWN.format(**TANH | {"dtype": ", dtype=np.float32"}),
+        "from distlenet.nn import lenet5\n\ndef build(shape, classes):\n    return lenet5(shape, classes)\n",
+    ],
+)
+def test_a_right_network_passes(tmp_path, code):
+    notice = notice_of(tmp_path, code)
+    assert notice.level == "info", notice
+    assert float(re.search(r"differences (\S+) ", notice.text)[1]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"backward": "return dy * (1 - self._y)"}, ["the backward pass of own1 (Own) does not fit"]),
+        ({"backward": "return 1.02 * dy * (1 - self._y**2)"}, ["the backward pass of own1 (Own) does not fit"]),
+        ({"reads": "False", "after": "ReLU(), "}, ["each layer alone is right", "reads_output_in_backward = True"]),
+        (
+            {"forward": "self._y = np.tanh(x).astype(np.float32); return self._y"},
+            ["no gradient check: layer own1 (Own) computes in float32"],
+        ),
+        (
+            {"forward": "self._y = np.tanh(x + np.random.normal(size=x.shape)); return self._y"},
+            ["no gradient check: layer own1 (Own) answers the same input in different ways"],
+        ),
+        (
+            {"forward": "assert x.dtype == np.float32, x.dtype; self._y = np.tanh(x); return self._y"},
+            ["no gradient check", "cannot compute in float64 (AssertionError: float64)"],
+        ),
+    ],
+)
+def test_what_is_wrong_is_named(tmp_path, changes, words):
+    notice = notice_of(tmp_path, OWN.format(**TANH | changes))
+    assert notice.level == "warning"
+    for word in words:
+        assert word in notice.text
+
+
+def test_a_network_that_is_built_differently_each_time(tmp_path):
+    code = OWN.format(**TANH).replace("Dense(12)", "Dense(int(np.random.default_rng().integers(10, 10**6)))")
+    assert "builds another network each time" in notice_of(tmp_path, code).text
