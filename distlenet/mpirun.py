@@ -42,7 +42,8 @@ def mpirun_command(
         command += ["--with-ft", "ulfm"]
         parameters = {
             "mpi_ft_detector": 1,
-            "mpi_ft_detector_thread": 1,  # without a thread of its own, a busy rank is taken for a dead one
+            # its own thread crashes one start in eight; ranks have another one: RecoverableCommunicator
+            "mpi_ft_detector_thread": 0,
         }
         if stall_after:  # 0: MPI's own patience
             parameters |= {"mpi_ft_detector_period": stall_after / 5, "mpi_ft_detector_timeout": stall_after}
@@ -64,6 +65,25 @@ def _host(entry: str) -> tuple[str, int]:
     if not name or (count and not count.isdecimal()):
         raise UsageError(f"--hosts has {entry!r}, expected NAME or NAME:RANKS, for example node1:4,node2:4")
     return name, int(count or 1)
+
+
+def python_command(module: str, *arguments: str) -> list[str]:
+    """Return the command that runs ``module`` of this package in a process of its own.
+
+    Without the working directory on its path: a user's random.py or numpy.py there must not be taken for the real one.
+    """
+    return [sys.executable, *(["-P"] if _is_installed() else []), "-m", module, *arguments]
+
+
+def _is_installed() -> bool:
+    """Whether Python finds this package without looking into the working directory, as ``python -m`` does."""
+    before, by_module = list(sys.path), getattr(sys.modules["__main__"], "__spec__", None) is not None
+    try:
+        if by_module and not sys.flags.safe_path and str(Path.cwd()) in sys.path:
+            sys.path.remove(str(Path.cwd()))
+        return any(finder.find_spec("distlenet", None) for finder in sys.meta_path)
+    finally:
+        sys.path[:] = before
 
 
 def is_open_mpi(mpirun: str) -> bool:

@@ -213,6 +213,9 @@ class MortalCommunicator(_load()):
         self.name = _here.comm.name
         super().__init__()
 
+    def _keep_alive(self) -> None:
+        pass
+
     def _find_homes(self) -> list[tuple[str, int]]:
         return [("here", name) for name in self.gather(self.name)]
 

@@ -115,12 +115,12 @@ def train_run(
     return session
 
 
-def stop_after(step: int, rank: int = 0, name: str = "interrupted") -> Act:
+def stop_after(step: int, rank: int = 0) -> Act:
     """Let ``rank`` get a signal when ``step`` steps are done: in the next step, or in the evaluation."""
 
     def act(own: int, state: TrainState, signals: Signals) -> None:
         if own == rank and state.steps == step:
-            setattr(signals, name, True)
+            signals.ask_to_stop()
 
     return act
 

@@ -9,9 +9,9 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
-    0: ("errors", "config", "paths", "distlenet"),
-    1: ("nn", "data", "parallel", "mpirun", "processes"),
-    2: ("training",),
+    0: ("errors", "config", "paths", "processes", "distlenet"),
+    1: ("nn", "data", "parallel", "mpirun", "launch_signals"),
+    2: ("training", "scratch"),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
     4: ("commands",),
     5: ("cli",),

@@ -8,7 +8,7 @@ from distlenet.errors import LaunchError, UsageError
 FAULT_TOLERANCE = [
     *("--with-ft", "ulfm"),
     *("--mca", "mpi_ft_detector", "1"),
-    *("--mca", "mpi_ft_detector_thread", "1"),
+    *("--mca", "mpi_ft_detector_thread", "0"),
     *("--mca", "mpi_ft_detector_period", "2.0"),
     *("--mca", "mpi_ft_detector_timeout", "10.0"),
 ]

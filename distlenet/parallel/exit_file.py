@@ -1,4 +1,7 @@
-"""How a job tells `distlenet launch`, if that started it, how it ended: in files that the environment names."""
+"""How a job and `distlenet launch`, if that started it, tell each other of its end: by files in a folder of the job's.
+
+The environment names the folder by its exit file.
+"""
 
 import contextlib
 import os
@@ -7,6 +10,7 @@ from pathlib import Path
 EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
 LEFT = "left"  # made beside it by the other ranks, which know the code as well: the root may hang or die at its end
 READY = "ready"  # made beside the exit file when all ranks are connected
+ASKED = "asked"  # written beside it by the launcher: the signal that asked it to end the job
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
 
@@ -16,3 +20,14 @@ def tell_launcher(code: int, is_root: bool = True) -> None:
         path = Path(os.environ[EXIT_FILE])
         with contextlib.suppress(FileNotFoundError):  # on a host that does not see the launcher's directory
             (path if is_root else path.with_name(LEFT)).write_text(str(code), encoding="utf-8")
+
+
+def asked_by_launcher() -> int | None:
+    """Return the signal that asked `distlenet launch` to end this job, None if there was none.
+
+    mpirun passes few signals on, so that all of them arrive here as the same one.
+    """
+    if EXIT_FILE in os.environ:
+        with contextlib.suppress(OSError, ValueError):
+            return int(Path(os.environ[EXIT_FILE]).with_name(ASKED).read_text(encoding="utf-8"))
+    return None

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from distlenet.errors import LaunchError
 from distlenet.parallel.communicator import Communicator
+from distlenet.parallel.orphan import end_with_launcher
 from distlenet.parallel.serial import Serial
 
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
@@ -55,6 +56,16 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("SLURM_PROCID", "0")) if detect(environment) else 0
 
 
+def transports(environment: Mapping[str, str]) -> str:
+    """Return the transports that Open MPI may use; a setting of the user's wins.
+
+    On one host shared memory is enough: each of the others would listen on all networks. On many hosts it would look
+    for fabrics for a second at the start.
+    """
+    size = environment.get("OMPI_COMM_WORLD_SIZE")
+    return "self,sm" if size and size == environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") else "^ofi"
+
+
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return the communicator of this process: Serial if no launcher started it, MPI otherwise.
 
@@ -67,8 +78,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
         raise LaunchError(
             f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
         )
-    # Open MPI looks for fabrics for a second at start unless told not to; a setting of the user's wins
-    os.environ.setdefault("OMPI_MCA_btl", "^ofi")
+    end_with_launcher(environment)  # it may be killed while MPI starts
+    os.environ.setdefault("OMPI_MCA_btl", transports(environment))
     try:
         if environment.get(FAULT_TOLERANCE) == "ulfm":
             from distlenet.parallel.mpi_recovery import RecoverableCommunicator as MPICommunicator

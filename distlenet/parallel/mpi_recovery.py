@@ -9,6 +9,7 @@ import json
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
@@ -25,6 +26,7 @@ from distlenet.errors import RanksLost  # noqa: E402
 from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
 
+BEAT = 0.2  # seconds
 TAG = 32_767  # of messages outside the reduction, whose tags are numbers of shards; MPI's largest for sure
 
 
@@ -50,6 +52,7 @@ class RecoverableCommunicator(MPICommunicator):
 
     def __init__(self) -> None:
         self._retired: list[object] = []  # what messages that were interrupted may still need
+        self._keep_alive()
         try:
             world = MPI.COMM_WORLD.Dup()
             world.Set_errhandler(MPI.ERRORS_RETURN)
@@ -58,6 +61,20 @@ class RecoverableCommunicator(MPICommunicator):
             self._homes = self._find_homes()
         except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
+
+    def _keep_alive(self) -> None:
+        """Start a thread that lets MPI work now and then, so that it tells the other ranks that a busy one lives.
+
+        MPI's detector of failures can have a thread of its own for that, but then one start in eight crashes.
+        """
+        alone, pause = MPI.COMM_SELF.Dup(), threading.Event()
+
+        def beat() -> None:
+            while not pause.wait(BEAT):
+                with suppress(MPI.Exception):
+                    alone.Iprobe()
+
+        threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
     def _find_homes(self) -> list[tuple[str, int]]:
         """Return where each rank lives, to tell a dead process from one that is only out of reach."""

@@ -6,7 +6,9 @@ no second message.
 
 import numpy as np
 
-TAIL = ("loss", "correct", "count", "interrupts", "terminations", "saves")
+from distlenet.training.stopping import STOPS
+
+TAIL = ("loss", "correct", "count", "saves", *STOPS)
 
 
 class Bus:

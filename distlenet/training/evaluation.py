@@ -16,7 +16,7 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Score
 from distlenet.training.metrics import accuracy
-from distlenet.training.stopping import Signals, Stopped
+from distlenet.training.stopping import STOPS, Signals, stopped_by
 
 CHUNK = 250  # images evaluated together
 READ = 8  # chunks read from the file together
@@ -78,12 +78,12 @@ def evaluate(
             np.add.at(confusion, (labels, logits.argmax(axis=0)), 1)
             if signals is not None and signals.stopping:
                 break
-    votes = [signals.interrupted, signals.terminated] if signals is not None else [False, False]
-    merged = np.concatenate([votes, losses, confusion.ravel()])
+    votes = signals.stops() if signals is not None else dict.fromkeys(STOPS, 0)
+    merged = np.concatenate([[*votes.values()], losses, confusion.ravel()])
     comm.merge(merged)  # each loss comes from one rank, the counts are whole: exact in any order
-    votes, merged = merged[:2], merged[2:]
-    if votes.any():
-        raise Stopped(*votes)
+    votes, merged = dict(zip(STOPS, merged, strict=False)), merged[len(STOPS) :]
+    if stop := stopped_by(votes):
+        raise stop
     losses, confusion = merged[: part.chunks], merged[part.chunks :].reshape(classes, classes)
     total = 0.0
     for loss in losses.tolist():

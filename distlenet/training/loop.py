@@ -26,7 +26,7 @@ from distlenet.training.recorder import Recorder
 from distlenet.training.replicas import check_replicas
 from distlenet.training.snapshot import Snapshot
 from distlenet.training.state import Running, TrainState, is_finite
-from distlenet.training.stopping import Signals, Stopped
+from distlenet.training.stopping import Signals, Stopped, stopped_by
 
 
 def train(
@@ -65,8 +65,7 @@ def train(
                 exchange + event.exchange_seconds,
             )
             yield event
-            if tail["interrupts"] or tail["terminations"]:
-                stop = Stopped(tail["interrupts"], tail["terminations"])
+            if stop := stopped_by(tail):
                 yield from save(state, comm, str(stop))
                 raise stop
             if tail["saves"] or (save_steps and state.steps % save_steps == 0):

@@ -81,7 +81,6 @@ def run_in_teams(
     if teams == 1:
         return run_series(trials, comm, signals, make_listeners, tell)
     team, own = comm.split(teams)
-    signals.orphans_stop = True  # a team of one rank is not alone
     code, failure = 0, None
     try:
         code = run_series(trials[team::teams], own, signals, make_listeners, tell)

@@ -45,7 +45,6 @@ class Session:
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code."""
         begun = time.perf_counter()
-        self.signals.orphans_stop |= self.comm.size > 1
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))

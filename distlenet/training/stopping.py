@@ -1,49 +1,62 @@
-"""Signals: SIGINT, SIGTERM and SIGUSR2 ask the run to save and end, SIGUSR1 to save and go on.
+"""Signals that a run answers: SIGUSR1 saves and continues, those in ENDING save and end.
 
 The handlers only take a note; the note of any rank rides in the tail of the next step's reduction (or with
-an evaluation's counts), so that all ranks act on it at the same place. They must be set before MPI starts.
+an evaluation's counts), so that all ranks act on it at the same step. They must be set before MPI starts.
 """
 
 import os
 import signal
 import time
+from collections.abc import Mapping
 from types import FrameType, TracebackType
 
 from distlenet.errors import DistlenetError
+from distlenet.parallel.exit_file import asked_by_launcher
+from distlenet.parallel.orphan import launcher_is_gone
 
+# the first of these names the stop where ranks got different ones
+ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR2, signal.SIGTERM)
+# these stay ignored where they are at the start (nohup). A shell starts background jobs of scripts with SIGINT and
+# SIGQUIT ignored as well, but whoever sends one to such a job means it.
+MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)
+STOPS = tuple(number.name for number in ENDING)  # entries of the tail
 ECHO = 0.3  # seconds within which a second SIGINT is the same key press, delivered by terminal and launcher
 
 
 class Stopped(DistlenetError):
-    """The run was asked to end: all ranks leave at the same place, with everything saved."""
+    """The run was asked to end by signal ``number``: all ranks leave at the same step, with everything saved."""
 
     agreed = True
 
-    def __init__(self, interrupts: float, terminations: float = 0.0) -> None:
-        name, number = ("SIGINT", signal.SIGINT) if interrupts else ("SIGTERM", signal.SIGTERM)
-        super().__init__(f"stopped by {name}")
+    def __init__(self, number: int) -> None:
+        super().__init__(f"stopped by {signal.Signals(number).name}")
         self.exit_code = 128 + number
+
+
+def stopped_by(votes: Mapping[str, float]) -> Stopped | None:
+    """Return why the run is to end, from the ``votes`` of all ranks added up; None if it is not."""
+    return next((Stopped(number) for number in ENDING if votes[number.name]), None)
 
 
 class Signals:
     """Notes of the signals that came; a context manager that sets the handlers and restores the old ones.
 
     ``save_seconds``: also ask for a save when that much time has passed since the last one (set on the
-    root alone). ``orphans_stop``: losing the parent process, an mpirun that was killed, counts as SIGTERM.
+    root alone). A launcher that was killed counts as SIGTERM.
     """
 
     def __init__(self) -> None:
-        self.interrupted = self.terminated = self.save = False
+        self.stop: int | None = None  # the signal that asked this process to end; the first one counts
+        self.save = False
         self.save_seconds: float | None = None
-        self.orphans_stop = False
-        self._interrupted_at = 0.0
+        self._interrupted_at: float | None = None
         self._saved_at = time.monotonic()
-        self._parent = os.getppid()
         self._before: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2):
-            self._before[number] = signal.signal(number, self._note)
+        for number in (*ENDING, signal.SIGUSR1):
+            if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(
@@ -55,25 +68,32 @@ class Signals:
     def _note(self, number: int, frame: FrameType | None) -> None:
         if number == signal.SIGUSR1:
             self.save = True
-        elif number == signal.SIGINT:
-            if self.interrupted and time.monotonic() - self._interrupted_at > ECHO:
+            return
+        if number == signal.SIGINT:
+            if self._interrupted_at is None:
+                self._interrupted_at = time.monotonic()
+            elif time.monotonic() - self._interrupted_at > ECHO:
                 os._exit(128 + signal.SIGINT)  # a second Ctrl-C: the user will not wait
-            if not self.interrupted:
-                self.interrupted, self._interrupted_at = True, time.monotonic()
-        else:
-            self.terminated = True
+        self.ask_to_stop(asked_by_launcher() or number)
+
+    def ask_to_stop(self, number: int = signal.SIGINT) -> None:
+        """Note that the run is to end, as if signal ``number`` had come."""
+        self.stop = self.stop or number
 
     @property
     def stopping(self) -> bool:
         """Whether this process was asked to end."""
-        if self.orphans_stop and os.getppid() != self._parent:
-            self.terminated = True
-        return self.interrupted or self.terminated
+        if launcher_is_gone():
+            self.ask_to_stop(signal.SIGTERM)
+        return self.stop is not None
+
+    def stops(self) -> dict[str, int]:
+        """Return this rank's wish to end as entries of the tail."""
+        return {number.name: int(self.stopping and number == self.stop) for number in ENDING}
 
     def votes(self) -> dict[str, int]:
         """Return this rank's notes as entries of the tail; a save is asked for once."""
-        _ = self.stopping
         save, self.save = self.save, False
         if self.save_seconds and time.monotonic() - self._saved_at >= self.save_seconds:
             save, self._saved_at = True, time.monotonic()
-        return {"interrupts": int(self.interrupted), "terminations": int(self.terminated), "saves": int(save)}
+        return {"saves": int(save), **self.stops()}

@@ -35,7 +35,7 @@ class StopAfter:
         if isinstance(event, StepDone):
             self.left -= 1
             if self.left == 0:
-                self.signals.interrupted = True
+                self.signals.ask_to_stop()
 
 
 def run(trials, ranks=1, steps=None):

@@ -123,9 +123,9 @@ def test_handlers_are_put_back():
         "before = [signal.getsignal(n) for n in (2, 10, 15)]\n"
         "with Signals() as signals:\n"
         "    signal.raise_signal(10)\n"
-        "    assert signals.votes() == {'interrupts': 0, 'terminations': 0, 'saves': 1}\n"
+        "    assert [name for name, vote in signals.votes().items() if vote] == ['saves']\n"
         "    signal.raise_signal(15)\n"
-        "    for _ in range(2): assert signals.votes() == {'interrupts': 0, 'terminations': 1, 'saves': 0}\n"
+        "    for _ in range(2): assert [name for name, vote in signals.votes().items() if vote] == ['SIGTERM']\n"
         "assert [signal.getsignal(n) for n in (2, 10, 15)] == before\n"
     )
     done = subprocess.run([sys.executable, "-c", program], env=mpi_jobs.environment(), check=False, timeout=60)

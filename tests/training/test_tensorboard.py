@@ -142,7 +142,8 @@ def test_a_resumed_run_has_every_point_once(whole, resumed):
 
 def test_an_evaluation_that_is_done_again_is_shown_once(digits, tmp_path):
     def stop_in_evaluation(rank, state, signals):
-        signals.interrupted |= state.steps == STEPS
+        if state.steps == STEPS:
+            signals.ask_to_stop()
 
     session = train_run(digits, tmp_path / "run", act=stop_in_evaluation, flags=FLAGS, log_every=2, tensorboard=True)
     assert session.code == 130

@@ -1,0 +1,102 @@
+"""The signals that ``distlenet launch`` gets, and what becomes of them: they are meant for the job.
+
+SIGUSR1 asks the job to save, those in ENDING to save and end; a second SIGINT, SIGTERM or SIGQUIT ends it at once.
+SIGTSTP (Ctrl-Z) stops the job and the launcher, SIGCONT (fg) lets both continue.
+"""
+
+import os
+import signal
+import time
+from types import FrameType, TracebackType
+from typing import Protocol
+
+from distlenet.processes import send
+
+ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2, signal.SIGXCPU)
+FORCING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # sent again by somebody who will not wait
+MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)  # stay ignored if they are at the start (nohup)
+ECHO = 0.3  # seconds; a signal that comes again so soon is the same one, by way of the shell or a scheduler
+
+
+class Recipient(Protocol):
+    """A running job, as the signals see it."""
+
+    mark: str  # of its processes
+    can_be_stopped: bool  # all of them are on this host
+
+    def pass_on(self, number: int) -> None:
+        """Let the ranks know of signal ``number``."""
+        ...
+
+    def end(self) -> None:
+        """Kill the whole job."""
+        ...
+
+
+class Requests:
+    """What the signals ask for; a context manager that sets the handlers and restores the old ones."""
+
+    def __init__(self) -> None:
+        self.asked: int | None = None  # the signal that asked the job to end
+        self.stopped_seconds = 0.0  # that the launcher and its job stood still, after SIGTSTP
+        self.job: Recipient | None = None  # the one that runs now
+        self._asked_at = 0.0
+        self._continued = False
+        self._before: dict[int, object] = {}
+
+    def __enter__(self) -> "Requests":
+        for number in (*ENDING, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT):
+            if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def clock(self) -> float:
+        """Return the seconds since some moment in the past, without those in which the job was stopped."""
+        return time.monotonic() - self.stopped_seconds
+
+    def pause(self, seconds: float) -> None:
+        """Wait so long, or until a signal asks for the end."""
+        until = self.clock() + seconds
+        while self.asked is None and self.clock() < until:
+            time.sleep(0.05)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if number == signal.SIGTSTP:
+            self._stop()
+        elif number == signal.SIGCONT:
+            self._continued = True
+            self._send(signal.SIGCONT)
+        elif number == signal.SIGUSR1:
+            if self.job:
+                self.job.pass_on(number)
+        elif self.asked is None:
+            self.asked, self._asked_at = number, time.monotonic()
+            if self.job:
+                self.job.pass_on(number)
+        elif self.job and number in FORCING and time.monotonic() - self._asked_at > ECHO:
+            self.job.end()
+
+    def _stop(self) -> None:
+        """Stop the job and this process, as the shell expects it of Ctrl-Z; return when both continue."""
+        if self.job and not self.job.can_be_stopped:
+            return  # the ranks of other hosts would take those of this one for lost
+        since, self._continued = time.monotonic(), False
+        self._send(signal.SIGSTOP)
+        signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTSTP)
+        time.sleep(0.01)  # let the handler of SIGCONT run
+        if not self._continued:  # no shell waits for this process: SIGTSTP alone does not stop it then
+            os.kill(os.getpid(), signal.SIGSTOP)
+        signal.signal(signal.SIGTSTP, self._note)
+        self.stopped_seconds += time.monotonic() - since
+        self._send(signal.SIGCONT)
+
+    def _send(self, number: int) -> None:
+        if self.job and self.job.can_be_stopped:
+            send(self.job.mark, number)
