@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
             picture = read_picture(file)
             digits = digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities)
             found = [Prediction(recognizer.best(digit.image, None), digit.box, digit.image) for digit in digits]
-            readings.append(Reading(file, found, picture.frames))
+            readings.append(Reading(file, found, picture.several))
         except PictureError as error:
             readings.append(Reading(file, error=error))
         if not args.json:

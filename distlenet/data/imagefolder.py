@@ -11,6 +11,7 @@ from distlenet.data.imagefile import read_image
 from distlenet.data.progress import Progress
 from distlenet.errors import DataError
 
+BLACK, WHITE, OWN = 0, 255, -1  # papers: what transparent ground became, or the picture's own
 NO_IMAGES = ("thumbs.db", "desktop.ini")  # left by file managers, as are names that begin with a dot
 
 
@@ -27,8 +28,9 @@ def read_folder(
 
     Every picture is made to fit ``size`` (rows, columns), 28 x 28 if None. ``ink`` is "light" (the pictures are
     kept), "dark" (they are inverted, so that 0 is paper), or None: dark if the borders of the training pictures
-    are light. Without folders train/ and test/, ``share`` of each class become test images. The training images
-    are mixed by ``seed``. Raises DataError that names the picture or folder; UsageError without Pillow.
+    are light; strokes on transparent ground tell for themselves. Without folders train/ and test/, ``share`` of each
+    class become test images. The training images are mixed by ``seed``. Raises DataError that names the picture or
+    folder; UsageError without Pillow.
     """
     size = size or (28, 28)
     if not place.is_dir():
@@ -43,11 +45,15 @@ def read_folder(
     for root in roots[1:]:
         if strange := sorted({folder.name for folder in _folders(root)} ^ set(names)):
             raise DataError(f"{', '.join(strange[:5])}: not a class of both {roots[0]} and {root}, expected the same")
-    blocks = [_read(root, names, size, progress) for root in roots]
+    blocks, papers = zip(*(_read(root, names, size, progress) for root in roots), strict=True)
     if ink is None:
-        ink = "dark" if np.median(_border(blocks[0][0])) > 127 else "light"
-    if ink == "dark":
-        blocks = [(255 - images, labels) for images, labels in blocks]
+        with_paper = blocks[0][0][papers[0] == OWN]
+        ink = "dark" if len(with_paper) and np.median(_border(with_paper)) > 127 else "light"
+        dark = [np.where(paper == OWN, ink == "dark", paper == WHITE) for paper in papers]
+    else:
+        dark = [np.full(len(paper), ink == "dark") for paper in papers]
+    for (images, _), inverted in zip(blocks, dark, strict=True):
+        images[inverted] = 255 - images[inverted]
     if len(blocks) == 1:
         train, test = with_test_images(blocks[0], share, seed, str(place))
         cut = f"{100 * share:g} % of each class set aside for the test and "
@@ -55,7 +61,7 @@ def read_folder(
         train, test, cut = mixed(blocks[0], seed), blocks[1], ""
     source = (
         f"pictures of the folder {place.name or place}, made {size[0]} x {size[1]} pixels"
-        f"{' and inverted' if ink == 'dark' else ''}, {cut}mixed by seed {seed}"
+        f"{_how_inverted(dark)}, {cut}mixed by seed {seed}"
     )
     return Dataset(train, test, place.resolve().name or "pictures", tuple(names), source, str(place))
 
@@ -71,14 +77,18 @@ def _folders(root: Path) -> list[Path]:
     )
 
 
-def _read(root: Path, names: list[str], size: tuple[int, int], progress: Progress) -> Block:
-    """Return the pictures of all classes, class by class, each class in the order of its file names."""
+def _read(root: Path, names: list[str], size: tuple[int, int], progress: Progress) -> tuple[Block, np.ndarray]:
+    """Return the pictures of all classes, class by class, each class in the order of its file names, and the papers.
+
+    A paper is BLACK or WHITE for strokes that were on transparent ground, OWN for all other pictures.
+    """
     files = [(path, label) for label, name in enumerate(names) for path in _pictures(root / name)]
-    images = np.empty((len(files), *size), np.uint8)
+    images, papers = np.empty((len(files), *size), np.uint8), np.full(len(files), OWN, np.int16)
     for row, (path, _) in enumerate(files):
-        images[row] = read_image(path, size)
+        images[row], paper = read_image(path, size)
+        papers[row] = OWN if paper is None else paper
         progress(f"reading {root.name}", row + 1, len(files))
-    return images, np.array([label for _, label in files], np.uint8)
+    return (images, np.array([label for _, label in files], np.uint8)), papers
 
 
 def _pictures(folder: Path) -> list[Path]:
@@ -91,6 +101,12 @@ def _pictures(folder: Path) -> list[Path]:
     if not files:
         raise DataError(f"{folder} holds no picture, expected at least one for each class; fill or remove the folder")
     return files
+
+
+def _how_inverted(dark: list[np.ndarray]) -> str:
+    """Return what to say of the pictures that were inverted, True in ``dark``: " and inverted" if all were."""
+    share = np.concatenate(dark).mean()
+    return "" if share == 0 else " and inverted" if share == 1 else " and, where the ink is dark, inverted"
 
 
 def _border(images: np.ndarray) -> np.ndarray:

@@ -20,7 +20,6 @@ from distlenet.page.strokes import LARGEST, ink_of, read_drawing
 from distlenet.pictures import Digit, Recognizer, digits_in, digits_in_ink, read_picture
 
 LARGEST_PICTURE = 32 * 2**20  # bytes of an uploaded file
-MOST_PIXELS = 24_000_000  # that may be decoded
 
 
 def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
@@ -64,7 +63,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         file = BytesIO(request.get_data(cache=False))
         begun = time.perf_counter()
         with one_picture:
-            [digit] = digits_in(read_picture(file, MOST_PIXELS), recognizer.image_shape)
+            [digit] = digits_in(read_picture(file), recognizer.image_shape)
         return answered(digit, begun, box=digit.box)
 
     def answered(digit: Digit, begun: float, **more: Any) -> Response:

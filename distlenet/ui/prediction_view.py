@@ -41,13 +41,13 @@ class Reading:
 
     file: str
     digits: Sequence[Prediction] = ()
-    frames: int = 1  # of the file, of which the first was read
+    several: bool = False  # whether the file has further frames: the first was read
     error: PictureError | None = None
 
     @property
     def source(self) -> str:
         """The file, and which of its frames was read if there are several."""
-        return self.file if self.frames == 1 else f"{self.file} (the first of {self.frames} frames)"
+        return f"{self.file} (the first of several frames)" if self.several else self.file
 
 
 def show(reading: Reading, pictures: bool) -> None:
@@ -101,7 +101,8 @@ def in_letters(image: np.ndarray) -> Text:
 def to_json(readings: Sequence[Reading]) -> str:
     """Return a JSON list: for each picture in turn an object for each of its digits, or one with its error.
 
-    ``argument`` is the picture's position on the command line, from 0: a file may stand there twice.
+    ``argument`` is the picture's position on the command line, from 0: a file may stand there twice. ``frames`` is 1,
+    or null where there are more: they are not counted.
     """
     found = []
     for place, reading in enumerate(readings):
@@ -117,7 +118,7 @@ def to_json(readings: Sequence[Reading]) -> str:
                     "probability": probability,
                     "top": [{"label": name, "probability": value} for name, value in digit.top],
                     "none_of_these": digit.none,
-                    "frames": reading.frames,
+                    "frames": None if reading.several else 1,
                     "box": dict(zip(("left", "top", "right", "bottom"), digit.box, strict=True)),
                 }
             )

@@ -192,7 +192,7 @@ def test_pictures_that_show_nothing_or_are_none(client, four):
     assert refused(post(b"GIF89a"), 422)
     assert refused(post(four[: len(four) // 2]), 422)
     assert refused(post(bomb(60_000)), 422, "pixels")
-    assert refused(post(bomb(5_000)), 422, "5,000 x 5,000 pixels", "24,000,000")
+    assert refused(post(bomb(9_000)), 422, "9,000 x 9,000 pixels", "64,000,000")
     assert refused(post(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n"), 422)
 
 

@@ -1,0 +1,226 @@
+"""The program that decodes pictures, in a process of its own with little memory and little time.
+
+A few bytes can keep a decoder busy for hours, claim all memory or crash it, and no list of such tricks is complete.
+So pictures are decoded where none of this harms: ``imageprocess.py`` starts this file, sends it the bytes of one
+picture after the other and gets back 8-bit grey or colour, the right way up, on paper where it was transparent.
+Imports nothing of the package.
+"""
+
+import json
+import os
+import signal
+import struct
+import sys
+import warnings
+from io import BytesIO
+from typing import Any, BinaryIO
+
+FORMATS = (  # all that is ever opened: none of them runs a program or follows a path
+    *("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000"),
+    *("PPM", "TGA", "PCX", "ICO", "ICNS", "QOI", "SGI", "PSD"),
+)
+FILMS = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")  # formats whose second frame is another picture
+MOST_PIXELS = 64_000_000  # more than a phone takes
+FINEST = 2000  # pixels along the longer side of what is sent back
+SECONDS = 6.0  # of processor time for one picture
+MEMORY = 960 * 2**20  # bytes in all
+RANGES = (1, 255, 4095, 65535)  # largest values of masks, bytes, and sensors of 12 and 16 bits
+
+
+class Refused(Exception):
+    """A picture that is not read; the text goes on after its name: "is empty"."""
+
+
+def main() -> None:
+    """Answer until the input ends: each question and each answer is its length in 8 bytes, then the bytes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
+    questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    _confine()
+    while head := questions.read(8):
+        content = questions.read(*struct.unpack("<Q", head))
+        pixels = b""
+        _allow(SECONDS)
+        try:
+            facts, pixels = decode(content)
+        except Refused as reason:
+            facts = {"refused": str(reason)}
+        except MemoryError:
+            facts = {"refused": "takes more than 1 GiB of memory to decode: save it as PNG or JPEG"}
+        except Exception as error:  # a damaged file can make a decoder raise anything
+            text = " ".join(f"{error}".split()) or type(error).__name__
+            facts = {"refused": f"is not a readable picture ({text:.200})"}
+        _allow(0)
+        del content
+        text = json.dumps(facts).encode()
+        for part in (text, pixels):
+            _send(answers, part)
+        answers.flush()
+
+
+def _confine() -> None:
+    """Bound the memory; let no file grow and no core be written. Without effect where the system has no limits."""
+    try:
+        import resource
+    except ImportError:
+        return
+    for limit, most in (("RLIMIT_DATA", MEMORY), ("RLIMIT_AS", 2 * MEMORY), ("RLIMIT_FSIZE", 0), ("RLIMIT_CORE", 0)):
+        number = getattr(resource, limit)
+        hard = resource.getrlimit(number)[1]
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(number, (most, most))
+
+
+def _allow(seconds: float) -> None:
+    """End this process after ``seconds`` of processor time; 0 takes the limit back."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process, also within a decoder
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+
+
+def _send(stream: BinaryIO, content: bytes) -> None:
+    stream.write(struct.pack("<Q", len(content)))
+    stream.write(content)
+
+
+def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
+    """Return facts and pixels of the picture whose file is ``content``.
+
+    The facts: ``size`` of the file's picture (columns, rows), ``shape`` of the pixels, (rows, columns) or (rows,
+    columns, 3), at most FINEST along a side, ``several`` if there are further frames, and ``paper``, 0 or 255, where
+    strokes were on transparent ground. Raises Refused, or whatever a decoder raises.
+    """
+    from PIL import Image
+
+    warnings.simplefilter("ignore")  # of odd metadata, for example
+    Image.init()
+    formats = [name for name in FORMATS if name in Image.OPEN]
+    try:
+        image = Image.open(BytesIO(content), formats=formats)
+    except Image.UnidentifiedImageError as error:
+        raise Refused(f"is {_what(content[:256])}") from error
+    except Image.DecompressionBombError as error:
+        raise Refused(f"has too many pixels, expected at most {MOST_PIXELS:,}") from error
+    size = image.size
+    if size[0] * size[1] > MOST_PIXELS:
+        raise Refused(f"has {size[0]:,} x {size[1]:,} pixels, expected at most {MOST_PIXELS:,} in all")
+    image.draft("RGB", (FINEST, FINEST))  # JPEG: decode no more than is needed
+    kind = image.format
+    image = _upright(_reduced(image))
+    pixels, paper = _opaque(image)
+    facts = {"size": size, "shape": pixels.shape, "several": kind in FILMS and _has_more(content, formats)}
+    return {**facts, "paper": paper}, pixels.tobytes()
+
+
+def _reduced(image: Any) -> Any:
+    """Return ``image`` at most FINEST pixels long, in mode L, RGB, LA, RGBA, or one of more than 8 bits."""
+    from PIL import Image
+
+    if image.mode[0] in "IF":
+        return image  # block by block in _bytes
+    if image.mode == "LAB":  # Pillow does not convert it; its first channel is the lightness
+        image = image.getchannel(0)
+    if "transparency" in image.info or image.mode in ("PA", "RGBa"):
+        image = image.convert("RGBA")
+    elif image.mode == "La":
+        image = image.convert("LA")
+    elif image.mode == "1":
+        image = image.convert("L")
+    elif image.mode not in ("L", "RGB", "LA", "RGBA", "CMYK"):
+        image = image.convert("RGB")
+    image.thumbnail((FINEST, FINEST), Image.Resampling.BOX)
+    return image.convert("RGB") if image.mode == "CMYK" else image
+
+
+def _upright(image: Any) -> Any:
+    """Return ``image`` turned as its EXIF data says; where they are damaged, as it is."""
+    from PIL import ImageOps
+
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:
+        return image
+
+
+def _opaque(image: Any) -> tuple[Any, int | None]:
+    """Return ``image`` as uint8 (rows, columns) or (rows, columns, 3), and the paper it was put on.
+
+    What is transparent becomes white, or black where the ink is light: else white strokes would vanish. The paper is
+    None where nothing was transparent, or most of the picture was opaque: then it has a paper of its own.
+    """
+    import numpy as np
+
+    values = np.asarray(image)
+    if image.mode[0] in "IF":
+        return _bytes(values), None
+    if image.mode in ("L", "RGB"):
+        return _mask(values), None
+    values, alpha = values[..., :-1], _mask(values[..., -1])
+    visible = alpha > 0
+    if values.max(initial=0, where=visible[..., None]) == 1:
+        values = values * np.uint8(255)
+    if image.mode == "LA":
+        values = values[..., 0]
+    if alpha.min() == 255:
+        return values, None
+    cover = alpha.astype(np.float32) / 255
+    share = float(cover.mean())
+    light = float((values.reshape(*cover.shape, -1).mean(axis=-1) * cover).sum()) / max(cover.sum(), 1e-9)
+    paper = 255 if light < 128 else 0
+    cover = cover.reshape(*cover.shape, *[1] * (values.ndim - 2))
+    filled = np.rint(values * cover + paper * (1 - cover)).astype(np.uint8)
+    return filled, paper if share < 0.5 else None
+
+
+def _mask(values: Any) -> Any:
+    """Return uint8 ``values``; a mask of 0 and 1, which looks black, becomes one of 0 and 255."""
+    return values * values.dtype.type(255) if values.max(initial=0) == 1 else values
+
+
+def _bytes(values: Any) -> Any:
+    """Return ``values`` (rows, columns) of more than 8 bits as uint8, block by block where they are many.
+
+    Their largest value tells their range: one of RANGES, and theirs where that is another, or uses little of it.
+    """
+    import numpy as np
+
+    step = -(-max(values.shape) // FINEST) if max(values.shape) > FINEST else 1
+    rows, columns = (size // step for size in values.shape)
+    squares = values[: rows * step, : columns * step].reshape(rows, step, columns, step)
+    values = np.nan_to_num(squares.mean(axis=(1, 3), dtype=np.float32))
+    low, high = float(values.min()), float(values.max())
+    top = next((top for top in RANGES if low >= 0 and high <= top), None)
+    if top is not None and (top == 255 or high - low >= top / 16 or high == low):
+        low, high = 0.0, float(top)
+    return np.rint(255 * ((values - low) / max(high - low, 1e-30))).astype(np.uint8)
+
+
+def _has_more(content: bytes, formats: list[str]) -> bool:
+    """Whether there is a second frame. Frames are not counted: there may be millions."""
+    from PIL import Image
+
+    try:
+        with Image.open(BytesIO(content), formats=formats) as image:
+            image.seek(1)
+            return True
+    except Exception:  # EOFError; or the second frame is damaged
+        return False
+
+
+def _what(head: bytes) -> str:
+    """Return what a file that is not read is, from its first bytes, and what to do."""
+    if not head:
+        return "empty, expected a picture"
+    if head[4:8] == b"ftyp":
+        return "HEIC or a film, which is not read here: save it as JPEG or PNG"
+    if head[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
+        return "EPS or PostScript, which is a program and not read here: save it as PNG or JPEG"
+    if b"<svg" in head or b"%PDF" in head:
+        return "SVG or PDF, which is not read here: save it as PNG"
+    if head[:9].lower() in (b"<!doctype", b"<html>") or b"<html" in head.lower():
+        return "a web page, expected a picture: save the picture itself"
+    return "not a picture of a known format: save it as PNG or JPEG"
+
+
+if __name__ == "__main__":
+    main()
