@@ -15,7 +15,7 @@ from distlenet.launch_signals import Requests
 from distlenet.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
 from distlenet.parallel.exit_file import ASKED, EXIT_FILE, LEFT, READY
 from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
-from distlenet.processes import children, end_processes
+from distlenet.processes import GRACE, children, end_processes, processes
 from distlenet.scratch import Guardian, Scratch, scratch
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
@@ -144,6 +144,8 @@ class Attempt:
             self._send()  # what came before there was anybody to hear it
             self._see_it_started()
             code = self._wait()
+            if code < 0 and self._exit_file.with_name(READY).exists():
+                self._let_orphans_save()
         finally:
             self._requests.job = None
         self.connected = self._exit_file.with_name(READY).exists()
@@ -197,6 +199,12 @@ class Attempt:
                 self.end()
                 self._process.wait()
                 return 0
+
+    def _let_orphans_save(self) -> None:
+        """Give the ranks of an mpirun that was killed the time to notice, save and end."""
+        until = time.monotonic() + GRACE
+        while processes(self.mark) and time.monotonic() < until:
+            time.sleep(0.05)
 
     def _farewells(self) -> list[Path]:
         """Return the files in which ranks have left their exit code, the root's first."""

@@ -90,7 +90,8 @@ def guard() -> None:
     """Clear up after a launcher that is killed: end its job, after it has saved, and remove the job's folders.
 
     The launcher writes a line of JSON to stdin whenever a job starts: its mark, mpirun's process, the signal that asks
-    mpirun's ranks to end, and the folders; and "null" when it has ended. The end of stdin is that of the launcher.
+    mpirun's ranks to end, the file that tells them why, and the folders; and "null" when it has ended. The end of
+    stdin is that of the launcher.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
         signal.signal(number, signal.SIG_IGN)  # meant for the launcher, which decides
@@ -101,6 +102,8 @@ def guard() -> None:
     if job is None:
         return
     patience = time.monotonic() + GRACE
+    with contextlib.suppress(OSError):
+        Path(job["asked"]).write_text(str(int(signal.SIGTERM)), encoding="utf-8")
     send(job["mark"], signal.SIGCONT)
     if job["mpirun"] in processes(job["mark"]):
         with contextlib.suppress(ProcessLookupError):

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from distlenet import processes
 from distlenet.mpirun import mpi_environment
-from distlenet.parallel.exit_file import EXIT_FILE
+from distlenet.parallel.exit_file import ASKED, EXIT_FILE
 from distlenet.parallel.orphan import LAUNCHER
 from distlenet.processes import JOB, end_processes, identity, is_alive
 
@@ -98,7 +98,11 @@ class Guardian:
 
     def watch(self, scratch: Scratch | None, mpirun: int = 0, number: int = 0) -> None:
         """Name the job to end, by signal ``number`` to the process ``mpirun``; None: there is none any more."""
-        job = scratch and {"mark": scratch.mark, "folders": scratch.folders, "mpirun": mpirun, "signal": number}
+        asked = scratch and str(Path(scratch.environment[EXIT_FILE]).with_name(ASKED))
+        job = scratch and {
+            **{"mark": scratch.mark, "folders": scratch.folders},
+            **{"mpirun": mpirun, "signal": number, "asked": asked},
+        }
         with contextlib.suppress(OSError):
             self._process.stdin.write(json.dumps(job) + "\n")
             self._process.stdin.flush()

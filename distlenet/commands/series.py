@@ -85,6 +85,7 @@ def run_trials(
 
     with Signals() as signals:  # before MPI starts
         comm = connect()
+        signals.listen()
         try:
             with all_or_nothing(comm, args.debug), ExitStack() as displays:
                 with in_agreement(comm):

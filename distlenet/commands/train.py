@@ -151,6 +151,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         tensorboard=args.tensorboard,
     )
     comm = connect()
+    signals.listen()
     try:
         with all_or_nothing(comm, args.debug), ExitStack() as displays:
             code = Session(options, comm, signals, lambda: make_listeners(args, displays)).run()

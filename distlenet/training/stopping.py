@@ -56,8 +56,14 @@ class Signals:
     def __enter__(self) -> "Signals":
         for number in (*ENDING, signal.SIGUSR1):
             if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
+                self._before[number] = signal.getsignal(number)
+        self.listen()
         return self
+
+    def listen(self) -> None:
+        """Set the handlers, again once MPI has started: a library of its own takes SIGHUP for itself (UCX)."""
+        for number in self._before:
+            signal.signal(number, self._note)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
