@@ -56,14 +56,16 @@ def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
     return int(environment.get("SLURM_PROCID", "0")) if detect(environment) else 0
 
 
-def transports(environment: Mapping[str, str]) -> str:
-    """Return the transports that Open MPI may use; a setting of the user's wins.
+def limit_transports(environment: Mapping[str, str]) -> None:
+    """Let ranks of one host use shared memory alone: all else would listen on the network. Settings of the user's win.
 
-    On one host shared memory is enough: each of the others would listen on all networks. On many hosts it would look
-    for fabrics for a second at the start.
+    On many hosts only the fabrics are left out that Open MPI would look for at the start, for a second.
     """
-    size = environment.get("OMPI_COMM_WORLD_SIZE")
-    return "self,sm" if size and size == environment.get("OMPI_COMM_WORLD_LOCAL_SIZE") else "^ofi"
+    size = environment.get("OMPI_COMM_WORLD_SIZE", environment.get("PMI_SIZE"))
+    alone = size and size == environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", environment.get("MPI_LOCALNRANKS"))
+    os.environ.setdefault("OMPI_MCA_btl", "self,sm" if alone else "^ofi")
+    if alone and "PMI_SIZE" in environment:
+        os.environ.setdefault("UCX_TLS", "self,sm")  # MPICH's
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
@@ -79,7 +81,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
         )
     end_with_launcher(environment)  # it may be killed while MPI starts
-    os.environ.setdefault("OMPI_MCA_btl", transports(environment))
+    limit_transports(environment)
     try:
         if environment.get(FAULT_TOLERANCE) == "ulfm":
             from distlenet.parallel.mpi_recovery import RecoverableCommunicator as MPICommunicator
