@@ -2,8 +2,10 @@
 
 import errno
 import os
+import stat
 from typing import TextIO
 
+RANK = "OMPI_COMM_WORLD_RANK"  # set by Open MPI's mpirun
 MODES = ("auto", "live", "plain", "quiet")
 
 # A full disk or a full pipe may have room again later; every other failure of a stream is for good.
@@ -13,9 +15,28 @@ PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR}
 def window(stream: TextIO) -> tuple[int, int]:
     """Return (columns, rows) of the terminal window behind ``stream``; (0, 0) if there is none."""
     try:
-        return tuple(os.get_terminal_size(stream.fileno()))
+        size = tuple(os.get_terminal_size(stream.fileno()))
     except (OSError, ValueError, AttributeError):  # no descriptor, closed, or not a terminal
         return (0, 0)
+    return mpirun_window() or size if size[0] and RANK in os.environ else size
+
+
+def mpirun_window() -> tuple[int, int] | None:
+    """Return the window of the mpirun that started this process; None if there is none.
+
+    A rank's own terminal under Open MPI keeps the size that mpirun's had at the start.
+    """
+    try:
+        path = f"/proc/{os.getppid()}/fd/1"
+        if not stat.S_ISCHR(os.stat(path).st_mode):
+            return None
+        terminal = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return tuple(os.get_terminal_size(terminal))
+        finally:
+            os.close(terminal)
+    except OSError:
+        return None
 
 
 def is_live(stream: TextIO) -> bool:
