@@ -1,6 +1,7 @@
 """Ranks that agree on what failed: on one of them, on all, or on the root alone."""
 
 import contextlib
+import os
 import sys
 import time
 import traceback
@@ -49,18 +50,23 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
     """Run the block on every rank, then compare: if any rank failed, all raise the first failure.
 
     For what ranks do alone and can fail at alone, like reading files. The error is marked as agreed:
-    every rank knows of it, so the root alone reports it and all leave in good order.
+    every rank knows of it, so the root alone reports it and all leave in good order. Where rank 0 did not fail, the
+    error says which rank did, and on which host: there the same file may be another one.
     """
     error: DistlenetError | None = None
     try:
         yield
     except DistlenetError as caught:
         error = caught
-    failures = comm.gather(None if error is None else [type(error).__name__, str(error)])
+    rows = comm.gather([os.uname().nodename, None if error is None else [type(error).__name__, str(error)]])
+    hosts, failures = [row[0] for row in rows], [row[1] for row in rows]
     for rank, failure in enumerate(failures):
         if failure is not None:
             kind, text = failure
+            if rank > 0:
+                text += f" (rank {rank} on {hosts[rank]})"
             own = error if rank == comm.rank else _error_class(kind)(text)
+            own.args = (text,)
             own.agreed = True
             raise own
 

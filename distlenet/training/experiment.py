@@ -15,7 +15,15 @@ from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checks import check_ranks, check_same_data
+from distlenet.training.checks import (
+    check_ranks,
+    compare_ranks,
+    of_dataset,
+    of_network,
+    of_options,
+    of_package,
+    of_settings,
+)
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Part
 from distlenet.training.recorder import Recorder
@@ -72,6 +80,8 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         base = origin["config"] if origin else None
         config = build_config(options.recipe, options.config_file, options.flags, base)
         digits = open_digit_file(options.data)
+    compare_ranks(comm, lambda: [*of_package(), *of_options(options), *of_settings(config), *of_dataset(digits)])
+    with in_agreement(comm):
         parts = divide(config, digits)
         check_ranks(config, comm)
         mean, std = input_statistics(config.model, digits.mean, digits.std)
@@ -79,7 +89,6 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         notices = compare(origin, config, dataset, options.override) if origin else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
-    check_same_data(digits, comm)
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):
@@ -89,6 +98,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         augmentation = Augmentation(**config.ranges)
         mine = owned_shards(comm.rank, comm.size, config.shards)
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
+    compare_ranks(comm, lambda: of_network(comm, config.model, state.net))
     watched_test = parts["test"] if config.test_curve else None
     classes = len(digits.class_names)
     epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, classes, signals)

@@ -1,0 +1,120 @@
+"""What a network is made of besides its parameters: the code of a user's own, and the constants of its layers.
+
+Ranks that train one network must have both in common.
+"""
+
+import ast
+import hashlib
+import sys
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from distlenet.nn.net import Net
+from distlenet.nn.parameter import Parameter
+
+PACKAGE = Path(__file__).resolve().parent.parent
+INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+def hash_package() -> str:
+    """Return the SHA-256 of this package's source: the names and contents of its Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def hash_code(model: str) -> dict[str, str]:
+    """Return the SHA-256 of each file that the network ``model`` of a user's own was built from, {} for any other.
+
+    Those are its own and the modules that it imports, by module, unless they are installed. Call it after the
+    network is built: what has not been imported by then is not found.
+    """
+    place, colon, _ = model.rpartition(":")
+    if not colon:
+        return {}
+    name = f"distlenet_model_{Path(place).stem}" if place.endswith(".py") else place
+    found: dict[str, str] = {}
+    waiting = [name]
+    while waiting:
+        name = waiting.pop()
+        module = sys.modules.get(name)
+        path = own_file(module)
+        if name in found or path is None:
+            continue
+        source = path.read_bytes()
+        found[name] = hashlib.sha256(source).hexdigest()
+        waiting += imported(source, module)
+    return found
+
+
+def own_file(module: ModuleType | None) -> Path | None:
+    """Return the source file of ``module`` if it is a user's own: Python that is neither installed nor this package."""
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py") or not Path(file).is_file():
+        return None
+    path = Path(file).resolve()
+    return None if any(path.is_relative_to(folder) for folder in (*INSTALLED, PACKAGE)) else path
+
+
+def imported(source: bytes, module: ModuleType) -> Iterator[str]:
+    """Yield the names of the modules that the ``source`` of ``module`` may import."""
+    package = (module.__package__ or "").split(".")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def hash_constants(net: Net) -> dict[str, str]:
+    """Return by layer the SHA-256 of what it was built with, before it has computed anything; the loss under "loss".
+
+    Numbers, texts and arrays count, in whatever they lie; of anything else, the type alone.
+    """
+    parts = {layer.name: layer for layer in net.layers} | {"loss": net.loss}
+    return {name: hashlib.sha256("\n".join(_describe(part, [])).encode()).hexdigest() for name, part in parts.items()}
+
+
+def _describe(value: Any, within: list[int]) -> Iterator[str]:
+    """Yield lines that differ where two values differ; ``within``: the objects that ``value`` lies in."""
+    kind = type(value).__qualname__
+    if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
+        yield f"{kind} {value!r}"
+    elif id(value) in within:
+        yield f"{kind} again"
+    elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
+        yield f"{kind} {value.dtype.str} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+    else:
+        yield kind
+        within = [*within, id(value)]
+        if isinstance(value, set | frozenset):
+            yield from sorted(line for item in value for line in _describe(item, within))
+        elif isinstance(value, list | tuple):
+            for item in value:
+                yield from _describe(item, within)
+        else:
+            for name, item in sorted(_attributes(value).items(), key=lambda pair: str(pair[0])):
+                yield str(name)
+                yield from _describe(item, within)
+
+
+def _attributes(value: Any) -> dict[Any, Any]:
+    """Return what there is to tell of an object; nothing of a class, a function or a module."""
+    if isinstance(value, dict):
+        return value
+    if isinstance(value, Parameter):  # its value is a part of theta
+        return {name: item for name, item in vars(value).items() if name not in ("value", "gradient")}
+    if isinstance(value, type | ModuleType) or callable(value) or not hasattr(value, "__dict__"):
+        return {}
+    return {name: item for name, item in vars(value).items() if name != "_scratch"}

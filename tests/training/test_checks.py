@@ -1,0 +1,312 @@
+"""Ranks that were given something else than the others are refused at the start, in one sentence that names them."""
+
+import itertools
+import os
+import shutil
+import sys
+import types
+from pathlib import Path
+
+import h5py
+import mpi_jobs
+import pretend
+import pytest
+
+from distlenet.errors import ConfigError, DataError, LaunchError
+from distlenet.nn import Dense, Flatten, Sequential, build_model
+from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
+from distlenet.parallel.agreement import in_agreement
+from distlenet.training import checks
+from distlenet.training.experiment import Options, set_up
+from distlenet.training.stopping import Signals
+
+HOST = os.uname().nodename
+NET = """
+import numpy as np
+from distlenet.nn import Dense, Flatten, Layer, Sequential
+WIDTH = 12
+
+
+class Scaled(Layer):
+    def __init__(self, factor):
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x):
+        return x * self.factor
+
+    def backward(self, dy):
+        return dy * self.factor
+
+
+def build(input_shape, classes):
+    return Sequential(input_shape, Flatten(), Dense(WIDTH), Scaled(np.ones(1, np.float32)), Dense(classes))
+"""
+
+
+def options_of(digits, run, **changes):
+    flags = {"batch_size": 64, "train_sample": 50, "epochs": 1} | changes.pop("flags", {})
+    return Options(data=str(digits), run_directory=str(run), flags=flags, **changes)
+
+
+def refused(digits, run, ranks=3, odd=2, **changes):
+    """Set up pretend ranks, of which ``odd`` has ``changes``; return the sentence on which all of them agree."""
+
+    def job(comm):
+        set_up(options_of(digits, run, **(changes if comm.rank == odd else {})), comm, Signals())
+
+    found = pretend.outcomes(ranks, job)
+    assert all(getattr(error, "agreed", False) for error in found), found
+    assert len({(type(error), str(error)) for error in found}) == 1, found
+    return found[0]
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"flags": {"lr": 0.5}}, "setting lr 0.5, rank 0 on {} has 0.14"),
+        ({"flags": {"seed": 2}}, "setting seed 2, "),
+        ({"flags": {"model": "feed-forward"}}, "setting model 'feed-forward', rank 0 on {} has 'lenet5'"),
+        ({"flags": {"epochs": 2}}, "setting epochs 2, "),
+        ({"flags": {"on_divergence": "stop"}}, "setting on_divergence 'stop', "),
+        ({"flags": {"train_sample": 60}}, "setting train_sample 60, "),
+        ({"flags": {"test_curve": True}}, "setting test_curve True, "),
+        ({"flags": {"shards": 2, "batch_size": 64}}, "setting shards 2, "),
+        ({"recipe": "fast"}, "setting weight_decay 0.0001, "),
+        ({"save_steps": 5}, "option save_steps 5, rank 0 on {} has 0"),
+        ({"stall_after": 60.0}, "option stall_after 60.0, "),
+        ({"override": ("lr",)}, "option override ['lr'], "),
+        ({"resume": "auto"}, "option resume 'auto', rank 0 on {} has none"),
+        ({"overwrite": True}, "option overwrite True, "),
+        ({"debug": True}, "option debug True, "),
+        ({"keep_every": 2}, "option keep_every 2, "),
+    ],
+)
+def test_settings_and_options(digits, tmp_path, changes, what):
+    error = refused(digits, tmp_path / "run", **changes)
+    assert type(error) is ConfigError
+    assert f"the ranks differ: rank 2 on {HOST} has {what.format(HOST)}" in str(error)
+
+
+def test_another_run_directory(digits, tmp_path):
+    def job(comm):
+        set_up(options_of(digits, tmp_path / str(comm.rank)), comm, Signals())
+
+    found = pretend.outcomes(2, job)
+    assert all(f"option run_directory '{tmp_path}/1', rank 0" in str(error) for error in found), found
+
+
+def test_a_toml_file_that_differs(digits, tmp_path):
+    files = [tmp_path / "a.toml", tmp_path / "b.toml"]
+    files[0].write_text("lr = 0.1\n")
+    files[1].write_text("lr = 0.1\nmomentum = 0.8\n")
+
+    def job(comm):
+        set_up(options_of(digits, tmp_path, config_file=str(files[comm.rank])), comm, Signals())
+
+    found = pretend.outcomes(2, job)
+    assert all("setting momentum 0.8, rank 0" in str(error) for error in found), found
+    files[1].write_text("lr = 0.1\n")  # another file, the same settings
+    assert pretend.outcomes(2, job) == [None, None]
+
+
+@pytest.mark.parametrize("attribute", ["mean", "std"])
+def test_a_dataset_of_other_pixels(digits, tmp_path, attribute):
+    other = shutil.copy(digits, tmp_path / "other.h5")
+    with h5py.File(other, "r+") as file:
+        (name,) = [name for name in file.attrs if attribute in name]
+        file.attrs[name] = 0.25
+
+    def job(comm):
+        set_up(options_of(other if comm.rank else digits, tmp_path), comm, Signals())
+
+    found = pretend.outcomes(2, job)
+    assert all(type(error) is DataError and "0.25, rank 0" in str(error) for error in found), found
+
+
+def test_another_dataset(digits, other_size, tmp_path):
+    def job(comm):
+        set_up(options_of(other_size if comm.rank else digits, tmp_path), comm, Signals())
+
+    found = pretend.outcomes(2, job)
+    assert all(type(error) is DataError and "a dataset with fingerprint" in str(error) for error in found), found
+
+
+def test_other_code_of_the_program(digits, tmp_path, monkeypatch):
+    hashes = itertools.count()
+    monkeypatch.setattr(checks, "hash_package", lambda: f"{next(hashes):064x}")
+    found = pretend.outcomes(2, lambda comm: set_up(options_of(digits, tmp_path), comm, Signals()))
+    assert all(type(error) is LaunchError and "distlenet source 0000" in str(error) for error in found), found
+
+
+def test_streamed_on_one_rank_alone(digits, tmp_path):
+    def job(comm):
+        flags = {"memory_limit": 0} if comm.rank else {}
+        return set_up(options_of(digits, tmp_path, flags=flags), comm, Signals()).leaves.streamed
+
+    assert pretend.run(2, job) == [False, True]
+
+
+def networks_differ(texts, folder, **files):
+    """Compare the networks of pretend ranks, each built from a text of its own; return what is raised."""
+    nets = []
+    for rank, text in enumerate(texts):
+        path = folder / str(rank) / "net.py"
+        path.parent.mkdir()
+        path.write_text(text)
+        for name, contents in files.items():
+            (path.parent / f"{name}.py").write_text(contents[rank])
+        model = f"{path}:build"
+        sys.path.insert(0, str(path.parent))
+        try:
+            net = build_model(model, (1, 28, 28), 10, "relu", "average")
+            net.initialize("he", 1)
+            nets.append((net, hash_code(model)))
+        finally:
+            sys.path.remove(str(path.parent))
+            for name in files:
+                sys.modules.pop(name, None)
+
+    def job(comm):
+        net, code = nets[comm.rank]
+        checks.compare_ranks(comm, lambda: named(checks.of_network(comm, str(comm.rank), net)))
+        return code
+
+    def named(facts):
+        return [
+            checks.Fact("net" + fact.what.lstrip("0123456789"), fact.value, fact.error, fact.advice) for fact in facts
+        ]
+
+    with pytest.MonkeyPatch.context() as patch:  # ranks are threads: they share their modules
+        patch.setattr(checks, "hash_code", lambda model: nets[int(model)][1])
+        return pretend.outcomes(len(texts), job)[0]
+
+
+def test_networks_alike(tmp_path):
+    code = networks_differ([NET, NET], tmp_path)
+    assert list(code) == ["distlenet_model_net"]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("WIDTH = 12", "WIDTH = 12  # "), "net with the source of distlenet_model_net"),
+        (("return dy * self.factor", "return dy"), "net with the source of"),
+    ],
+)
+def test_the_source_differs(tmp_path, change, what):
+    error = networks_differ([NET, NET.replace(*change)], tmp_path)
+    assert type(error) is ConfigError and what in str(error) and f"rank 1 on {HOST}" in str(error)
+
+
+def test_a_module_that_the_source_imports_differs(tmp_path):
+    text = NET.replace("WIDTH = 12", "from net_width import WIDTH")
+    error = networks_differ([text, text], tmp_path, net_width=["WIDTH = 12\n", "WIDTH = 6 * 2\n"])
+    assert "net with the source of net_width" in str(error)
+
+
+def test_a_module_of_a_module_that_is_imported_when_it_is_needed(tmp_path):
+    text = NET.replace("    return Seq", "    import net_a\n    WIDTH = net_a.width()\n    return Seq")
+    inner = "def width():\n    from net_b import WIDTH\n    return WIDTH\n"
+    error = networks_differ([text, text], tmp_path, net_a=[inner, inner], net_b=["WIDTH = 5", "WIDTH = 2 + 3"])
+    assert "net with the source of net_b" in str(error)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("Dense(WIDTH)", "Dense(next(N))"), "net with layer 2 'dense1: Dense to 13, "),
+        (("np.ones(1, np.float32)", "np.full(1, next(N), np.float32)"), "net with constants of layer scaled1 "),
+        (("np.ones(1, np.float32)", "{'a': [1.0, {next(N)}]}['a'][0] and 1.0"), None),
+        (("Scaled(np.ones(1, np.float32))", "Scaled(np.random.default_rng())"), None),  # it is seen only when used
+    ],
+)
+def test_the_same_source_builds_another_network(tmp_path, change, what, monkeypatch):
+    monkeypatch.setattr(types, "N", itertools.count(12), raising=False)
+    text = NET.replace(*change).replace("WIDTH = 12", "from types import N")
+    text = text.replace("Dense(WIDTH)", "Dense(12)")
+    error = networks_differ([text, text], tmp_path)
+    assert isinstance(error, dict) if what is None else what in str(error), error
+
+
+def test_initial_parameters_that_differ(tmp_path):
+    net = build_model("feed-forward", (1, 28, 28), 10, "relu", "average")
+
+    def job(comm):
+        own = build_model("feed-forward", (1, 28, 28), 10, "relu", "average")
+        own.initialize("he", 1)
+        own.theta[5] += comm.rank == 1
+        checks.compare_ranks(comm, lambda: checks.of_network(comm, "feed-forward", own))
+
+    found = pretend.outcomes(3, job)
+    assert all("feed-forward with initial parameters" in str(error) for error in found), found
+    assert hash_constants(net) == hash_constants(build_model("feed-forward", (1, 28, 28), 10, "relu", "average"))
+
+
+def test_unlike_numerics_are_no_reason(monkeypatch):
+    found = itertools.count()
+    monkeypatch.setattr(checks, "numerics", lambda: {"kernel": next(found)})
+
+    def job(comm):
+        net = Sequential((1, 4, 4), Flatten(), Dense(3))
+        net.theta += comm.rank
+        checks.compare_ranks(comm, lambda: checks.of_network(comm, "own", net))
+
+    assert pretend.outcomes(2, job) == [None, None]
+
+
+def test_a_rank_that_fails_alone_is_named():
+    def job(comm):
+        with in_agreement(comm):
+            if comm.rank:
+                raise DataError("there is no file x")
+
+    found = pretend.outcomes(3, job)
+    assert [str(error) for error in found] == [f"there is no file x (rank 1 on {HOST})"] * 3
+
+
+def test_the_package_is_what_its_files_are(monkeypatch, tmp_path):
+    from distlenet.nn import fingerprint
+
+    (tmp_path / "a.py").write_text("x = 1\n")
+    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
+    before = hash_package()
+    (tmp_path / "b.py").write_text("")
+    assert hash_package() != before
+
+
+# what a rank is given is chosen by its number: {0} is its folder
+WRAPPER = """
+import os, sys
+rank = os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or "0"
+os.chdir({folder!r} + "/" + rank)
+from distlenet.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.fixture
+def places(tmp_path):
+    """Two folders, the working directories of two ranks, each with a network and settings."""
+    for rank in "01":
+        (tmp_path / rank).mkdir()
+        (tmp_path / rank / "net.py").write_text(NET)
+        (tmp_path / rank / "set.toml").write_text("epochs = 1\nbatch_size = 64\n")
+    (tmp_path / "wrapper.py").write_text(WRAPPER.format(folder=str(tmp_path)))
+    return tmp_path
+
+
+def start(runtime, places: Path, *words):
+    return mpi_jobs.run(runtime.command(2, str(places / "wrapper.py"), *map(str, words)))
+
+
+def test_under_mpirun(runtime, places, digits, only_sentence):
+    train = ["train", "--data", digits, "--run", places / "run", "--config", "set.toml", "--model", "net.py:build"]
+    train += ["--display", "plain"]
+    (places / "1/net.py").write_text(NET + "\n# edited\n")
+    done = start(runtime, places, *train)
+    only_sentence(done, 3, f"rank 1 on {HOST} has net.py:build with the source of", f"rank 0 on {HOST} has")
+    assert not (places / "run/checkpoints").exists()
+    (places / "1/net.py").write_text(NET)
+    (places / "1/set.toml").write_text("epochs = 1\nbatch_size = 128\n")
+    only_sentence(start(runtime, places, *train), 3, f"rank 1 on {HOST} has setting batch_size 128")
