@@ -46,6 +46,15 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
     from distlenet.data.digitfile import open_digit_file
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
+    from distlenet.training.checks import (
+        Fact,
+        compare_ranks,
+        of_dataset,
+        of_network,
+        of_package,
+        of_parameters,
+        of_settings,
+    )
     from distlenet.training.evaluation import Part, evaluate
     from distlenet.training.experiment import divide
     from distlenet.training.rundir import find_checkpoint
@@ -64,6 +73,17 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
         part = whole_test if args.split == "test" else divide(checkpoint.config, digits)[args.split]
         if part is None:
             raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
+    compare_ranks(
+        comm,
+        lambda: [
+            *of_package(),
+            Fact("option split", args.split),
+            *of_parameters(net),
+            *of_settings(checkpoint.config),
+            *of_dataset(digits),
+            *of_network(comm, checkpoint.config.model, net),
+        ],
+    )
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
     result = evaluate(net, part, resampler, comm, len(trained.class_names))
     return {

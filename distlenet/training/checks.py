@@ -17,7 +17,7 @@ import h5py
 import distlenet
 from distlenet.config import Config
 from distlenet.data.digitfile import DigitFile
-from distlenet.errors import ConfigError, DataError, DistlenetError, LaunchError
+from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net
 from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
 from distlenet.nn.optimizers import Optimizer
@@ -120,6 +120,12 @@ def of_dataset(digits: DigitFile) -> list[Fact]:
         "pixel deviation": digits.std,
     }
     return [Fact(f"a dataset with {name}", value, DataError, advice) for name, value in found.items()]
+
+
+def of_parameters(net: Net) -> list[Fact]:
+    """Return the parameters that were read from a checkpoint."""
+    theta = hashlib.sha256(net.theta.tobytes()).hexdigest()
+    return [Fact("a checkpoint with parameters", theta, CheckpointError, "copy the same checkpoint to every host")]
 
 
 def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:

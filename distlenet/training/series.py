@@ -15,6 +15,7 @@ from distlenet.data.digitfile import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
+from distlenet.training.checks import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
 from distlenet.training.experiment import Options
 from distlenet.training.outcome import Outcome, read_outcome, read_summary
@@ -78,6 +79,7 @@ def run_in_teams(
 
     The bits of a run do not depend on its ranks, so the results are the same.
     """
+    compare_trials(trials, teams, comm)
     if teams == 1:
         return run_series(trials, comm, signals, make_listeners, tell)
     team, own = comm.split(teams)
@@ -92,6 +94,24 @@ def run_in_teams(
         if failure:
             raise failure
     return max(comm.gather(code))
+
+
+def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> None:
+    """Raise the error of what ranks, also those of different teams, do not have in common.
+
+    Each run compares its own ranks again, and then the code of its network too.
+    """
+    if comm.size == 1:
+        return
+    with in_agreement(comm):
+        configs = [build_config(run.options.recipe, run.options.config_file, run.options.flags) for run in trials]
+        with open_digit_file(trials[0].options.data) as digits:
+            data = of_dataset(digits)
+    runs = [Fact("runs", [[trial.setting, trial.seed, trial.options.run_directory] for trial in trials])]
+    for trial, config in zip(trials, configs, strict=True):
+        settings = {fact.what: fact.value for fact in of_settings(config)}
+        runs.append(Fact(f"{trial.setting} of seed {trial.seed} with the", settings))
+    compare_ranks(comm, lambda: [*of_package(), Fact("option side-by-side", teams), *runs, *data])
 
 
 def plan(options: Options) -> str:

@@ -5,6 +5,7 @@ import os
 import shutil
 import sys
 import types
+from argparse import Namespace
 from pathlib import Path
 
 import h5py
@@ -12,12 +13,14 @@ import mpi_jobs
 import pretend
 import pytest
 
-from distlenet.errors import ConfigError, DataError, LaunchError
+from distlenet.commands.evaluate import measure
+from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
 from distlenet.nn import Dense, Flatten, Sequential, build_model
 from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training import checks
 from distlenet.training.experiment import Options, set_up
+from distlenet.training.series import Trial, run_in_teams
 from distlenet.training.stopping import Signals
 
 HOST = os.uname().nodename
@@ -310,3 +313,51 @@ def test_under_mpirun(runtime, places, digits, only_sentence):
     (places / "1/net.py").write_text(NET)
     (places / "1/set.toml").write_text("epochs = 1\nbatch_size = 128\n")
     only_sentence(start(runtime, places, *train), 3, f"rank 1 on {HOST} has setting batch_size 128")
+
+
+def trials_of(digits, run, seeds=(1, 2), **flags):
+    return [
+        Trial("fast", seed, options_of(digits, run / str(seed), recipe="fast", flags=flags | {"seed": seed}))
+        for seed in seeds
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "teams", "what"),
+    [
+        ({"lr": 0.5}, 1, "fast of seed 1 with the setting lr 0.5, rank 0"),
+        ({"seeds": (1, 3)}, 1, "has runs 2 2 3, rank 0"),
+        ({"seeds": (1,)}, 2, "has runs [['fast', 1, "),
+        ({}, 2, "option side-by-side 2, rank 0"),
+        ({"lr": 0.5}, 2, "option side-by-side 2, rank 0"),
+    ],
+)
+def test_a_series(digits, tmp_path, changes, teams, what):
+    def job(comm):
+        mine = trials_of(digits, tmp_path, **(changes if comm.rank == 1 else {}))
+        run_in_teams(mine, teams if comm.rank == 1 else 1, comm, Signals(), list, lambda *_: None)
+
+    if "seeds" in changes:
+        teams = 1
+    found = pretend.outcomes(2, job)
+    assert all(type(error) is ConfigError and what in str(error) for error in found), found
+    assert not list(tmp_path.iterdir())
+
+
+def test_evaluate(digits, tmp_path, trained, monkeypatch):
+    def measured(*changes):
+        def job(comm):
+            args = Namespace(checkpoint=str(trained), data=str(digits), split="test")
+            for name, value in changes[comm.rank].items():
+                setattr(args, name, value)
+            return measure(args, comm)["result"].accuracy
+
+        return pretend.outcomes(2, job)
+
+    assert len(set(measured({}, {}))) == 1
+    found = measured({}, {"split": "validation"})
+    assert all("option split 'validation', rank 0" in str(error) for error in found), found
+    found = measured({}, {"checkpoint": str(trained / "checkpoints/last-1.h5")})
+    assert all(type(error) is CheckpointError and "a checkpoint with parameters" in str(error) for error in found)
+    found = measured({}, {"checkpoint": "missing.h5"})
+    assert all(f"there is no checkpoint missing.h5 (rank 1 on {HOST})" in str(error) for error in found), found
