@@ -5,6 +5,7 @@ when it runs: ``distlenet --help`` answers at once, and a run in one process nev
 """
 
 import argparse
+import errno
 import importlib
 import os
 import re
@@ -14,7 +15,8 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 
 from distlenet import __version__
-from distlenet.errors import DistlenetError, UsageError, nearest, report
+from distlenet.errors import DistlenetError, OutputError, UsageError, nearest, report
+from distlenet.streams import SafeStream, reason, safe_streams
 
 COMMANDS = {
     "prepare": "make a dataset file: MNIST and its like, your own images, or digits drawn by the program",
@@ -41,6 +43,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, *args: object, **settings: object) -> None:
         super().__init__(*args, allow_abbrev=False, **settings)
+        self.color = False  # Python 3.14 colours the help by escape codes of its own
 
     def error(self, message: str) -> None:
         """Raise UsageError instead of leaving."""
@@ -74,9 +77,32 @@ def build_parser(command: str | None) -> Parser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    with safe_streams() as output:
+        try:
+            code = _run(arguments)
+        except SystemExit as left:  # argparse's, after --help and --version
+            output.finish()
+            if not output.failure:
+                raise
+            code = left.code
+        output.finish()
+        return code or _unwritten(output)
+
+
+def _unwritten(output: SafeStream) -> int:
+    """Return the exit code for output that was lost, and report it; 0 if none was."""
+    if output.failure is None:
+        return 0
+    if getattr(output.failure, "errno", None) == errno.EPIPE:  # as after `| head`: nothing to complain about
+        return 141
+    return report(OutputError(f"cannot write to the standard output: {reason(output.failure)}"))
+
+
+def _run(arguments: list[str]) -> int:  # noqa: PLR0911
+    """Run the command line with safe streams; return the exit code."""
     if absent := [name for name in ("numpy", "h5py", "rich") if find_spec(name) is None]:
         text = f"{sys.executable} has no {' and no '.join(absent)}: scripts/quickstart makes a .venv that has"
         print(f"distlenet: error: {text}", file=sys.stderr)
@@ -90,9 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
             return UsageError.exit_code
         command = next((word for word in arguments if not word.startswith("-")), None)
         args = build_parser(command).parse_args(arguments)
-        code = importlib.import_module(f"distlenet.commands.{args.command}").run(args)
-        sys.stdout.flush()  # here, where a reader that has left can still be answered
-        return code
+        return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
             return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
@@ -105,14 +129,10 @@ def main(arguments: Sequence[str] | None = None) -> int:  # noqa: PLR0911
     except KeyboardInterrupt:
         print("distlenet: interrupted", file=sys.stderr, flush=True)
         return 130
-    except BrokenPipeError:  # the reader of our output has left
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 141
-    except Exception:
-        if "--debug" not in arguments:
-            raise
+    except Exception:  # a defect: its traceback is printed here, where control characters in it are escaped
         traceback.print_exc()
-        _debug()
+        if "--debug" in arguments:
+            _debug()
         return 1
 
 

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from distlenet.streams import clean
+
 # what others call the options and settings that ours are: the first that there is, is meant
 ALIASES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("learning-rate", "learn-rate", "base-lr", "eta"), ("lr",)),
@@ -123,6 +125,12 @@ class PageError(DistlenetError):
     exit_code = 15
 
 
+class OutputError(DistlenetError):
+    """A result that the standard output did not take: a full disk, for example."""
+
+    exit_code = 17  # MPICH's mpirun has a 16 of its own
+
+
 class DownloadError(DistlenetError):
     """A download that failed: no network, a broken transfer, or a file with the wrong checksum."""
 
@@ -132,7 +140,7 @@ class DownloadError(DistlenetError):
 def report(error: DistlenetError) -> int:
     """Say the error's sentence, unless another process says it; return its exit code."""
     if not error.reported:
-        print(f"distlenet: error: {error}", file=sys.stderr, flush=True)
+        print(f"distlenet: error: {clean(error)}", file=sys.stderr, flush=True)
     return error.exit_code
 
 

@@ -17,6 +17,7 @@ from distlenet.parallel.exit_file import ASKED, EXIT_FILE, LEFT, READY
 from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
 from distlenet.processes import GRACE, children, end_processes, processes
 from distlenet.scratch import Guardian, Scratch, scratch
+from distlenet.streams import clean
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
@@ -100,7 +101,7 @@ def last_checkpoint(arguments: list[str]) -> tuple[int, int] | None:
 def say(text: str) -> None:
     """Say something of the launcher's own, apart from what the ranks print."""
     with contextlib.suppress(OSError, ValueError):  # a terminal that was closed must not end the job
-        print(f"distlenet launch: {text}", file=sys.stderr, flush=True)
+        print(f"distlenet launch: {clean(text)}", file=sys.stderr, flush=True)
 
 
 class Attempt:

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
-    0: ("errors", "config", "paths", "processes", "distlenet"),
+    0: ("errors", "config", "paths", "streams", "processes", "distlenet"),
     1: ("nn", "data", "parallel", "mpirun", "launch_signals"),
     2: ("training", "scratch"),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
@@ -21,6 +21,7 @@ SAME_LEVEL = {
     ("errors", "config"),
     ("config", "errors"),
     ("config", "paths"),
+    ("errors", "streams"),
     ("ui", "doctor"),
     ("page", "pictures"),
 }

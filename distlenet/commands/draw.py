@@ -5,9 +5,9 @@ distlenet draw runs/a --port 0 --open
 """
 
 import argparse
-import sys
 
 from distlenet.paths import path
+from distlenet.streams import note
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
         url = url_of(listener)
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         if not guard.is_loopback:
-            print(f"distlenet: note: everybody who can reach {args.host} can use it", file=sys.stderr, flush=True)
+            note(f"everybody who can reach {args.host} can use it")
         if args.open:
             import webbrowser
 

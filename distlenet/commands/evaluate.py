@@ -5,9 +5,9 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 """
 
 import argparse
-import sys
 
 from distlenet.paths import path
+from distlenet.streams import note
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -33,8 +33,8 @@ def run(args: argparse.Namespace) -> int:
         if comm.is_root:
             from distlenet.ui.evaluation_view import show
 
-            for note in report["notes"]:
-                print(f"distlenet: note: {note}", file=sys.stderr)
+            for text in report["notes"]:
+                note(text)
             show(report, as_json=args.json)
         comm.share(None)  # the other ranks wait until it is shown: what fails there fails the job
     return comm.leave(0)

@@ -8,6 +8,7 @@ import argparse
 from pathlib import Path
 
 from distlenet.paths import path
+from distlenet.streams import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -38,5 +39,5 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"export --to {words}: expected one file of {', '.join(FORMATS)}{nearest(kind, FORMATS)}")
     checkpoint = find_checkpoint(args.checkpoint)
     export(checkpoint, kind, path)
-    print(f"wrote {path}: the network of {checkpoint.path} as {kind}")
+    say(f"wrote {path}: the network of {checkpoint.path} as {kind}")
     return 0

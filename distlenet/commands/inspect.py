@@ -6,9 +6,9 @@ distlenet inspect runs/a/checkpoints/last.h5 --json
 
 import argparse
 import json
-import sys
 
 from distlenet.paths import path
+from distlenet.streams import note, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -43,18 +43,13 @@ def run(args: argparse.Namespace) -> int:
         return 0
     for name, value in facts.items():
         if isinstance(value, dict):
-            print(f"{name}:")
+            say(f"{name}:")
             for key, entry in value.items():
-                print(f"  {key:16} {in_words(entry)}")
+                say(f"  {key:16} {in_words(entry)}")
         else:
-            print(f"{name:14} {value}")
+            say(f"{name:14} {value}")
     print("all checksums are right")
     return 0
-
-
-def note(text: str) -> None:
-    """Say what the user should know, beside the result."""
-    print(f"distlenet: note: {text}", file=sys.stderr)
 
 
 def in_words(entry: object) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distlenet.paths import as_path, path_or
+from distlenet.streams import note, say
 
 if TYPE_CHECKING:
     from distlenet.training.logbook import Line
@@ -72,12 +73,12 @@ def run(args: argparse.Namespace) -> int:
         reason = f"cannot read {path} ({error.strerror})"
         raise RunDirectoryError(f"{reason}: expected the --run of `distlenet train`") from error
     if damaged:
-        print(f"distlenet: note: {path} has {damaged} damaged line{'s' * (damaged > 1)}: left out", file=sys.stderr)
+        note(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
     columns = STEPS if args.steps else EPOCHS
     entries = counting(lines, "step" if args.steps else "epoch")
     if args.csv is None:
+        from distlenet.ui.console import make_console
         from distlenet.ui.journal_view import journal_table
-        from distlenet.ui.tables import make_console
 
         shown = {name: keys for name, keys in columns.items() if name not in CSV_ONLY}
         make_console().print(journal_table(list(shown), [cells(shown, entry) for entry in entries]))
@@ -85,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.write(as_csv(columns, entries))
     else:
         write(Path(args.csv), as_csv(columns, entries))
-        print(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")
+        say(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")
     return 0
 
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from distlenet.data.formats import EMNIST_SPLITS, FORMATS
 from distlenet.paths import as_path
+from distlenet.streams import clean, say
 
 if TYPE_CHECKING:
     from distlenet.data.prepare import Prepared
@@ -95,11 +96,12 @@ def run(args: argparse.Namespace) -> int:
                 force=args.force,
                 progress=progress,
             )
-    print(_report(prepared))
+    for line in _report(prepared):
+        say(line)
     return 0
 
 
-def _report(prepared: "Prepared") -> str:
+def _report(prepared: "Prepared") -> list[str]:
     did = "wrote" if prepared.written else "unchanged, holds the same digits already, verified:"
     made_up = prepared.name == "drawn digits"
     (rows, columns), names = prepared.image_shape, prepared.class_names
@@ -116,7 +118,7 @@ def _report(prepared: "Prepared") -> str:
         f"  file         {prepared.size / 1e6:.1f} MB",
         f"next: mpirun -n 2 distlenet train --data {path} --run runs/first",
     )
-    return "\n".join(line for line in lines if line)
+    return [line for line in lines if line]
 
 
 @contextmanager
@@ -127,10 +129,12 @@ def _shown_progress() -> Iterator[Callable[[str, int, int], None]]:
     if not is_live(sys.stderr):
         yield _lines()
         return
-    from rich.console import Console
-    from rich.progress import Progress
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    with Progress(console=Console(stderr=True), transient=True) as bars:
+    from distlenet.ui.console import make_console
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.percentage:.0f}%"))
+    with Progress(*columns, TimeRemainingColumn(), console=make_console(sys.stderr), transient=True) as bars:
         tasks = {}
 
         def progress(stage: str, done: int, total: int) -> None:
@@ -147,7 +151,7 @@ def _lines() -> Callable[[str, int, int], None]:
     def progress(stage: str, _done: int, _total: int) -> None:
         nonlocal last
         if stage != last:
-            print(f"{stage} ...", file=sys.stderr, flush=True)
+            print(f"{clean(stage)} ...", file=sys.stderr, flush=True)
             last = stage
 
     return progress

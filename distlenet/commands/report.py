@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from distlenet.paths import as_path
+from distlenet.streams import clean, note, say
 
 DATA = "datasets/mnist.h5"
 
@@ -34,16 +35,16 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.report.series_page import write_series_report
     from distlenet.report.write import write_report
 
-    def say(text: str) -> None:
-        print(f"{text} ...", file=sys.stderr, flush=True)
+    def progress(text: str) -> None:
+        print(f"{clean(text)} ...", file=sys.stderr, flush=True)
 
     if is_series(args.run_directory):
         report_run = (lambda path: write_report(path, args.data, Path(DATA), None)) if args.each else None
-        written = write_series_report(args.run_directory, args.out, say, report_run)
+        written = write_series_report(args.run_directory, args.out, progress, report_run)
     else:
-        written = write_report(args.run_directory, args.data, Path(DATA), args.out, say)
-    for note in written.notes:
-        print(f"distlenet: note: {note}", file=sys.stderr)
+        written = write_report(args.run_directory, args.data, Path(DATA), args.out, progress)
+    for text in written.notes:
+        note(text)
     size = written.page.stat().st_size
-    print(f"wrote {written.page} ({size / 1e6:.1f} MB) and {written.figures} figures beside it")
+    say(f"wrote {written.page} ({size / 1e6:.1f} MB) and {written.figures} figures beside it")
     return 0

@@ -11,6 +11,7 @@ from distlenet.commands.train import add_settings, at_least, patience
 from distlenet.config import RECIPES
 from distlenet.errors import DistlenetError, UsageError, report
 from distlenet.paths import path
+from distlenet.streams import say
 
 if TYPE_CHECKING:
     from distlenet.training.experiment import Options
@@ -116,7 +117,7 @@ class SeriesDisplay:
         title: str,
         displays: ExitStack,
     ) -> None:
-        from distlenet.ui.tables import make_console
+        from distlenet.ui.console import make_console
 
         self.trials = trials
         self._args, self._make_rows, self._title, self._displays = args, make_rows, title, displays
@@ -141,7 +142,7 @@ class SeriesDisplay:
         self._save()
         if self._args.display != "quiet" and not self._args.json:
             place = self._places[outcome.setting, outcome.seed]
-            self._console.print(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
+            say(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
 
     def conclude(self) -> None:
         """Show the table of the whole series."""
@@ -152,7 +153,7 @@ class SeriesDisplay:
             print(json.dumps({"title": self._title, **results}))
         else:
             show(self._console, results, rows)
-            self._console.print(f"results and runs: {self._args.run_directory}")
+            say(f"results and runs: {self._args.run_directory}")
 
     def _save(self) -> tuple[dict[str, Any], list]:
         from distlenet.training.series import read_outcomes, summarize_series

@@ -39,8 +39,8 @@ def run(args: argparse.Namespace) -> int:
 
     from distlenet.errors import UsageError
     from distlenet.nn import build_model, outline
+    from distlenet.ui.console import make_console
     from distlenet.ui.network_view import outline_table
-    from distlenet.ui.tables import make_console
 
     if args.model.endswith(".py"):
         raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 
 from distlenet.errors import DistlenetError
 from distlenet.parallel.communicator import Communicator
+from distlenet.streams import clean
 
 LAST_WORDS = 0.2  # seconds; MPICH's mpirun ends an aborted job without passing on what it has not read yet
 
@@ -32,7 +33,7 @@ def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
             code = error.code if isinstance(error.code, int) else 1
             text = str(error.code) if isinstance(error.code, str) else ""
         elif isinstance(error, DistlenetError) and not debug:
-            text = f"distlenet: error: {error}"
+            text = f"distlenet: error: {clean(error)}"
         else:
             text = "".join(traceback.format_exception(error))
         if text:

@@ -14,6 +14,7 @@ from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import LAST_WORDS
 from distlenet.parallel.heartbeat import Heartbeats
+from distlenet.streams import clean
 from distlenet.training.state import TrainState
 
 ABORT_SECONDS = 2.0
@@ -109,7 +110,7 @@ class Watchdog:
         os._exit(RanksLost.exit_code)  # MPI itself is stuck: mpirun ends the others when one has ended
 
     def _say(self, text: str) -> None:
-        sys.stderr.write(f"[rank {self._comm.rank}/{self._comm.size}] {text}\n")
+        sys.stderr.write(f"[rank {self._comm.rank}/{self._comm.size}] {clean(text)}\n")
         sys.stderr.flush()
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from distlenet.ui.tables import make_console
+from distlenet.ui.console import make_console
 
 MEANINGS = {
     "train_vs_pytorch": "training, one core, against the best PyTorch layout",

@@ -17,6 +17,7 @@ from distlenet.ui.terminal import choose
 
 RATE_MEMORY = 3.0  # seconds over which speeds are averaged
 LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
+DISPLAY_LOST = "the run is not shown any more, but goes on: what it writes is in its directory"
 RESUME = "the same command and --resume"  # what goes on with a run that was stopped
 
 

@@ -8,8 +8,8 @@ from rich.table import Table
 from rich.text import Text
 
 from distlenet.doctor.rank import ranges
-from distlenet.ui.tables import make_console
-from distlenet.ui.terminal import clean
+from distlenet.streams import clean
+from distlenet.ui.console import make_console
 
 
 def show(report: Mapping[str, Any], as_json: bool) -> None:

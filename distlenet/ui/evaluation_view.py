@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from distlenet.streams import say
 from distlenet.training.evaluation import Result
 from distlenet.training.metrics import per_class
 
@@ -13,11 +14,11 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print(json.dumps(to_json(report)))
         return
-    from distlenet.ui.tables import evaluation_table, make_console
+    from distlenet.ui.console import make_console
+    from distlenet.ui.tables import evaluation_table
 
-    console = make_console()
-    console.print(f"{report['checkpoint']} on {report['data']}, {report['split']}")
-    console.print(evaluation_table(result.confusion, result.loss, report["class_names"]))
+    say(f"{report['checkpoint']} on {report['data']}, {report['split']}")
+    make_console().print(evaluation_table(result.confusion, result.loss, report["class_names"]))
 
 
 def to_json(report: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ All ranks wait for the root, so a step only adds to the figures; what is on the 
 times a second, from within ``on``: a thread of its own would take the core from the training.
 """
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -15,6 +16,7 @@ from rich.live import Live
 from rich.segment import ControlType
 from rich.text import Text
 
+from distlenet.streams import SafeStream, clean
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
@@ -25,15 +27,16 @@ from distlenet.training.events import (
     RunStarted,
     StepDone,
 )
-from distlenet.ui.display import RESUME, Display, Progress, duration, parting, percent
+from distlenet.ui.console import AboveBars, SafeConsole
+from distlenet.ui.display import DISPLAY_LOST, RESUME, Display, Progress, duration, parting, percent
 from distlenet.ui.tables import epoch_cells, epoch_line, fitting, summary_table
-from distlenet.ui.terminal import SafeStream, clean, window
+from distlenet.ui.terminal import window
 
 PERIOD = 0.2  # seconds between two drawings
 SPARE = 100  # and at least so many times as long as a drawing took: never more than 1 % of the time
 
 
-class SteadyConsole(Console):
+class SteadyConsole(SafeConsole):
     """A console that never hides the cursor.
 
     A rank that is killed could not show it again, and Open MPI's mpirun drops the last words of its
@@ -49,11 +52,9 @@ class LiveDisplay(Display):
     """Draws bars, figures and the table of epochs with rich."""
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.perf_counter, again: str = RESUME) -> None:
-        self._stream = SafeStream(stream)
+        self._stream = SafeStream(stream, DISPLAY_LOST)
         self._again = again
-        self._console = SteadyConsole(
-            file=self._stream, force_terminal=True, highlight=False, markup=False, emoji=False
-        )
+        self._console = SteadyConsole(self._stream, force_terminal=True)
         self._clock = clock
         self._due = 0.0
         self._live: Live | None = None  # while bars are on the screen
@@ -94,6 +95,9 @@ class LiveDisplay(Display):
         if self._live is not None:
             self._fit()
             live, self._live = self._live, None
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            sys.stdout, sys.stderr = self._redirected
             live.stop()
 
     def _start(self, event: RunStarted) -> None:
@@ -108,7 +112,11 @@ class LiveDisplay(Display):
                 get_renderable=self._frame,
                 auto_refresh=False,
                 vertical_overflow="crop",
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
+            self._redirected = sys.stdout, sys.stderr
+            sys.stdout, sys.stderr = (AboveBars(self._console, stream) for stream in self._redirected)
             self._live.start()
 
     def _epoch(self, event: EpochDone) -> None:

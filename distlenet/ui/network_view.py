@@ -6,7 +6,7 @@ from rich.table import Table
 from rich.text import Text
 
 from distlenet.nn.outline import Row
-from distlenet.ui.terminal import clean
+from distlenet.streams import clean
 
 
 def outline_table(rows: Sequence[Row], input_shape: tuple[int, ...]) -> Table:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
+from distlenet.streams import SafeStream, clean
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
@@ -21,8 +22,7 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui.display import RESUME, Display, Progress, duration, parting, percent
-from distlenet.ui.terminal import SafeStream, clean
+from distlenet.ui.display import DISPLAY_LOST, RESUME, Display, Progress, duration, parting, percent
 
 INTERVAL = 10.0  # seconds between lines within an epoch
 
@@ -38,7 +38,7 @@ class PlainDisplay(Display):
         clock: Callable[[], float] = time.monotonic,
         again: str = RESUME,
     ) -> None:
-        self._stream = SafeStream(stream)
+        self._stream = SafeStream(stream, DISPLAY_LOST)
         self._quiet = quiet
         self._interval = interval
         self._clock = clock

@@ -9,8 +9,8 @@ import numpy as np
 from rich.text import Text
 
 from distlenet.errors import PictureError, report
-from distlenet.ui.tables import make_console
-from distlenet.ui.terminal import clean
+from distlenet.streams import clean
+from distlenet.ui.console import make_console
 
 TOP = 3  # classes named for each digit
 SHADES = " .:-=+*#%@"  # where there are no colours

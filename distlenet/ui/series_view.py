@@ -12,9 +12,10 @@ from rich.text import Text
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import RunDirectoryError
+from distlenet.streams import SafeStream, clean, say
 from distlenet.training.events import CheckpointSaved, Event, Notice, RunFinished
+from distlenet.ui.console import SafeConsole
 from distlenet.ui.display import Display, duration, parting, percent
-from distlenet.ui.terminal import SafeStream, clean
 
 FIGURES = {  # name: title, unit, factor, decimals
     "test_accuracy": ("test accuracy", "%", 100, 2),
@@ -144,7 +145,7 @@ def table(rows: Rows) -> Table:
 def as_text(rows: Rows) -> str:
     """Return ``rows`` as plain text with aligned columns."""
     file = io.StringIO()
-    Console(file=file, width=200, no_color=True, force_terminal=False).print(table(rows))
+    SafeConsole(file, width=200, no_color=True, force_terminal=False).print(table(rows))
     return "\n".join(written.rstrip() for written in file.getvalue().splitlines()) + "\n"
 
 
@@ -178,4 +179,4 @@ def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
     else:  # a log has room for every column
         print(as_text(rows), end="")
     for note in remarks(results):
-        console.print(note)
+        say(note)

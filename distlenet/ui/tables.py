@@ -1,6 +1,5 @@
 """The tables of the terminal: epochs of a run, the end of a run, and an evaluation."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,21 +8,15 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from distlenet.streams import clean
 from distlenet.training.events import EpochDone
 from distlenet.training.metrics import accuracy, per_class
 from distlenet.ui.display import duration, percent
-from distlenet.ui.terminal import clean, is_live
 
 CELL = 9  # width of a column of the table of epochs
 NARROW = ("seconds", "exchange", "lr", "images/s", "train", "loss", "test")  # leave in this order
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window
 CONFUSIONS = 15  # listed in place of such a matrix
-
-
-def make_console() -> Console:
-    """Return a console on stdout that writes escape codes only where a window shows them."""
-    live = is_live(sys.stdout)
-    return Console(highlight=False, force_terminal=live, no_color=not live, width=None if live else 100)
 
 
 def epoch_cells(event: EpochDone, best: bool = False) -> dict[str, str]:

@@ -1,15 +1,11 @@
-"""What a stream can show, and how to write to it without ever harming the run."""
+"""What a stream can show."""
 
-import errno
 import os
 import stat
 from typing import TextIO
 
 RANK = "OMPI_COMM_WORLD_RANK"  # set by Open MPI's mpirun
 MODES = ("auto", "live", "plain", "quiet")
-
-# A full disk or a full pipe may have room again later; every other failure of a stream is for good.
-PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR}
 
 
 def window(stream: TextIO) -> tuple[int, int]:
@@ -74,65 +70,3 @@ def choose(mode: str, stream: TextIO) -> str:
     if mode != "auto":
         return mode
     return "live" if is_live(stream) else "plain"
-
-
-def clean(text: object) -> str:
-    r"""Return ``text`` on one line with control characters shown as ``\x1b`` and the like.
-
-    Titles, paths and class names come from files: they must not steer the terminal.
-    """
-    line = " ".join(str(text).split())
-    if line.isprintable():
-        return line
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-
-
-class SafeStream:
-    """A text stream that flushes each write and falls silent when its reader is gone (``| head``)."""
-
-    def __init__(self, stream: TextIO) -> None:
-        self.stream = stream
-        self.broken = False
-
-    @property
-    def encoding(self) -> str:
-        """The encoding of the stream below."""
-        return getattr(self.stream, "encoding", None) or "utf-8"
-
-    def write(self, text: str) -> int:
-        """Write ``text`` in one piece and flush it; do nothing once the stream is broken."""
-        if self.broken:
-            return len(text)
-        try:
-            try:
-                self.stream.write(text)
-            except UnicodeEncodeError:
-                self.stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
-            self.stream.flush()
-        except ValueError:  # closed
-            self.broken = True
-        except OSError as error:
-            if error.errno not in PASSING:
-                self._fall_silent()
-        return len(text)
-
-    def _fall_silent(self) -> None:
-        self.broken = True
-        try:
-            # What is left in the stream's buffer would fail again, loudly, when Python exits.
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, self.stream.fileno())
-            os.close(nowhere)
-        except (OSError, ValueError, AttributeError):
-            pass
-
-    def flush(self) -> None:
-        """Do nothing: each write is flushed."""
-
-    def fileno(self) -> int:
-        """Return the descriptor of the stream below."""
-        return self.stream.fileno()
-
-    def isatty(self) -> bool:
-        """Whether the stream below is a terminal."""
-        return self.stream.isatty()

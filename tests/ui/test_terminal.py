@@ -1,4 +1,3 @@
-import errno
 import fcntl
 import io
 import os
@@ -8,7 +7,7 @@ import termios
 
 import pytest
 
-from distlenet.ui.terminal import SafeStream, choose, clean, is_live, window
+from distlenet.ui.terminal import choose, is_live, window
 
 
 @pytest.fixture
@@ -65,50 +64,3 @@ def test_a_given_mode_is_kept(mode):
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"'fancy'.*auto"):
         choose("fancy", io.StringIO())
-
-
-def test_clean_disarms_control_characters():
-    assert clean("a\nb\tc") == "a b c"
-    assert clean("\x1b[2J\x07é\udc80\u202e") == "\\x1b[2J\\x07é\\udc80\\u202e"
-
-
-class Failing(io.StringIO):
-    code = errno.EIO
-
-    def write(self, text):
-        if self.code:
-            raise OSError(self.code, os.strerror(self.code))
-        return super().write(text)
-
-
-def test_a_lost_terminal_silences_the_stream():
-    below = Failing()
-    stream = SafeStream(below)
-    assert stream.write("x") == 1
-    below.code = 0
-    stream.write("y")
-    assert stream.broken
-    assert below.getvalue() == ""
-
-
-def test_a_full_disk_does_not_silence_the_stream_for_good():
-    below = Failing()
-    below.code = errno.ENOSPC
-    stream = SafeStream(below)
-    stream.write("x")
-    below.code = 0
-    stream.write("y")
-    assert below.getvalue() == "y"
-
-
-def test_a_closed_stream_is_no_error():
-    below = io.StringIO()
-    below.close()
-    SafeStream(below).write("x")
-
-
-def test_characters_the_stream_does_not_know_are_escaped():
-    raw = io.BytesIO()
-    stream = SafeStream(io.TextIOWrapper(raw, encoding="ascii"))
-    stream.write("größe\n")
-    assert raw.getvalue() == rb"gr\xf6\xdfe" + b"\n"

@@ -1,0 +1,177 @@
+"""The standard streams made safe, and the one rule by which outside text reaches them.
+
+Outside text is what a file, a name or another program brought along: class names, paths, settings, the words of
+HDF5. It must not steer the terminal, forge a line, or end a run because the stream cannot show it. A stream may be
+closed, full, without a reader, or of an encoding that lacks a character: the work goes on all the same.
+"""
+
+import contextlib
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+# A full disk or a full pipe may have room again later; every other failure of a stream is for good.
+PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR}
+BREAKS = re.compile(r"[^\S ]+")  # line ends, tabs and all other white space but plain spaces
+
+
+def clean(text: object) -> str:
+    r"""Return ``text`` on one line with control characters shown as ``\x1b`` and the like."""
+    return escaped(BREAKS.sub(" ", str(text)).rstrip())
+
+
+def escaped(line: str) -> str:
+    """Return ``line`` with everything written out that is not to be seen: control characters, marks of direction."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+
+
+def shown(text: str) -> str:
+    """Return ``text`` of one or more lines as it may be written; line ends (also those of CSV) and tabs stay."""
+    if text.isprintable():
+        return text
+    *lines, last = text.split("\n")
+    whole = [escaped(line[:-1]) + "\r" if line.endswith("\r") else _tabbed(line) for line in lines]
+    return "\n".join([*whole, _tabbed(last)])
+
+
+def _tabbed(line: str) -> str:
+    return line if line.isprintable() else "\t".join(map(escaped, line.split("\t")))
+
+
+def say(text: object) -> None:
+    """Print ``text`` as one line of the result."""
+    print(clean(text))
+
+
+def note(text: object) -> None:
+    """Tell the user what to know besides the result, on stderr."""
+    print(f"distlenet: note: {clean(text)}", file=sys.stderr, flush=True)
+
+
+class SafeStream:
+    """A text stream that escapes what it writes, flushes each line, and never raises.
+
+    ``failure`` is the first error of the stream below, None if there was none; ``notice`` is then printed on stderr,
+    once. After an error that does not pass the stream is silent.
+    """
+
+    def __init__(self, stream: TextIO, notice: str = "") -> None:
+        self.stream = stream.stream if isinstance(stream, SafeStream) else stream
+        self.failure: OSError | ValueError | None = None
+        self.broken = False
+        self._notice, self._teller = notice, sys.stderr
+
+    @property
+    def encoding(self) -> str:
+        """The encoding of the stream below."""
+        return getattr(self.stream, "encoding", None) or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write ``text``, escaped, in one piece."""
+        return self.write_codes(shown(text))
+
+    def write_codes(self, text: str) -> int:
+        """Write ``text`` with its escape codes: for consoles, which escape all text that is not their own."""
+        if not self.broken:
+            try:
+                try:
+                    self.stream.write(text)
+                except UnicodeEncodeError:
+                    self.stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
+            except (OSError, ValueError) as error:  # ValueError: closed
+                self._fail(error)
+            if "\n" in text:  # not before: lines of several processes must not mix
+                self.flush()
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand on what was written."""
+        if not self.broken:
+            try:
+                self.stream.flush()
+            except (OSError, ValueError) as error:
+                self._fail(error)
+
+    def finish(self) -> None:
+        """Flush for the last time; what cannot be written now would fail again, loudly, when Python exits."""
+        try:
+            self.stream.flush()
+        except (OSError, ValueError) as error:
+            self._fail(error)
+            self._fall_silent()
+
+    def _fail(self, error: OSError | ValueError) -> None:
+        if getattr(error, "errno", None) not in PASSING:
+            self._fall_silent()
+        if self.failure is None:
+            self.failure = error
+            if self._notice and self._teller is not None:
+                with contextlib.suppress(OSError, ValueError):
+                    print(f"distlenet: note: {self._notice} ({reason(error)})", file=self._teller, flush=True)
+
+    def _fall_silent(self) -> None:
+        self.broken = True
+        try:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stream.fileno())
+            os.close(nowhere)
+        except (OSError, ValueError, AttributeError):
+            pass
+
+    def fileno(self) -> int:
+        """Return the descriptor of the stream below."""
+        return self.stream.fileno()
+
+    def isatty(self) -> bool:
+        """Whether the stream below is a terminal."""
+        return self.stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def reason(error: OSError | ValueError) -> str:
+    """Return why a stream could not be written, in a few words."""
+    return getattr(error, "strerror", None) or str(error)
+
+
+@contextlib.contextmanager
+def safe_streams() -> Iterator[SafeStream]:
+    """Make the standard streams safe for the length of the block; yields the new stdout."""
+    open_closed()
+    before = sys.stdout, sys.stderr
+    sys.stderr = SafeStream(before[1])
+    sys.stdout = SafeStream(before[0])
+    try:
+        yield sys.stdout
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, SafeStream):
+                stream.finish()
+        sys.stdout, sys.stderr = before
+
+
+def open_closed() -> None:
+    """Open what is closed of stdin, stdout and stderr to nowhere.
+
+    Otherwise Python has None in their place, and the next file that is opened gets their number: what is printed by a
+    library, or by another program that is started, would go into a checkpoint.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            if nowhere != number:
+                os.dup2(nowhere, number)
+                os.close(nowhere)
+            os.set_inheritable(number, True)  # programs that are started get it too
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (as long as the process lives)
+            setattr(sys, name, stream)
