@@ -35,7 +35,7 @@ def shown(text: str) -> str:
     if text.isprintable():
         return text
     *lines, last = text.split("\n")
-    whole = [escaped(line[:-1]) + "\r" if line.endswith("\r") else _tabbed(line) for line in lines]
+    whole = [_tabbed(line[:-1]) + "\r" if line.endswith("\r") else _tabbed(line) for line in lines]
     return "\n".join([*whole, _tabbed(last)])
 
 

@@ -65,7 +65,7 @@ def test_characters_the_stream_does_not_know_are_escaped():
 
 
 def test_clean_leaves_spaces_alone():
-    assert clean("  a  b \r\n\x85\u2028c\xa0d \n") == "  a  b   c d"
+    assert clean("  a  b \r\n\x85\u2028c\xa0d \n") == "  a  b  c d"
 
 
 def test_shown_keeps_lines_and_tabs():

@@ -184,8 +184,10 @@ def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     """Return what the root shows; ``displays`` gives the terminal back at the end."""
     from distlenet.ui.debug_view import DebugView
     from distlenet.ui.display import make_display
+    from distlenet.ui.ending import hints
 
-    return [displays.enter_context(make_display(args.display)), *([DebugView()] if args.debug else [])]
+    display = make_display(args.display, hints=hints(args.run_directory, args.data))
+    return [displays.enter_context(display), *([DebugView()] if args.debug else [])]
 
 
 def interval(text: str | None) -> tuple[int, float | None]:

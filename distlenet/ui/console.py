@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.file_proxy import FileProxy
 from rich.segment import Segment
+from rich.text import Text
 
 from distlenet.streams import SafeStream, shown
 from distlenet.ui.terminal import is_live
@@ -20,6 +21,10 @@ class SafeConsole(Console):
     def __init__(self, stream: TextIO, **settings: Any) -> None:
         stream = stream if isinstance(stream, SafeStream) else SafeStream(stream)
         super().__init__(file=Coded(stream), markup=False, highlight=False, emoji=False, **settings)
+
+    def render_str(self, text: str, **settings: Any) -> Text:
+        """Return ``text`` as rich does, escaped before it is measured: it must fit its column."""
+        return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         """Render as rich does, but for control characters in a text: they are written out."""

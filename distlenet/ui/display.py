@@ -7,18 +7,26 @@ with make_display("auto") as display:
 
 import math
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
-from distlenet.training.events import EpochDone, Event, RunStarted, StepDone
+from distlenet.training.events import EpochDone, Event, RunStarted, Score, StepDone
 from distlenet.ui.terminal import choose
 
 RATE_MEMORY = 3.0  # seconds over which speeds are averaged
 LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
 DISPLAY_LOST = "the run is not shown any more, but goes on: what it writes is in its directory"
-RESUME = "the same command and --resume"  # what goes on with a run that was stopped
+RESUME = "the same command and --resume"  # what resumes a run that was stopped
+# Every display uses these words, and those of the journal: "running", "train", "validation", "test".
+LEGEND = {
+    "running": "this epoch so far, augmented images",
+    "train, valid": "after the epoch, images as they are",
+    "*": "best valid so far",
+    "exchange": "share of the time spent between ranks",
+}
 
 
 class Display:
@@ -40,30 +48,35 @@ class Display:
         self.close()
 
 
-def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = RESUME) -> Display:
+def make_display(
+    mode: str = "auto", stream: TextIO | None = None, again: str = RESUME, hints: Sequence[tuple[str, str]] = ()
+) -> Display:
     """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout).
 
-    ``again`` says what goes on with the run when it was stopped.
+    ``again`` says what resumes the run when it was stopped; ``hints`` are commands to try when it is complete, with
+    what each is for (see ui/ending.py).
     """
     stream = sys.stdout if stream is None else stream
     kind = choose(mode, stream)
     if kind == "live":
         from distlenet.ui.live import LiveDisplay  # rich is loaded only when something is drawn
 
-        return LiveDisplay(stream, again=again)
+        return LiveDisplay(stream, again=again, hints=hints)
     from distlenet.ui.plain import PlainDisplay
 
-    return PlainDisplay(stream, quiet=kind == "quiet", again=again)
+    return PlainDisplay(stream, quiet=kind == "quiet", again=again, hints=hints)
 
 
 class Progress:
     """Where the run stands and how fast it goes, from the events alone."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock, self._started = clock, None
         self.epochs = self.steps_per_epoch = 0
         self.epoch = self.step = 0  # running epoch, 0-based; steps complete in it
         self.lr = 0.0
-        self.validation: float | None = None  # accuracy after the last complete epoch
+        self.train: Score | None = None  # after the last complete epoch
+        self.valid: Score | None = None
         self.best: float | None = None
         self.best_epoch = 0
         self._evaluation_seconds = 0.0
@@ -73,6 +86,8 @@ class Progress:
 
     def start(self, event: RunStarted) -> None:
         """Take the position from ``event``; a run that was healed may start again further back."""
+        if self._started is None:
+            self._started = self._clock()
         self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
         self.epoch, self.step = event.epoch, event.step
         self.best, self.best_epoch = event.best_accuracy, event.best_epoch or 0
@@ -98,23 +113,31 @@ class Progress:
         """Add a complete epoch; return whether its validation accuracy is the best so far."""
         self.epoch, self.step, self.lr = event.epoch, self.steps_per_epoch, event.lr
         self._evaluation_seconds = event.evaluation_seconds
-        if event.validation is None:
+        self.train, self.valid = event.train, event.validation
+        if self.valid is None or (self.best is not None and self.valid.accuracy < self.best):
             return False
-        self.validation = event.validation.accuracy
-        if self.best is not None and self.validation < self.best:
-            return False
-        self.best, self.best_epoch = self.validation, event.epoch
+        self.best, self.best_epoch = self.valid.accuracy, event.epoch
         return True
 
     @property
-    def loss(self) -> float:
-        """Smoothed loss of the last steps; NaN before the first."""
-        return self._loss / self._loss_weight if self._loss_weight else math.nan
+    def elapsed(self) -> float:
+        """Seconds since this process started or resumed the run."""
+        return 0.0 if self._started is None else self._clock() - self._started
 
     @property
-    def accuracy(self) -> float:
-        """Training accuracy of the running epoch so far, 0 to 1; NaN before its first step."""
-        return self._correct / self._seen if self._seen else math.nan
+    def running_loss(self) -> float | None:
+        """Smoothed loss of the last steps; None before the first."""
+        return self._loss / self._loss_weight if self._loss_weight else None
+
+    @property
+    def running_accuracy(self) -> float | None:
+        """Training accuracy of the running epoch so far, 0 to 1; None before its first step."""
+        return self._correct / self._seen if self._seen else None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Smoothed time of a step; None before the first."""
+        return self._seconds / self._steps if self._steps else None
 
     @property
     def images_per_second(self) -> float:
@@ -153,6 +176,18 @@ def duration(seconds: float | None) -> str:
     return f"{whole}s"
 
 
+def milliseconds(seconds: float) -> str:
+    """Return ``seconds`` as "4.72" or "1,250", in milliseconds."""
+    return f"{1000 * seconds:.2f}" if seconds < 0.1 else f"{1000 * seconds:,.0f}"
+
+
+def step_time(event: EpochDone, steps_per_epoch: int) -> float | None:
+    """Return the mean time of a step of the epoch; None if this process trained nothing of it."""
+    if not (event.images_per_second and steps_per_epoch):
+        return None
+    return event.running.count / steps_per_epoch / event.images_per_second
+
+
 def parting(summary: Mapping[str, Any], saved: Path | None, again: str) -> str | None:
     """Return how to go on with a run that was asked to end; None of any other, or if nothing was ``saved``."""
     if summary.get("failure") != "Stopped" or saved is None:
@@ -165,3 +200,10 @@ def parting(summary: Mapping[str, Any], saved: Path | None, again: str) -> str |
 def percent(share: float | None, digits: int = 2) -> str:
     """Return a share of 0 to 1 as "98.70%"; "-" for None."""
     return "-" if share is None else f"{100 * share:.{digits}f}%"
+
+
+def number(loss: float | None) -> str:
+    """Return a loss as "0.0213" or "1.2e+06"; "-" for None."""
+    if loss is None:
+        return "-"
+    return f"{loss:.4f}" if abs(loss) < 10_000 else f"{loss:.4g}"

@@ -1,4 +1,4 @@
-"""Lines for logs: ``12:03:04 step epoch=3/20 step=120/215 loss=0.0213 ...``, no escape codes.
+"""Lines for logs: ``12:03:04 step epoch=3/20 step=120/215 running_loss=0.0213 ...``, no escape codes.
 
 Each line is a time of day, the kind of event, and ``key=value`` pairs; values with spaces are quoted
 as a shell would, so ``shlex.split`` takes a line apart.
@@ -6,7 +6,7 @@ as a shell would, so ``shlex.split`` takes a line apart.
 
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TextIO
 
@@ -22,7 +22,19 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui.display import DISPLAY_LOST, RESUME, Display, Progress, duration, parting, percent
+from distlenet.ui.display import (
+    DISPLAY_LOST,
+    LEGEND,
+    RESUME,
+    Display,
+    Progress,
+    duration,
+    milliseconds,
+    number,
+    parting,
+    percent,
+    step_time,
+)
 
 INTERVAL = 10.0  # seconds between lines within an epoch
 
@@ -37,16 +49,18 @@ class PlainDisplay(Display):
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
         again: str = RESUME,
+        hints: Sequence[tuple[str, str]] = (),
     ) -> None:
         self._stream = SafeStream(stream, DISPLAY_LOST)
         self._quiet = quiet
         self._interval = interval
         self._clock = clock
         self._due = clock() + interval
-        self._progress = Progress()
+        self._progress = Progress(clock)
+        self._explained = False
         self._saved: set[tuple[str, str]] = set()
         self._newest: Path | None = None  # the checkpoint written last
-        self._again = again
+        self._again, self._hints = again, hints
 
     def on(self, event: Event) -> None:
         """Write the line of ``event``, if it has one now."""
@@ -71,6 +85,8 @@ class PlainDisplay(Display):
                 self._write("result", result(event.summary))
                 if text := parting(event.summary, self._newest, self._again):
                     self._write("info", {"text": text})
+                if self._hints and event.summary.get("status") == "complete":
+                    self._line("next", {f"{n}": command for n, (command, _) in enumerate(self._hints, 1)})
 
     def _is_due(self) -> bool:
         now = self._clock()
@@ -87,32 +103,42 @@ class PlainDisplay(Display):
             position["resumed_at"] = f"{event.epoch}+{event.step}/{event.steps_per_epoch}"
         facts = {key.replace(" ", "_"): value for key, value in event.facts.items()}
         self._line("start", {"date": time.strftime("%Y-%m-%d"), "title": event.title} | position | facts)
+        if not self._explained:
+            self._explained = True
+            words = {word.replace(" ", "").replace("*", "best"): text for word, text in LEGEND.items()}
+            self._line("words", words)
 
     def _step(self) -> dict[str, object]:
         now = self._progress
         return {
             "epoch": f"{now.epoch + 1}/{now.epochs}",
             "step": f"{now.step}/{now.steps_per_epoch}",
-            "loss": f"{now.loss:.4f}",
-            "accuracy": percent(now.accuracy),
-            "images/s": f"{now.images_per_second:.0f}",
+            "running_loss": number(now.running_loss),
+            "running": percent(now.running_accuracy),
             "lr": f"{now.lr:.4g}",
+            "images/s": f"{now.images_per_second:.0f}",
+            "ms/step": "-" if now.step_seconds is None else milliseconds(now.step_seconds),
             "exchange": percent(now.exchange_share, 1),
-            "eta": duration(now.seconds_left),
+            **self._times(),
         }
+
+    def _times(self) -> dict[str, str]:
+        return {"elapsed": duration(self._progress.elapsed), "left": duration(self._progress.seconds_left)}
 
     def _epoch(self, event: EpochDone) -> None:
         best = self._progress.add_epoch(event)
         self._due = self._clock() + self._interval
         scores = score("running", event.running) | score("train", event.train)
-        scores |= score("validation", event.validation) | score("test", event.test)
+        scores |= score("valid", event.validation) | score("test", event.test)
+        step_seconds = step_time(event, self._progress.steps_per_epoch)
         speed = {
             "images/s": f"{event.images_per_second:.0f}",
+            "ms/step": "-" if step_seconds is None else milliseconds(step_seconds),
             "seconds": f"{event.seconds:.2f}",
             "evaluation_seconds": f"{event.evaluation_seconds:.2f}",
             "exchange": percent(event.exchange_share, 1),
             "lr": f"{event.lr:.4g}",
-            "eta": duration(self._progress.seconds_left),
+            **self._times(),
         }
         epoch = f"{event.epoch + 1}/{self._progress.epochs}"
         self._line("epoch", {"epoch": epoch} | scores | speed | ({"best": "yes"} if best else {}))
@@ -145,7 +171,7 @@ def score(name: str, value: Score | None) -> dict[str, str]:
     """Return the pairs that show ``value``; none for None."""
     if value is None:
         return {}
-    return {f"{name}_loss": f"{value.loss:.4f}", f"{name}_accuracy": percent(value.accuracy)}
+    return {f"{name}_loss": number(value.loss), name: percent(value.accuracy)}
 
 
 def result(summary: dict[str, object]) -> dict[str, object]:

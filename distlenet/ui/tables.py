@@ -1,7 +1,6 @@
-"""The tables of the terminal: epochs of a run, the end of a run, and an evaluation."""
+"""The tables of the terminal: epochs of a run, and an evaluation."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -11,42 +10,51 @@ from rich.text import Text
 from distlenet.streams import clean
 from distlenet.training.events import EpochDone
 from distlenet.training.metrics import accuracy, per_class
-from distlenet.ui.display import duration, percent
+from distlenet.ui.display import milliseconds, number, percent, step_time
 
-CELL = 9  # width of a column of the table of epochs
-NARROW = ("seconds", "exchange", "lr", "images/s", "train", "loss", "test")  # leave in this order
+CELL = 7  # least width of a column of the table of epochs
+WIDE = {"lr": 9, "images/s": 9}
+NARROW = ("exchange", "lr", "seconds", "ms/step", "images/s", "test", "train", "train loss", "valid loss")  # leave so
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window
 CONFUSIONS = 15  # listed in place of such a matrix
 
 
-def epoch_cells(event: EpochDone, best: bool = False) -> dict[str, str]:
+def epoch_cells(event: EpochDone, steps_per_epoch: int, best: bool = False) -> dict[str, str]:
     """Return the row of one epoch: column name -> text; columns without a value are left out."""
-    cells = {
-        "epoch": f"{event.epoch + 1}",
-        "lr": f"{event.lr:.4g}",
-        "loss": f"{event.train.loss:.4f}",
-        "train": percent(event.train.accuracy),
-    }
+    cells = {"epoch": f"{event.epoch + 1}", "train loss": number(event.train.loss)}
+    if event.validation is not None:
+        cells["valid loss"] = number(event.validation.loss)
+    cells["train"] = percent(event.train.accuracy)
     if event.validation is not None:
         cells["valid"] = percent(event.validation.accuracy) + ("*" if best else "")
     if event.test is not None:
         cells["test"] = percent(event.test.accuracy)
-    return cells | {
+    seconds = step_time(event, steps_per_epoch)
+    cells |= {
+        "lr": f"{event.lr:.4g}",
         "images/s": f"{event.images_per_second:,.0f}",
+        "ms/step": "-" if seconds is None else milliseconds(seconds),
         "seconds": f"{event.seconds:.1f}",
-        "exchange": percent(event.exchange_share, 1),
     }
+    if event.exchange_share:  # one process has none
+        cells["exchange"] = percent(event.exchange_share, 1)
+    return cells
 
 
 def fitting(names: Iterable[str], width: int) -> list[str]:
     """Return those of the columns ``names`` that have room in ``width`` cells."""
     kept = list(names)
     for name in NARROW:
-        if len(kept) * CELL <= width:
+        if sum(map(cell, kept)) <= width:
             break
         if name in kept:
             kept.remove(name)
     return kept
+
+
+def cell(name: str) -> int:
+    """Return the width of the column ``name``, with the space or star behind it."""
+    return max(CELL, len(name), WIDE.get(name, 0)) + 1
 
 
 def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = "") -> Text:
@@ -54,39 +62,9 @@ def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = ""
     line = Text(style=style)
     for name in columns:
         text, star = cells[name].removesuffix("*"), cells[name].endswith("*")
-        line.append(text.rjust(CELL - 1), "bold green" if star else "")
-        line.append("*" if star else " ", "bold green")
+        line.append(text.rjust(cell(name) - 1), "bold green" if star else "")
+        line.append("*" if star else " ", "bold green" if star else "")
     return line
-
-
-def summary_table(summary: Mapping[str, Any]) -> Table:
-    """Return the end of a run from what summary.json holds; keys that are missing make no row."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim", no_wrap=True)
-    table.add_column(overflow="fold")
-
-    def row(name: str, key: str, text: str = "{}", scale: float = 1) -> None:
-        value = summary.get(key)
-        if value is not None:
-            table.add_row(name, Text(clean(text.format(value * scale if scale != 1 else value))))
-
-    row("status", "status")
-    row("test accuracy", "test_accuracy", "{:.2f}%", 100)
-    row("test error", "test_error", "{:.2f}%", 100)
-    row("validation accuracy", "val_accuracy", "{:.2f}%", 100)
-    row("evaluated", "evaluated")
-    for event in summary.get("divergences") or []:
-        table.add_row("diverged", Text(clean(f"{event['kind']} in epoch {event['epoch'] + 1}: {event['action']}")))
-    row("epochs", "epochs")
-    row("steps", "steps", "{:,}")
-    row("ranks", "ranks")
-    if summary.get("seconds") is not None:
-        table.add_row("time", duration(summary["seconds"]))
-    row("images/s", "images_per_second", "{:,.0f}")
-    for name, path in (summary.get("checkpoints") or {}).items():
-        table.add_row(f"checkpoint {clean(name)}", Text(clean(path)))
-    row("theta sha256", "theta_sha256", "{:.12}")
-    return table
 
 
 def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[str]) -> Group:
@@ -150,7 +128,7 @@ class Confusion:
         for i, row in enumerate(self.confusion):
             line = Text(labels[i].ljust(left))
             for j, count in enumerate(row.tolist()):
-                style = "green" if i == j else "dim" if count == 0 else "yellow"
+                style = "green" if i == j else "dim" if count == 0 else "red"
                 line.append((str(count) if count else ".").rjust(cell + 1), style)
             yield line
 

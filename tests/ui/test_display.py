@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distlenet.training.events import EpochDone, RunStarted, Score, StepDone
-from distlenet.ui.display import Progress, duration, make_display, percent
+from distlenet.ui.display import Progress, duration, make_display, milliseconds, number, percent
 from distlenet.ui.live import LiveDisplay
 from distlenet.ui.plain import PlainDisplay
 
@@ -157,12 +157,12 @@ def test_progress_follows_the_steps():
     progress = Progress()
     progress.start(RunStarted("", {}, epochs=2, steps_per_epoch=100, epoch=0, step=0))
     assert progress.seconds_left is None
-    assert math.isnan(progress.loss)
+    assert progress.running_loss is None and progress.running_accuracy is None and progress.step_seconds is None
     steps(progress, 50)
     assert progress.images_per_second == pytest.approx(10000)
     assert progress.exchange_share == pytest.approx(0.2)
-    assert progress.loss == pytest.approx(0.5)
-    assert progress.accuracy == pytest.approx(0.9)
+    assert progress.running_loss == pytest.approx(0.5)
+    assert progress.running_accuracy == pytest.approx(0.9)
     assert progress.fraction == 0.25
     assert progress.seconds_left == pytest.approx(1.5)
 
@@ -182,14 +182,14 @@ def test_accuracy_starts_anew_with_each_epoch():
     progress = Progress()
     steps(progress, 5, accuracy=0.1)
     steps(progress, 5, epoch=1, accuracy=0.8)
-    assert progress.accuracy == pytest.approx(0.8)
+    assert progress.running_accuracy == pytest.approx(0.8)
 
 
 def test_a_nan_does_not_stay_in_the_average():
     progress = Progress()
     steps(progress, 3)
     steps(progress, 1, loss=math.nan)
-    assert progress.loss == pytest.approx(0.5)
+    assert progress.running_loss == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize(
@@ -204,3 +204,18 @@ def test_percent():
     assert percent(0.98765) == "98.77%"
     assert percent(0.021, 1) == "2.1%"
     assert percent(None) == "-"
+
+
+def test_time_passes_through_resumed_and_healed_parts():
+    now = [100.0]
+    progress = Progress(lambda: now[0])
+    assert progress.elapsed == 0
+    for seconds in (100.0, 130.0):
+        now[0] = seconds
+        progress.start(RunStarted("", {}, epochs=2, steps_per_epoch=100, epoch=0, step=0))
+    assert progress.elapsed == 30
+
+
+def test_figures():
+    assert [number(value) for value in (None, 0.02134, 123456.7, math.nan)] == ["-", "0.0213", "1.235e+05", "nan"]
+    assert [milliseconds(value) for value in (0.00472, 0.0999, 0.25, 12.5)] == ["4.72", "99.90", "250", "12,500"]

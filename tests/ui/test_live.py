@@ -1,5 +1,6 @@
 import io
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -153,14 +154,23 @@ def test_the_frame_fits(width, evaluation):
     progress.add_epoch(epoch_done(0, 0.9712))
     progress.add_step(step(3, epoch=1))
     console = Console(width=width, record=True, file=io.StringIO())
-    lines = frame(progress, evaluation, "saved last.h5 12:00", console)
+    lines = frame(progress, evaluation, "saved last.h5 12:00", console, rows=35)
     assert all(line.cell_len < width for line in lines)
     if width >= 40:
         text = "\n".join(line.plain for line in lines)
         for part in (
             "epoch 2/20",
             "images/s",
-            "loss 0.5000",
+            "running loss 0.5000",
+            "running 90.00%",
+            "train loss 0.1000",
+            "valid loss 0.1000",
+            "train 97.12%",
+            "valid 97.12%",
+            "elapsed 0s",
+            "7.00 ms/step",
+            "exchange = ",
+            "* = best valid so far",
             "best 97.12% (epoch 1)",
             "lr 0.1",
             "exchange 2.9%",
@@ -168,8 +178,44 @@ def test_the_frame_fits(width, evaluation):
             assert part in text
 
 
+@pytest.mark.parametrize(("width", "rows"), [(40, 12), (60, 20), (100, 35)])
+@pytest.mark.parametrize("epochs", [1, 30, 10_000])
+def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows, epochs):
+    progress = Progress(lambda: 5000.0)
+    progress.start(replace(START, epochs=epochs))
+    console = Console(width=width, file=io.StringIO())
+    first = "\n".join(line.plain for line in frame(progress, None, "", console, rows))
+    assert "nan" not in first and "None" not in first and "?" not in first
+    for i in range(100):
+        progress.add_step(step(i))
+    progress.add_epoch(epoch_done(0, 0.9712))
+    lines = [line.plain for line in frame(progress, None, "saved last.h5 12:00", console, rows)]
+    assert len(lines) <= rows - 3  # the head and the last row of the table, and the cursor
+    for line in lines[:2]:
+        assert line.count("━") + line.count("─") >= 8
+    text = "\n".join(lines)
+    assert ("exchange 2.9%" in text) == ("exchange = " in text)
+    assert "* best 97.12%" in text
+
+
+def test_the_first_frame_of_a_resumed_run_knows_its_best():
+    progress = Progress()
+    progress.start(replace(START, epoch=3, best_accuracy=0.98, best_epoch=1))
+    text = "\n".join(line.plain for line in frame(progress, None, "", Console(width=80), 24))
+    assert "* best 98.00% (epoch 2)" in text and "nan" not in text
+
+
+def test_the_head_of_the_table_comes_again(size):
+    out = io.StringIO()
+    with LiveDisplay(out) as display:
+        display.on(START)
+        for epoch in range(60):
+            display.on(epoch_done(epoch, 0.9))
+    assert out.getvalue().count("train loss valid loss") >= 3
+
+
 def test_bar():
-    shape = {"left": 6, "width": 50, "ascii_only": True}
+    shape = {"left": 6, "right": 16, "width": 50, "ascii_only": True}
     assert bar("step", 0.5, "note", "red", **shape).plain.count("=") == 10
     assert bar("step", 7.0, "note", "red", **shape).plain.count("-") == 0
     assert len(bar("step", 0.5, "note", "red", **shape).plain) == 50

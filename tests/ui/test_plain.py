@@ -74,19 +74,37 @@ def test_every_line_can_be_taken_apart(clock):
     lines = [parse(text) for text in log.writes]
     kinds = [kind for kind, _ in lines]
     # 25 s of steps and 20 s of evaluation at a line every 10 s
-    expected = "start step step evaluation evaluation epoch checkpoint warning info result"
+    expected = "start words step step evaluation evaluation epoch checkpoint warning info result"
     assert kinds == expected.split()
     assert lines[0][1]["title"] == "LeNet-5 on 'MNIST'"
     assert lines[0][1]["batch_size"] == "256"
-    step = lines[1][1]
+    assert lines[1][1]["train,valid"].startswith("after the epoch")
+    step = lines[2][1]
     assert step["epoch"] == "1/2" and step["step"] == "40/100"
-    assert float(step["loss"]) == 0.5 and float(step["images/s"]) == 1024 and float(step["lr"]) == 0.1
-    assert step["exchange"] == "10.0%" and step["eta"] == "40s"
-    epoch = lines[5][1]
-    assert epoch["validation_accuracy"] == "97.50%" and epoch["best"] == "yes" and "test_accuracy" not in epoch
-    assert lines[6][1]["path"] == "runs/my run/last.h5"
-    assert lines[7][1]["text"] == "a file was \\x1b[31mdamaged"
+    assert (
+        float(step["running_loss"]) == 0.5
+        and step["running"] == "90.00%"
+        and float(step["images/s"]) == 1024
+        and float(step["lr"]) == 0.1
+    )
+    assert step["exchange"] == "10.0%" and step["left"] == "40s"
+    assert step["elapsed"] == "10s" and step["ms/step"] == "250"
+    epoch = lines[6][1]
+    assert epoch["valid"] == "97.50%" and epoch["best"] == "yes" and "test" not in epoch
+    assert epoch["train_loss"] == epoch["valid_loss"] == "0.0900" and float(epoch["ms/step"]) > 0
+    assert lines[7][1]["path"] == "runs/my run/last.h5"
+    assert lines[8][1]["text"] == "a file was \\x1b[31mdamaged"
     assert lines[-1][1] == {"status": "finished", "test_accuracy": "0.991235", "steps": "100"}
+
+
+def test_a_complete_run_ends_with_what_is_next(clock):
+    log, hints = Log(), [("distlenet report 'my run'", "a page"), ("distlenet predict r x.jpg", "a picture")]
+    display = PlainDisplay(log, hints=hints)
+    display.on(RunFinished({"status": "complete"}))
+    assert parse(log.writes[-1]) == ("next", {"1": hints[0][0], "2": hints[1][0]})
+    for quiet, status in ((True, "complete"), (False, "stopped by SIGINT")):
+        PlainDisplay(log, quiet=quiet, hints=hints).on(RunFinished({"status": status}))
+        assert parse(log.writes[-1])[0] == "result"
 
 
 def test_quiet_shows_warnings_and_the_result(clock):

@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 
 from distlenet.training.events import EpochDone, Score
-from distlenet.ui.tables import epoch_cells, epoch_line, evaluation_table, fitting, summary_table
+from distlenet.ui.tables import epoch_cells, epoch_line, evaluation_table, fitting
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -68,27 +68,32 @@ def test_the_matrix_is_not_changed():
     assert (confusion == 2).all()
 
 
-def test_summary():
-    summary = {"status": "finished", "test_accuracy": 0.9912, "test_error": 0.0088, "val_accuracy": None}
-    summary |= {"steps": 4300, "seconds": 65.2, "images_per_second": 38400.4, "theta_sha256": "ab" * 32}
-    summary["checkpoints"] = {"best": "runs/a/[bold]/best.h5"}
-    text = render(summary_table(summary), 80)
-    for part in ("99.12%", "0.88%", "4,300", "1m05s", "38,400", "abababababab", "runs/a/[bold]/best.h5"):
-        assert part in text
-    assert "validation" not in text
-    assert "ab" * 8 not in text
-    render(summary_table(summary), 40)
-    assert render(summary_table({}), 80).strip() == ""
-
-
 def test_epoch_rows():
     score = Score(0.1, 0.98, 10)
     event = EpochDone(2, 300, 0.05, score, score, score, None, 1.5, 0.2, 38000.0, 0.021)
-    cells = epoch_cells(event, best=True)
+    cells = epoch_cells(event, 100, best=True)
     assert "test" not in cells
-    columns = fitting(cells, 79)
+    columns = fitting(cells, 99)
     assert columns == list(cells)
+    head = epoch_line({name: name for name in columns}, columns).plain
+    assert " ".join(head.split()) == "epoch train loss valid loss train valid lr images/s ms/step seconds exchange"
     line = epoch_line(cells, columns).plain
-    assert line.split() == ["3", "0.05", "0.1000", "98.00%", "98.00%*", "38,000", "1.5", "2.1%"]
-    assert fitting(cells, 39) == ["epoch", "loss", "train", "valid"]
+    assert line.split() == ["3", "0.1000", "0.1000", "98.00%", "98.00%*", "0.05", "38,000", "0.00", "1.5", "2.1%"]
+    assert fitting(cells, 59) == ["epoch", "train loss", "valid loss", "train", "valid", "images/s"]
+    assert fitting(cells, 39) == ["epoch", "train loss", "valid loss", "valid"]
     assert fitting(cells, 5) == ["epoch", "valid"]
+
+
+def test_cells_never_touch():
+    score = Score(1e9, 1.0, 10**9)
+    event = EpochDone(9_999, 300, 0.001234567, score, score, score, score, 99999.5, 0.2, 1_234_567.8, 1.0)
+    cells = epoch_cells(event, 1, best=True)
+    assert len(epoch_line(cells, list(cells)).plain.replace("*", " ").split()) == len(cells)
+
+
+def test_one_process_has_no_exchange():
+    score = Score(0.1, 0.98, 10)
+    event = EpochDone(0, 300, 0.05, score, score, None, None, 0.0, 0.2, 0.0, 0.0)
+    cells = epoch_cells(event, 100)
+    assert not {"exchange", "valid", "valid loss"} & set(cells)
+    assert cells["ms/step"] == "-"
