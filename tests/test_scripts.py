@@ -286,3 +286,37 @@ def test_only_root_is_allowed_to_run_as_root(ready, tools, user, allowed):
     done = start(ready / "scripts/quickstart", PATH=str(tools))
     started = [line for line in done.stdout.splitlines() if line.startswith("mpirun ") and " train " in line]
     assert len(started) == 1 and started[0].endswith(f"root={allowed}"), mpirun
+
+
+def test_lowest_versions_are_skipped_where_they_have_no_wheels(checkout, tools):
+    cases = '*_base_executable*) echo "$0"; exit ;; *"(3, 13)"*) exit 1 ;;'
+    newer = (
+        f'case "$2" in {cases} esac\n[ "$1" = --version ] && echo Python 3.14.0 && exit\nexec "{sys.executable}" "$@"'
+    )
+    stub_python(tools, newer)
+    done = start(checkout / "scripts/test", "--lowest", PATH=str(tools))
+    assert done.returncode == 0, done.stderr
+    assert "Skipped: the lowest versions have no wheels for Python 3.14.0" in done.stdout
+    assert not list(checkout.glob(".venv*"))
+
+
+def lowest_of(pyproject: str, folder: Path) -> subprocess.CompletedProcess:
+    (folder / "scripts").mkdir()
+    (folder / "scripts/lowest.py").write_bytes((ROOT / "scripts/lowest.py").read_bytes())
+    (folder / "pyproject.toml").write_text(pyproject)
+    command = [sys.executable, str(folder / "scripts/lowest.py")]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_lowest_versions_are_those_of_pyproject(tmp_path):
+    done = lowest_of((ROOT / "pyproject.toml").read_text(), tmp_path)
+    found = dict(line.split("==") for line in done.stdout.splitlines())
+    assert {"numpy", "h5py", "mpi4py", "rich", "pillow", "onnx", "flask", "pytest"} <= set(found)
+    assert not [line for line in done.stdout.splitlines() if "ruff" in line]  # has no lower bound alone
+
+
+def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
+    project = '[project]\ndependencies = ["numpy>=2.0"]\n[project.optional-dependencies]\nmore = ["numpy>=2.1"]\n'
+    done = lowest_of(project, tmp_path)
+    assert done.returncode != 0
+    assert "numpy has two lower bounds, 2.0 and 2.1" in done.stderr

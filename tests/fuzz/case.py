@@ -13,6 +13,8 @@ ALONE = "alone"
 MPIRUN = ("openmpi", "mpich")
 LAUNCH = ("launch", "launch-mpich")
 WAYS = (ALONE, *MPIRUN, *LAUNCH)
+INSIDE = (ALONE, "threads", "mortals")  # pretend ranks in the process of the search: fast, and repeatable exactly
+CALLS = 12
 STALL_AFTER = 4  # seconds until `launch` drops a rank that was stopped
 # where a fault strikes: the names of hook/sitecustomize.py, by how often a run passes there
 ONCE = ("start", "share", "test", "summary")
@@ -81,6 +83,7 @@ class Case:
 
     seed: int
     small: Small
+    inside: bool  # starts no processes; so is each case of an even seed
     options: tuple[tuple[str, Any], ...]  # of `train`, not settings
     repeats_settings: bool  # a resume names the settings again
     phases: tuple[Phase, ...]
@@ -90,18 +93,22 @@ class Case:
         """Return the case number ``seed``."""
         chance = random.Random(f"distlenet {seed}")
         small, settings = draw_settings(chance)
-        phases = [Phase(tuple(settings.items()), (), _legs(chance, small, settings))]
+        inside = seed % 2 == 0
+        phases = [Phase(tuple(settings.items()), (), _legs(chance, small, settings, inside))]
         if chance.random() < 0.15:
             settings, overridden = _go_further(chance, settings)
-            phases.append(Phase(tuple(settings.items()), overridden, _legs(chance, small, settings)))
-        return cls(seed, small, tuple(draw_options(chance).items()), chance.random() < 0.5, tuple(phases))
+            phases.append(Phase(tuple(settings.items()), overridden, _legs(chance, small, settings, inside)))
+        return cls(seed, small, inside, tuple(draw_options(chance).items()), chance.random() < 0.5, tuple(phases))
 
-    def words(self, phase: Phase, data: Path, run: Path, resume: str = "") -> list[str]:
-        """Return the arguments of distlenet that train ``phase`` in the directory ``run``."""
+    def words(self, phase: Phase, data: Path, run: Path, resume: str = "", knows_settings: bool = False) -> list[str]:
+        """Return the arguments of distlenet that train ``phase`` in the directory ``run``.
+
+        ``knows_settings``: a checkpoint holds the settings, so that a resume need not name them.
+        """
         words = ["train", "--data", str(data), "--run", str(run), "--display", "plain"]
         words += [word for name, value in self.options for word in (f"--{name}", str(value))]
         given = dict(phase.settings)
-        if resume and not self.repeats_settings and not phase.overridden:
+        if resume and knows_settings and not self.repeats_settings and not phase.overridden:
             given = {name: value for name, value in given.items() if name == "model" and ":" in value}
         for name, value in given.items():
             flag = f"--{name.replace('_', '-')}"
@@ -134,19 +141,27 @@ def _go_further(chance: random.Random, settings: dict[str, Any]) -> tuple[dict[s
     return settings | changes, tuple(changes)
 
 
-def _legs(chance: random.Random, small: Small, settings: dict[str, Any]) -> tuple[Leg, ...]:
+def _legs(chance: random.Random, small: Small, settings: dict[str, Any], inside: bool) -> tuple[Leg, ...]:
     legs, steps = [], settings["epochs"] * (1 + small.train // settings["batch_size"])
     for number in range(chance.choice([1, 1, 2, 2, 3])):
-        way = chance.choices(WAYS, (3, 3, 2, 5, 1))[0]
+        way = chance.choices(*((INSIDE, (1, 1, 3)) if inside else (WAYS, (3, 3, 2, 5, 1))))[0]
         ranks = 1 if way == ALONE else min(settings["shards"], chance.choice([2, 2, 3, 3, 4, 5]))
-        if way == "launch" and ranks > 1 and settings["shards"] > 2:
+        if way in ("launch", "mortals") and ranks > 1 and settings["shards"] > 2:
             ranks = max(3, min(4, ranks))
-        count = chance.choice([0, 1, 1, 1, 2, 3] if way == "launch" else [0, 1, 1, 1])
-        faults = tuple(_fault(chance, settings, steps, way, ranks) for _ in range(count))
+        count = chance.choice([0, 1, 1, 1, 2, 3] if way in ("launch", "mortals") else [0, 1, 1, 1])
+        draw = _inner_fault if inside else _fault
+        faults = tuple(draw(chance, settings, steps, way, ranks) for _ in range(count))
         tampered = chance.choice(TAMPERED) if number and chance.random() < 0.2 else ""
         elsewhere = bool(number) and not tampered and chance.random() < 0.1
         legs.append(Leg(way, ranks, faults, tampered, elsewhere))
     return tuple(legs)
+
+
+def _inner_fault(chance: random.Random, settings: dict[str, Any], steps: int, way: str, ranks: int) -> Fault:
+    step, rank = 1 + int(steps * chance.random() ** 1.5), chance.randrange(ranks)
+    if way == "mortals" and chance.random() < 0.8:  # dies in an MPI call; a step has about CALLS of them
+        return Fault("call", 1 + int((steps + 20) * CALLS * chance.random() ** 1.5), False, rank, "death")
+    return Fault("step", step, True, rank, chance.choice((*STOPS, "SIGUSR1")))
 
 
 def _fault(chance: random.Random, settings: dict[str, Any], steps: int, way: str, ranks: int) -> Fault:

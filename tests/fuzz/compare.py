@@ -101,4 +101,5 @@ def _unlike(what: str, one: Any, other: Any) -> list[str]:
         unlike = sum(a != b for a, b in zip(one, other, strict=False))
         return [f"{what}: {len(one)} entries, expected {len(other)}, {unlike} of them differ"] * many
     same = repr(one) == repr(other)
+    one, other = (f"{len(value)} bytes" if isinstance(value, bytes) else value for value in (one, other))
     return [] if same else [f"{what} is {one!r:.200}, expected {other!r:.200}"]

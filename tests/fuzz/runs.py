@@ -12,7 +12,7 @@ from pathlib import Path
 
 import launches
 import mpi_jobs
-from fuzz.case import ALONE, LAUNCH, MPIRUN, STALL_AFTER, STOPS, Case, Leg, Phase
+from fuzz.case import ALONE, LAUNCH, MPIRUN, STALL_AFTER, STOPS, Case, Fault, Leg, Phase
 from fuzz.compare import differences, error_of
 
 from distlenet.errors import CheckpointError
@@ -43,13 +43,12 @@ class Trial:
         self.folder.mkdir(parents=True)
         self.whole = self.folder / "whole"
         self.run = self.folder / "run"
-        self._struck = 0
+        self._starts = 0
 
     def check(self) -> None:
         """Run all of it; raises Wrong."""
         for number, phase in enumerate(self.case.phases):
-            words = self.case.words(phase, self.data, self.whole)
-            expected = self._start(Leg(ALONE, 1), words)
+            expected = self._start(Leg(ALONE, 1), phase, self.whole, "auto" if phase.overridden else "")
             self._expect(expected.returncode in ENDS, f"exit code {expected.returncode}, expected one of {ENDS}")
             self._disturb(phase, expected, first=number == 0)
             if expected.returncode != 3:
@@ -57,6 +56,10 @@ class Trial:
                 self._expect(not found, "\n".join(found))
             if expected.returncode:
                 break
+
+    def _can_resume(self) -> bool:
+        """Whether there is a checkpoint, which knows the run's settings."""
+        return any(is_good(path) for path in (self.run / "checkpoints").glob("*.h5"))
 
     def _disturb(self, phase: Phase, expected: mpi_jobs.Finished, first: bool) -> None:
         """Start the phase as often as is drawn, and once more if it is not over by then."""
@@ -74,10 +77,9 @@ class Trial:
         if leg.tampered and first:
             self._tamper(leg.tampered)
         if leg.elsewhere and first and last.exists():
-            resume, self.run = str(last), self.folder / f"run-{self._struck}"
+            resume, self.run = str(last), self.folder / f"run-{self._starts}"
             self.tampered.add("elsewhere")
-        done = self._start(leg, self.case.words(phase, self.data, self.run, resume))
-        struck = [fault for number, fault in enumerate(leg.faults) if (self._marks / f"struck-{number}").exists()]
+        done, struck = self._start(leg, phase, self.run, resume), self._struck(leg)
         self.log.append(f"    struck: {len(struck)} of {len(leg.faults)}")
         signals = {fault.signal for fault in struck}
         code = done.returncode
@@ -89,23 +91,31 @@ class Trial:
         if code != expected.returncode:
             return False
         mine, sentences = (error_of(one.output, self.run, self.whole) for one in (done, expected))
+        if leg.way in LAUNCH:  # it may have been restarted after another error
+            mine = mine[len(mine) - len(sentences) :]
         self._expect(mine == sentences, f"the error is {mine}, expected {sentences}")
         return True
 
-    def _start(self, leg: Leg, words: list[str]) -> mpi_jobs.Finished:
+    def _struck(self, leg: Leg) -> list[Fault]:
+        """Return the faults of the leg, just started, that came to pass."""
+        return [fault for number, fault in enumerate(leg.faults) if (self._marks / f"struck-{number}").exists()]
+
+    def _start(self, leg: Leg, phase: Phase, run: Path, resume: str) -> mpi_jobs.Finished:
         """Start the leg and see it end, without anything left behind."""
-        self._struck += 1
-        self._marks = self.folder / f"leg-{self._struck}"
+        words = self.case.words(phase, self.data, run, resume, self._can_resume())
+        self._starts += 1
+        self._marks = self.folder / f"leg-{self._starts}"
         self._marks.mkdir()
         (self._marks / "faults.json").write_text(json.dumps([asdict(fault) for fault in leg.faults]))
         variables = {"DISTLENET_FUZZ": str(self._marks), "PYTHONPATH": f"{HOOK}{os.pathsep}{mpi_jobs.ROOT}"}
         self.log.append(f"{leg.way} {leg.ranks}: {' '.join(words)}")
         with make_job(leg, words, variables) as job:
-            done = self._finish(job, leg)
+            done, done_by = self._finish(job, leg), time.monotonic() + FAREWELL
             self.log.append(f"    exit code {done.returncode}, {done.seconds:.1f} s\n{done.output}")
             self._expect("Traceback" not in done.output, "a traceback")
             if isinstance(job, launches.Launched):
-                left = job.left_behind()
+                while (left := job.left_behind()) and time.monotonic() < done_by:
+                    time.sleep(0.1)  # another job's, which is just being started
                 self._expect(not left, f"left behind: {left}")
         return done
 

@@ -9,15 +9,18 @@ import shutil
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from itertools import count
 from multiprocessing import get_context
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+os.environ.update(dict.fromkeys(("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"), "1"))  # before numpy
+sys.path[:0] = map(str, Path(__file__).resolve().parents[1:3])  # tests, and this checkout's distlenet
 
 from fuzz.case import Case
+from fuzz.inside import InnerTrial
 from fuzz.runs import Trial, Wrong, without_missing
 
 
@@ -28,13 +31,13 @@ def try_case(seed: int, folder: Path) -> str | None:
     shutil.rmtree(own, ignore_errors=True)
     datasets.mkdir(exist_ok=True)
     data = case.small.write(datasets)
-    trial, wrong = Trial(case, own, data), None
+    trial, wrong = (InnerTrial if case.inside else Trial)(case, own, data), None
     try:
         trial.check()
     except Wrong as error:
         wrong = str(error)
     except Exception as error:
-        wrong = f"the search itself failed: {type(error).__name__}: {error}"
+        wrong = f"the search itself failed\n{''.join(traceback.format_exception(error))}"
     report = "\n".join([case.told(data), "", "What happened:", *trial.log, *([f"WRONG: {wrong}"] if wrong else [])])
     (folder / f"seed-{seed}.txt").write_text(report + "\n")
     if wrong:
@@ -46,7 +49,7 @@ def try_case(seed: int, folder: Path) -> str | None:
 def search(seeds: Iterator[int], minutes: float, jobs: int, folder: Path) -> list[int]:
     """Try ``seeds``, ``jobs`` at a time, for so many ``minutes`` or until none is left; return those that failed."""
     end, tried, failed, running = time.monotonic() + 60 * minutes, 0, [], {}
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
         while True:
             while len(running) < jobs and time.monotonic() < end:
                 if (seed := next(seeds, None)) is None:

@@ -17,8 +17,8 @@ POOLINGS = ("average", "max", "trainable")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "levenberg-marquardt")
 SCHEDULES = ("constant", "step", "inverse-time", "cosine", "one-cycle", "published")
 RATES = {"rmsprop": 0.01, "adam": 0.01, "levenberg-marquardt": 0.01}  # sensible ones; of the others 0.1
-MOST_WORK = {"lenet5-1998": 2000, "lenet5-1998-softmax": 2000, "double-conv": 3000}  # images in all epochs
-WORK = 8000
+MOST_WORK = {"lenet5-1998": 1000, "lenet5-1998-softmax": 1000, "double-conv": 1000}  # images in all epochs
+WORK = 4000
 
 
 def draw_settings(chance: random.Random) -> tuple[Small, dict[str, Any]]:

@@ -27,7 +27,7 @@ class Small:
         return cls(
             side=side or chance.choice(SIDES),
             classes=classes or chance.choice((2, 3, 10, 10, 26, 62)),
-            train=chance.choice((97, 300, 700, 1000, 1536, 2001)),
+            train=chance.choice((97, 300, 300, 700, 1000, 2001)),
             test=chance.choice((1, 40, 250, 251, 600)),
             seed=chance.randrange(4),
         )
