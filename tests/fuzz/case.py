@@ -23,17 +23,21 @@ EVERY_EPOCH = ("replicas", "evaluation", "checkpoint", "replace", "fsync", "writ
 HEALING = "examine"  # only where it diverges
 PLACES = (*ONCE, *EVERY_STEP, *EVERY_EPOCH, HEALING)
 ROOT_ONLY = ("checkpoint", "replace", "fsync", "write")
-STOPS, GOES_ON = ("SIGINT", "SIGTERM"), ("SIGUSR1", "pause")
+STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR2")
+GOES_ON = ("SIGUSR1", "pause")
 # signals by what they are sent to; "pause": stopped and soon continued, "hang": stopped for good
 OF_RANKS = {
     ALONE: ("SIGKILL", *STOPS, *GOES_ON),
     "openmpi": ("SIGKILL", *STOPS, *GOES_ON),
     "mpich": ("SIGKILL", *STOPS, *GOES_ON),
-    "launch": ("SIGKILL", "SIGKILL", "SIGKILL", "hang", *GOES_ON),
+    "launch": (*["SIGKILL"] * 6, "hang", "hang", *GOES_ON, "SIGTERM"),
     "launch-mpich": ("SIGKILL", *GOES_ON),
 }
-OF_MPIRUN = {**dict.fromkeys(MPIRUN, ("SIGKILL", *STOPS, "SIGUSR1")), **dict.fromkeys(LAUNCH, ("SIGKILL",))}
-OF_LAUNCH = (*STOPS, "SIGUSR1")
+OF_MPIRUN = {
+    **dict.fromkeys(MPIRUN, ("SIGKILL", "SIGINT", "SIGTERM", "SIGUSR1")),
+    **dict.fromkeys(LAUNCH, ("SIGKILL",)),
+}
+OF_LAUNCH = (*STOPS, "SIGUSR1", "SIGKILL")
 TAMPERED = ("cut journal", "damaged last.h5", "no last.h5", "no journal", "no best.h5", "no config.toml")
 
 
@@ -64,8 +68,12 @@ class Leg:
     @property
     def survives(self) -> bool:
         """Whether `distlenet launch` must bring the run to its end by itself."""
-        signals = {fault.signal for fault in self.faults}
-        return self.way in LAUNCH and not signals & set(STOPS)
+        ending = [
+            fault
+            for fault in self.faults
+            if fault.signal in STOPS or (fault.target == "launch" and fault.signal != "SIGUSR1")
+        ]
+        return self.way in LAUNCH and not ending
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The legs of a case on pretend ranks: threads of this process, which get signals, or die in their MPI calls."""
 
+import signal
 import time
 import traceback
 from pathlib import Path
@@ -15,7 +16,6 @@ from distlenet.errors import DistlenetError, RanksLost
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
 
-VOTES = {"SIGINT": "interrupted", "SIGTERM": "terminated", "SIGUSR1": "save"}
 KILLED = 137
 
 
@@ -61,7 +61,7 @@ class InnerTrial(Trial):
         }
 
     def _act(self, leg: Leg) -> sessions.Act:
-        waiting = [fault for fault in leg.faults if fault.signal in VOTES]
+        waiting = [fault for fault in leg.faults if fault.signal != "death"]
         first: dict[int, int] = {}
 
         def act(rank: int, state: TrainState, signals: Signals) -> None:
@@ -69,7 +69,10 @@ class InnerTrial(Trial):
             for fault in [fault for fault in waiting if (fault.rank, fault.count) == (rank, taken)]:
                 waiting.remove(fault)
                 self._came.append(fault)
-                setattr(signals, VOTES[fault.signal], True)
+                if fault.signal == "SIGUSR1":
+                    signals.save = True
+                else:
+                    signals.ask_to_stop(signal.Signals[fault.signal])
 
         return act
 

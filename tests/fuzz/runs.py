@@ -86,7 +86,7 @@ class Trial:
         if not struck or leg.survives or (leg.way not in LAUNCH and signals <= {"SIGUSR1", "pause"}):
             self._expect(code == expected.returncode, f"exit code {code}, expected {expected.returncode}")
         elif signals <= {*STOPS, "SIGUSR1", "pause"} and not (leg.way == "openmpi" and struck[0].target == "mpirun"):
-            allowed = {expected.returncode, *({"SIGINT": 130, "SIGTERM": 143}[name] for name in signals & set(STOPS))}
+            allowed = {expected.returncode, *(128 + signal.Signals[name] for name in signals & set(STOPS))}
             self._expect(code in allowed, f"exit code {code}, expected one of {sorted(allowed)}")
         if code != expected.returncode:
             return False
