@@ -31,6 +31,21 @@ def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> l
     return found + [f"left behind: {left}"] * bool(left)
 
 
+def unsound(run: Path, keep_every: int) -> list[str]:
+    """Return what is wrong with the files of a complete run, undisturbed or not, looked at by themselves."""
+    last = read_checkpoint(run / "checkpoints" / "last.h5")
+    found, best, epochs = [], run / "checkpoints" / "best.h5", last.meta["position"]["epoch"]
+    if (last.best_theta is not None) != best.exists():
+        found.append(
+            f"best.h5 {'is there' if best.exists() else 'is missing'}, best epoch {last.meta['best']['epoch']}"
+        )
+    elif best.exists() and read_checkpoint(best).averaged.tobytes() != last.best_theta.tobytes():
+        found.append("best.h5 holds other parameters than those of the best epoch")
+    kept = {f"epoch-{epoch:04d}.h5" for epoch in range(1, epochs + 1) if keep_every and epoch % keep_every == 0}
+    there = {path.name for path in (run / "checkpoints").glob("epoch-*.h5")}
+    return found + [f"kept {sorted(there)}, expected {sorted(kept)}"] * (kept != there)
+
+
 def error_of(output: str, *folders: Path) -> list[str]:
     """Return the sentences a job ended with, without what differs legitimately: ranks, places of files."""
     found = [

@@ -13,7 +13,7 @@ from pathlib import Path
 import launches
 import mpi_jobs
 from fuzz.case import ALONE, LAUNCH, MPIRUN, STALL_AFTER, STOPS, Case, Fault, Leg, Phase
-from fuzz.compare import differences, error_of
+from fuzz.compare import differences, error_of, unsound
 
 from distlenet.errors import CheckpointError
 from distlenet.training.checkpoint_file import read_checkpoint
@@ -51,6 +51,9 @@ class Trial:
             expected = self._start(Leg(ALONE, 1), phase, self.whole, "auto" if phase.overridden else "")
             self._expect(expected.returncode in ENDS, f"exit code {expected.returncode}, expected one of {ENDS}")
             self._disturb(phase, expected, first=number == 0)
+            if expected.returncode == 0:
+                found = unsound(self.whole, dict(self.case.options).get("keep-every", 0))
+                self._expect(not found, "undisturbed: " + "\n".join(found))
             if expected.returncode != 3:
                 found = differences(self.run, self.whole, self.tampered, complete=expected.returncode == 0)
                 self._expect(not found, "\n".join(found))
