@@ -106,6 +106,7 @@ def _report(prepared: "Prepared") -> list[str]:
     made_up = prepared.name == "drawn digits"
     (rows, columns), names = prepared.image_shape, prepared.class_names
     path = shlex.quote(str(prepared.path))
+    validation = f" --validation {prepared.validation}" if prepared.validation else ""
     lines = (
         f"{did} {prepared.path}",
         f"  name         {prepared.name}" + (" (NOT MNIST: made up by the program)" if made_up else ""),
@@ -116,7 +117,8 @@ def _report(prepared: "Prepared") -> list[str]:
         f"  read from    {prepared.origin}" if prepared.origin else "",
         f"  fingerprint  {prepared.fingerprint[:12]}",
         f"  file         {prepared.size / 1e6:.1f} MB",
-        f"next: mpirun -n 2 distlenet train --data {path} --run runs/first",
+        *(f"  note         {note}" for note in prepared.notes),
+        f"next: mpirun -n 2 distlenet train --data {path} --run runs/first{validation}",
     )
     return [line for line in lines if line]
 
@@ -193,7 +195,17 @@ def _share(text: str) -> float:
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
     "test": ("--test", {"type": as_path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
-    "label": ("--label", {"choices": ("first", "last"), "help": "column of the label (default: as the header says)"}),
+    "label": (
+        "--label",
+        {
+            "metavar": "COLUMN",
+            "help": "first, last, a name or a number from 1 (default: as the header says, else first)",
+        },
+    ),
+    "ignore": (
+        "--ignore",
+        {"metavar": "COLUMN", "action": "append", "help": "leave out this column, by name or number; may be repeated"},
+    ),
     "size": ("--size", {"type": _size, "metavar": "ROWSxCOLUMNS", "help": "of an image; one number: a square"}),
     "ink": ("--ink", {"choices": ("light", "dark"), "help": "dark: invert (default: if the borders are light)"}),
     "share": (

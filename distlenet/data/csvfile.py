@@ -1,29 +1,36 @@
 """Tables of images: one line an image, its label first or last, then a number for every pixel; plain or gzip.
 
-numpy's own reader takes blocks of lines as uint8, which is fast; a block that it refuses is read as floats, and
-what is no number either is looked for line by line, so that the error can name it.
+A block of lines that consist of digits is read as whole numbers, which is fast, any other as floats; what is no number
+either is looked for line by line, so that the error can name it. No line, and no file, takes more memory than its
+columns explain.
 """
 
-import gzip
 import math
-import zlib
-from collections.abc import Iterator
-from itertools import islice
+import re
+from collections.abc import Iterator, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, mixed, with_test_images
+from distlenet.data.csvcolumns import Columns, columns_of, is_number
+from distlenet.data.dataset import SEED, Dataset, joined, leaks, shape_of
+from distlenet.data.digitblocks import LARGEST_SIDE
+from distlenet.data.filekind import HEAD, kind_of, kind_of_bytes
 from distlenet.data.labels import number_classes
-from distlenet.data.pixels import as_pixels, shape_of
+from distlenet.data.narrowing import LARGEST_LABEL, as_pixels
 from distlenet.data.progress import Progress
+from distlenet.data.unpacking import check_unpacked, open_unpacked
 from distlenet.errors import DataError
 
 BLOCK_LINES = 2000
+BLOCK_NUMBERS = 4_000_000  # in a block of lines
 DELIMITERS = ",;\t"
-LABEL_NAMES = ("label", "class", "y", "target", "digit")  # of a header's column, in any case
-LONGEST_LINE = 2_000_000  # characters: an image of 512 x 512 pixels needs fewer
+MOST_COLUMNS = LARGEST_SIDE**2 + 20
+CELL = 40  # characters that a number and what is around it may take
+PLENTY = 2**26  # bytes that a packed table may unpack to in any case; see most_unpacked
+DIGITS = re.compile(r'[0-9,;\t "\r\n]*')
 
 
 def read_csv(
@@ -32,131 +39,187 @@ def read_csv(
     *,
     test: Path | None = None,
     label: str | None = None,
+    ignore: Sequence[str] = (),
     size: tuple[int, int] | None = None,
     share: float = 0.2,
     seed: int = SEED,
 ) -> Dataset:
     """Read the table ``place``, and ``test`` if there is one; else ``share`` of the images become test images.
 
-    ``label`` is "first" or "last"; None: what the header says, else first. ``size`` is (rows, columns); None:
-    images are square. The training images are mixed by ``seed``. Raises DataError that names the line.
+    ``label`` and ``ignore``: see columns_of. ``size`` is (rows, columns); None: images are square. The training
+    images are mixed by ``seed``. Raises DataError that names the line.
     """
-    paths = [place] if test is None else [place, test]
-    tables = [read_table(path, label, progress) for path in paths]
-    where = [f"{path}" for path in paths]
-    widths = {pixels.shape[1] for _, pixels in tables}
-    if len(widths) > 1:
+    paths = {"train": place} if test is None else {"train": place, "test": test}
+    where = {split: f"{path}" for split, path in paths.items()}
+    tables = {split: _read_table(path, label, ignore, progress) for split, path in paths.items()}
+    widths = [pixels.shape[1] for _, pixels, _ in tables.values()]
+    if widths[0] != widths[-1]:
         raise DataError(
-            f"{place} has {tables[0][1].shape[1]} pixels per image, {test} {tables[1][1].shape[1]}, "
-            "expected as many (and a label in both)"
+            f"{place} has {widths[0]} pixels per image, {test} {widths[1]}, expected as many (and a label in both)"
         )
-    rows, columns = shape_of(widths.pop(), size, f"{place}")
-    pixels = as_pixels({path: table[1] for path, table in zip(where, tables, strict=True)})
-    images = [pixels[path].reshape(-1, rows, columns) for path in where]
-    labels, test_labels, names = number_classes(tables[0][0], tables[1][0] if test else None, (where[0], where[-1]))
-    if test is None:
-        train, tests = with_test_images((images[0], labels), share, seed, where[0])
-        cut = f"{100 * share:g} % of each class set aside for the test and "
-    else:
-        train, tests, cut = mixed((images[0], labels), seed), (images[1], test_labels), ""
-    source = f"read from {' and '.join(path.name for path in paths)}, {cut}mixed by seed {seed}"
-    return Dataset(train, tests, place.name.split(".")[0] or "table", names, source, ", ".join(where))
+    _check_no_index(tables["train"][0], tables["train"][2], place)
+    rows, columns = _shape(widths[0], size, place)
+    images = as_pixels({where[split]: table[1].reshape(-1, rows, columns) for split, table in tables.items()})
+    labels, names = number_classes({split: table[0] for split, table in tables.items()}, where)
+    parts = joined({split: (images[where[split]], labels[split]) for split in tables}, share, seed, f"{place}")
+    source = f"read from {' and '.join(path.name for path in paths.values())}, {parts.said}"
+    notes = dict.fromkeys(note for _, _, table in tables.values() for note in table.notes)
+    notes = (*notes, *leaks(parts.train[0], parts.test[0]))
+    name = place.name.split(".")[0] or "table"
+    return Dataset(parts.train, parts.test, name, names, source, ", ".join(where.values()), notes)
 
 
-def read_table(path: Path, label: str | None, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels (n,) and the pixels (n, columns) of ``path``, uint8 or float32; raises DataError."""
+def _read_table(
+    path: Path, label: str | None, ignore: Sequence[str], progress: Progress
+) -> tuple[np.ndarray, np.ndarray, Columns]:
+    """Return the labels (n,), the pixels (n, pixels) of ``path``, uint8 or float32, and its columns."""
     try:
-        with _open(path) as file:
-            return _read(file, path, label, progress)
+        check_unpacked(path, PLENTY)
+        with open_unpacked(path, PLENTY) as file, TextIOWrapper(file, "utf-8-sig") as text:
+            kind = kind_of_bytes(file.peek(HEAD)[:HEAD])
+            if not kind.startswith(("a table", "text (", "empty")):
+                raise DataError(f"{path} is {kind_of(path)}, expected a table (CSV, .gz or not)")
+            return _read(text, path, label, ignore, progress)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}, expected a table (CSV, .gz or not)") from error
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise DataError(f"{path} is damaged: {error}; get the file again") from error
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text, expected a table (CSV, .gz or not)") from error
+        raise DataError(f"{path} is not text in UTF-8, expected a table (CSV, .gz or not)") from error
     except OSError as error:
         raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
-def _open(path: Path) -> TextIO:
-    with path.open("rb") as file:
-        packed = file.read(2) == b"\x1f\x8b"
-    return (gzip.open if packed else open)(path, "rt", encoding="utf-8-sig")
-
-
-def _read(file: TextIO, path: Path, label: str | None, progress: Progress) -> tuple[np.ndarray, np.ndarray]:
-    first = file.readline(LONGEST_LINE)
+def _read(
+    file: TextIO, path: Path, label: str | None, ignore: Sequence[str], progress: Progress
+) -> tuple[np.ndarray, np.ndarray, Columns]:
+    first = file.readline(CELL * MOST_COLUMNS)
     if not first.strip():
         raise DataError(f"{path} is empty or begins with an empty line, expected a header or an image")
     delimiter = max(DELIMITERS, key=first.count)
-    cells = _cells(first, delimiter)
-    if len(cells) < 2 or len(first) == LONGEST_LINE:
-        raise DataError(f"{path} line 1 has {len(cells)} columns, expected a label and pixels with commas between")
-    header = not (_is_number(cells[0]) and _is_number(cells[-1]))
-    if header and label is None and cells[-1].lower() in LABEL_NAMES:
-        label = "last"
-    blocks, number = [], 1 + header
-    for lines in _blocks(file, [] if header else [first]):
-        blocks.append(_numbers(lines, len(cells), delimiter, path, number))
-        number += len(lines)
-        progress(f"reading {path.name}", number - 1 - header, 0)
-    if not any(map(len, blocks)):
-        raise DataError(f"{path} has a header and no image")
-    column = len(cells) - 1 if label == "last" else 0
-    labels = np.concatenate([block[:, column] for block in blocks])
-    if (labels != np.floor(labels)).any():
-        found = labels[(labels != np.floor(labels)).argmax()]
+    count = first.count(delimiter) + 1
+    if not 2 <= count <= MOST_COLUMNS or len(first) == CELL * MOST_COLUMNS:
         raise DataError(
-            f"{path}: column {column + 1} holds {found:g}, expected labels: whole numbers; is the label "
-            f"the {'first' if column else 'last'} column? (--label first, --label last)"
+            f"{path} line 1 has {count} columns and {len(first):,} characters, expected a label and up to "
+            f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels with commas between"
         )
-    return labels, np.concatenate([np.delete(block, column, axis=1) for block in blocks])
+    columns = columns_of(_cells(first, delimiter), label, ignore, path)
+    labels, pixels, number = [], [], 1 + columns.header
+    for lines in _blocks(file, [] if columns.header else [first], count, path, number):
+        of_block = _block(lines, columns, delimiter, path, number)
+        labels.append(of_block[0])
+        pixels.append(of_block[1])
+        number += len(lines)
+        progress(f"reading {path.name}", number - 1 - columns.header, 0)
+    if not any(map(len, labels)):
+        raise DataError(f"{path} has a header and no image")
+    return np.concatenate(labels), np.concatenate(pixels), columns
 
 
-def _blocks(file: TextIO, first: list[str]) -> Iterator[list[str]]:
-    """Yield the lines of ``file`` in blocks, after ``first``."""
-    while lines := first + list(islice(file, BLOCK_LINES)):
-        yield lines
-        first = []
+def _blocks(file: TextIO, first: list[str], columns: int, path: Path, number: int) -> Iterator[list[str]]:
+    """Yield the lines of ``file``, the first being line ``number``, in blocks, after ``first``."""
+    longest = CELL * columns + 1000
+    most = max(1, min(BLOCK_LINES, BLOCK_NUMBERS // columns))
+    lines = first
+    while line := file.readline(longest):
+        if len(line) == longest:
+            number += len(lines)
+            raise DataError(f"{path} line {number} has {longest:,} characters or more, too many for {columns} columns")
+        lines.append(line)
+        if len(lines) >= most:
+            yield lines
+            number += len(lines)
+            lines = []
+    yield lines
 
 
-def _numbers(lines: list[str], columns: int, delimiter: str, path: Path, number: int) -> np.ndarray:
-    """Return ``lines``, whose first is line ``number`` of the file, as (n, columns) uint8, else float32."""
+def _block(
+    lines: list[str], columns: Columns, delimiter: str, path: Path, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the labels int64 (n,) and the pixels (n, pixels), uint8 if they are whole, else float32.
+
+    The first of ``lines`` is line ``number`` of the file; empty ones are passed over.
+    """
     filled = [line for line in lines if not line.isspace()]
     if not filled:
-        return np.empty((0, columns), np.uint8)
-    for dtype in (np.uint8, np.float32):
-        try:
-            block = np.loadtxt(filled, dtype, delimiter=delimiter, comments=None, quotechar='"', ndmin=2)
-        except ValueError:
-            continue
-        if block.shape == (len(filled), columns) and (block >= 0).all() and (block <= 255).all():
-            return block
-    raise _fault(lines, columns, delimiter, path, number)
+        return np.empty(0, np.int64), np.empty((0, len(columns.pixels)), np.uint8)
+    numbers = _numbers(filled, columns, delimiter)
+    if numbers is None:
+        raise _fault(lines, columns, delimiter, path, number)
+    place = columns.used.index(columns.label)
+    labels, pixels = numbers[:, place].astype(np.int64), np.delete(numbers, place, axis=1)
+    whole = pixels.dtype.kind == "i" or (pixels == np.floor(pixels)).all()
+    return labels, pixels.astype(np.uint8 if whole else np.float32)
 
 
-def _fault(lines: list[str], columns: int, delimiter: str, path: Path, number: int) -> DataError:
+def _numbers(lines: list[str], columns: Columns, delimiter: str) -> np.ndarray | None:
+    """Return the used columns of ``lines`` as (n, used) int64 or float64; None if a number is missing or wrong."""
+    if any(line.count(delimiter) != columns.count - 1 for line in lines):
+        return None
+    # Some releases of numpy read "0.5" as the integer 0, so only lines of digits are read as integers.
+    dtype = np.int64 if all(map(DIGITS.fullmatch, lines)) else np.float64
+    used = columns.used if len(columns.used) < columns.count else None
+    try:
+        numbers = np.loadtxt(lines, dtype, delimiter=delimiter, comments=None, quotechar='"', usecols=used, ndmin=2)
+    except ValueError:
+        return None
+    place = columns.used.index(columns.label)
+    labels, pixels = numbers[:, place], np.delete(numbers, place, axis=1)
+    right = (labels >= 0) & (labels <= LARGEST_LABEL) & (labels == np.floor(labels))  # false for NaN
+    return numbers if right.all() and (pixels >= 0).all() and (pixels <= 255).all() else None
+
+
+def _fault(lines: list[str], columns: Columns, delimiter: str, path: Path, number: int) -> DataError:
     """Return the error that names the first line that is wrong, and what is wrong with it."""
     for place, line in enumerate(lines, number):
-        cells = _cells(line, delimiter)
         if line.isspace():
             continue
-        if len(cells) != columns:
-            return DataError(f"{path} line {place} has {len(cells)} columns, expected {columns} columns as in line 1")
-        for column, cell in enumerate(cells, 1):
-            if not _is_number(cell):
-                return DataError(f"{path} line {place}, column {column} is {cell[:40]!r}, expected a number")
-            if not 0 <= float(cell) <= 255:
-                return DataError(f"{path} line {place}, column {column} is {cell[:40]}, expected 0 to 255")
+        cells = _cells(line, delimiter)
+        if len(cells) != columns.count:
+            return DataError(
+                f"{path} line {place} has {len(cells)} columns, expected {columns.count} columns as in line 1"
+            )
+        for column in columns.used:
+            if expected := _wrong(cells[column], column == columns.label):
+                found = f"{path} line {place}, column {column + 1} is {cells[column][:40]!r}"
+                return DataError(f"{found}, expected {expected}".replace("COLUMN", f"{column + 1}"))
     return DataError(f"{path} lines {number} to {number + len(lines) - 1} cannot be read as numbers")
+
+
+def _wrong(cell: str, is_label: bool) -> str:
+    """Return what was expected in place of ``cell``; empty if it is right."""
+    if not is_number(cell):
+        return "a number (--ignore COLUMN leaves the column out)"
+    value = float(cell)
+    if is_label and not (0 <= value <= LARGEST_LABEL and value.is_integer()):
+        return "a label: a whole number of at least 0 (another column may be the label: --label NAME, first or last)"
+    if is_label or 0 <= value <= 255:
+        return ""
+    undo = ": undo the standardisation" if value < 0 else ""
+    return f"a pixel of 0 to 255, or of 0 to 1{undo} (--ignore COLUMN leaves the column out)"
+
+
+def _check_no_index(labels: np.ndarray, columns: Columns, path: Path) -> None:
+    """Raise DataError where the labels, of which nobody said that they are, count the rows."""
+    counted = len(labels) > 10 and labels[0] in (0, 1) and (np.diff(labels) == 1).all()
+    if counted and not columns.told:
+        raise DataError(
+            f"{path}: column {columns.label + 1} counts the rows ({labels[0]}, {labels[1]}, {labels[2]} ...) and would "
+            f"be the label; leave it out by --ignore {columns.label + 1}, or say --label first if these are the labels"
+        )
+
+
+def _shape(pixels: int, size: tuple[int, int] | None, path: Path) -> tuple[int, int]:
+    """Return (rows, columns) of the images; raises DataError, with a guess where one column is too many or missing."""
+    try:
+        return shape_of(pixels, size, f"{path}")
+    except DataError as error:
+        for other, guess in (
+            (pixels - 1, "a column too many: leave it out by --ignore NAME"),
+            (pixels + 1, "no label"),
+        ):
+            if other > 0 and (other == size[0] * size[1] if size else math.isqrt(other) ** 2 == other):
+                raise DataError(f"{error}; or the table has {guess}") from error
+        raise
 
 
 def _cells(line: str, delimiter: str) -> list[str]:
     return [cell.strip().strip('"') for cell in line.strip("\r\n").split(delimiter)]
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False

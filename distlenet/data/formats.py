@@ -49,7 +49,7 @@ FORMATS: dict[str, Format] = {
         "a table: a line an image, a label and pixels",
         "table (.csv or .csv.gz)",
         "csvfile.read_csv",
-        ("test", "label", "size", *_DIVISION),
+        ("test", "label", "ignore", "size", *_DIVISION),
     ),
     "folder": Format(
         "a folder of pictures for each class",

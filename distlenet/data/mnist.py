@@ -6,6 +6,7 @@ f68b3c2dcbeaaa9fbdd348bbdeb94873, d53e105ee54ea40749a09fcbcd1e9432, 9fb629c41895
 ec29112dd5afa0611ce80d1b7f02629c.
 """
 
+import math
 import os
 from argparse import ArgumentTypeError
 from collections.abc import Mapping
@@ -135,7 +136,7 @@ def load_mnist(place: Path, progress: Progress = silent) -> Mnist:
 def is_published(path: Path, file: MnistFile) -> bool:
     """Tell whether ``path`` is a copy of ``file``, .gz or not; a missing or damaged one is not."""
     try:
-        return idx_sha256(read_idx(path)) == file.sha256
+        return idx_sha256(read_idx(path, math.prod(file.shape))) == file.sha256
     except DataError:
         return False
 
@@ -172,9 +173,9 @@ def _read(place: Path, progress: Progress) -> tuple[Path, list[np.ndarray]]:
         paths = [find_file(directory, file.name) for file in FILES]
         if all(paths):
             arrays = []
-            for number, path in enumerate(paths):
+            for number, (path, file) in enumerate(zip(paths, FILES, strict=True)):
                 progress("reading MNIST", number, len(FILES))
-                arrays.append(read_idx(path))
+                arrays.append(read_idx(path, math.prod(file.shape)))
             progress("reading MNIST", len(FILES), len(FILES))
             return directory, arrays
     if (place / KERAS_FILE).is_file():

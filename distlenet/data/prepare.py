@@ -1,6 +1,7 @@
 """Make dataset files: find or fetch the digits, verify them, write them. No terminal here."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -117,7 +118,7 @@ def prepare_dataset(
             if (digits.fingerprint, digits.class_names) != (found, dataset.class_names):
                 raise other_data(out, digits)
             verify(digits, progress)
-            return describe(digits, origin="", written=False)
+            return _with_notes(describe(digits, origin="", written=False), dataset)
     write_digit_file(
         out,
         train=dataset.train,
@@ -128,7 +129,11 @@ def prepare_dataset(
         progress=progress,
     )
     with open_digit_file(out) as digits:
-        return describe(digits, origin=dataset.origin, written=True)
+        return _with_notes(describe(digits, origin=dataset.origin, written=True), dataset)
+
+
+def _with_notes(prepared: Prepared, dataset: Dataset) -> Prepared:
+    return replace(prepared, notes=dataset.notes, validation=dataset.validation)
 
 
 def _download_mnist(mirrors: tuple[str, ...], patience: Patience, progress: Progress) -> Path:

@@ -26,6 +26,8 @@ class Prepared:
     written: bool  # False: the file held the same digits already
     class_names: tuple[str, ...] = ()
     image_shape: tuple[int, int] = (28, 28)
+    notes: tuple[str, ...] = ()  # of the reader, on what was left out or taken for what
+    validation: int = 0  # how many of the last training images came as validation images
 
 
 def existing(out: Path) -> DigitFile:

@@ -19,6 +19,7 @@ from distlenet.errors import DataError
 
 LIKE_MNIST = tuple(file.name for file in mnist.FILES)  # train images, train labels, test images, test labels
 DIGITS = tuple(string.digits)
+IMAGES, LABELS = 2**27, 2**22  # bytes that a packed file of images or labels may unpack to in any case
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def read_published(place: Path | None, progress: Progress, *, name: str) -> Data
     arrays = []
     for number, path in enumerate(paths):
         progress(f"reading {known.name}", number, len(paths))
-        arrays.append(read_idx(path))
+        arrays.append(read_idx(path, LABELS if number % 2 else IMAGES))
     progress(f"reading {known.name}", len(paths), len(paths))
     for images, path in ((arrays[0], paths[0]), (arrays[2], paths[2])):
         if images.ndim != 3 or images.dtype != np.uint8:

@@ -75,7 +75,6 @@ def test_published_datasets_ask_for_their_files(dataset, tmp_path):
         ("csv",),
         ("csv", "--from", "a", "--size", "28x"),
         ("csv", "--from", "a", "--size", "0x28"),
-        ("csv", "--from", "a", "--label", "middle"),
         ("csv", "--from", "a", "--ink", "dark"),
         ("npz", "--from", "a", "--test-share", "1"),
         ("npz", "--from", "a", "--test-share", "some"),

@@ -77,7 +77,7 @@ def test_wrong_content_is_one_sentence(tmp_path, pack, data, says):
 
 def test_header_of_a_small_gzip_cannot_take_memory(tmp_path):
     (tmp_path / "a.gz").write_bytes(gzip.compress(plain(shape=(60000, 28, 28))))
-    with pytest.raises(DataError, match=r"more than .* can hold"):
+    with pytest.raises(DataError, match=r"60 bytes of numbers, expected 47,040,000"):
         read_idx(tmp_path / "a.gz")
 
 
@@ -86,7 +86,7 @@ def test_header_of_a_small_gzip_cannot_take_memory(tmp_path):
     [
         (lambda data: data[: len(data) // 2], "gzip data ends too early"),
         (lambda data: data[:-9], "ends too early|cut off"),
-        (lambda data: data[:-8] + bytes(4) + data[-4:], "CRC"),
+        (lambda data: data[:-8] + bytes(4) + data[-4:], "incorrect data check"),
         (lambda data: data[:12] + bytes(8) + data[20:], "damaged|cut off|IDX"),
         (lambda data: data + b"junk", "Not a gzipped file|damaged"),
     ],

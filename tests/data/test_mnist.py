@@ -172,9 +172,9 @@ def test_a_damaged_copy_is_passed_over_if_found_but_not_if_named(small, monkeypa
 @pytest.mark.parametrize(
     ("arrays", "says"),
     [
-        ((*ARRAYS[:3], ARRAYS[3].astype(np.int64)), r"y_test.npy .* is int64 \(30,\), expected uint8"),
+        ((*ARRAYS[:3], ARRAYS[3].astype(np.int64)), r"y_test .* is int64 \(30,\), expected uint8"),
         ((ARRAYS[0][:59], *ARRAYS[1:]), r"expected uint8 \(60, 28, 28\)"),
-        ((*ARRAYS[:3], np.array([{"a": 1}], object)), "is object"),
+        ((*ARRAYS[:3], np.array([{"a": 1}], object)), "holds Python objects"),
         ((np.asfortranarray(ARRAYS[0]), *ARRAYS[1:]), "row by row"),
     ],
 )

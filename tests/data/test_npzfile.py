@@ -79,7 +79,7 @@ def objects():
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
-        ({"a": IMAGES}, "holds nothing, expected x_train"),
+        ({"a": IMAGES}, r"holds a \(uint8 \(40, 6, 9\)\), expected x_train"),
         (four(x_test=IMAGES[:10, 1:]), r"mixed sizes, \(5, 9\) and \(6, 9\)|mixed sizes, \(6, 9\) and \(5, 9\)"),
         (four(objects()), "Python objects, as arrays of mixed sizes do"),
         (four(y_train=LABELS[:-1]), r"y_train in .* has shape \(39,\), expected \(40,\)"),
@@ -105,7 +105,7 @@ def test_damaged_archives(tmp_path):
     with pytest.raises(DataError, match="there is no file"):
         read_npz(path, silent)
     path.write_bytes(b"no zip")
-    with pytest.raises(DataError, match="is no numpy archive"):
+    with pytest.raises(DataError, match="is text .*expected a numpy archive"):
         read_npz(path, silent)
     save(path, **four())
     whole = bytearray(path.read_bytes())
@@ -120,6 +120,6 @@ def test_a_header_that_lies_takes_no_memory(tmp_path):
     header += b" " * (117 - len(header)) + b"\n"
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
         archive.writestr("images.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
-        archive.writestr("labels.npy", b"")
-    with pytest.raises(DataError, match="does not have the 100,000,000,000 bytes"):
+        archive.writestr("labels.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+    with pytest.raises(DataError, match="claim 200,000,000,000 bytes"):
         read_npz(tmp_path / "a.npz", silent)

@@ -1,0 +1,120 @@
+"""How a number of a file becomes a pixel (uint8) or a label (int64): the one rule, whatever the format.
+
+Pixels come as bools, integers or floats of any width, in one of two ranges: 0 to 1, multiplied by 255, or 0 to 255,
+kept. Both are rounded to the nearest whole number. The range is that of all images together, training and test. What
+is in neither range, or could be in both, is refused: a guess would leave two grey levels of 256. Labels are whole
+numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from distlenet.errors import DataError
+
+GREY = (0.299, 0.587, 0.114)  # luminance of red, green and blue, ITU-R BT.601
+NUMBERS = "buif"  # numpy's kinds: bool, unsigned, signed, float
+ROUNDING = 1e-3  # by which pixels may miss their range, as after arithmetic in 16 bits
+BRIGHT = 16  # the brightest pixel of fractions in 0 to 255 is beyond this
+LARGEST_LABEL = 2**53 - 1
+PIECE = 2**22  # numbers that are worked on at a time
+
+
+def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return every array as uint8 (n, rows, columns), all by the same rule; the keys say where each is from.
+
+    Each is (n, rows, columns), or (n, rows, columns, 3) in colours, of which the luminance is taken. Raises DataError
+    that says which number is wrong and where it is.
+    """
+    ranges = {where: _range(array, where) for where, array in images.items()}
+    largest = max((high for high, _ in ranges.values()), default=0.0)
+    small = [where for where, (high, _) in ranges.items() if 0 < high <= 1 + ROUNDING]
+    if largest <= 1 + ROUNDING:
+        scale = 255
+    elif small:
+        other = next(where for where, (high, _) in ranges.items() if high == largest)
+        raise DataError(
+            f"{small[0]} has pixels of 0 to 1 and {other} of 0 to {largest:g}, expected one range in both: divide "
+            "or multiply one of them by 255"
+        )
+    elif largest < BRIGHT and any(fractions for _, fractions in ranges.values()):
+        where = next(where for where, (high, _) in ranges.items() if high == largest)
+        raise DataError(
+            f"{where} has values from 0 to {largest:g} with fractions, expected pixels of 0 to 1, or of 0 to 255: "
+            "clip or scale them"
+        )
+    else:
+        scale = 1
+    return {where: _bytes(array, scale) for where, array in images.items()}
+
+
+def whole_numbers(numbers: np.ndarray, where: str, least: int = 0, most: int = LARGEST_LABEL) -> np.ndarray:
+    """Return the labels ``numbers`` (n,) as int64, none of them changed; raises DataError that names the row."""
+    if numbers.dtype.kind not in NUMBERS:
+        kind = "text" if numbers.dtype.kind in "US" else f"of type {numbers.dtype}"
+        raise DataError(f"{where} is {kind}, expected whole numbers: number the classes 0, 1, 2 ...")
+    values, largest = numbers, most
+    if numbers.dtype.kind == "f":
+        values, largest = numbers.astype(np.float64), min(most, 2 ** (np.finfo(numbers.dtype).nmant + 1) - 1)
+    wrong = ~((values >= least) & (values <= largest))  # also true of NaN
+    if numbers.dtype.kind == "f":
+        wrong |= numbers != np.floor(numbers)
+    if wrong.any():
+        row = int(wrong.argmax())
+        limits = f"{least} to {largest}" if values[row] > largest or most < LARGEST_LABEL else f"at least {least}"
+        raise DataError(f"{where}: row {row} has label {numbers[row]}, expected a whole number of {limits}")
+    return numbers.astype(np.int64)
+
+
+def _range(array: np.ndarray, where: str) -> tuple[float, bool]:
+    """Return the largest number of ``array``, and whether it holds fractions; raises DataError."""
+    if array.dtype.kind not in NUMBERS:
+        raise DataError(f"{where} is of type {array.dtype}, expected whole numbers or floats")
+    if not array.size:
+        return 0.0, False
+    low, high = array.min(), array.max()
+    if not (low >= -ROUNDING and high <= 255 + ROUNDING):  # also true of NaN
+        raise _out_of_range(array, low, high, where)
+    fractions = array.dtype.kind == "f" and any((piece != np.floor(piece)).any() for piece in _pieces(array))
+    return float(high), fractions
+
+
+def _out_of_range(array: np.ndarray, low: np.generic, high: np.generic, where: str) -> DataError:
+    wrong = ~((array >= -ROUNDING) & (array <= 255 + ROUNDING))
+    place = tuple(map(int, np.unravel_index(int(wrong.argmax()), array.shape)))
+    first = f"the first is {array[place]:g} in image {place[0]} at {place[1:]}"
+    if not (np.isfinite(low) and np.isfinite(high)):
+        return DataError(f"{where} holds NaN or infinity ({first}), expected pixels of 0 to 255, or of 0 to 1")
+    if low >= 0 and high <= 65535:
+        advice = "; of 16 bits: divide them by 257"
+    elif low >= -1 and high <= 1:
+        advice = "; of -1 to 1: add 1 and divide by 2"
+    elif low < 0 and high < BRIGHT:
+        advice = "; these look standardised: multiply by the standard deviation and add the mean"
+    else:
+        advice = ""
+    return DataError(
+        f"{where} has values from {low:g} to {high:g} ({first}), expected pixels of 0 to 255, or of 0 to 1{advice}"
+    )
+
+
+def _bytes(array: np.ndarray, scale: int) -> np.ndarray:
+    """Return the numbers ``array`` times ``scale`` as uint8 (n, rows, columns)."""
+    colours = array.ndim == 4
+    result = np.empty(array.shape[:3] if colours else array.shape, np.uint8)
+    row = 0
+    for piece in _pieces(array):
+        numbers = piece @ np.array(GREY, np.float32) if colours else piece
+        if numbers.dtype.kind == "f":
+            numbers = np.rint(np.clip(numbers * np.float32(scale), 0, 255))
+        result[row : row + len(piece)] = numbers  # no fractions are left, and nothing beyond 0 to 255
+        if numbers.dtype.kind != "f":
+            result[row : row + len(piece)] *= np.uint8(scale)
+        row += len(piece)
+    return result
+
+
+def _pieces(array: np.ndarray) -> list[np.ndarray]:
+    """Return ``array`` cut along its first axis into views of a few million numbers."""
+    rows = max(1, PIECE * len(array) // max(1, array.size))
+    return [array[row : row + rows] for row in range(0, len(array), rows)]
