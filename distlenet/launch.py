@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -15,9 +16,11 @@ from distlenet.launch_signals import Requests
 from distlenet.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
 from distlenet.parallel.exit_file import ASKED, EXIT_FILE, LEFT, READY
 from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
-from distlenet.processes import GRACE, children, end_processes, processes
+from distlenet.processes import GRACE, LAUNCH, children, end_processes, processes
 from distlenet.scratch import Guardian, Scratch, scratch
 from distlenet.streams import clean
+from distlenet.training.lock import JOB as OWNER
+from distlenet.training.lock import notes
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
@@ -47,10 +50,11 @@ def launch(job: Job, max_restarts: int = 0) -> int:
 
 def _launch(job: Job, max_restarts: int, requests: Requests, guardian: Guardian) -> int:
     arguments, new_starts, restarts = list(job.arguments), 0, 0
-    before = last_checkpoint(arguments)
+    name = uuid.uuid4().hex
     while requests.asked is None:
         with scratch(job.hosts) as place:
             guardian.watch(place)
+            place.environment[LAUNCH] = name
             attempt = Attempt(job, arguments, place, requests, guardian)
             code = attempt.run()
         guardian.watch(None)
@@ -66,36 +70,31 @@ def _launch(job: Job, max_restarts: int, requests: Requests, guardian: Guardian)
         restarts += 1
         say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
         requests.pause(pause)
-        arguments = resumed(arguments, last_checkpoint(arguments) != before)
+        arguments = resumed(arguments, owner_of_run(arguments) == name)
     return 128 + requests.asked
 
 
-def resumed(arguments: list[str], has_saved: bool) -> list[str]:
-    """Return the arguments with which a training run goes on from its last checkpoint.
+def resumed(arguments: list[str], is_ours: bool) -> list[str]:
+    """Return the arguments with which a training run is started again.
 
-    As long as the job ``has_saved`` none of its own, one that it was told to go on from remains the one.
+    Where its directory ``is_ours``, since this job has brought it to where the run starts, it is resumed from its
+    newest checkpoint. Until then the arguments are the same: --overwrite has not replaced the old run yet.
     """
-    if not arguments or arguments[0] != "train":
+    if not is_ours or arguments[:1] != ["train"]:
         return arguments
     kept = [argument for argument in arguments if argument != "--overwrite"]
     place = next((place for place, word in enumerate(kept) if word.split("=")[0] == "--resume"), None)
     if place is not None:
-        if not has_saved:
-            return kept
         has_value = kept[place] == "--resume" and not "".join(kept[place + 1 : place + 2]).startswith("-")
         del kept[place : place + 1 + has_value]
     return [*kept, "--resume", "auto"]
 
 
-def last_checkpoint(arguments: list[str]) -> tuple[int, int] | None:
-    """Return what tells the last checkpoint of a training run from an earlier or later one, None if there is none."""
+def owner_of_run(arguments: list[str]) -> str | None:
+    """Return the job whose run is in the directory of a training run, None if none is."""
     words = [word for argument in arguments for word in argument.split("=", 1)]
-    run = next((value for option, value in pairwise(words) if option == "--run"), None)
-    try:
-        found = Path(run, "checkpoints", "last.h5").stat()
-    except (OSError, TypeError):
-        return None
-    return found.st_ino, found.st_mtime_ns
+    run = next((value for option, value in reversed(list(pairwise(words))) if option == "--run"), None)
+    return notes(Path(run).expanduser() / "lock").get(OWNER) if run else None
 
 
 def say(text: str) -> None:

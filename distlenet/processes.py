@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+LAUNCH = "DISTLENET_LAUNCH"  # names what `distlenet launch` was asked to do, however often it is started again
 JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 GRACE = 4.0  # seconds that a job without its launcher may take to save and end
 

@@ -10,17 +10,19 @@ import time
 import launches
 import mpi_jobs
 import pytest
+import sessions
 from faults import runs
 
 from distlenet import launch
-from distlenet.errors import RanksLost
+from distlenet.errors import ConfigError, RanksLost
 
 
 @pytest.mark.parametrize(
-    ("arguments", "has_saved", "expected"),
+    ("arguments", "is_ours", "expected"),
     [
         (["train", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--run", "a"], False, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--run", "a"], False, ["train", "--run", "a"]),
+        (["train", "--run", "a", "--overwrite"], False, ["train", "--run", "a", "--overwrite"]),
         (["train", "--overwrite", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
         (["train", "--resume", "b/last.h5", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
         (["train", "--resume", "b/last.h5", "--run", "a"], False, ["train", "--resume", "b/last.h5", "--run", "a"]),
@@ -31,8 +33,8 @@ from distlenet.errors import RanksLost
         ([], True, []),
     ],
 )
-def test_resumed(arguments, has_saved, expected):
-    assert launch.resumed(arguments, has_saved) == expected
+def test_resumed(arguments, is_ours, expected):
+    assert launch.resumed(arguments, is_ours) == expected
 
 
 @pytest.mark.parametrize(
@@ -241,3 +243,57 @@ def test_sigusr1_saves_and_goes_on(openmpi, digits, tmp_path):
         job.process.send_signal(signal.SIGTERM)
         done = job.finish()
     assert done.returncode == 143, done.output
+
+
+def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
+    # all ranks die after the lock is taken, before the old run is removed: nothing of the old run is resumed
+    run, marked = tmp_path / "run", tmp_path / "died"
+    assert runs.do(runs.train(digits, run, "--epochs", 1, "--seed", 1)).returncode == 0
+    old = runs.results(run)
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal\n"
+        "from distlenet.training.rundir import RunDirectory\n"
+        "remove = RunDirectory._remove_run\n"
+        "def die(self):\n"
+        f"    if not os.path.exists({str(marked)!r}):\n"
+        f"        os.mkdir({str(marked)!r})\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    remove(self)\n"
+        "RunDirectory._remove_run = die\n"
+    )
+    words = runs.train(digits, run, "--epochs", 1, "--seed", 2, "--overwrite")
+    path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
+    done = launched("--no-fault-tolerance", "--max-restarts", 1, *words, PYTHONPATH=path)
+    assert marked.exists() and "restart 1 of 1" in done.output, done.output
+    assert done.returncode == 0, done.output
+    alone = tmp_path / "alone"
+    assert runs.do(runs.train(digits, alone, "--epochs", 1, "--seed", 2)).returncode == 0
+    assert runs.results(run) == runs.results(alone) != old
+
+
+def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
+    # from where it starts on, and not before; the last --run counts; ~ is expanded
+    run, arguments = tmp_path / "run", ["train", "--run", "elsewhere", f"--run={tmp_path}/run"]
+    assert launch.owner_of_run(arguments) is None
+    assert sessions.train_run(digits, run, flags={"epochs": 0}).code == 0
+    assert launch.owner_of_run(arguments) is None
+    monkeypatch.setenv("DISTLENET_LAUNCH", "job-1")
+
+    def die(*_):
+        raise ConfigError("killed")
+
+    for place in ("rundir.RunDirectory._remove_run", "files.Journal.cut"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"distlenet.training.{place}", die)
+            assert sessions.train_run(digits, run, flags={"epochs": 1}, overwrite=True).code == 3
+        assert launch.owner_of_run(arguments) is None
+    assert sessions.train_run(digits, run, flags={"epochs": 0}, overwrite=True).code == 0
+    assert launch.owner_of_run(arguments) == "job-1"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert launch.owner_of_run(["train", "--run=~/run"]) == "job-1"
+    monkeypatch.setenv("DISTLENET_LAUNCH", "job-2")
+    assert sessions.train_run(digits, run, resume="auto").code == 0
+    assert launch.owner_of_run(arguments) == "job-2"
+    monkeypatch.delenv("DISTLENET_LAUNCH")
+    assert sessions.train_run(digits, run, resume="auto").code == 0
+    assert launch.owner_of_run(arguments) is None

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from distlenet.data.regular import kind
+
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, over the file size limit
 
 
@@ -21,8 +23,12 @@ def replacing(path: str | os.PathLike[str], follow_links: bool = True) -> Iterat
     unique: two processes that write the same file do not meet; the last one to finish wins.
 
     A link, perhaps to another disk, stays one and leads to the new file; without ``follow_links`` it is replaced.
+    Anything else than a file, such as a directory, a pipe or /dev/null, is an OSError: it would be gone.
     """
     target = Path(os.path.realpath(path)) if follow_links else Path(path)
+    found = kind(target)
+    if found not in (None, "a file", "a link"):
+        raise OSError(errno.EISDIR if found == "a directory" else errno.EINVAL, f"it is {found}, expected a file")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
     try:

@@ -1,12 +1,14 @@
 """The files of a run, seen from its session: the root's, and the nothing that other ranks have instead."""
 
 import contextlib
+import os
 import time
 from typing import Any
 
 from distlenet.config import Config
 from distlenet.data.atomic import why_not_written
 from distlenet.errors import RunDirectoryError, UsageError
+from distlenet.processes import LAUNCH
 from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
@@ -14,6 +16,7 @@ from distlenet.training.events import Event, Notice, SaveAsked
 from distlenet.training.experiment import Experiment, Options
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
+from distlenet.training.lock import REPLACING
 from distlenet.training.resume import find_source, go_on
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
@@ -66,6 +69,7 @@ class RunFiles(NoFiles):
         Raises RunDirectoryError, CheckpointError, UsageError.
         """
         self._directory = directory = RunDirectory(options.run_directory)
+        directory.check()
         if options.tensorboard:
             check_installed()
         if options.resume is None:
@@ -81,6 +85,10 @@ class RunFiles(NoFiles):
                 f"{options.resume} belongs to the run that --overwrite would remove: leave that out to go on in "
                 f"{directory.path}, or choose another --run"
             )
+        if options.resume == "auto":
+            if options.overwrite and directory.state == REPLACING:
+                return None  # it was being replaced when the process was killed: that is finished
+            directory.check_resumable()
         if goes_on:
             directory.open(resume=True)
         self._origin, self._notices = find_source(directory, options.resume)
@@ -92,17 +100,19 @@ class RunFiles(NoFiles):
         if self._origin:
             self._origin.restore(state)
         if not self._directory.locked:  # a new run, or one that was begun elsewhere
-            self._directory.open(overwrite=options.overwrite)
+            self._directory.open(overwrite=options.overwrite, copies=self._origin is not None)
         try:
             if self._origin:
                 self._notices += go_on(self._origin, self._directory, state)
             else:  # what a run left that was killed before its first checkpoint is done again
                 Journal.cut(self._directory.journal, 0, 0)
+            self._directory.claim(os.environ.get(LAUNCH))
             journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
             raise RunDirectoryError(text) from error
         self._directory.write_text("config.toml", config.to_toml())
+        self._notices += self._moved()
         self._write_from_now_on(journal, options, experiment, announce, signals)
         return self._notices
 
@@ -154,6 +164,8 @@ class RunFiles(NoFiles):
         try:
             self._warden.look()
             self._directory.write_summary(summary)
+            for notice in self._moved():
+                announce(notice)
         except RunDirectoryError as error:
             announce(Notice(str(error), "warning"))
             return error.exit_code
@@ -161,6 +173,11 @@ class RunFiles(NoFiles):
             announce(Notice("the last checkpoint could not be written", "warning"))
             return RunDirectoryError.exit_code
         return 0
+
+    def _moved(self) -> list[Notice]:
+        names, self._directory.moved = self._directory.moved, []
+        text = f"not written by a run, edited since, or damaged, and therefore renamed: {', '.join(names)}"
+        return [Notice(text, "warning")] * bool(names)
 
     def close(self) -> None:
         """See NoFiles."""

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
+from distlenet.data.regular import open_regular
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.state import TrainState
 
@@ -55,7 +56,7 @@ class Journal:
                 continue
             if not later:
                 kept.append(entry)
-        with replacing(path) as temporary:
+        with replacing(path, follow_links=False) as temporary:
             kept = agreeing(kept, history)
             temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
         return damaged
@@ -65,13 +66,13 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
                 return
-        with replacing(self._path) as temporary:
+        with replacing(self._path, follow_links=False) as temporary:
             temporary.write_bytes(os.pread(self._file, os.fstat(self._file).st_size, 0))
         os.close(self._file)
         self._file = self._open()
 
     def _open(self) -> int:
-        return os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        return open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
     def catch_up(self, state: TrainState) -> None:
         """Write the lines that the file lacks of what led to ``state``, which came from another rank.

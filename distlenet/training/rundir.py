@@ -1,23 +1,27 @@
-"""The run directory: config.toml, journal.jsonl, checkpoints/, summary.json; one run at a time."""
+"""The run directory: config.toml, journal.jsonl, checkpoints/, summary.json; one run at a time.
+
+Its mark is the file ``lock``. A directory that has none is used only if all in it is recognised as ours, or it is
+empty. In one that has it, other files may be added: they stay.
+"""
 
 import contextlib
-import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from typing import Any
 
 from distlenet.data.atomic import replacing, why_not_written
+from distlenet.data.regular import is_real_directory, kind
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
+from distlenet.training import ours
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
-OURS = ("config.toml", "journal.jsonl", "summary.json", "report", "postmortem", "tensorboard")
-CHECKPOINTS = ("last.h5", "last-*.h5", "best.h5", "epoch-*.h5")
+NAMED = 4  # entries in the way that a sentence names
 
 
 class RunDirectory:
@@ -28,51 +32,129 @@ class RunDirectory:
         self.checkpoints = self.path / "checkpoints"
         self.journal = self.path / "journal.jsonl"
         self.summary = self.path / "summary.json"
-        self._lock: int | None = None
+        self.moved: list[str] = []  # files under our names that were not recognised, by the names they have now
+        self._lock: Lock | None = None
 
-    def open(self, *, resume: bool = False, overwrite: bool = False) -> None:
-        """Make the directory and lock it.
+    def check(self) -> None:
+        """Raise RunDirectoryError unless a run may write here; nothing is changed.
 
-        Raises RunDirectoryError: not writable, in use by a live run, or holding a run already (unless
-        ``resume``, which goes on, or ``overwrite``, which removes that run's files and nothing else).
+        The directory may be a link; within it links are refused.
         """
         try:
+            if not self.path.is_dir():
+                return  # there is none yet; a file in its place is an error of whoever makes the directory
+            if not is_mark(self.path / "lock"):
+                self._check_new()
+            self._check_names()
+        except OSError as error:
+            raise RunDirectoryError(f"cannot read the run directory {self.path}: {why_not_written(error)}") from error
+
+    def _check_new(self) -> None:
+        found = ours.strangers(self.path)
+        if found:
+            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
+            raise RunDirectoryError(
+                f"{self.path} is not a run directory: it has {', '.join(map(repr, found[:NAMED]))}{more}, which no run "
+                f"wrote; give the run a directory of its own, for example --run {self.path / 'run'}"
+            )
+
+    def _check_names(self) -> None:
+        """Look at what has a name of ours."""
+        for name in (*ours.FILES, *ours.FOLDERS):
+            path, expected = self.path / name, "a file" if name in ours.FILES else "a directory"
+            found = kind(path)
+            if found not in (None, expected):
+                raise RunDirectoryError(
+                    f"{path} is {found}, expected {expected}: links and the like in a run directory are not followed; "
+                    "remove it, or choose another --run"
+                )
+        if kind(self.path / "lock") and not ours.FILES["lock"](self.path / "lock"):
+            raise RunDirectoryError(
+                f"{self.path / 'lock'} is not the lock of a run: move it elsewhere, or choose another --run"
+            )
+
+    def open(self, *, resume: bool = False, overwrite: bool = False, copies: bool = False) -> None:
+        """Make the directory and lock it.
+
+        Raises RunDirectoryError: not writable, in use by a live run, not a run's, or holding a run already (unless
+        ``resume``, which continues it, or ``overwrite``, which removes that run's files and nothing else).
+        A new run is noted as not started yet, until ``claim``; ``copies``: it starts from a checkpoint elsewhere.
+        """
+        self.check()
+        try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
-            self._take_lock()
+            self._lock = Lock(self.path / "lock")
             self._remove_leftovers()
-            if self.holds_run() and not resume:
+            if resume:
+                self._make_way(self.journal)
+                return
+            if self.holds_run() and self.state not in (COPYING, PREPARING):
                 if not overwrite:
                     raise RunDirectoryError(
-                        f"{self.path} already holds a run: go on with it by --resume auto, replace it by --overwrite, "
+                        f"{self.path} already holds a run: resume it by --resume auto, replace it by --overwrite, "
                         "or choose another --run"
                     )
-                self._remove_run()
+                self._lock.note(**{STATE: REPLACING})
+            self._remove_run()
+            self._lock.note(**{STATE: COPYING if copies else PREPARING})
         except OSError as error:
             raise RunDirectoryError(f"cannot write the run directory {self.path}: {why_not_written(error)}") from error
 
-    def reclaim(self) -> bool:
-        """Make and lock the directory anew if somebody has removed it; returns whether it was so.
+    @property
+    def state(self) -> str | None:
+        """What was being done here when a process was killed, None if its run had started."""
+        return notes(self.path / "lock").get(STATE)
 
-        Raises RunDirectoryError if another run has it by now, OSError if it cannot be made.
+    def check_resumable(self) -> None:
+        """Raise RunDirectoryError where "auto" would resume what is left of a run that was being replaced, or made."""
+        if self.state == REPLACING and self.saved():
+            raise RunDirectoryError(
+                f"the run in {self.path} was being replaced when the process was killed: replace it by --overwrite, or "
+                "resume it by --resume and the name of a checkpoint that is left"
+            )
+        if self.state == COPYING:
+            raise RunDirectoryError(
+                f"a run that was to resume a checkpoint from elsewhere was killed before it started in {self.path}: "
+                "name that checkpoint again by --resume PATH"
+            )
+
+    def claim(self, job: str | None) -> None:
+        """Note that the run starts from what is here, and the ``job`` of `distlenet launch` it belongs to.
+
+        From now on it can be resumed. Raises OSError.
         """
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            if os.path.samestat(os.fstat(self._lock), os.stat(self.path / "lock")):
+        self._lock.note(**({JOB: job} if job else {}))
+
+    def reclaim(self) -> bool:
+        """Make and lock the directory again if somebody has removed it; returns whether it was so.
+
+        Raises RunDirectoryError if another run has it by now or it became a link, OSError if it cannot be made.
+        """
+        if self._lock.is_there:
+            if is_real_directory(self.checkpoints):
                 return False
+            if kind(self.checkpoints):
+                raise RunDirectoryError(f"{self.checkpoints} was replaced by {kind(self.checkpoints)} during the run")
+            self.checkpoints.mkdir()
+            return True
+        self.check()
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+        before = self._lock.notes
         self.close()
-        self._take_lock()
+        self._lock = Lock(self.path / "lock")
+        self._lock.note(**before)
         return True
 
     def holds_run(self) -> bool:
         """Whether a run has left anything here."""
-        return self.journal.exists() or self.summary.exists() or bool(self.saved())
+        return bool(kind(self.journal) or kind(self.summary) or self.saved())
 
     def contains(self, path: str | os.PathLike[str]) -> bool:
         """Whether the file ``path`` lies in the directory, or is one that the run's checkpoints are links to."""
         path = Path(path)
-        ours = {os.path.realpath(self.path), os.path.realpath(self.checkpoints)}  # folders in here may be other runs
+        here = {os.path.realpath(self.path), os.path.realpath(self.checkpoints)}  # folders in here may be other runs
         folders = {os.path.dirname(os.path.realpath(path)), os.path.realpath(path.parent)}  # a link may lead elsewhere
-        return path.is_file() and (bool(folders & ours) or self.is_saved(path))
+        return path.is_file() and (bool(folders & here) or self.is_saved(path))
 
     def is_saved(self, path: str | os.PathLike[str]) -> bool:
         """Whether ``path`` is one of the run's checkpoint files, and was not set aside."""
@@ -84,13 +166,13 @@ class RunDirectory:
         return self._lock is not None
 
     def set_aside(self, here: tuple[int, int]) -> list[str]:
-        """Rename the checkpoints that do not belong to a run that goes on from position ``here``: later ones,
+        """Rename the checkpoints that do not belong to a run that resumes from position ``here``: later ones,
         which would outrun its journal, and damaged ones, which would push good ones out. Returns the new names.
         """
         return [self.rename_aside(path) for path in self.saved() if position(path) > here]
 
     def rename_aside(self, path: Path) -> str:
-        """Rename a checkpoint to a name that is free, and return that; the file is kept until --overwrite."""
+        """Rename a file to a name that is free, and return that; the file is kept until --overwrite."""
         names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
         name = next(name for name in names if not path.with_name(name).exists())
         os.replace(path, path.with_name(name))
@@ -98,52 +180,63 @@ class RunDirectory:
 
     def saved(self) -> list[Path]:
         """Return the run's checkpoint files."""
-        return sorted(path for pattern in CHECKPOINTS for path in self.checkpoints.glob(pattern))
+        return self._in_checkpoints(lambda name: ours.CHECKPOINT.fullmatch(name) is not None)
 
     def aside(self) -> list[str]:
         """Return the names of the checkpoints that were set aside."""
-        names = [f"{pattern}.aside{number}" for pattern in CHECKPOINTS for number in ("", "-[0-9]*")]
-        return sorted(path.name for name in names for path in self.checkpoints.glob(name))
+        return [path.name for path in self._in_checkpoints(ours.is_saved_name) if ours.ASIDE.fullmatch(path.name)]
 
-    def _take_lock(self) -> None:
-        """Lock the directory for the life of this process: the system lifts the lock even after kill -9."""
-        self._lock = os.open(self.path / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    def _in_checkpoints(self, wanted: Callable[[str], bool]) -> list[Path]:
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(self._lock, 100).decode(errors="replace").strip()
-            raise RunDirectoryError(
-                f"{self.path} is in use by another run ({holder or 'unknown process'}): wait for it, or choose "
-                "another --run"
-            ) from None
-        os.ftruncate(self._lock, 0)
-        os.pwrite(self._lock, f"process {os.getpid()} on {os.uname().nodename}".encode(), 0)
+            names = sorted(os.listdir(self.checkpoints))
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [self.checkpoints / name for name in names if wanted(name)]
 
     def _remove_leftovers(self) -> None:
         """Remove what a run that was killed while it wrote a file left of it."""
-        folders = [(self.checkpoints, ".*.part"), *((self.path, f".{name}.*.part") for name in OURS)]
-        for leftover in (path for folder, pattern in folders for path in folder.glob(pattern)):
-            leftover.unlink()
+        folders = [self.path / name for name in ours.FOLDERS]
+        for folder in (self.path, *filter(is_real_directory, folders)):
+            for path in list(folder.iterdir()):
+                if ours.is_leftover(path):
+                    path.unlink()
 
     def _remove_run(self) -> None:
-        aside = [self.checkpoints / name for name in self.aside()]
-        for path in [*self.saved(), *aside, *(self.path / name for name in OURS)]:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Remove the run's files and nothing else; its checkpoints first, so that they are not resumed."""
+        for path in [*self.saved(), *(self.checkpoints / name for name in self.aside())]:
+            if path.is_symlink() or ours.is_checkpoint(path, damaged=True):
+                path.unlink()
+            elif not ours.ASIDE.fullmatch(path.name):
+                self.moved.append(self.rename_aside(path))
+        for name in ("postmortem", "tensorboard", "report"):
+            ours.remove_folder(self.path, name)
+        for path in (self.journal, self.summary, self.path / "config.toml"):
+            self._make_way(path)
+            path.unlink(missing_ok=True)
+
+    def _make_way(self, path: Path) -> None:
+        """Rename the file ``path`` if it is not recognised as ours: another program's, edited by hand, or damaged."""
+        if kind(path) == "a file" and not ours.recognises(path):
+            self.moved.append(self.rename_aside(path))
 
     def close(self) -> None:
         """Lift the lock."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file of the directory as a whole; raises RunDirectoryError."""
+        """Write a file of the directory as a whole; raises RunDirectoryError.
+
+        A file in its place that is not recognised as ours is renamed, and listed in ``moved``.
+        """
+        path = self.path / name
         try:
-            (self.path / name).parent.mkdir(exist_ok=True)
-            with replacing(self.path / name) as temporary:
+            path.parent.mkdir(exist_ok=True)
+            if path.parent != self.path and not is_real_directory(path.parent):
+                raise RunDirectoryError(f"cannot write {path}: {path.parent} is {kind(path.parent)}, not followed")
+            with replacing(path, follow_links=False) as temporary:
+                self._make_way(path)
                 temporary.write_text(text, encoding="utf-8")
         except OSError as error:
             raise RunDirectoryError(f"cannot write {self.path / name}: {why_not_written(error)}") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.data.atomic import why_not_written
+from distlenet.data.regular import open_regular
 from distlenet.errors import UsageError, missing_extra
 from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone
 from distlenet.training.recorder import Recorder
@@ -139,7 +140,8 @@ def append(path: Path, content: bytes) -> None:
     length = struct.pack("<Q", len(content))
     checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
     record = b"".join([length, checksums[0], content, checksums[1]])
-    with path.open("ab", buffering=0) as file:
+    descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    with os.fdopen(descriptor, "ab", buffering=0) as file:
         size = os.fstat(file.fileno()).st_size
         if file.write(record) < len(record):
             file.truncate(size)

@@ -148,7 +148,7 @@ def copy(run, to):
     (to / "checkpoints").mkdir(parents=True)
     for path in runs.saved(run):
         os.link(path, to / "checkpoints" / path.name)
-    for name in ("config.toml", "journal.jsonl", "summary.json"):
+    for name in ("config.toml", "journal.jsonl", "summary.json", "lock"):
         shutil.copy(run / name, to / name)
 
 

@@ -5,10 +5,12 @@ import os
 import shutil
 
 import h5py
+import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import CheckpointError, NewerFormatError, RunDirectoryError
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.checkpoint_file import lay_out, read_checkpoint
 from distlenet.training.rundir import RunDirectory, find_checkpoint
 
 
@@ -25,10 +27,16 @@ def directory(tmp_path):
         each.close()
 
 
-def fill(path):
+def fill(path, mark=True):
+    """Make what a run leaves, as far as it is recognised by what it holds."""
     (path / "checkpoints").mkdir(parents=True, exist_ok=True)
-    for name in ("config.toml", "journal.jsonl", "summary.json", "checkpoints/last.h5", "checkpoints/epoch-0010.h5"):
-        (path / name).write_text("of the old run")
+    for name in ("last.h5", "epoch-0010.h5"):
+        (path / "checkpoints" / name).write_bytes(lay_out({"theta": np.zeros(3, np.float32)}, "{}"))
+    (path / "config.toml").write_text(Config().to_toml())
+    (path / "journal.jsonl").write_text('{"kind": "start", "steps": 0}\n')
+    (path / "summary.json").write_text('{\n  "status": "complete",\n  "theta_sha256": "ab"\n}\n')
+    if mark:
+        (path / "lock").write_text("process 1 on another host")
 
 
 def test_new(directory, tmp_path):
@@ -38,9 +46,9 @@ def test_new(directory, tmp_path):
 
 def test_a_run_is_not_replaced_by_accident(directory, tmp_path):
     fill(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match=r"already holds a run: go on with it by --resume auto"):
+    with pytest.raises(RunDirectoryError, match=r"already holds a run: resume it by --resume auto"):
         directory().open(resume=False, overwrite=False)
-    assert (tmp_path / "run/summary.json").read_text() == "of the old run"
+    assert "complete" in (tmp_path / "run/summary.json").read_text()
 
 
 def test_resume_keeps_everything(directory, tmp_path):
@@ -57,7 +65,7 @@ def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
     (run / "mine/journal.jsonl").write_text("mine")
     (run / "checkpoints/resnet.h5").write_text("mine")
     for name in ("last.h5.aside", "epoch-0001.h5.aside-2"):
-        (run / "checkpoints" / name).write_text("of the old run")
+        shutil.copy(run / "checkpoints/last.h5", run / "checkpoints" / name)
     directory().open(resume=False, overwrite=True)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert left == ["checkpoints/resnet.h5", "lock", "mine/journal.jsonl", "notes.txt"]
@@ -77,13 +85,14 @@ def test_a_lock_file_alone_is_no_lock(directory, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/lock").write_text("process 1 on another host, and a text longer than the next")
     directory().open(resume=False, overwrite=False)
-    assert (tmp_path / "run/lock").read_text() == f"process {os.getpid()} on {os.uname().nodename}"
+    lines = (tmp_path / "run/lock").read_text().splitlines()
+    assert lines[:2] == [f"process {os.getpid()} on {os.uname().nodename}", "distlenet run directory"]
 
 
 def test_the_lock_is_not_inherited(directory, tmp_path):
     made = directory()
     made.open(resume=False, overwrite=False)
-    assert not os.get_inheritable(made._lock)
+    assert not made._lock.inheritable
     with (tmp_path / "run/lock").open() as file, pytest.raises(BlockingIOError):
         fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
 
@@ -94,7 +103,7 @@ def test_a_file_in_the_way(directory, tmp_path, blocker):
     name = "parent/run" if blocker == "parent" else "run"
     (tmp_path / blocker).parent.mkdir(exist_ok=True)
     (tmp_path / blocker).write_text("a file")
-    with pytest.raises(RunDirectoryError, match="cannot write the run directory"):
+    with pytest.raises(RunDirectoryError, match=r"cannot write the run directory|is not a run directory"):
         directory(name).open(resume=False, overwrite=True)
     assert (tmp_path / blocker).read_text() == "a file"
 

@@ -1,0 +1,417 @@
+"""Directories that are no run's: whatever is asked for, nothing in them is removed, replaced or added."""
+
+import os
+import shutil
+import socket
+import stat
+
+import pytest
+import sessions
+
+from distlenet.config import Config
+from distlenet.training.rundir import RunDirectory
+from distlenet.training.session import Session
+
+FLAGS = {"epochs": 1, "batch_size": 64, "shards": 4, "train_sample": 50}
+
+
+def snapshot(folder):
+    """Return every entry below ``folder``: name -> mode, and what it holds or leads to."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        status = path.lstat()
+        content = None
+        if path.is_symlink():
+            content = os.readlink(path)
+        elif stat.S_ISREG(status.st_mode):
+            content = path.read_bytes()
+        found[str(path.relative_to(folder))] = (status.st_mode, content)
+    return found
+
+
+def write(folder, **files):
+    for name, content in files.items():
+        path = folder / name.replace("__", "/").replace("_DOT_", ".")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+
+
+KINDS = {}
+
+
+def kind(make):
+    KINDS[make.__name__] = make
+    return make
+
+
+@kind
+def a_home(folder, trained):
+    write(folder, _DOT_bashrc="alias l=ls\n", _DOT_ssh__config="Host a\n", Documents__letter_DOT_txt="Dear\n")
+
+
+@kind
+def a_project(folder, trained):
+    write(folder, summary_DOT_json='{"status": "done"}', report__index_DOT_html="<p>mine</p>", setup_DOT_py="")
+    write(folder, tensorboard__events_DOT_out_DOT_tfevents_DOT_1700000000_DOT_host=b"brain.Event:2 mine")
+
+
+@kind
+def a_project_with_weights(folder, trained):
+    write(folder, checkpoints__best_DOT_h5=b"\x89HDF\r\n\x1a\n of Keras", train_DOT_py="import keras\n")
+
+
+@kind
+def only_weights(folder, trained):
+    write(folder, checkpoints__last_DOT_h5="of another program")
+
+
+@kind
+def only_a_summary(folder, trained):
+    write(folder, summary_DOT_json='{"accuracy": 0.9}')
+
+
+@kind
+def only_a_config(folder, trained):
+    write(folder, config_DOT_toml="lr = 0.1\n")
+
+
+@kind
+def a_config_with_remarks(folder, trained):
+    write(folder, config_DOT_toml="# tuned by hand\n" + Config().to_toml())
+
+
+@kind
+def only_a_report(folder, trained):
+    write(folder, report__report_DOT_html="<!DOCTYPE html><title>Quarter</title>", report__loss_DOT_png=b"\x89PNG\r\n")
+
+
+@kind
+def only_a_journal(folder, trained):
+    write(folder, journal_DOT_jsonl='{"date": "2026-01-01", "text": "dear diary"}\n')
+
+
+@kind
+def only_a_lock(folder, trained):
+    write(folder, lock="4711\n")
+
+
+@kind
+def only_a_postmortem(folder, trained):
+    write(folder, postmortem__1_DOT_txt="Outage of 3 May\nroot cause: me\n")
+
+
+@kind
+def only_notes(folder, trained):
+    write(folder, notes_DOT_txt="mine")
+
+
+@kind
+def a_git_checkout(folder, trained):
+    write(folder, _DOT_git__HEAD="ref: refs/heads/main\n", README="x", checkpoints___DOT_gitkeep="")
+
+
+@kind
+def a_parent_of_runs(folder, trained):
+    for name in ("a", "b"):
+        shutil.copytree(trained, folder / name)
+
+
+@kind
+def a_parent_of_a_run_with_its_own_summary(folder, trained):
+    shutil.copytree(trained, folder / "a")
+    write(folder, summary_DOT_json='{"runs": 1}', journal_DOT_jsonl="")
+
+
+@kind
+def a_series(folder, trained):
+    shutil.copytree(trained, folder / "seed-1")
+    write(folder, results_DOT_json='{"title": "", "defective_runs": "", "settings": {}, "runs": []}')
+
+
+@kind
+def a_virtual_environment(folder, trained):
+    write(folder, pyvenv_DOT_cfg="home = /usr\n", bin__activate="")
+
+
+@kind
+def a_folder_of_pictures(folder, trained):
+    write(folder, **{f"{digit}__a_DOT_png": b"\x89PNG" for digit in range(3)})
+
+
+@kind
+def a_deployed_network(folder, trained):
+    shutil.copytree(trained / "checkpoints", folder / "checkpoints")
+    write(folder, serve_DOT_py="import distlenet\n")
+
+
+@kind
+def a_run_without_its_mark_and_more(folder, trained):
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    (folder / "lock").unlink()
+    write(folder, thesis_DOT_tex=r"\documentclass{article}")
+
+
+@kind
+def a_run_with_a_report_of_the_users(folder, trained):
+    shutil.copytree(trained, folder, dirs_exist_ok=True)
+    (folder / "lock").unlink()
+    write(folder, report__thesis_DOT_tex=r"\documentclass{article}")
+
+
+@kind
+def folders_in_the_place_of_files(folder, trained):
+    write(folder, summary_DOT_json__a="", lock__b="")
+
+
+@kind
+def pipes(folder, trained):
+    for name in ("journal.jsonl", "lock"):
+        os.mkfifo(folder / name)
+
+
+@kind
+def a_socket(folder, trained):
+    with socket.socket(socket.AF_UNIX) as server:
+        before = os.getcwd()
+        os.chdir(folder)  # the path of a socket must be short
+        try:
+            server.bind("lock")
+        finally:
+            os.chdir(before)
+
+
+@kind
+def a_mounted_disk(folder, trained):
+    (folder / "lost+found").mkdir()
+
+
+@kind
+def read_only_files(folder, trained):
+    write(folder, summary_DOT_json="{}", config_DOT_toml="")
+    (folder / "summary.json").chmod(0o400)
+
+
+@kind
+def half_written_files_of_another_program(folder, trained):
+    write(folder, _DOT_movie_DOT_mkv_DOT_part="...", checkpoints___DOT_best_DOT_h5_DOT_part="...")
+
+
+@kind
+def links_out_of_it(folder, trained):
+    (folder.parent / "elsewhere").mkdir()
+    write(folder.parent / "elsewhere", mine="mine")
+    for name in ("checkpoints", "report"):
+        (folder / name).symlink_to(folder.parent / "elsewhere")
+
+
+@kind
+def a_link_that_leads_nowhere(folder, trained):
+    (folder / "journal.jsonl").symlink_to(folder.parent / "not-there.jsonl")
+
+
+@pytest.fixture
+def no_training(monkeypatch):
+    def train(*_):
+        raise AssertionError("a run was started")
+
+    monkeypatch.setattr(Session, "_train", train)
+
+
+ASKED = {
+    "--run": {},
+    "--overwrite": {"overwrite": True},
+    "--resume": {"resume": "auto"},
+    "--resume --overwrite": {"resume": "auto", "overwrite": True},
+}
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["", "by a link"])
+@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
+def test_nothing_is_harmed(digits, trained, tmp_path, no_training, make, link):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    make(folder, trained)
+    if link:
+        (tmp_path / "link").symlink_to(folder)
+    before = snapshot(tmp_path)
+    for asked, options in ASKED.items():
+        run = tmp_path / "link" if link else folder
+        refused = sessions.train_run(digits, run, flags=FLAGS, **options)
+        assert refused.code == 6, asked
+        assert str(run) in refused.error and "--run" in refused.error
+        assert snapshot(tmp_path) == before, asked
+
+
+def test_what_is_in_the_way_is_named(digits, tmp_path, no_training):
+    for number in range(6):
+        (tmp_path / f"{number}.txt").write_text("mine")
+    refused = sessions.train_run(digits, tmp_path, flags=FLAGS)
+    assert "it has '0.txt', '1.txt', '2.txt', '3.txt' and 2 more, which no run wrote" in refused.error
+    assert f"for example --run {tmp_path}/run" in refused.error
+
+
+def test_a_way_out_that_is_proposed_works(digits, tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert sessions.train_run(digits, tmp_path / "run", flags=FLAGS | {"epochs": 0}).code == 0
+
+
+@pytest.mark.parametrize("mark", [True, False])
+def test_a_run_of_an_earlier_version(trained, tmp_path, mark):
+    # its lock has one line; without a lock it is known by its files
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "lock").unlink()
+    if mark:
+        (run / "lock").write_text("process 1 on another host")
+        (run / "notes.txt").write_text("mine")
+    directory = RunDirectory(run)
+    directory.open(overwrite=True)
+    directory.close()
+    assert sorted(os.listdir(run)) == ["checkpoints", "lock", *["notes.txt"] * mark]
+    assert not os.listdir(run / "checkpoints")
+
+
+ADDED = {
+    "notes.txt": "mine",
+    "report/thesis.tex": "mine",
+    "report/loss.png": "\u0089PNG mine",
+    "report/report.html": "<title>mine</title>",
+    "tensorboard/events.out.tfevents.1700000000.host": "brain.Event:2",
+    "postmortem/notes.txt": "mine",
+    "checkpoints/resnet.h5": "mine",
+    "checkpoints/.best.h5.part": "mine",
+    ".movie.mkv.part": "mine",
+    "checkpoints/last-of-all.h5": "mine",
+    "config.toml.bak": "lr = 1\n",
+}
+
+
+def test_what_was_added_to_a_run_stays(digits, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    for name, content in ADDED.items():
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(content)
+    for options in ({"overwrite": True}, {"resume": "auto"}):
+        assert sessions.train_run(digits, run, flags=FLAGS | {"epochs": 0}, **options).code == 0
+        assert {name: (run / name).read_text() for name in ADDED} == ADDED
+
+
+def test_a_config_with_remarks_is_kept_aside(digits, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    mine = "# tuned by hand\n" + (run / "config.toml").read_text()
+    (run / "config.toml").write_text(mine)
+    assert sessions.train_run(digits, run, flags=FLAGS | {"epochs": 0}, overwrite=True).code == 0
+    assert (run / "config.toml.aside").read_text() == mine
+    assert "epochs = 0" in (run / "config.toml").read_text()
+
+
+FOREIGN = ("summary.json", "journal.jsonl", "config.toml", "checkpoints/best.h5", "checkpoints/epoch-0001.h5")
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_a_file_of_another_program_under_a_name_of_a_run(digits, trained, tmp_path, name):
+    # in a run's own directory it is renamed, and that is said; it is never removed
+    for asked, options in ASKED.items():
+        run = tmp_path / asked
+        shutil.copytree(trained, run)
+        (run / name).write_text("mine\nand mine alone\n")
+        before = snapshot(run)
+        flags = FLAGS | {"epochs": 0} if asked == "--overwrite" else {}
+        done = sessions.train_run(digits, run, flags=flags, **options)
+        if asked == "--run":
+            assert done.code == 6 and snapshot(run) | {"lock": None} == before | {"lock": None}
+        else:
+            assert done.code == 0
+            assert (run / f"{name}.aside").read_text() == "mine\nand mine alone\n"
+            told = [text for text in done.notices if "renamed" in text and f"{name}.aside".split("/")[-1] in text]
+            assert len(told) == 1
+
+
+def test_a_lock_of_another_program(digits, trained, tmp_path, no_training):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    (run / "lock").write_text("mine")
+    (run / "summary.json").unlink()
+    before = snapshot(tmp_path)
+    for options in ASKED.values():
+        refused = sessions.train_run(digits, run, flags=FLAGS, **options)
+        assert refused.code == 6 and "'lock'" in refused.error
+        assert snapshot(tmp_path) == before
+
+
+LINKED = ("lock", "journal.jsonl", "config.toml", "summary.json", "checkpoints", "report", "postmortem", "tensorboard")
+
+
+@pytest.mark.parametrize("name", LINKED)
+@pytest.mark.parametrize("way", ["link", "dangling", "pipe", "wrong kind"])
+def test_links_and_pipes_in_a_run(digits, trained, tmp_path, no_training, name, way):
+    run, target = tmp_path / "run", tmp_path / "target"
+    shutil.copytree(trained, run)
+    if (run / name).exists():
+        (run / name).rename(target)  # what it leads to is a run's own
+    elif "." in name:
+        target.write_text("mine")
+    else:
+        target.mkdir()
+    is_folder = target.is_dir()
+    if way == "dangling":
+        target.rename(tmp_path / "gone")
+    if way == "pipe":
+        os.mkfifo(run / name)
+    elif way == "wrong kind" and is_folder:
+        (run / name).write_text("")
+    elif way == "wrong kind":
+        (run / name).mkdir()
+    else:
+        (run / name).symlink_to(target)
+    before = snapshot(tmp_path)
+    for asked, options in ASKED.items():
+        refused = sessions.train_run(digits, run, flags=FLAGS, **options)
+        assert refused.code == 6, asked
+        assert str(run / name) in refused.error or "is not a run directory" in refused.error
+        assert snapshot(tmp_path) == before
+
+
+@pytest.mark.parametrize("name", ["lock", "journal.jsonl", "summary.json", "config.toml", "checkpoints/last.h5"])
+@pytest.mark.parametrize("options", [{"resume": "auto"}, {"overwrite": True}], ids=str)
+def test_a_second_name_of_a_file_of_a_run_does_not_change(digits, trained, tmp_path, name, options):
+    run, other = tmp_path / "run", tmp_path / "other"
+    shutil.copytree(trained, run)
+    os.link(run / name, other)
+    before = other.read_bytes()
+    flags = FLAGS | {"epochs": 1} if "overwrite" in options else {}
+    assert sessions.train_run(digits, run, flags=flags, **options).code == 0
+    assert other.read_bytes() == before
+
+
+def test_a_link_in_place_of_a_checkpoint_is_only_read_or_renamed(digits, trained, tmp_path):
+    # nothing is ever written through it: such a link, to another disk say, does no harm
+    run, target = tmp_path / "run", tmp_path / "target.h5"
+    shutil.copytree(trained, run)
+    (run / "checkpoints/last.h5").rename(target)
+    (run / "checkpoints/last.h5").symlink_to(target)
+    before = target.read_bytes()
+    more = {"flags": {"epochs": 3}, "override": ("epochs",)}
+    assert sessions.train_run(digits, run, resume="auto", **more).code == 0
+    assert target.read_bytes() == before and not (run / "checkpoints/last.h5").is_symlink()
+    assert sessions.train_run(digits, run, flags=FLAGS, overwrite=True).code == 0
+    assert target.read_bytes() == before
+
+
+@pytest.mark.parametrize("replaced", ["checkpoints", "."])
+def test_replaced_by_a_link_during_the_run(digits, tmp_path, replaced):
+    run, theirs = tmp_path / "run", tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "last.h5").write_text("theirs")
+
+    def act(rank, state, signals):
+        if state.steps == 3:
+            (run / replaced).rename(tmp_path / "moved")
+            (tmp_path / ("run" if replaced == "." else "run/checkpoints")).symlink_to(theirs)
+
+    before = snapshot(theirs)
+    ended = sessions.train_run(digits, run, act=act, flags=FLAGS)
+    assert ended.code == 6
+    assert snapshot(theirs) == before
