@@ -35,6 +35,7 @@ COMMANDS = {
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
     "report": "make figures and one HTML page of a run, or of many",
 }
+LAUNCH_OPTIONS = ("-n", "--ranks", "--hosts", "--max-restarts", "--no-fault-tolerance")
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
@@ -53,11 +54,15 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             word = message.split(": ", 1)[1].split(maxsplit=1)[0].split("=", maxsplit=1)[0]
             hint = nearest(word, [option for action in self._actions for option in action.option_strings])
+            if word in LAUNCH_OPTIONS:
+                hint = f" ({word} is an option of launch: distlenet launch -n 4 {self.prog.split()[-1]} ...)"
         raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
 
     def parse_args(self, args: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
         """Parse; unknown arguments are reported by the subcommand's own parser, which knows its options."""
         parsed, unknown = self.parse_known_args(args, namespace)
+        if unknown and hasattr(parsed, "explain_unknown"):
+            parsed.explain_unknown(parsed, unknown)
         if unknown:
             getattr(parsed, "parser", self).error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed

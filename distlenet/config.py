@@ -8,7 +8,7 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
-from distlenet.errors import ConfigError, nearest
+from distlenet.errors import ConfigError, LaunchError, nearest
 from distlenet.paths import code_path
 
 
@@ -157,6 +157,15 @@ def build_config(
     if recipe not in RECIPES:
         raise ConfigError(f"recipe {recipe!r} is unknown{nearest(recipe, RECIPES)}: one of {', '.join(RECIPES)}")
     return Config(**{**RECIPES[recipe], **values})
+
+
+def check_ranks(config: Config, ranks: int) -> None:
+    """Refuse more ranks than shards, by LaunchError: a rank without a shard would have nothing to do."""
+    if ranks > config.shards:
+        raise LaunchError(
+            f"{ranks} ranks, but the training set is cut into {config.shards} shards: start at most "
+            f"{config.shards} ranks, or set --shards {ranks} or more (which changes the results)"
+        )
 
 
 def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:

@@ -13,7 +13,7 @@ import pytest
 import sessions
 from faults import runs
 
-from distlenet import launch
+from distlenet import cli, launch
 from distlenet.errors import ConfigError, RanksLost
 
 
@@ -50,6 +50,68 @@ def test_resumed(arguments, is_ours, expected):
 )
 def test_bad_usage(distlenet, only_sentence, words, said):
     only_sentence(distlenet("launch", *words), 2, said)
+
+
+OWN = "is an option of launch, not of {}: give it before the command"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-n 2 train --run x --max-restarts 0", "--max-restarts " + OWN.format("train")),
+        ("-n 2 train --run x --max-restarts=0", "--max-restarts " + OWN.format("train")),
+        ("-n 2 -- train --run x --hosts=a:2", "--hosts " + OWN.format("train")),
+        ("-n 2 evaluate x --no-fault-tolerance", "--no-fault-tolerance " + OWN.format("evaluate")),
+        ("-n 2 evaluate x --stall-after 3", "--stall-after " + OWN.format("evaluate")),
+        ("-n 2 repeat -n 3 --ranks 2 --run x", "--ranks " + OWN.format("repeat")),
+        ("train -n 4 --run x", "-n " + OWN.format("train")),
+        ("train --run x -n4", "-n " + OWN.format("train")),
+        ("-n 2 train --run x --max-restart 1", "did you mean --max-restarts?"),
+        ("-n 2 --epochs 3 train --run x", "--epochs is an option of train, not of launch"),
+        ("-n 2 --lr=0.1 train --run x", "--lr is an option of train, not of launch"),
+        ("-n 2 train --run x --epoch 3", "did you mean '--epochs'?"),
+        ("-n 2 --max-restarts -1 train --run x", "--max-restarts is -1, expected at least 0"),
+        ("-n 2 --stall-after nan train --run x", "--stall-after is nan, expected at least 0"),
+        ("repeat -n 5 --run x", "required: -n/--ranks"),
+    ],
+)
+def test_options_in_the_wrong_place(capsys, words, said):
+    assert cli.main(["launch", *words.split()]) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("-n 100 train --run x", "100 ranks, but the training set is cut into 8 shards"),
+        ("-n 3 train --run x --shards 2", "cut into 2 shards"),
+        ("-n 5 train --run x --config CONFIG", "cut into 4 shards"),
+        ("-n 5 train --run RUN --resume", "cut into 4 shards"),
+        ("-n 5 train --run other --resume RUN/checkpoints/last.h5", "cut into 4 shards"),
+        ("-n 9 repeat -n 2 --run x", "9 ranks"),
+        ("-n 10 compare fast slow:shards=4 --side-by-side 2 --run x", "5 ranks, but"),
+        ("-n 1000000000 doctor", "this system has room for"),
+    ],
+)
+def test_more_ranks_than_shards_are_refused_before_the_start(capsys, monkeypatch, digits, tmp_path, words, said):
+    (tmp_path / "shards.toml").write_text("shards = 4\n")
+    if "RUN" in words:
+        flags = {"shards": 4, "batch_size": 64, "epochs": 1}
+        assert sessions.train_run(digits, tmp_path / "run", flags=flags).code == 0
+    monkeypatch.setattr(launch, "launch", lambda *_: pytest.fail("started"))
+    words = words.replace("RUN", str(tmp_path / "run")).replace("CONFIG", str(tmp_path / "shards.toml"))
+    assert cli.main(["launch", *words.split()]) == 7
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["-n 8 train --run x", "-n 16 repeat -n 2 --run x --side-by-side 2", "-n 9 doctor"])
+def test_as_many_ranks_as_shards_are_started(capsys, monkeypatch, words):
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda job, restarts: started.append(job.ranks) or 0)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    assert cli.main(["launch", *words.split()]) == 0
+    assert started == [int(words.split()[1])]
+    assert ("expect it to be slow" in capsys.readouterr().err) == (started[0] > 8)
 
 
 def launched(*words, python=sys.executable, **variables):

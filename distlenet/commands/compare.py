@@ -9,10 +9,11 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from distlenet.commands.series import add_options, make_options, run_trials
+from distlenet.commands.series import add_options, make_options, run_trials, trial_configs
 from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
+    from distlenet.config import Config
     from distlenet.training.series import Trial
 
 
@@ -37,6 +38,11 @@ def run(args: argparse.Namespace) -> int:
 
     seeds = f"{args.seeds} seed{'s' * (args.seeds > 1)} each"
     return run_trials(args, lambda: make_trials(args), comparison_rows, f"{' '.join(args.items)}: {seeds}")
+
+
+def configs(args: argparse.Namespace) -> "list[Config]":
+    """Return the settings of the runs."""
+    return trial_configs(make_trials(args))
 
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":

@@ -4,13 +4,20 @@ distlenet launch -n 4 train --data datasets/mnist.h5 --run runs/a
 """
 
 import argparse
+import importlib
+import os
+import re
+from pathlib import Path
+from typing import Any, NoReturn
 
 COMMANDS = ("train", "evaluate", "repeat", "compare", "doctor")  # their ranks work together; others would run n times
+CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("-n", "--ranks", type=int, required=True, help="number of processes")
+    parser.set_defaults(explain_unknown=explain_unknown)
+    parser.add_argument("-n", "--ranks", type=int, help="number of processes")
     parser.add_argument("--hosts", metavar="A:2,B:2", help="hosts, with the ranks each takes (default: this one)")
     parser.add_argument(
         "--max-restarts", type=int, default=0, metavar="K", help="restarts of a job that died as a whole (%(default)s)"
@@ -34,19 +41,95 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import UsageError, nearest
-    from distlenet.launch import Job, launch
+    from distlenet.launch import Job, launch, say
 
-    if args.arguments[:1] == ["--"]:
-        del args.arguments[0]
-    if not args.arguments:
+    words = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
+    if not words:
         raise UsageError("launch needs the command to run, for example: distlenet launch -n 4 train --run runs/a")
-    if args.arguments[0] not in COMMANDS:
+    command = words[0]
+    if command not in COMMANDS:
         raise UsageError(
-            f"launch starts {', '.join(COMMANDS)}, got {args.arguments[0]!r}{nearest(args.arguments[0], COMMANDS)}: "
+            f"launch starts {', '.join(COMMANDS)}, got {command!r}{nearest(command, COMMANDS)}: "
             "give other commands without launch"
         )
-    for option, value, least in (("ranks", args.ranks, 1), ("stall-after", args.stall_after, 0)):
+    module = importlib.import_module(f"distlenet.commands.{command}")
+    inner = parser_of(command, type(args.parser))
+    refuse_own_options(words, options(args.parser), options(inner))
+    if args.ranks is None:
+        args.parser.error("the following arguments are required: -n/--ranks")
+    lowest = (("ranks", args.ranks, 1), ("stall-after", args.stall_after, 0), ("max-restarts", args.max_restarts, 0))
+    for option, value, least in lowest:
         if not value >= least:
             raise UsageError(f"--{option} is {value:g}, expected at least {least}")
-    job = Job(args.ranks, args.arguments, args.hosts, not args.no_fault_tolerance, args.stall_after)
+    check_ranks_before_start(args, module, inner.parse_args(words[1:]))
+    cores = len(os.sched_getaffinity(0))
+    if not args.hosts and args.ranks > CROWD * cores:
+        say(f"{args.ranks} ranks on {cores} cores: expect it to be slow")
+    job = Job(args.ranks, words, args.hosts, not args.no_fault_tolerance, args.stall_after)
     return launch(job, args.max_restarts)
+
+
+def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argparse.Namespace) -> None:
+    """Refuse more ranks than shards or processes, by LaunchError: the ranks themselves would say it too late."""
+    from distlenet.config import check_ranks
+    from distlenet.errors import CheckpointError, LaunchError, RunDirectoryError
+
+    try:
+        settings = module.configs(inner) if hasattr(module, "configs") else []
+    except (CheckpointError, RunDirectoryError):
+        settings = []  # the ranks know more of what is wrong with it, or another host sees what this one does not
+    teams = getattr(inner, "side_by_side", 1)
+    for config in settings:
+        check_ranks(config, -(-args.ranks // teams))
+    most = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
+    if args.ranks >= most:
+        raise LaunchError(f"{args.ranks} ranks, but this system has room for {most} processes at most")
+
+
+def parser_of(command: str, kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
+    """Return the parser, of the class ``kind``, of another command's options."""
+    parser = kind(prog=f"distlenet {command}")
+    importlib.import_module(f"distlenet.commands.{command}").configure(parser)
+    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    return parser
+
+
+def options(parser: argparse.ArgumentParser) -> set[str]:
+    """Return the options that ``parser`` knows."""
+    return {option for action in parser._actions for option in action.option_strings}
+
+
+def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None:
+    """Raise UsageError for an option of launch among ``words``, the command and what follows it."""
+    from distlenet.errors import UsageError, nearest
+
+    for word in words[1:]:
+        name = re.match(r"--[^=]*|-[a-zA-Z]|", word)[0]
+        if word == "--":
+            return
+        if not name or name in inner:
+            continue
+        meant = (
+            name
+            if name in own
+            else next((option for option in own - inner if option in nearest(name, inner | own)), "")
+        )
+        if meant:
+            guess = "" if meant == name else f"there is no option {name}; did you mean {meant}? "
+            raise UsageError(
+                f"{guess}{meant} is an option of launch, not of {words[0]}: give it before the command, as in "
+                f"`distlenet launch -n 4 {words[0]} ...`"
+            )
+
+
+def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> NoReturn:
+    """Raise UsageError for options that launch does not know: some belong behind the command."""
+    from distlenet.errors import UsageError
+
+    name, command = unknown[0].split("=")[0], next((word for word in args.arguments if word in COMMANDS), None)
+    if command and name in options(parser_of(command, type(args.parser))):
+        raise UsageError(
+            f"{name} is an option of {command}, not of launch: give it behind the command, as in "
+            f"`distlenet launch -n 4 {command} {name} ...`"
+        )
+    args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

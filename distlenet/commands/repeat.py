@@ -7,10 +7,11 @@ mpirun -n 4 distlenet repeat -n 5 --run runs/five     all ranks train each run t
 import argparse
 from typing import TYPE_CHECKING
 
-from distlenet.commands.series import add_options, make_options, run_trials
+from distlenet.commands.series import add_options, make_options, run_trials, trial_configs
 from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
+    from distlenet.config import Config
     from distlenet.training.series import Trial
 
 
@@ -25,6 +26,11 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.ui.series_view import repeat_rows
 
     return run_trials(args, lambda: make_trials(args), repeat_rows, f"{args.seeds} seeds of {name_of(args)}")
+
+
+def configs(args: argparse.Namespace) -> "list[Config]":
+    """Return the settings of the runs."""
+    return trial_configs(make_trials(args))
 
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":

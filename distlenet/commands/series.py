@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.train import add_settings, at_least, patience
-from distlenet.config import RECIPES
+from distlenet.config import RECIPES, Config, build_config
 from distlenet.errors import DistlenetError, UsageError, report
 from distlenet.paths import path
 from distlenet.streams import say
@@ -73,6 +73,12 @@ def make_options(args: argparse.Namespace, directory: str, recipe: str | None, f
         debug=args.debug,
         tensorboard=args.tensorboard,
     )
+
+
+def trial_configs(trials: "list[Trial]") -> list[Config]:
+    """Return the settings of the runs ``trials``."""
+    runs = [trial.options for trial in trials]
+    return [build_config(options.recipe, options.config_file, options.flags) for options in runs]
 
 
 def run_trials(

@@ -113,6 +113,12 @@ def check(args: argparse.Namespace) -> int:
     """Check what can be checked without the dataset; return 0. Raises the error that the run would end with."""
     interval(args.checkpoint_every)
     check_names(overridden(args), "--override")
+    configs(args)
+    return 0
+
+
+def configs(args: argparse.Namespace) -> list[Config]:
+    """Return the settings of the run, those of the run that it resumes among them; raises what it would end with."""
     base = None
     if args.resume is not None:
         from distlenet.training.resume import find_source
@@ -120,8 +126,7 @@ def check(args: argparse.Namespace) -> int:
 
         origin, _ = find_source(RunDirectory(args.run_directory), args.resume)
         base = origin.meta["config"] if origin else None
-    build_config(args.recipe, args.config, given_settings(args), base)
-    return 0
+    return [build_config(args.recipe, args.config, given_settings(args), base)]
 
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:

@@ -147,15 +147,6 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
     return facts
 
 
-def check_ranks(config: Config, comm: Communicator) -> None:
-    """Refuse more ranks than shards: a rank without a shard would have nothing to do."""
-    if comm.size > config.shards:
-        raise LaunchError(
-            f"{comm.size} ranks, but the training set is cut into {config.shards} shards: start at most "
-            f"{config.shards} ranks, or set --shards {comm.size} or more (which changes the results)"
-        )
-
-
 def compare_numerics(comm: Communicator, optimizer: Optimizer) -> list[str]:
     """Return a warning if ranks compute with unlike numerics or versions, or would crowd their cores.
 

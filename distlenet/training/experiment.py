@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distlenet.config import Config, build_config, check_names
+from distlenet.config import Config, build_config, check_names, check_ranks
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.leaves import Leaves
@@ -16,7 +16,6 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checks import (
-    check_ranks,
     compare_ranks,
     of_dataset,
     of_network,
@@ -83,7 +82,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
     compare_ranks(comm, lambda: [*of_package(), *of_options(options), *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
         parts = divide(config, digits)
-        check_ranks(config, comm)
+        check_ranks(config, comm.size)
         mean, std = input_statistics(config.model, digits.mean, digits.std)
         dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
         notices = compare(origin, config, dataset, options.override) if origin else []
