@@ -17,6 +17,7 @@ from distlenet.training.loop import save
 from distlenet.training.postmortem import Report, examine
 
 FACTOR = 0.5  # of the rate, each time
+STOPPED = "stopped"  # the action of the record of a divergence that ends the run
 
 
 class Healer:
@@ -33,6 +34,8 @@ class Healer:
         Raises DivergedError or NonFiniteError, on every rank, when the run is not to be healed (again).
         """
         state = self._experiment.state
+        if state.divergences and state.divergences[-1]["action"] == STOPPED:
+            state.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
         while True:
             try:
                 self._judge()  # a rank may have been lost while the others were at it
@@ -95,7 +98,7 @@ class Healer:
             "step": state.step if kind == "non-finite" else state.step - 1,  # that was not made, or showed it
             "mean_loss": watch.mean,
             "level": watch.level,
-            "action": back if healing else "stopped",
+            "action": back if healing else STOPPED,
             "lr_factor": factor if healing else state.factor,
         }
 

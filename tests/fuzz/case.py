@@ -52,7 +52,7 @@ class Fault:
     signal: str  # of OF_RANKS
     target: str = "self"  # "self", "mpirun", "launch"
     delay: float = 0.0  # seconds; 0: at once
-    pause: float = 0.0  # seconds until a paced process is continued
+    pause: float = 0.0  # seconds until a paused process is continued; of "full", the writes that fail
 
 
 @dataclass(frozen=True)
@@ -167,6 +167,8 @@ def _legs(chance: random.Random, small: Small, settings: dict[str, Any], inside:
 
 def _inner_fault(chance: random.Random, settings: dict[str, Any], steps: int, way: str, ranks: int) -> Fault:
     step, rank = 1 + int(steps * chance.random() ** 1.5), chance.randrange(ranks)
+    if chance.random() < 0.15:  # the disk is full for a while
+        return Fault("fsync", chance.randint(1, 20), False, 0, "full", pause=chance.choice((1, 2, 3, 10, 10**6)))
     if way == "mortals" and chance.random() < 0.8:  # dies in an MPI call; a step has about CALLS of them
         return Fault("call", 1 + int((steps + 20) * CALLS * chance.random() ** 1.5), False, rank, "death")
     return Fault("step", step, True, rank, chance.choice((*STOPS, "SIGUSR1")))

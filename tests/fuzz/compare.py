@@ -31,8 +31,11 @@ def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> l
     return found + [f"left behind: {left}"] * bool(left)
 
 
-def unsound(run: Path, keep_every: int) -> list[str]:
-    """Return what is wrong with the files of a complete run, undisturbed or not, looked at by themselves."""
+def unsound(run: Path, keep_every: int | None) -> list[str]:
+    """Return what is wrong with the files of a complete run, undisturbed or not, looked at by themselves.
+
+    ``keep_every``: None if some of the checkpoints that were to be kept may be missing.
+    """
     last = read_checkpoint(run / "checkpoints" / "last.h5")
     found, best, epochs = [], run / "checkpoints" / "best.h5", last.meta["position"]["epoch"]
     if (last.best_theta is not None) != best.exists():
@@ -41,6 +44,8 @@ def unsound(run: Path, keep_every: int) -> list[str]:
         )
     elif best.exists() and read_checkpoint(best).averaged.tobytes() != last.best_theta.tobytes():
         found.append("best.h5 holds other parameters than those of the best epoch")
+    if keep_every is None:
+        return found
     kept = {f"epoch-{epoch:04d}.h5" for epoch in range(1, epochs + 1) if keep_every and epoch % keep_every == 0}
     there = {path.name for path in (run / "checkpoints").glob("epoch-*.h5")}
     return found + [f"kept {sorted(there)}, expected {sorted(kept)}"] * (kept != there)
@@ -74,11 +79,12 @@ def _journals(run: Path, whole: Path, some_lost: bool) -> list[str]:
 def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
     mine, expected = ({path.name for path in (folder / "checkpoints").glob("*.h5")} for folder in (run, whole))
     lost = {"best.h5"} if "no best.h5" in tampered else set()
-    if "elsewhere" in tampered:  # kept ones stay where they are
+    if tampered & {"elsewhere", "full"}:  # kept ones stay where they are; what a full disk refused is written later
         lost |= {name for name in expected if name.startswith("epoch-")}
     found = [f"no {name}" for name in sorted(expected - mine - lost) if not name.startswith("last-")]
     found += [f"an unexpected {name}" for name in sorted(mine - expected) if not name.startswith("last")]
-    for name in sorted(name for name in mine & expected if not name.startswith("last-")):
+    late = {"best.h5"} & expected if "full" in tampered else set()
+    for name in sorted(name for name in (mine & expected) - late if not name.startswith("last-")):
         one, other = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, whole))
         if complete or name != "last.h5" or one.position == other.position:
             found += _unlike(name, _content(one), _content(other))

@@ -1,9 +1,14 @@
 """The legs of a case on pretend ranks: threads of this process, which get signals, or die in their MPI calls."""
 
+import errno
+import os
 import signal
 import time
 import traceback
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
+from unittest import mock
 
 import mortal
 import mpi_jobs
@@ -31,9 +36,10 @@ class InnerTrial(Trial):
         self._came: list[Fault] = []
         begun = time.monotonic()
         try:
-            session = sessions.train_run(
-                self.data, run, leg.ranks, act=self._act(leg), mortals=job, **self._options(phase, words, resume)
-            )
+            with mock.patch("os.fsync", self._disk(leg)):
+                session = sessions.train_run(
+                    self.data, run, leg.ranks, act=self._act(leg), mortals=job, **self._options(phase, words, resume)
+                )
         except Exception as error:
             self.log.append("".join(traceback.format_exception(error)))
             self._expect(False, f"a traceback: {type(error).__name__}: {error}")
@@ -61,7 +67,7 @@ class InnerTrial(Trial):
         }
 
     def _act(self, leg: Leg) -> sessions.Act:
-        waiting = [fault for fault in leg.faults if fault.signal != "death"]
+        waiting = [fault for fault in leg.faults if fault.signal not in ("death", "full")]
         first: dict[int, int] = {}
 
         def act(rank: int, state: TrainState, signals: Signals) -> None:
@@ -75,6 +81,20 @@ class InnerTrial(Trial):
                     signals.ask_to_stop(signal.Signals[fault.signal])
 
         return act
+
+    def _disk(self, leg: Leg) -> Callable[[int], None]:
+        """Return what stands in for os.fsync: it fails while the disk is said to be full."""
+        flush, calls = os.fsync, count(1)
+
+        def fsync(descriptor: int) -> None:
+            call = next(calls)
+            for fault in leg.faults:
+                if fault.signal == "full" and fault.count <= call < fault.count + fault.pause:
+                    self._came += [fault] * (fault not in self._came)
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            flush(descriptor)
+
+        return fsync
 
     def _struck(self, leg: Leg) -> list[Fault]:
         return self._came

@@ -47,15 +47,19 @@ class Trial:
 
     def check(self) -> None:
         """Run all of it; raises Wrong."""
+        keep_every = dict(self.case.options).get("keep-every", 0)
         for number, phase in enumerate(self.case.phases):
             expected = self._start(Leg(ALONE, 1), phase, self.whole, "auto" if phase.overridden else "")
             self._expect(expected.returncode in ENDS, f"exit code {expected.returncode}, expected one of {ENDS}")
             self._disturb(phase, expected, first=number == 0)
             if expected.returncode == 0:
-                found = unsound(self.whole, dict(self.case.options).get("keep-every", 0))
+                found = unsound(self.whole, keep_every)
                 self._expect(not found, "undisturbed: " + "\n".join(found))
             if expected.returncode != 3:
                 found = differences(self.run, self.whole, self.tampered, complete=expected.returncode == 0)
+                if expected.returncode == 0 and "no best.h5" not in self.tampered:
+                    moved = self.tampered & {"elsewhere", "full"}
+                    found += unsound(self.run, None if moved else keep_every)
                 self._expect(not found, "\n".join(found))
             if expected.returncode:
                 break
@@ -85,6 +89,7 @@ class Trial:
         done, struck = self._start(leg, phase, self.run, resume), self._struck(leg)
         self.log.append(f"    struck: {len(struck)} of {len(leg.faults)}")
         signals = {fault.signal for fault in struck}
+        self.tampered |= signals & {"full"}
         code = done.returncode
         if not struck or leg.survives or (leg.way not in LAUNCH and signals <= {"SIGUSR1", "pause"}):
             self._expect(code == expected.returncode, f"exit code {code}, expected {expected.returncode}")

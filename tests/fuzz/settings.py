@@ -35,7 +35,7 @@ def draw_settings(chance: random.Random) -> tuple[Small, dict[str, Any]]:
     epochs = max(1, min(chance.randint(1, 4), MOST_WORK.get(model, WORK) // small.train))
     if small.train // (shards * leaf) * epochs > 700:  # steps
         leaf *= 8
-    hot = chance.random() < 0.35
+    hot = chance.random() < 0.5
     lr = RATES.get(optimizer, 0.1) * 10 ** (chance.uniform(1, 4) if hot else chance.uniform(-1.5, 0.5))
     settings: dict[str, Any] = {
         **{"model": model, "epochs": epochs, "batch_size": shards * leaf, "shards": shards, "optimizer": optimizer},

@@ -4,6 +4,7 @@ import json
 import os
 import types
 
+import mortal
 import numpy as np
 import pretend
 import pytest
@@ -114,6 +115,19 @@ def test_the_post_mortem(healed, name):
 def test_on_several_ranks(healed, digits, tmp_path, name, ranks):
     assert train(digits, tmp_path / "run", name, ranks).code == 0
     assert outcome(tmp_path / "run") == outcome(healed[name].run)
+
+
+@pytest.mark.parametrize("name", ["spike", "non-finite"])
+def test_a_rank_dies_while_the_others_are_told_that_the_run_ends(digits, tmp_path, name):
+    stops, deaths = {"more": {"on_divergence": "stop"}}, mortal.Job(3, {})
+    whole = train(digits, tmp_path / "whole", name, mortals=deaths, **stops)
+    for before in (1, 8, 20, 30):  # calls before its last one
+        run = tmp_path / str(before)
+        session = train(digits, run, name, mortals=mortal.Job(3, {2: deaths.calls[2] - before}), **stops)
+        assert session.error == whole.error
+        assert outcome(run)[:4] == outcome(whole.run)[:4], before  # it may have saved once more
+        (record,) = json.loads((run / "summary.json").read_text())["divergences"]
+        assert record["action"] == "stopped"
 
 
 @pytest.mark.parametrize("name", ["dead", "non-finite"])
