@@ -113,6 +113,14 @@ class PictureError(DistlenetError):
     exit_code = 12
 
 
+class SeveralDigits(PictureError):
+    """A picture of several digits where one was asked for; what to do depends on who asks."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__(f"the picture looks like {count} digits, not one")
+        self.count = count
+
+
 class ExportError(DistlenetError):
     """A network that another format cannot hold, or a file of it that cannot be written."""
 

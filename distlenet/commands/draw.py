@@ -2,6 +2,7 @@
 
 distlenet draw
 distlenet draw runs/a --port 0 --open
+distlenet draw --allow-host '*.app.github.dev'        behind the proxy of a hosted environment
 """
 
 import argparse
@@ -21,6 +22,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8028, help="0 finds a free one (default: %(default)s)")
+    parser.add_argument(
+        "--allow-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="answer under this name, too: that of a proxy or of DNS, or *.DOMAIN; may be repeated",
+    )
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -42,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     checkpoint = find_checkpoint(args.checkpoint)
     about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"
     with listen(args.host, args.port) as listener, ended_by_signals():
-        guard = Guard(args.host, listener.getsockname()[0])
+        guard = Guard(args.host, listener.getsockname()[0], args.allow_host)
         app = create_app(Recognizer(checkpoint), guard, about)
         url = url_of(listener)
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)

@@ -7,6 +7,9 @@ distlenet predict photo.jpg --show
 """
 
 import argparse
+import sys
+from functools import cache
+from io import BytesIO
 from pathlib import Path
 
 from distlenet.paths import path
@@ -42,9 +45,12 @@ def run(args: argparse.Namespace) -> int:
     readings: list[Reading] = []
     for file in images:
         try:
-            picture = read_picture(file)
+            picture = read_picture(BytesIO(standard_input()) if file == "-" else file)
             digits = digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities)
-            found = [Prediction(recognizer.best(digit.image, None), digit.box, digit.image) for digit in digits]
+            found = [
+                Prediction(recognizer.best(digit.image, None), digit.box, digit.image, digit.looks_like)
+                for digit in digits
+            ]
             readings.append(Reading(file, found, picture.several))
         except PictureError as error:
             readings.append(Reading(file, error=error))
@@ -55,8 +61,18 @@ def run(args: argparse.Namespace) -> int:
     return PictureError.exit_code if any(reading.error for reading in readings) else 0
 
 
+@cache
+def standard_input() -> bytes:
+    """Return the picture on standard input; it can be read once only."""
+    from distlenet.data.imagefile import MOST_BYTES
+
+    return sys.stdin.buffer.read(MOST_BYTES + 1)
+
+
 def is_picture(path: Path) -> bool:
-    """Whether ``path`` is a file, but no checkpoint: those are HDF5."""
+    """Whether ``path`` is a file or pipe, but no checkpoint: those are HDF5."""
+    if str(path) == "-" or path.is_fifo():
+        return True
     if not path.is_file():
         return False
     with path.open("rb") as file:

@@ -39,7 +39,7 @@ def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
 
 
 def answer(recognizer: Recognizer, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
-    """Return the answer to ``image`` (rows, columns) uint8.
+    """Return the answer to ``image`` (rows, columns) uint8, one digit.
 
     ``none`` is the probability of none of the classes, of a network that has such an answer. Arrays are base64: the
     image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.

@@ -1,24 +1,28 @@
 """The page and the two questions it asks: what do these strokes show, what does this picture show?
 
-Every refusal is JSON, ``{"error": sentence}``: 400 malformed, 403 not from our page, 404, 405, 413 too large,
-415 not of the expected type, 422 readable, but it shows nothing to recognise.
+The answer is that of one digit, or with ``?several=1`` ``{"digits": [answer, ...]}`` in reading order. Every refusal is
+JSON, ``{"error": sentence}``: 400 malformed, 403 not from our page, 404, 405, 413 too large, 415 not of the expected
+type, 422 readable, but it shows nothing to recognise, 503 busy.
 """
 
 import json
 import threading
 import time
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 from flask import Flask, Response, render_template, request
-from werkzeug.exceptions import BadRequest, HTTPException, UnsupportedMediaType
+from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, UnsupportedMediaType
 
-from distlenet.errors import DistlenetError
+from distlenet.errors import DistlenetError, PictureError, SeveralDigits
 from distlenet.page.answer import answer, shown_layers
 from distlenet.page.guard import Guard, protect
-from distlenet.page.strokes import LARGEST, ink_of, read_drawing
+from distlenet.page.strokes import LARGEST, digits_of, ink_of, is_wide, read_drawing
 from distlenet.pictures import Digit, Recognizer, digits_in, digits_in_ink, read_picture
 
+MOST_DIGITS = 40  # shown of one picture
+PATIENCE = 4.0  # seconds that a picture waits for the one before
 LARGEST_PICTURE = 32 * 2**20  # bytes of an uploaded file
 
 
@@ -26,8 +30,8 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
     """Return the application; ``about`` says in a few words which network answers."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_PICTURE
-    shown = shown_layers(recognizer.layers)
-    one_picture = threading.Lock()  # a decoded picture can take hundreds of megabytes: one at a time
+    shown, shape = shown_layers(recognizer.layers), recognizer.image_shape
+    one_picture = threading.Lock()  # those that wait must not keep all threads from the drawings
 
     @app.before_request
     def check() -> None:
@@ -51,32 +55,48 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
     @app.post("/strokes")
     def strokes() -> Response:
         request.max_content_length = LARGEST
-        begun = time.perf_counter()
-        ink = ink_of(read_drawing(_json()))
-        [digit] = digits_in_ink(ink, recognizer.image_shape)
-        return answered(digit, begun)
+        started = time.perf_counter()
+        drawing = read_drawing(_json())
+        if not several():
+            count = len(digits_of(drawing)) if is_wide(drawing) else 1
+            try:
+                [digit] = digits_in_ink(ink_of(drawing), shape)
+            except SeveralDigits as error:
+                raise SeveralDigits(max(count, error.count)) from error
+            return answered([replace(digit, looks_like=max(count, digit.looks_like))], started)
+        each = [digits_in_ink(ink_of(part), shape, likely=recognizer.probabilities) for part in digits_of(drawing)]
+        return answered([digit for digits in each for digit in digits], started)
 
     @app.post("/picture")
     def picture() -> Response:
         if not request.mimetype.startswith("image/") and request.mimetype != "application/octet-stream":
             raise UnsupportedMediaType("Send the file itself, as image/png or the like.")
         file = BytesIO(request.get_data(cache=False))
-        begun = time.perf_counter()
-        with one_picture:
-            [digit] = digits_in(read_picture(file), recognizer.image_shape)
-        return answered(digit, begun, box=digit.box)
+        started = time.perf_counter()
+        if not one_picture.acquire(timeout=PATIENCE):
+            raise ServiceUnavailable("Another picture takes long to read: try again in a moment.")
+        try:
+            digits = digits_in(read_picture(file), shape, many=several(), likely=recognizer.probabilities)
+        finally:
+            one_picture.release()
+        return answered(digits, started, boxes=True)
 
-    def answered(digit: Digit, begun: float, **more: Any) -> Response:
+    def answered(digits: list[Digit], started: float, boxes: bool = False) -> Response:
         read = time.perf_counter()
-        found = answer(recognizer, shown, digit.image)
+        if len(digits) > MOST_DIGITS:
+            raise PictureError(f"the picture has {len(digits)} digits, more than the {MOST_DIGITS} that the page shows")
+        answers = []
+        for digit in digits:
+            box = {"box": digit.box} if boxes else {}
+            answers.append(answer(recognizer, shown, digit.image) | box | {"looks_like": digit.looks_like})
         done = time.perf_counter()
-        response = app.json.response(found | more)
-        response.headers["Server-Timing"] = f"read;dur={1e3 * (read - begun):.2f}, look;dur={1e3 * (done - read):.2f}"
+        response = app.json.response({"digits": answers} if several() else answers[0])
+        response.headers["Server-Timing"] = f"read;dur={1e3 * (read - started):.2f}, look;dur={1e3 * (done - read):.2f}"
         return response
 
     @app.errorhandler(DistlenetError)
-    def unanswerable(error: DistlenetError) -> tuple[dict[str, str], int]:
-        return {"error": _sentence(str(error))}, 422
+    def unanswerable(error: DistlenetError) -> tuple[dict[str, Any], int]:
+        return {"error": _sentence(str(error)), "looks_like": getattr(error, "count", 1)}, 422
 
     @app.errorhandler(HTTPException)
     def refused(error: HTTPException) -> Response:
@@ -86,6 +106,11 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         return response
 
     return app
+
+
+def several() -> bool:
+    """Whether the request asks for all digits, not for one: ``?several=1``."""
+    return request.args.get("several") == "1"
 
 
 def _json() -> object:

@@ -1,10 +1,11 @@
 """Finding the digits among the ink: connected pieces, specks left out, broken strokes put together again."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
-from distlenet.errors import PictureError
+from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.components import Components, components
 from distlenet.pictures.filters import max_filter
 
@@ -13,6 +14,9 @@ SPECK = 0.02  # ink of a speck, as a share of the largest piece's
 FLATTEST = 3.0  # width of one digit over its height; the flattest of the 60,000 of MNIST has 2.5
 NEAR = 0.3  # gap that a broken stroke leaves at most, in heights of a digit
 SMALLEST = 5  # pixels of the height or width of a digit
+MOST_PIECES = 600  # of ink that are looked at, the largest; more are a pattern, not writing
+MOST_DIGITS = 300  # in a picture
+ALIKE = 0.6  # least height of a digit beside another, as a share of the highest's
 
 
 @dataclass(frozen=True)
@@ -42,20 +46,42 @@ class Piece:
         return down, max(self.left, other.left) - min(self.right, other.right)
 
 
-def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components]:
-    """Return the digits of ``ink`` (rows, columns) in reading order, and the components they are made of.
+def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components, int]:
+    """Return the digits of ``ink`` (rows, columns) in reading order, the components they are made of, and how many
+    digits each looks like: 1, or more where several in a row were taken for one.
 
-    Unless ``many``, all the ink that can belong to one digit is one digit. Raises PictureError if there is none.
+    Unless ``many``, all the ink that can belong to one digit is one digit. Raises PictureError if there is none,
+    SeveralDigits if it is too wide for one.
     """
     found = components(ink > CUT)
     pieces = [Piece((label,), *map(int, box)) for label, box in enumerate(found.boxes)]
     pieces = [piece for piece, area in zip(pieces, found.areas, strict=True) if area >= max(3, SPECK * found.areas[0])]
     if not pieces or max(pieces[0].height, pieces[0].right - pieces[0].left) < SMALLEST:
         raise PictureError("no digit was found in the picture: there are only specks")
-    pieces = _separate(pieces) if many else [_one(pieces)]
-    if not many and pieces[0].right - pieces[0].left > FLATTEST * pieces[0].height:
+    if many:
+        if len(pieces) > MOST_PIECES or len(pieces := _separate(pieces)) > MOST_DIGITS:
+            raise PictureError(f"more than {MOST_DIGITS} marks stand out from the paper: cut the picture into parts")
+        return _in_reading_order(pieces), found, 1
+    pieces = pieces[:MOST_PIECES]
+    whole = _one(pieces)
+    count = side_by_side(pieces)
+    if whole.right - whole.left > FLATTEST * whole.height:
+        if count > 1:
+            raise SeveralDigits(count)
         raise PictureError("no digit was found in the picture: what stands out from the paper is too flat for one")
-    return _in_reading_order(pieces), found
+    return [whole], found, count
+
+
+def side_by_side(pieces: list[Piece]) -> int:
+    """Return how many digits ``pieces``, the largest first, look like: as high as the largest, in a row with it, and
+    with paper between them.
+    """
+    separate, largest = _separate(pieces), pieces[0].members[0]
+    whole = next((piece for piece in separate if largest in piece.members), pieces[0])
+    row = [piece for piece in separate if ALIKE <= piece.height / whole.height <= 1 / ALIKE]
+    row = [piece for piece in row if piece.gaps(whole)[0] < -0.5 * min(piece.height, whole.height)]
+    row.sort(key=lambda piece: piece.left)
+    return len(row) if all(a.gaps(b)[1] > 0 for a, b in pairwise(row)) else 1
 
 
 def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> tuple[np.ndarray, int, int]:
@@ -84,27 +110,33 @@ def _one(pieces: list[Piece]) -> Piece:
 def _separate(pieces: list[Piece]) -> list[Piece]:
     """Join the pieces that belong to one digit, the nearest first; what stays small is no digit."""
     typical = max(piece.height for piece in pieces)
+    boxes = np.array([(piece.top, piece.left, piece.bottom, piece.right) for piece in pieces])
+    apart = np.stack([_apart(box, boxes, typical) for box in boxes])
+    apart[np.triu_indices(len(boxes))] = np.inf  # each pair once
     while len(pieces) > 1:
-        pairs = [(_apart(a, b, typical), i, j) for i, a in enumerate(pieces) for j, b in enumerate(pieces[:i])]
-        distance, i, j = min(pairs)
-        if distance == np.inf:
+        i, j = divmod(int(apart.argmin()), len(pieces))
+        if apart[i, j] == np.inf:
             break
         whole = pieces[i].joined(pieces[j])
         pieces = [piece for place, piece in enumerate(pieces) if place not in (i, j)] + [whole]
+        boxes = np.delete(boxes, (i, j), axis=0)
+        apart = np.pad(np.delete(np.delete(apart, (i, j), 0), (i, j), 1), ((0, 1), (0, 1)), constant_values=np.inf)
+        box = np.array([whole.top, whole.left, whole.bottom, whole.right])
+        apart[-1, :-1] = _apart(box, boxes, typical)
+        boxes = np.vstack([boxes, box])
     return [piece for piece in pieces if piece.height >= 0.35 * typical]
 
 
-def _apart(a: Piece, b: Piece, typical: int) -> float:
-    """Return how far two pieces are apart, or infinity if they cannot belong to one digit."""
-    down, across = a.gaps(b)
-    narrow = min(a.right - a.left, b.right - b.left)
-    one_above = across <= -0.4 * narrow and down <= NEAR * typical
-    small = min(a.height, b.height) < 0.5 * typical
-    if one_above and (small or down < 0):
-        return max(down, 0)
-    if small and max(down, across) <= 0.5 * NEAR * typical:
-        return max(down, across, 0)
-    return np.inf
+def _apart(box: np.ndarray, others: np.ndarray, typical: int) -> np.ndarray:
+    """Return how far each of ``others`` (n, 4) is from ``box``, or infinity where they cannot belong to one digit."""
+    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
+    down, across = (low - high).T  # rows and columns between the boxes; negative where they overlap
+    height, width = (np.minimum(box[2 + axis] - box[axis], others[:, 2 + axis] - others[:, axis]) for axis in (0, 1))
+    small = height < 0.5 * typical
+    one_above = (across <= -0.4 * width) & (down <= NEAR * typical) & (small | (down < 0))
+    close = small & (np.maximum(down, across) <= 0.5 * NEAR * typical)
+    distance = np.where(close, np.maximum(np.maximum(down, across), 0), np.inf)
+    return np.where(one_above, np.maximum(down, 0), distance)
 
 
 def _in_reading_order(pieces: list[Piece]) -> list[Piece]:

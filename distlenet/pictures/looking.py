@@ -1,14 +1,15 @@
 """The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from distlenet.errors import PictureError
+from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.colour import contrasting_grey
-from distlenet.pictures.digits import CUT, cut_out, find_pieces
+from distlenet.pictures.components import Components
+from distlenet.pictures.digits import CUT, Piece, cut_out, find_pieces
 from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import sheet_of
@@ -29,6 +30,7 @@ class Digit:
 
     image: np.ndarray  # (rows, columns) uint8, as the network wants it
     box: Box  # in pixels of the picture, turned the right way up
+    looks_like: int = 1  # digits: more where several in a row were taken for one, as one was asked for
 
 
 def digits_in(
@@ -47,47 +49,68 @@ def digits_in(
         box = digits[0].box
         if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
             return digits
+    except SeveralDigits:
+        raise
     except PictureError:
         box = _standing_out(picture)
         if box is None:
             raise
     try:
-        return _look_closer(picture, box, shape)
+        closer = _look_closer(picture, box, shape)
+        if digits and digits[0].looks_like > 1:  # those to its sides are beyond what was looked at closer
+            return [replace(closer[0], looks_like=digits[0].looks_like)]
+        return closer
     except PictureError:
         if not digits:
             raise
         return digits
 
 
-def digits_in_ink(ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE)) -> list[Digit]:
+def digits_in_ink(
+    ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE), *, likely: Likely | None = None
+) -> list[Digit]:
     """Return the one digit of ``ink`` (rows, columns) float32, 0 for paper to 1, in a list; its box in pixels.
 
-    Raises PictureError if there are only specks.
+    If ``likely`` is given, it is cut into those that touch. Raises PictureError if there are only specks.
     """
-    [piece], found = find_pieces(ink, many=False)
-    return [_digit(*cut_out(ink, piece, found), 1.0, shape)]
+    [piece], found, looks_like = find_pieces(ink, many=False)
+    return _digits(ink, piece, found, 1.0, shape, likely, looks_like)
 
 
 def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None) -> list[Digit]:
     sheet = sheet_of(contrasting_grey(picture.colours))
     ink = without_lines(sheet.ink)
-    pieces, found = find_pieces(ink, many)
+    pieces, found, looks_like = find_pieces(ink, many)
     pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
     if not pieces:
         raise PictureError("no digit was found in the picture: what stands out from the paper has no sharp edges")
-    digits = []
-    for piece in pieces:
-        own, top, left = cut_out(ink, piece, found)
-        for part in separated(own, shape, likely) if many and likely else [own]:
-            digits.append(_digit(part, top, left, picture.scale, shape))
-    return digits
+    return [
+        digit
+        for piece in pieces
+        for digit in _digits(ink, piece, found, picture.scale, shape, likely if many else None, looks_like)
+    ]
 
 
-def _digit(ink: np.ndarray, top: int, left: int, scale: float, shape: tuple[int, int]) -> Digit:
+def _digits(
+    ink: np.ndarray,
+    piece: Piece,
+    found: Components,
+    scale: float,
+    shape: tuple[int, int],
+    likely: Likely | None,
+    looks_like: int,
+) -> list[Digit]:
+    """Return the digits that ``piece`` is made of: one, or those that touch, if ``likely`` can tell."""
+    own, top, left = cut_out(ink, piece, found)
+    parts = separated(own, shape, likely) if likely else [own]
+    return [_digit(part, top, left, scale, shape, looks_like) for part in parts]
+
+
+def _digit(ink: np.ndarray, top: int, left: int, scale: float, shape: tuple[int, int], looks_like: int) -> Digit:
     """Return the digit whose ``ink`` was cut out at ``top`` and ``left``."""
     rows, columns = (np.flatnonzero((ink > CUT).any(axis=axis)) for axis in (1, 0))
     box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
-    return Digit(normalized(ink, shape), tuple(round(float(edge * scale)) for edge in box))
+    return Digit(normalized(ink, shape), tuple(round(float(edge * scale)) for edge in box), looks_like)
 
 
 def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Digit]:
@@ -103,7 +126,8 @@ def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Dig
     if _longest(digit.box) < LEAST * scale:
         raise PictureError("no digit was found in the picture: there are only specks")
     offsets = (round(left * scale), round(top * scale)) * 2
-    return [Digit(digit.image, tuple(edge + offset for edge, offset in zip(digit.box, offsets, strict=True)))]
+    moved = tuple(edge + offset for edge, offset in zip(digit.box, offsets, strict=True))
+    return [replace(digit, box=moved)]
 
 
 def _standing_out(picture: Picture) -> Box | None:

@@ -8,10 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from rich.text import Text
 
-from distlenet.errors import PictureError, report
+from distlenet.errors import PictureError, SeveralDigits, report
 from distlenet.streams import clean
 from distlenet.ui.console import make_console
 
+TRY_MANY = "try --many"
 TOP = 3  # classes named for each digit
 SHADES = " .:-=+*#%@"  # where there are no colours
 
@@ -23,6 +24,7 @@ class Prediction:
     ranking: list[tuple[str, float]]  # all class names and probabilities, the likeliest first
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
     image: np.ndarray  # (rows, columns) uint8: what the network saw
+    looks_like: int = 1  # digits: more where several were taken for one
 
     @property
     def top(self) -> list[tuple[str, float]]:
@@ -53,8 +55,8 @@ class Reading:
 def show(reading: Reading, pictures: bool) -> None:
     """Print ``reading``: the labels of several digits together, then a line for each digit; or its error."""
     if reading.error is not None:
-        sentence = str(reading.error)
-        report(reading.error if reading.file in sentence else PictureError(f"{reading.file}: {sentence}"))
+        sentence = str(reading.error) + (f": {TRY_MANY}" if isinstance(reading.error, SeveralDigits) else "")
+        report(PictureError(sentence if reading.file in sentence else f"{reading.file}: {sentence}"))
         return
     console, several = make_console(), len(reading.digits) > 1
     if several:
@@ -70,12 +72,16 @@ def show(reading: Reading, pictures: bool) -> None:
         if pictures:
             console.print(drawn(digit.image) if console.is_terminal else in_letters(digit.image))
     sys.stdout.flush()  # before the next picture, or its error on stderr
+    for digit in reading.digits:
+        if digit.looks_like > 1:
+            note = f"{clean(reading.file)} looks like {digit.looks_like} digits, and one was read: {TRY_MANY}"
+            print(f"distlenet: note: {note}", file=sys.stderr, flush=True)
 
 
 def share(probability: float) -> str:
-    """Return ``probability`` in percent; what is not certain is not rounded to 100 %."""
+    """Return ``probability`` in percent; 100 % would be certainty, which no network has."""
     percent = 100 * probability
-    if 99.995 <= percent < 100:
+    if percent >= 99.995:
         return ">99.99 %"
     return "<0.01 %" if 0 < percent < 0.005 else f"{percent:.2f} %"
 
@@ -102,7 +108,8 @@ def to_json(readings: Sequence[Reading]) -> str:
     """Return a JSON list: for each picture in turn an object for each of its digits, or one with its error.
 
     ``argument`` is the picture's position on the command line, from 0: a file may stand there twice. ``frames`` is 1,
-    or null where there are more: they are not counted.
+    or null where there are more: they are not counted. ``looks_like`` is more than 1 where several digits stand in a
+    row and one was asked for.
     """
     found = []
     for place, reading in enumerate(readings):
@@ -118,6 +125,7 @@ def to_json(readings: Sequence[Reading]) -> str:
                     "probability": probability,
                     "top": [{"label": name, "probability": value} for name, value in digit.top],
                     "none_of_these": digit.none,
+                    "looks_like": digit.looks_like,
                     "frames": None if reading.several else 1,
                     "box": dict(zip(("left", "top", "right", "bottom"), digit.box, strict=True)),
                 }

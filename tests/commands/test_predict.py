@@ -1,6 +1,9 @@
 """``distlenet predict``: lines, JSON and sentences."""
 
+import io
 import json
+import os
+import threading
 
 import numpy as np
 import pytest
@@ -106,5 +109,54 @@ def test_every_argument_has_its_own_lines(trained, files, capsys, monkeypatch):
 
 def test_what_is_not_certain_is_not_rounded_to_certainty():
     assert [share(value) for value in (1, 0.99996, 0.9999, 0.5, 0.00004, 0)] == [
-        *("100.00 %", ">99.99 %", "99.99 %", "50.00 %", "<0.01 %", "0.00 %"),
+        *(">99.99 %", ">99.99 %", "99.99 %", "50.00 %", "<0.01 %", "0.00 %"),
     ]
+
+
+def row_of(files, count, name="row.png", gap=12):
+    """Write a picture of ``count`` digits in a row."""
+    images, _ = draw_digits(count, seed=5)
+    row = np.hstack([np.pad(image, ((4, 4), (gap // 2, gap // 2))) for image in images])
+    Image.fromarray(255 - row).resize((3 * row.shape[1], 3 * row.shape[0])).save(files / name)
+    return str(files / name)
+
+
+@pytest.mark.parametrize(("count", "gap"), [(2, 12), (5, 12), (5, 40), (3, 2)])
+def test_several_digits_where_one_was_asked_for(trained, files, capsys, count, gap):
+    row = row_of(files, count, gap=gap)
+    main(["predict", str(trained), row])
+    said = capsys.readouterr().err
+    assert f"looks like {count} digits" in said and "try --many" in said
+    main(["predict", str(trained), row, str(files / "0.png"), "--json"])
+    answers = json.loads(capsys.readouterr().out)
+    assert answers[0].get("looks_like") == count or f"looks like {count} digits" in answers[0]["error"]
+    assert answers[1]["looks_like"] == 1
+    assert main(["predict", str(trained), row, str(files / "1.png"), "--many"]) == 0
+    assert "looks like" not in capsys.readouterr().err
+
+
+def test_a_pattern_is_no_writing(trained, files, capsys):
+    """Thousands of marks: an answer or a sentence at once, not after hours."""
+    dots = np.full((448, 448), 255, np.uint8)
+    for row in range(6, 442, 12):
+        dots[row : row + 6].reshape(6, -1)[:, :] = np.where(np.arange(448) % 12 < 6, 0, 255)
+    Image.fromarray(dots).save(files / "dots.png")
+    main(["predict", str(trained), str(files / "dots.png")])
+    capsys.readouterr()
+    assert main(["predict", str(trained), str(files / "dots.png"), "--many"]) == 12
+    assert "more than 300 marks" in capsys.readouterr().err
+
+
+def test_standard_input_and_pipes(trained, files, monkeypatch, capsys):
+    content = (files / "0.png").read_bytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
+    assert main(["predict", "-", str(files / "1.png"), "-"]) == 0  # read once, answered twice
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(": ")[0] for line in lines] == ["-", str(files / "1.png"), "-"]
+    assert lines[0] == lines[2]
+    os.mkfifo(files / "pipe")
+    writer = threading.Thread(target=(files / "pipe").write_bytes, args=(content,))
+    writer.start()
+    assert main(["predict", str(files / "pipe"), str(files / "1.png")]) == 0
+    writer.join()
+    assert capsys.readouterr().out.splitlines()[0].split(": ")[1] == lines[0].split(": ")[1]

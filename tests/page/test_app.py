@@ -4,6 +4,7 @@ import html
 import io
 import json
 import re
+import threading
 import tomllib
 import zlib
 from itertools import pairwise
@@ -80,6 +81,63 @@ def test_a_picture_is_read(client, four):
     assert client.post("/picture", data=four, content_type="application/octet-stream").json["label"] == "4"
 
 
+def number(text):
+    strokes = []
+    for place, digit in enumerate(text):
+        strokes += drawing(strokes_of(int(digit), 0.8 / len(text), ((place + 0.5) / len(text), 0.5)))["strokes"]
+    return {"strokes": strokes, "width": 0.05 if len(text) < 4 else 0.03}
+
+
+@pytest.mark.parametrize("text", ["7", "42", "314", "27182"])
+def test_several_digits_of_a_drawing(client, text):
+    digits = client.post("/strokes?several=1", json=number(text)).json["digits"]
+    assert "".join(digit["label"] for digit in digits) == text
+    found = client.post("/strokes", json=number(text)).json
+    assert found["looks_like"] == len(text)
+    assert len(text) == 1 or "error" not in found or "digits, not one" in found["error"]
+
+
+def test_several_digits_of_a_picture(client, four):
+    pixels = np.asarray(Image.open(io.BytesIO(four)))
+    row = png(np.hstack([pixels] * 3))
+    digits = client.post("/picture?several=1", data=row, content_type="image/png").json["digits"]
+    assert [digit["label"] for digit in digits] == ["4"] * 3
+    assert [digit["box"][0] // 300 for digit in digits] == [0, 1, 2]
+    assert client.post("/picture", data=row, content_type="image/png").json["looks_like"] == 3
+    [alone] = client.post("/picture?several=1", data=four, content_type="image/png").json["digits"]
+    assert alone["label"] == "4"
+
+
+def test_more_digits_than_are_shown(client, monkeypatch):
+    monkeypatch.setattr(application, "MOST_DIGITS", 2)
+    assert refused(client.post("/strokes?several=1", json=number("314")), 422, "more than the 2")
+
+
+def test_a_picture_that_takes_long_keeps_nobody_from_drawing(client, four, monkeypatch):
+    """The next picture gets a sentence after a while, a drawing its answer at once."""
+    started, goes_on = threading.Event(), threading.Event()
+    real = application.read_picture
+
+    def slow(file):
+        started.set()
+        assert goes_on.wait(20)
+        return real(file)
+
+    monkeypatch.setattr(application, "read_picture", slow)
+    monkeypatch.setattr(application, "PATIENCE", 0.05)
+    other, found = client.application.test_client(), []
+    thread = threading.Thread(target=lambda: found.append(client.post("/picture", data=four, content_type="image/png")))
+    thread.start()
+    assert started.wait(20)
+    assert refused(other.post("/picture", data=four, content_type="image/png"), 503, "try again")
+    assert other.post("/strokes", json=drawing(strokes_of(3))).json["label"] == "3"
+    goes_on.set()
+    thread.join(20)
+    assert found[0].json["label"] == "4"
+    monkeypatch.setattr(application, "read_picture", real)
+    assert client.post("/picture", data=four, content_type="image/png").json["label"] == "4"
+
+
 def test_the_page_names_the_classes_and_layers(client):
     text = client.get("/").text
     assert re.findall(r'class="name">(.*?)<', text) == list("0123456789")
@@ -115,10 +173,10 @@ def test_nothing_of_the_page_is_foreign_or_inline(client):
     """No address of another site, no script, style or handler that the Content-Security-Policy would block."""
     text = client.get("/").text
     files = re.findall(r'(?:src|href)="(.*?)"', text)
-    assert files and all(file.startswith("/static/") for file in files)
+    assert files and all(file.startswith("static/") for file in files)  # below any path
     assert not re.search(r"style=|<style|\son\w+=|javascript:|<script(?![^>]*\ssrc=)", text)
-    for file in {*files, "/static/asker.js", "/static/field.js", "/static/view.js"}:
-        with client.get(file) as response:
+    for file in {*files, "static/asker.js", "static/field.js", "static/view.js"}:
+        with client.get(f"/{file}") as response:
             assert response.status_code == 200
             found = re.findall(r"https?://[^\"'\s)]+", response.text)
         assert found in ([], ["http://www.w3.org/2000/svg"])

@@ -12,6 +12,9 @@ pytest.importorskip("selenium", reason="the page's tests in a browser need selen
 Image = pytest.importorskip("PIL.Image", reason="reading pictures needs distlenet[pictures]")
 
 import browser
+from served import Prefixed
+
+from distlenet.data.drawing import draw_digits
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing() or "-")
 
@@ -148,7 +151,7 @@ def test_keys(page):
     for _ in range(6):
         key(Keys.TAB)
         reached.append(page.run("return document.activeElement.id"))
-    assert {"undo", "clear", "file", "width"} <= set(reached)
+    assert {"undo", "clear", "file", "several", "width"} <= set(reached)
 
 
 def test_pen_width(page):
@@ -190,8 +193,8 @@ def test_two_fingers_at_once(page):
 
 
 def test_a_stroke_may_leave_the_field(page):
-    page.press([[[0.5, 0.5], [0.5, -0.02], [-0.2, 0.5]]], lift=False)
-    page.press([[[-0.1, 0.9], [0.5, 0.9]]], lift=False)
+    page.press([[[0.5, 0.5], [0.5, -0.02], [-0.05, 0.5]]], lift=False)
+    page.press([[[-0.05, 0.9], [0.5, 0.9]]], lift=False)
     page.answer(page.lift)
     assert page.text("label")
 
@@ -255,6 +258,59 @@ def test_upload(page, picture):
     assert page.answer(page.element("undo").click)[0] == "7"
     page.element("clear").click()
     assert page.ink() == 0
+
+
+def number(page, text="314", size=0.3):
+    """Draw the digits of ``text`` side by side."""
+    for place, digit in enumerate(text):
+        across = (place + 0.5) / len(text)
+        page.draw(strokes_of(int(digit), size, (across, 0.5), every=4))
+
+
+def test_several_digits(page):
+    page.element("several").click()
+    number(page)
+    assert page.text("label") == "314" and page.text("probability") == "3 digits"
+    chips = page.element("digits").find_elements("tag name", "button")
+    assert [chip.find_element("tag name", "b").text for chip in chips] == list("314")
+    for chip, digit in zip(chips, "314", strict=True):
+        chip.click()
+        assert chip.get_attribute("aria-pressed") == "true"
+        bars = page.bars()
+        assert max(bars, key=bars.get) == digit
+    assert page.answer(page.element("undo").click) in ("3 1 4, 3 digits", "3 1, 2 digits", "3 1 6, 3 digits")
+    page.element("clear").click()
+    assert not page.element("digits").is_displayed() and page.text("label") == ""
+    page.element("several").click()
+    assert page.draw(strokes_of(7, every=4)).startswith("7, ")
+
+
+def test_several_where_one_is_asked_for(page, tmp_path):
+    number(page, "27")
+    assert "looks like 2 digits" in page.text("sentence")
+    assert page.answer(page.element("all").click) == "2 7, 2 digits"
+    assert page.element("several").is_selected() and not page.element("all").is_displayed()
+    page.element("several").click()
+    images, _ = draw_digits(5, seed=5)
+    row = 255 - np.hstack([np.pad(image, 10) for image in images])
+    Image.fromarray(row).resize((720, 144)).save(tmp_path / "row.png")
+    page.answer(lambda: page.element("file").send_keys(str(tmp_path / "row.png")))
+    assert "looks like 5 digits" in page.text("sentence")
+    assert page.answer(page.element("all").click).endswith(", 5 digits")
+    page.element("several").click()
+
+
+def test_no_certainty_is_claimed(page):
+    page.draw(strokes_of(3, every=4))
+    shares = [page.text("probability"), *(node.text for node in page.driver.find_elements("class name", "share"))]
+    assert not any("100" in share for share in shares), shares
+
+
+def test_it_works_below_the_path_of_a_proxy(driver, served):
+    """As a notebook's proxy shows it: all addresses are relative."""
+    with Prefixed(served.url, "/user/me/proxy/8028") as url:
+        page = browser.Page(driver, url)
+        assert page.draw(strokes_of(3, every=4))[0] == "3"
 
 
 def test_bad_uploads(page, tmp_path):

@@ -7,7 +7,14 @@ from werkzeug.exceptions import Forbidden
 from werkzeug.test import EnvironBuilder
 from werkzeug.wrappers import Request
 
+from distlenet.errors import UsageError
 from distlenet.page.guard import Guard
+
+
+def refusal(guard, host, method="GET", **headers):
+    with pytest.raises(Forbidden) as error:
+        guard.check(Request(EnvironBuilder(method=method, headers={"Host": host, **headers}).get_environ()))
+    return error.value.description
 
 
 def allows(guard, host, method="GET", **headers):
@@ -63,3 +70,54 @@ def test_pages_of_other_sites():
     for site in ("cross-site", "same-site", "strange"):
         assert not allows(guard, ours, "POST", Sec_Fetch_Site=site), site
     assert allows(guard, ours, "GET", Sec_Fetch_Site="cross-site")  # a link to the page
+
+
+PROXY = "name-8028.app.github.dev"
+
+
+@pytest.mark.parametrize("allowed", [PROXY, "*.app.github.dev", "Name-8028.App.GitHub.dev", "*.github.dev"])
+def test_names_that_are_allowed(allowed):
+    """Behind a proxy that keeps its name as the Host, or that makes it ours."""
+    guard = Guard("127.0.0.1", "127.0.0.1", ["box.lan", allowed])
+    for host in (PROXY, f"{PROXY}:443", "box.lan", "localhost:8028"):
+        assert allows(guard, host)
+    for host in (PROXY, "localhost:8028"):
+        assert allows(guard, host, "POST", Origin=f"https://{PROXY}", Sec_Fetch_Site="same-origin")
+        assert not allows(guard, host, "POST", Origin=f"https://{PROXY}", Sec_Fetch_Site="cross-site")
+        assert not allows(guard, host, "POST", Origin="https://evil.example", Sec_Fetch_Site="same-origin")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "app.github.dev.evil.example",
+        "evilapp.github.dev",
+        "app.github.dev",
+        ".evil.example",
+        "evil.example",
+        "box.lan.",
+    ],
+)
+def test_what_only_looks_like_an_allowed_name(host):
+    guard = Guard("127.0.0.1", "127.0.0.1", ["*.app.github.dev", "box.lan"])
+    assert not allows(guard, host)
+    assert not allows(guard, "localhost", "POST", Origin=f"https://{host}")
+    forwarded = {"X-Forwarded-Host": "box.lan", "X-Forwarded-For": "127.0.0.1", "Forwarded": "host=box.lan"}
+    assert not allows(guard, host, **forwarded)
+
+
+def test_a_refusal_names_the_option():
+    guard = Guard("127.0.0.1", "127.0.0.1")
+    assert f"start distlenet draw with --allow-host {PROXY}." in refusal(guard, f"{PROXY}:443")
+    assert f"--allow-host {PROXY}." in refusal(guard, "localhost:8028", "POST", Origin=f"https://{PROXY}")
+    for odd in ("<b>", "a b", "x;y", "\u00e4.example", "a" * 300):
+        assert "--allow-host" not in refusal(guard, odd.encode().decode("latin-1"))
+
+
+@pytest.mark.parametrize(
+    "name", ["*", "*.dev", "http://box.lan", "box.lan:80", "", "a..b", "*box.lan", "a.*.b", "-a", "."]
+)
+def test_names_that_cannot_be_allowed(name):
+    """Among them all that would let every name in."""
+    with pytest.raises(UsageError, match="--allow-host"):
+        Guard("127.0.0.1", "127.0.0.1", [name])

@@ -8,7 +8,8 @@ export class Field {
     this.changed = changed;
     this.width = 0.07;
     this.strokes = []; // each [x, y, x, y, ...]; the list itself is never changed, so that the past can keep it
-    this.picture = null; // {bitmap, box} of a picture that is shown instead of strokes
+    this.picture = null; // {bitmap, boxes} of a picture that is shown instead of strokes
+    this.chosen = 0; // the digit whose box stands out
     this.past = [];
     this.pens = new Map(); // pointer id -> its stroke
     for (const kind of ["down", "move", "up", "cancel"]) {
@@ -97,6 +98,7 @@ export class Field {
 
   show(picture) {
     this.keep();
+    this.chosen = 0;
     this.replace([], picture);
   }
 
@@ -138,15 +140,18 @@ export class Field {
   }
 
   place(context, side) {
-    const { bitmap, box } = this.picture;
+    const { bitmap, boxes } = this.picture;
     if (!bitmap) return;
     const scale = side / Math.max(bitmap.width, bitmap.height);
     const [left, top] = [bitmap.width, bitmap.height].map((length) => (side - length * scale) / 2);
     context.drawImage(bitmap, left, top, bitmap.width * scale, bitmap.height * scale);
-    if (!box) return;
-    const [x0, y0, x1, y1] = box.map((edge) => edge * scale);
-    context.strokeStyle = getComputedStyle(this.canvas).getPropertyValue("--accent");
-    context.lineWidth = 2 * devicePixelRatio;
-    context.strokeRect(left + x0, top + y0, x1 - x0, y1 - y0);
+    const style = getComputedStyle(this.canvas);
+    for (const [number, box] of (boxes ?? []).entries()) {
+      const [x0, y0, x1, y1] = box.map((edge) => edge * scale);
+      const chosen = boxes.length === 1 || number === this.chosen;
+      context.strokeStyle = style.getPropertyValue(chosen ? "--accent" : "--control");
+      context.lineWidth = (chosen ? 3 : 1.5) * devicePixelRatio;
+      context.strokeRect(left + x0, top + y0, x1 - x0, y1 - y0);
+    }
   }
 }

@@ -2,7 +2,7 @@
 
 import { Asker } from "./asker.js";
 import { Field } from "./field.js";
-import { percent, showAnswer, showNothing, speak } from "./view.js";
+import { choose, percent, showAnswers, showNothing, speak } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const field = new Field(at("field"), drawn);
@@ -15,7 +15,11 @@ function drawn() {
   uploaded = null;
   refresh();
   if (!field.strokes.length) empty();
-  else if (!field.justBegun) asker.ask("strokes", "application/json", drawing);
+  else if (!field.justBegun) asker.ask(address("strokes"), "application/json", drawing);
+}
+
+function address(path) {
+  return at("several").checked ? `${path}?several=1` : path;
 }
 
 // The body of a question is made when it is sent: the drawing may have grown since it was asked.
@@ -25,13 +29,19 @@ function drawing() {
 
 function answered({ ok, data }, number) {
   if (!ok && field.drawing) return; // the first bit of a stroke is only a dot
-  if (ok) showAnswer(data);
-  else showNothing(data.error, true);
-  if (number === asker.number && !field.drawing) speak(ok ? `${data.label}, ${percent(data.probability)}` : data.error);
+  const digits = data.digits ?? [data];
+  if (ok) showAnswers(digits, Boolean(data.digits));
+  else showNothing(data.error, true, data.looks_like);
+  if (number === asker.number && !field.drawing) speak(ok ? spoken(digits) : data.error);
   if (ok && uploaded?.number === number && field.picture) {
-    field.picture.box = data.box;
+    field.picture.boxes = digits.map((digit) => digit.box);
     field.redraw();
   }
+}
+
+function spoken(digits) {
+  if (digits.length === 1) return `${digits[0].label}, ${percent(digits[0].probability)}`;
+  return `${digits.map((digit) => digit.label).join(" ")}, ${digits.length} digits`;
 }
 
 function empty() {
@@ -74,12 +84,34 @@ async function upload(file) {
 function ask(file) {
   showNothing("Reading the picture …");
   const type = file.type.startsWith("image/") ? file.type : "application/octet-stream";
-  uploaded = { file, number: asker.ask("picture", type, () => file) };
+  uploaded = { file, number: asker.ask(address("picture"), type, () => file) };
 }
 
 function megabytes(size) {
   return `${(size / 2 ** 20).toFixed(1)} MiB`;
 }
+
+function again() {
+  if (field.picture?.file) {
+    asker.forget();
+    field.picture.boxes = [];
+    field.redraw();
+    ask(field.picture.file);
+  } else if (field.strokes.length) drawn();
+}
+
+at("several").addEventListener("change", again);
+at("all").addEventListener("click", () => {
+  at("several").checked = true;
+  again();
+});
+at("digits").addEventListener("click", (event) => {
+  const place = [...at("digits").children].indexOf(event.target.closest("button"));
+  if (place < 0) return;
+  choose(place);
+  field.chosen = place;
+  if (field.picture) field.redraw();
+});
 
 at("undo").addEventListener("click", undo);
 at("clear").addEventListener("click", clear);

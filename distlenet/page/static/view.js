@@ -3,30 +3,74 @@
 const at = (id) => document.getElementById(id);
 const rows = [...document.querySelectorAll(".bars li")];
 const layers = [...document.querySelectorAll(".layer")].map(prepareLayer);
-let latest = null;
+// Opacity of magnitudes 0 to 127: one large number must not make all others too pale to see.
+const STRENGTH = Array.from({ length: 129 }, (_, magnitude) => Math.round(255 * Math.min(1, magnitude / 127) ** 0.6));
+let shown = []; // the digits of the latest answer
+let place = 0; // of the one whose bars and layers are shown
 
-export function showAnswer(data) {
-  latest = data;
-  const words = data.label.length > 2;
-  at("label").textContent = data.label;
-  at("label").classList.toggle("word", words);
-  at("probability").textContent = percent(data.probability);
-  say(data.probability < 0.5 ? "The network is not sure." : "");
-  const best = data.probabilities.indexOf(Math.max(...data.probabilities));
+// digits: the answers for one picture; several: whether all of them were asked for.
+export function showAnswers(digits, several) {
+  shown = digits;
+  place = Math.min(place, digits.length - 1);
+  const words = digits.some((digit) => digit.label.length > 2);
+  const text = digits.map((digit) => digit.label).join(words ? " " : "");
+  at("label").textContent = text;
+  at("label").className = words || text.length > 10 ? "word" : text.length > 4 ? "long" : text.length > 2 ? "number" : "";
+  at("probability").textContent = several ? `${digits.length} digit${digits.length > 1 ? "s" : ""}` : percent(digits[0].probability);
+  chips(several ? digits : []);
+  choose(place);
+}
+
+export function choose(number) {
+  place = number;
+  const digit = shown[place];
+  [...at("digits").children].forEach((chip, i) => chip.setAttribute("aria-pressed", i === place));
+  if (digit.looks_like > 1) say(`This looks like ${digit.looks_like} digits, and one was read.`);
+  else if (digit.none >= 0.5) say(`Probably none of these (${percent(digit.none)}).`);
+  else say(digit.probability < 0.5 ? "The network is not sure." : "");
+  at("all").hidden = !(digit.looks_like > 1);
+  const best = digit.probabilities.indexOf(Math.max(...digit.probabilities));
   rows.forEach((row, i) => {
     row.classList.toggle("first", i === best);
-    row.querySelector(".bar span").style.transform = `scaleX(${data.probabilities[i]})`;
-    row.querySelector(".share").textContent = percent(data.probabilities[i]);
+    row.querySelector(".bar span").style.transform = `scaleX(${digit.probabilities[i]})`;
+    row.querySelector(".share").textContent = percent(digit.probabilities[i]);
   });
   paint();
 }
 
-export function showNothing(sentence, error = false) {
-  latest = null;
+// A button for each digit: what the network saw of it, its label and probability.
+function chips(digits) {
+  const holder = at("digits");
+  holder.hidden = digits.length === 0;
+  while (holder.children.length > digits.length) holder.lastElementChild.remove();
+  digits.forEach((digit, i) => {
+    const chip = holder.children[i] ?? holder.appendChild(newChip());
+    const [picture, label, share] = chip.children;
+    label.textContent = digit.label;
+    share.textContent = percent(digit.probability);
+    chip.classList.toggle("unsure", digit.probability < 0.5);
+    ink(picture, digit.image);
+  });
+}
+
+function newChip() {
+  const chip = document.createElement("button");
+  chip.type = "button";
+  const picture = chip.appendChild(document.createElement("canvas"));
+  [picture.width, picture.height] = [at("seen").width, at("seen").height];
+  picture.setAttribute("aria-hidden", "true");
+  chip.append(document.createElement("b"), document.createElement("span"));
+  return chip;
+}
+
+export function showNothing(sentence, error = false, looksLike = 1) {
+  shown = [];
   at("label").textContent = "";
-  at("label").classList.remove("word");
+  at("label").className = "";
   at("probability").textContent = "";
   say(sentence, error);
+  at("all").hidden = !(looksLike > 1);
+  chips([]);
   for (const row of rows) {
     row.classList.remove("first");
     row.querySelector(".bar span").style.transform = "scaleX(0)";
@@ -49,7 +93,8 @@ function say(sentence, error = false) {
 
 export function percent(share) {
   const value = 100 * share;
-  if (value > 0 && value < 0.1) return "< 0.1 %";
+  if (value > 0 && value < 0.1) return "<0.1 %";
+  if (value >= 99.95) return ">99.9 %"; // 100 % would be certainty
   return `${value.toFixed(1)} %`;
 }
 
@@ -67,20 +112,27 @@ function prepareLayer(figure) {
 }
 
 function paint() {
-  if (!latest) return;
-  const style = getComputedStyle(document.body);
-  const [text, positive, negative] = ["--text", "--positive", "--negative"].map((name) =>
-    rgb(style.getPropertyValue(name)),
-  );
-  fill(at("seen"), bytes(latest.image), 0, (value) => [text, value]);
-  latest.layers.forEach((layer, i) => {
+  if (!shown.length) return;
+  const [positive, negative] = ["--positive", "--negative"].map(colour);
+  ink(at("seen"), shown[place].image);
+  shown[place].layers.forEach((layer, i) => {
     const values = new Int8Array(bytes(layer).buffer);
     let first = 0;
     for (const canvas of layers[i]) {
-      fill(canvas, values, first, (value) => [value < 0 ? negative : positive, 2 * Math.abs(value)]);
+      fill(canvas, values, first, (value) => [value < 0 ? negative : positive, STRENGTH[Math.abs(value)]]);
       first += canvas.width * canvas.height;
     }
   });
+}
+
+function ink(canvas, image) {
+  const text = colour("--text");
+  fill(canvas, bytes(image), 0, (value) => [text, value]);
+}
+
+function repaint() {
+  paint();
+  [...at("digits").children].forEach((chip, i) => ink(chip.firstElementChild, shown[i].image));
 }
 
 function fill(canvas, values, first, colour) {
@@ -98,8 +150,9 @@ function bytes(text) {
   return Uint8Array.from(atob(text), (sign) => sign.charCodeAt(0));
 }
 
-function rgb(hex) {
-  return [1, 3, 5].map((i) => parseInt(hex.trim().slice(i, i + 2), 16));
+function colour(name) {
+  const hex = getComputedStyle(document.body).getPropertyValue(name).trim();
+  return [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16));
 }
 
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
