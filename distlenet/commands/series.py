@@ -2,6 +2,8 @@
 
 import argparse
 import json
+import sys
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
@@ -54,7 +56,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         "--display",
         choices=("brief", "auto", "live", "plain", "quiet"),
         default="brief",
-        help="brief: one line a run; the others show each run as train does",
+        help="brief: one line a run, and where the series stands; the others show each run as train does",
     )
     add_settings(parser)
 
@@ -124,20 +126,30 @@ class SeriesDisplay:
         displays: ExitStack,
     ) -> None:
         from distlenet.ui.console import make_console
+        from distlenet.ui.series_line import Course
 
         self.trials = trials
         self._args, self._make_rows, self._title, self._displays = args, make_rows, title, displays
         self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
         self._console = make_console()
+        self._course = Course([trial.setting for trial in trials], args.side_by_side)
 
-    def make_displays(self) -> list:
+    def make_displays(self, trial: "Trial") -> list:
         """Return the listeners of one run."""
         from distlenet.ui.display import make_display
-        from distlenet.ui.series_view import Brief
+        from distlenet.ui.series_line import SeriesLine
+        from distlenet.ui.terminal import is_live
 
-        brief = self._args.display == "brief" or self._args.json
-        again = "the same command"
-        display = Brief(again) if brief else make_display(self._args.display, again=again)
+        again, as_json = "the same command", self._args.json
+        if self._args.display != "brief" and not as_json:
+            display = make_display(self._args.display, again=again)
+        else:  # with --json, stdout is for the result; teams would draw over each other
+            stream = sys.stderr if as_json else sys.stdout
+            live = is_live(stream) and self._args.side_by_side == 1
+            name, place = f"{trial.setting} seed {trial.seed}", self._places[trial.setting, trial.seed]
+            quiet = as_json and not live
+            display = SeriesLine(self._course, place, name, again=again, live=live, quiet=quiet, stream=stream)
+        self._begun = time.monotonic()
         return [self._displays.enter_context(display)]
 
     def tell(self, outcome: "Outcome", kept: bool) -> None:
@@ -145,9 +157,10 @@ class SeriesDisplay:
         from distlenet.ui.series_view import line
 
         self._displays.close()
+        place = self._places[outcome.setting, outcome.seed]
+        self._course.add(place, None if kept else time.monotonic() - self._begun)
         self._save()
         if self._args.display != "quiet" and not self._args.json:
-            place = self._places[outcome.setting, outcome.seed]
             say(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
 
     def conclude(self) -> None:

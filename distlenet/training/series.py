@@ -7,6 +7,7 @@ goes on from its checkpoint.
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,20 +39,22 @@ def run_series(
     trials: Sequence[Trial],
     comm: Communicator,
     signals: Signals,
-    make_listeners: Callable[[], list[Listener]],
+    make_listeners: Callable[[Trial], list[Listener]],
     tell: Callable[[Outcome, bool], None],
 ) -> int:
     """Train ``trials`` in order, all ranks together; return the exit code, not 0 if a signal ended the series.
 
-    ``tell`` is called on the root, for each run that is over, with its outcome and whether it was over
-    before. A run whose numbers are not finite is over; any other failure ends the series.
+    ``make_listeners`` returns those of a trial, for the root. ``tell`` is called on the root, for each run that is
+    over, with its outcome and whether it was over before. A run whose numbers are not finite is over; any other failure
+    ends the series.
     """
     with in_agreement(comm):  # all that can be refused is refused before the first run
         plans = [plan(trial.options) for trial in trials]
     for trial, todo in zip(trials, comm.share(plans), strict=True):
         if todo != "keep":
             resume = "auto" if todo == "go on" else None
-            session = Session(replace(trial.options, resume=resume), comm, signals, make_listeners)
+            options = replace(trial.options, resume=resume)
+            session = Session(options, comm, signals, partial(make_listeners, trial))
             try:
                 code = session.run()
             except NonFiniteError as error:
@@ -72,7 +75,7 @@ def run_in_teams(
     teams: int,
     comm: Communicator,
     signals: Signals,
-    make_listeners: Callable[[], list[Listener]],
+    make_listeners: Callable[[Trial], list[Listener]],
     tell: Callable[[Outcome, bool], None],
 ) -> int:
     """Like run_series, but ``teams`` (1 to the number of ranks) parts of the ranks train different trials at a time.

@@ -2,7 +2,6 @@
 
 import io
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,9 @@ from rich.text import Text
 
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.errors import RunDirectoryError
-from distlenet.streams import SafeStream, clean, say
-from distlenet.training.events import CheckpointSaved, Event, Notice, RunFinished
+from distlenet.streams import clean, say
 from distlenet.ui.console import SafeConsole
-from distlenet.ui.display import Display, duration, parting, percent
+from distlenet.ui.display import duration, percent
 
 FIGURES = {  # name: title, unit, factor, decimals
     "test_accuracy": ("test accuracy", "%", 100, 2),
@@ -37,23 +35,6 @@ COMPARED = {  # name: title in the narrow columns of a comparison
     "parameters": "parameters",
 }
 Rows = list[list[str]]  # the first is the header
-
-
-class Brief(Display):
-    """Shows nothing of a run but its warnings and what goes on with it: the series has a line for it."""
-
-    def __init__(self, again: str) -> None:
-        self._stream, self._again = SafeStream(sys.stdout), again
-        self._newest: Path | None = None
-
-    def on(self, event: Event) -> None:
-        """See Display."""
-        if isinstance(event, Notice) and event.level != "info":
-            self._stream.write(f"{event.level}: {clean(event.text)}\n")
-        elif isinstance(event, CheckpointSaved):
-            self._newest = event.path
-        elif isinstance(event, RunFinished) and (text := parting(event.summary, self._newest, self._again)):
-            self._stream.write(f"{clean(event.summary.get('status'))}: {clean(text)}\n")
 
 
 def line(run: dict[str, Any], kept: bool = False) -> str:

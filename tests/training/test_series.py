@@ -49,7 +49,7 @@ def run(trials, ranks=1, steps=None):
             trials,
             comm,
             signals,
-            lambda: listeners,
+            lambda trial: listeners,
             lambda outcome, kept: told.append((outcome.seed, outcome.defect, kept)),
         )
 

@@ -16,9 +16,10 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui import live
+from distlenet.ui import bars
 from distlenet.ui.display import Progress
-from distlenet.ui.live import LiveDisplay, bar, flow, frame
+from distlenet.ui.frame import bar, flow, frame
+from distlenet.ui.live import LiveDisplay
 
 START = RunStarted("LeNet-5", {"ranks": "2", "shards": "8"}, epochs=20, steps_per_epoch=215, epoch=0, step=0)
 
@@ -47,7 +48,7 @@ class Clock:
 def size(monkeypatch):
     """The window, as [columns, rows]."""
     size = [80, 24]
-    monkeypatch.setattr(live, "window", lambda stream: tuple(size))
+    monkeypatch.setattr(bars, "window", lambda stream: tuple(size))
     monkeypatch.setenv("TERM", "xterm")
     return size
 
@@ -84,7 +85,7 @@ def test_drawing_is_rare(size, monkeypatch):
     drawn = []
     with display:
         display.on(START)
-        monkeypatch.setattr(display._live, "refresh", lambda: drawn.append(1))
+        monkeypatch.setattr(display._bars._live, "refresh", lambda: drawn.append(1))
         for i in range(1000):  # 1 s
             display.on(step(i % 215))
         monkeypatch.undo()
@@ -102,7 +103,7 @@ def test_a_slow_terminal_is_drawn_on_less(size, monkeypatch):
 
     with display:
         display.on(START)
-        monkeypatch.setattr(display._live, "refresh", slow)
+        monkeypatch.setattr(display._bars._live, "refresh", slow)
         for i in range(9000):
             display.on(step(i % 215))
         monkeypatch.undo()

@@ -1,13 +1,11 @@
 import json
-from pathlib import Path
 
 import pytest
 
 from distlenet.errors import RunDirectoryError
-from distlenet.training.events import CheckpointSaved, RunFinished
 from distlenet.training.outcome import Outcome
 from distlenet.training.series import summarize_series
-from distlenet.ui.series_view import Brief, as_markdown, as_text, comparison_rows, line, remarks, repeat_rows, save
+from distlenet.ui.series_view import as_markdown, as_text, comparison_rows, line, remarks, repeat_rows, save
 
 
 def outcome(setting, seed, accuracy, defect=None, heals=0, **more):
@@ -23,14 +21,6 @@ SERIES = [
     outcome("b | c", 1, 0.97),
     outcome("dead", 1, 0, "non-finite", heals=1),
 ]
-
-
-def test_a_stopped_series_says_how_to_go_on(capsys):
-    display = Brief("the same command")
-    display.on(CheckpointSaved(Path("runs/s/seed-2/checkpoints/last.h5"), "stopped by SIGTERM"))
-    display.on(RunFinished({"status": "stopped by SIGTERM", "failure": "Stopped"}))
-    said = "stopped by SIGTERM: saved in runs/s/seed-2/checkpoints/last.h5; go on with the same command\n"
-    assert capsys.readouterr().out == said
 
 
 def test_comparison():

@@ -1,0 +1,96 @@
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from distlenet.training.events import CheckpointSaved, EpochDone, Notice, RunFinished, RunStarted, Score, StepDone
+from distlenet.ui.display import Progress
+from distlenet.ui.series_line import Course, SeriesLine
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+def play(display, clock, epochs=2, seconds=1.0):
+    display.on(RunStarted("a title", {}, epochs, 10, 0, 0))
+    score = Score(0.1, 0.98, 5000)
+    for epoch in range(epochs):
+        for step in range(10):
+            clock.now += seconds
+            display.on(StepDone(epoch, step, 0.1, 0.5, 0.9, 256, seconds, 0.0))
+        display.on(EpochDone(epoch, 10, 0.1, score, score, score, None, 10.0, 0.0, 256.0, 0.0))
+
+
+def test_a_log_has_a_line_for_each_start_and_one_now_and_then(clock):
+    out, course = io.StringIO(), Course(["fast"] * 6, clock=clock)
+    course.add(1, 20.0)
+    display = SeriesLine(course, 2, "fast seed 2\x1b[2J", again="the same command", stream=out, clock=clock)
+    play(display, clock)
+    display.on(Notice("only for your information"))
+    display.on(Notice("the disk is full", "warning"))
+    display.on(RunFinished({"status": "complete"}))
+    assert out.getvalue().splitlines() == [
+        "2/6 fast seed 2\\x1b[2J: started, epochs: 2",
+        "2/6 fast seed 2\\x1b[2J: epoch 1/2, elapsed 10s, 1m30s left",  # 10 s of this run, 4 runs of 20 s
+        "2/6 fast seed 2\\x1b[2J: epoch 2/2, valid 98.00%, elapsed 20s, 1m20s left",
+        "warning: the disk is full",
+    ]
+
+
+def test_a_resumed_run_and_a_quiet_series(clock):
+    out, course = io.StringIO(), Course(["a"], clock=clock)
+    display = SeriesLine(course, 1, "a", again="the same command", stream=out, clock=clock)
+    display.on(RunStarted("", {}, 2, 10, 1, 0))
+    assert out.getvalue() == "1/1 a: resumed\n"
+    play(SeriesLine(course, 1, "a", again="", stream=out, quiet=True, clock=clock), clock)
+    assert out.getvalue() == "1/1 a: resumed\n"
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_stopped_series_says_how_to_resume(live):
+    out = io.StringIO()
+    display = SeriesLine(Course(["a"]), 1, "a", again="the same command", live=live, stream=out)
+    display.on(CheckpointSaved(Path("runs/s/seed-2/checkpoints/last.h5"), "stopped by SIGTERM"))
+    display.on(RunFinished({"status": "stopped by SIGTERM", "failure": "Stopped"}))
+    said = "stopped by SIGTERM: saved in runs/s/seed-2/checkpoints/last.h5; go on with the same command\n"
+    assert out.getvalue() == said
+
+
+@pytest.mark.parametrize("width", [10, 40, 60, 100])
+def test_the_live_line_fits(width, clock):
+    out, course = io.StringIO(), Course(["fast", "slow"] * 3, clock=clock)
+    for place in (1, 2):
+        course.add(place, 30.0)
+    display = SeriesLine(course, 3, "fast seed 2", again="", live=True, stream=out, clock=clock)
+    play(display, clock, epochs=1)
+    lines = display._lines(Console(width=width, file=io.StringIO()))
+    assert all(line.cell_len < width for line in lines) and len(lines) <= 3
+    text = "\n".join(line.plain for line in lines)
+    if width > 10:
+        assert "run 3/6" in text and "epoch 1/1" in text and "1m30s left" in text and " 50%" in text
+    display.close()
+    assert "run 3/6" in out.getvalue()
+
+
+def test_settings_of_different_speed(clock):
+    course = Course(["fast", "slow"] * 2, clock=clock)
+    progress = Progress(clock)
+    assert course.seconds_left(1, progress) is None
+    course.add(1, 10.0)
+    course.add(2, 100.0)
+    progress.start(RunStarted("", {}, 1, 10, 0, 0))
+    progress.add_step(StepDone(0, 0, 0.1, 0.5, 0.9, 256, 1.0, 0.0))
+    assert course.seconds_left(3, progress) == pytest.approx(9 + 100)
+    course.add(4, None)  # from before
+    assert course.seconds_left(3, progress) == pytest.approx(9)
+    assert course.fraction(0.5) == 3.5 / 4
