@@ -29,11 +29,14 @@ FIGURES = {  # name: title, unit, factor, decimals
 }
 COMPARED = {  # name: title in the narrow columns of a comparison
     "test_accuracy": "test",
-    "val_accuracy": "validation",
+    "val_accuracy": "valid",
     "seconds": "time",
     "images_per_second": "images/s",
     "parameters": "parameters",
 }
+# columns leave a narrow window in this order
+NARROW = ("parameters", "images/s", "least", "most", "healed", "runs", "deviation", "time", "valid", "95 % confidence")
+GAP = 2  # cells between two columns
 Rows = list[list[str]]  # the first is the header
 
 
@@ -42,7 +45,7 @@ def line(run: dict[str, Any], kept: bool = False) -> str:
     figures = run["figures"]
     parts = [f"test {percent(figures['test_accuracy'])}"] if "test_accuracy" in figures else []
     if "val_accuracy" in figures:
-        parts.append(f"validation {percent(figures['val_accuracy'])}")
+        parts.append(f"valid {percent(figures['val_accuracy'])}")
     if "seconds" in figures:
         parts.append(duration(figures["seconds"]))
     parts += [f"healed {times(run['heals'])}"] * bool(run["heals"])
@@ -113,6 +116,20 @@ def remarks(results: dict[str, Any]) -> list[str]:
     return found
 
 
+def fitted(rows: Rows, width: int) -> Rows:
+    """Return ``rows`` with those columns that have room in ``width`` cells; the files of results have all."""
+    rows = [list(row) for row in rows]
+    for name in NARROW:
+        widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        if sum(widest) + GAP * len(widest) <= width:
+            break
+        if name in rows[0]:
+            place = rows[0].index(name)
+            for row in rows:
+                del row[place]
+    return rows
+
+
 def table(rows: Rows) -> Table:
     """Return ``rows`` as a table for the terminal."""
     shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
@@ -156,7 +173,7 @@ def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> Non
 def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
     """Print the table and what is to be said about it."""
     if console.is_terminal:
-        console.print(table(rows))
+        console.print(table(fitted(rows, console.width)))
     else:  # a log has room for every column
         print(as_text(rows), end="")
     for note in remarks(results):

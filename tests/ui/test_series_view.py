@@ -1,11 +1,23 @@
+import io
 import json
 
 import pytest
+from rich.console import Console
 
 from distlenet.errors import RunDirectoryError
 from distlenet.training.outcome import Outcome
 from distlenet.training.series import summarize_series
-from distlenet.ui.series_view import as_markdown, as_text, comparison_rows, line, remarks, repeat_rows, save
+from distlenet.ui.series_view import (
+    as_markdown,
+    as_text,
+    comparison_rows,
+    fitted,
+    line,
+    remarks,
+    repeat_rows,
+    save,
+    table,
+)
 
 
 def outcome(setting, seed, accuracy, defect=None, heals=0, **more):
@@ -26,7 +38,7 @@ SERIES = [
 def test_comparison():
     rows = comparison_rows(summarize_series(SERIES))
     assert rows == [
-        ["setting", "runs", "test", "validation", "time", "images/s", "parameters", "healed", "defective"],
+        ["setting", "runs", "test", "valid", "time", "images/s", "parameters", "healed", "defective"],
         ["a", "3", "98.50 +- 0.71 %", "-", "62.0 +- 1.4 s", "-", "61,706", "1 of 3 (2 times)", "1 of 3"],
         ["b | c", "1", "97.00 %", "-", "-", "-", "61,706", "none", "none"],
         ["dead", "1", "-", "-", "-", "-", "-", "1 of 1 (once)", "1 of 1"],
@@ -37,6 +49,19 @@ def test_comparison():
     marked = as_markdown(rows).splitlines()
     assert marked[1].startswith("| :-- | --: ")
     assert marked[3].startswith("| b \\| c | 1 |")
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_tables_leave_out_columns_not_letters(width):
+    results = summarize_series(SERIES)
+    for rows in (comparison_rows(results), repeat_rows(summarize_series(SERIES[:3]))):
+        file = io.StringIO()
+        Console(file=file, width=width).print(table(fitted(rows, width)))
+        text = file.getvalue()
+        assert "…" not in text
+        assert all(row[0] in text for row in rows)
+        assert all(rows[1][rows[0].index(name)] in text for name in ("test", "mean") if name in rows[0])
+    assert fitted(rows, 200) == rows
 
 
 def test_repeat():
