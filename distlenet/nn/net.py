@@ -137,6 +137,15 @@ class Net:
         for layer in reversed(self.layers[self._first_trained :]):
             d2y = layer.curvature(d2y)
 
+    def require_curvature(self) -> None:
+        """Raise ConfigError if ``curvature`` would fail: a layer that it passes has no second derivatives."""
+        for layer in self.layers[self._first_trained :]:
+            if type(layer).curvature is Layer.curvature:
+                raise ConfigError(
+                    f"the layer {layer.name} has no second derivatives, which --optimizer levenberg-marquardt needs: "
+                    f"give {type(layer).__name__} a method curvature, or choose another optimizer"
+                )
+
     def write_gradients_to(self, vector: np.ndarray) -> None:
         """Let the layers write their gradients to ``vector`` (parameters,)."""
         for parameter, start, stop in self._places:

@@ -149,4 +149,6 @@ def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
         step_limit=config.step_limit,
         curvature_samples=config.curvature_samples,
     )
+    if "curvature" in optimizer.state:
+        net.require_curvature()  # now, and not within the first step
     return TrainState(net, optimizer)

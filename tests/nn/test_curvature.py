@@ -13,6 +13,7 @@ from distlenet.nn.models import lenet5
 from distlenet.nn.padding import Pad2d
 from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
+from distlenet.nn.sequential import Sequential
 
 PICTURE, VECTOR = (3, 4, 6), (7,)
 LAYERS = [
@@ -71,6 +72,16 @@ def test_a_layer_without_second_derivatives_says_so():
 
     with pytest.raises(ConfigError, match="Odd has no second derivatives"):
         Odd().curvature(np.ones(3))
+
+
+def test_a_network_with_such_a_layer_is_refused_before_it_trains():
+    class Odd(Flatten):
+        curvature = Layer.curvature
+
+    lenet5_1998().require_curvature()
+    with pytest.raises(ConfigError, match="the layer odd1? has no second derivatives.*give Odd a method curvature"):
+        Sequential((1, 12, 12), Conv2d(3, 5), Odd(), Dense(3)).require_curvature()
+    Sequential((1, 12, 12), Odd(), Dense(3)).require_curvature()  # below the first parameters nothing asks for them
 
 
 @pytest.mark.parametrize("make", [lenet5, lenet5_1998])

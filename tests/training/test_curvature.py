@@ -68,6 +68,28 @@ def test_other_optimizers_have_none(digits):
     assert set(experiment.state.optimizer.state) == {"velocity"}
 
 
+OWN = """
+from distlenet.nn import Dense, Flatten, Layer, Sequential
+
+
+class Odd(Flatten):
+    curvature = Layer.curvature
+
+
+def build(input_shape, classes):
+    return Sequential(input_shape, Flatten(), Dense(5), Odd(), Dense(classes))
+"""
+
+
+def test_a_network_without_it_is_refused_at_the_start_by_all_ranks_alike(digits, tmp_path):
+    (tmp_path / "odd.py").write_text(OWN)
+    flags = {**FLAGS, "model": f"{tmp_path / 'odd.py'}:build"}
+    session = sessions.train_run(digits, tmp_path / "run", 3, flags=flags)
+    assert session.code == 3
+    assert "has no second derivatives, which --optimizer levenberg-marquardt needs" in session.error
+    assert not (tmp_path / "run").exists()
+
+
 def test_nothing_that_is_not_finite_gets_into_it(digits):
     experiment, refresh = prepared(digits)
     experiment.state.net.theta[:] = np.nan
