@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
-from distlenet.errors import DistlenetError
+from distlenet.errors import DistlenetError, RanksLost
 from distlenet.parallel.communicator import Communicator
 from distlenet.streams import clean
 
@@ -57,6 +57,8 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
     error: DistlenetError | None = None
     try:
         yield
+    except RanksLost:
+        raise  # in a message within the block: to agree, those that still wait for that message would be needed
     except DistlenetError as caught:
         error = caught
     rows = comm.gather([os.uname().nodename, None if error is None else [type(error).__name__, str(error)]])

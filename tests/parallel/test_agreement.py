@@ -1,0 +1,36 @@
+"""Ranks that agree on what failed, where one of them is lost meanwhile."""
+
+import mortal
+import pretend
+import pytest
+
+from distlenet.errors import DataError, RanksLost
+from distlenet.parallel.agreement import in_agreement
+
+
+@pytest.mark.parametrize("dies_at", [1, 2, 3])  # of the calls of rank 2 in the block
+def test_a_rank_that_is_lost_within_the_block_keeps_nobody_waiting(dies_at):
+    made = mortal.Job(3, {})
+
+    def work(comm):
+        before = made.calls[2]
+        with in_agreement(comm):
+            comm.share("a" if comm.is_root else None)
+        return before
+
+    before = mortal.outcomes(made, work)[2]
+    found = mortal.outcomes(mortal.Job(3, {2: before + dies_at}), work)
+    assert type(found[2]) is mortal.Killed
+    # whoever hears of it first raises it, and ends the job of those that still wait
+    assert RanksLost in map(type, found)
+    assert pretend.Broken not in map(type, found), found
+
+
+def test_an_error_of_one_rank_is_raised_on_all():
+    def work(comm):
+        with in_agreement(comm):
+            if comm.rank == 1:
+                raise DataError("torn")
+
+    found = mortal.outcomes(mortal.Job(3, {}), work)
+    assert [(type(error), error.agreed) for error in found] == [(DataError, True)] * 3
