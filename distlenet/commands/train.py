@@ -189,9 +189,10 @@ def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     """Return what the root shows; ``displays`` gives the terminal back at the end."""
     from distlenet.ui.debug_view import DebugView
     from distlenet.ui.display import make_display
-    from distlenet.ui.ending import hints
+    from distlenet.ui.hints import QUICKSTART, hints
 
-    display = make_display(args.display, hints=hints(args.run_directory, args.data))
+    at_the_end = () if QUICKSTART in os.environ else hints(args.run_directory, args.data)
+    display = make_display(args.display, hints=at_the_end)
     return [displays.enter_context(display), *([DebugView()] if args.debug else [])]
 
 

@@ -8,12 +8,13 @@ with make_display("auto") as display:
 import math
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
 from distlenet.training.events import EpochDone, Event, RunStarted, Score, StepDone
+from distlenet.ui.hints import Hints
 from distlenet.ui.terminal import choose
 
 RATE_MEMORY = 3.0  # seconds over which speeds are averaged
@@ -48,13 +49,11 @@ class Display:
         self.close()
 
 
-def make_display(
-    mode: str = "auto", stream: TextIO | None = None, again: str = RESUME, hints: Sequence[tuple[str, str]] = ()
-) -> Display:
+def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = RESUME, hints: Hints = ()) -> Display:
     """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout).
 
     ``again`` says what resumes the run when it was stopped; ``hints`` are commands to try when it is complete, with
-    what each is for (see ui/ending.py).
+    what each is for (see ui/hints.py).
     """
     stream = sys.stdout if stream is None else stream
     kind = choose(mode, stream)

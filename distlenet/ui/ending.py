@@ -1,42 +1,21 @@
-"""The last screen of a run: its result, and three commands to try next."""
+"""The last screen of a run: its result, and three commands to try next.
 
-import os
-import shlex
-import shutil
+``python -m distlenet.ui.ending RUN`` shows it for a run that is over: the end of scripts/quickstart.
+"""
+
+import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from distlenet.streams import clean
+from distlenet.streams import clean, safe_streams
+from distlenet.ui.console import make_console
 from distlenet.ui.display import duration, percent
-
-Hints = Sequence[tuple[str, str]]  # a command, and what it is for
-
-
-def hints(run: str, data: str) -> Hints:
-    """Return three commands to try on the run in directory ``run``, as they can be typed here."""
-    program, run, data = program_name(), shlex.quote(run), shlex.quote(data)
-    return [
-        (f"{program} evaluate {run} --data {data}", "figures of each class"),
-        (f"{program} report {run} --data {data}", "curves, mistakes and kernels on one page"),
-        (f"{program} predict {run} photo.jpg", "read a picture of yours"),
-    ]
-
-
-def program_name() -> str:
-    """Return how this program is called from here: "distlenet", or its path where the PATH does not lead to it."""
-    beside = Path(sys.executable).with_name("distlenet")
-    found = shutil.which("distlenet")
-    if found and beside.exists() and os.path.samefile(found, beside):
-        return "distlenet"
-    if not beside.exists():
-        return f"{shlex.quote(sys.executable)} -m distlenet"
-    here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+from distlenet.ui.hints import Hints, hints
 
 
 class Ending:
@@ -86,3 +65,14 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
         ("theta sha256", found("theta_sha256", "{:.12}")),
     ]
     return [(name, text) for name, text in rows if text]
+
+
+def main(run: str, data: str) -> None:
+    """Print the last screen of the run in directory ``run``, trained on the file ``data`` and evaluated."""
+    summary = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
+    with safe_streams():
+        make_console().print(Ending(summary, hints(run, data, ("report", "predict", "draw"))), crop=False)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -21,8 +21,9 @@ from distlenet.training.events import (
 )
 from distlenet.ui.bars import Bars
 from distlenet.ui.display import DISPLAY_LOST, RESUME, Display, Progress, parting
-from distlenet.ui.ending import Ending, Hints
+from distlenet.ui.ending import Ending
 from distlenet.ui.frame import flow, frame
+from distlenet.ui.hints import Hints
 from distlenet.ui.tables import epoch_cells, epoch_line, fitting
 
 

@@ -6,7 +6,7 @@ as a shell would, so ``shlex.split`` takes a line apart.
 
 import shlex
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
@@ -35,6 +35,7 @@ from distlenet.ui.display import (
     percent,
     step_time,
 )
+from distlenet.ui.hints import Hints
 
 INTERVAL = 10.0  # seconds between lines within an epoch
 
@@ -49,7 +50,7 @@ class PlainDisplay(Display):
         interval: float = INTERVAL,
         clock: Callable[[], float] = time.monotonic,
         again: str = RESUME,
-        hints: Sequence[tuple[str, str]] = (),
+        hints: Hints = (),
     ) -> None:
         self._stream = SafeStream(stream, DISPLAY_LOST)
         self._quiet = quiet

@@ -1,12 +1,11 @@
 import io
-import shutil
-import sys
+import json
 
 import pytest
 from rich.console import Console
 
 from distlenet.ui import ending
-from distlenet.ui.ending import Ending, hints, program_name
+from distlenet.ui.ending import Ending
 
 SUMMARY = {
     "status": "complete",
@@ -57,20 +56,10 @@ def test_an_empty_summary():
     assert render(Ending({}), 80).strip() == ""
 
 
-def test_the_commands_can_be_typed(monkeypatch, tmp_path):
-    environment = tmp_path / "my project/.venv/bin"
-    environment.mkdir(parents=True)
-    for name in ("python", "distlenet"):
-        (environment / name).touch(0o755)
-    monkeypatch.setattr(sys, "executable", str(environment / "python"))
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.chdir(tmp_path / "my project")
-    assert program_name() == ".venv/bin/distlenet"
-    monkeypatch.chdir(tmp_path)
-    assert program_name() == "'my project/.venv/bin/distlenet'"
-    monkeypatch.setattr(shutil, "which", lambda name: str(environment / name))
-    assert program_name() == "distlenet"
-    (environment / "distlenet").unlink()
-    assert program_name() == f"'{environment}/python' -m distlenet"
-    monkeypatch.setattr(ending, "program_name", lambda: "distlenet")
-    assert hints("my run", "a b.h5")[0][0] == "distlenet evaluate 'my run' --data 'a b.h5'"
+def test_the_end_of_quickstart(tmp_path, capsys):
+    (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
+    ending.main(str(tmp_path), "datasets/mnist.h5")
+    said = capsys.readouterr().out
+    assert "99.12%" in said
+    for command in ("report", "predict", "draw"):
+        assert f"distlenet {command} {tmp_path}" in said
