@@ -20,6 +20,7 @@ from distlenet.data.digitattributes import AGAIN, PREPARE
 from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
 from distlenet.data.digitchecks import DATASETS, read_header
 from distlenet.data.digitwriter import BlockStream, write_digit_file
+from distlenet.data.filekind import kind_of, prepare_command
 from distlenet.data.hdf5 import ForeignError, open_hdf5
 from distlenet.errors import DataError
 
@@ -182,7 +183,8 @@ def _open(path: Path) -> h5py.File:
     except FileNotFoundError as error:
         raise DataError(f"there is no dataset {path}; {PREPARE}") from error
     except ForeignError as error:
-        raise DataError(f"{path} {error}, expected a dataset file (HDF5); {PREPARE}") from error
+        found = f"is not HDF5 but {kind_of(path)}" if "is not HDF5" in str(error) else f"{error}"
+        raise DataError(f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}") from error
     except BlockingIOError as error:
         raise DataError(
             f"{path} is locked: another process is writing it, or the file system cannot lock; "

@@ -1,18 +1,16 @@
 """A folder of pictures for every class: ``DIR/cat/*.png, DIR/dog/*.jpg``, or the same below train/ and test/."""
 
-import re
 from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, mixed, with_test_images
+from distlenet.data.dataset import SEED, Dataset, joined, leaks
 from distlenet.data.digitwriter import Block
+from distlenet.data.folderlayout import layout_of
 from distlenet.data.imagefile import read_image
 from distlenet.data.progress import Progress
-from distlenet.errors import DataError
 
 BLACK, WHITE, OWN = 0, 255, -1  # papers: what transparent ground became, or the picture's own
-NO_IMAGES = ("thumbs.db", "desktop.ini")  # left by file managers, as are names that begin with a dot
 
 
 def read_folder(
@@ -28,79 +26,46 @@ def read_folder(
 
     Every picture is made to fit ``size`` (rows, columns), 28 x 28 if None. ``ink`` is "light" (the pictures are
     kept), "dark" (they are inverted, so that 0 is paper), or None: dark if the borders of the training pictures
-    are light; strokes on transparent ground tell for themselves. Without folders train/ and test/, ``share`` of each
-    class become test images. The training images are mixed by ``seed``. Raises DataError that names the picture or
-    folder; UsageError without Pillow.
+    are light; strokes on transparent ground tell for themselves. Without folders of test or validation images (see
+    layout_of), ``share`` of each class become test images. The training images are mixed by ``seed``. Raises DataError
+    that names the picture or folder; UsageError without Pillow.
     """
     size = size or (28, 28)
-    if not place.is_dir():
-        raise DataError(f"there is no directory {place}, expected one with a folder of pictures for each class")
-    given = {split: place / split for split in ("train", "test") if (place / split).is_dir()}
-    if "test" in given and "train" not in given:
-        raise DataError(f"{place} has a folder test and none called train, expected both or neither")
-    roots = list(given.values()) or [place]
-    names = [folder.name for folder in _folders(roots[0])]
-    if not 2 <= len(names) <= 256:
-        raise DataError(f"{roots[0]} has {len(names)} folders, expected 2 to 256: one for each class")
-    for root in roots[1:]:
-        if strange := sorted({folder.name for folder in _folders(root)} ^ set(names)):
-            raise DataError(f"{', '.join(strange[:5])}: not a class of both {roots[0]} and {root}, expected the same")
-    blocks, papers = zip(*(_read(root, names, size, progress) for root in roots), strict=True)
+    layout = layout_of(place)
+    blocks, papers = {}, {}
+    for split, files in layout.files.items():
+        blocks[split], papers[split] = _read(files, f"reading {split} pictures", size, progress)
     if ink is None:
-        with_paper = blocks[0][0][papers[0] == OWN]
+        with_paper = blocks["train"][0][papers["train"] == OWN]
         ink = "dark" if len(with_paper) and np.median(_border(with_paper)) > 127 else "light"
-        dark = [np.where(paper == OWN, ink == "dark", paper == WHITE) for paper in papers]
+        dark = [np.where(paper == OWN, ink == "dark", paper == WHITE) for paper in papers.values()]
     else:
-        dark = [np.full(len(paper), ink == "dark") for paper in papers]
-    for (images, _), inverted in zip(blocks, dark, strict=True):
+        dark = [np.full(len(paper), ink == "dark") for paper in papers.values()]
+    for (images, _), inverted in zip(blocks.values(), dark, strict=True):
         images[inverted] = 255 - images[inverted]
-    if len(blocks) == 1:
-        train, test = with_test_images(blocks[0], share, seed, str(place))
-        cut = f"{100 * share:g} % of each class set aside for the test and "
-    else:
-        train, test, cut = mixed(blocks[0], seed), blocks[1], ""
+    parts = joined(blocks, share, seed, f"{place}")
     source = (
         f"pictures of the folder {place.name or place}, made {size[0]} x {size[1]} pixels"
-        f"{_how_inverted(dark)}, {cut}mixed by seed {seed}"
+        f"{_how_inverted(dark)}, {parts.said}"
     )
-    return Dataset(train, test, place.resolve().name or "pictures", tuple(names), source, str(place))
+    name = place.resolve().name or "pictures"
+    notes = (*layout.notes, *parts.notes, *leaks(parts.train[0], parts.test[0]))
+    return Dataset(parts.train, parts.test, name, layout.class_names, source, f"{place}", notes, parts.validation)
 
 
-def _folders(root: Path) -> list[Path]:
-    """Return the folders of ``root`` in natural order: 2 before 10."""
-    folders = [path for path in root.iterdir() if path.is_dir() and not path.name.startswith((".", "__"))]
-    return sorted(
-        folders,
-        key=lambda path: [
-            (part.isdecimal(), int(part) if part.isdecimal() else 0, part) for part in re.split(r"(\d+)", path.name)
-        ],
-    )
-
-
-def _read(root: Path, names: list[str], size: tuple[int, int], progress: Progress) -> tuple[Block, np.ndarray]:
-    """Return the pictures of all classes, class by class, each class in the order of its file names, and the papers.
+def _read(
+    files: list[tuple[Path, int]], stage: str, size: tuple[int, int], progress: Progress
+) -> tuple[Block, np.ndarray]:
+    """Return the pictures ``files``, each with its class, and the papers.
 
     A paper is BLACK or WHITE for strokes that were on transparent ground, OWN for all other pictures.
     """
-    files = [(path, label) for label, name in enumerate(names) for path in _pictures(root / name)]
     images, papers = np.empty((len(files), *size), np.uint8), np.full(len(files), OWN, np.int16)
     for row, (path, _) in enumerate(files):
         images[row], paper = read_image(path, size)
         papers[row] = OWN if paper is None else paper
-        progress(f"reading {root.name}", row + 1, len(files))
+        progress(stage, row + 1, len(files))
     return (images, np.array([label for _, label in files], np.uint8)), papers
-
-
-def _pictures(folder: Path) -> list[Path]:
-    """Return all files of ``folder`` and of the folders in it; raises DataError if there is none."""
-    files = sorted(
-        path
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.startswith(".") and path.name.lower() not in NO_IMAGES
-    )
-    if not files:
-        raise DataError(f"{folder} holds no picture, expected at least one for each class; fill or remove the folder")
-    return files
 
 
 def _how_inverted(dark: list[np.ndarray]) -> str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
+from distlenet.data.filekind import kind_of
 from distlenet.data.idx import idx_sha256, read_idx
 from distlenet.data.kerasfile import KERAS_FILE, read_keras_file
 from distlenet.data.progress import Progress, silent
@@ -167,8 +168,9 @@ def find_mnist(
 
 def _read(place: Path, progress: Progress) -> tuple[Path, list[np.ndarray]]:
     """Return what was read and the four arrays in the order of FILES, not yet verified."""
-    if place.is_file():
+    if place.is_file() and "numpy archive" in kind_of(place):
         return place, read_keras_file(place, {file.name: file.shape for file in FILES})
+    place = folder_of(place, tuple(file.name for file in FILES))
     for directory in (place, place / "MNIST" / "raw", place / "raw"):
         paths = [find_file(directory, file.name) for file in FILES]
         if all(paths):
@@ -182,6 +184,20 @@ def _read(place: Path, progress: Progress) -> tuple[Path, list[np.ndarray]]:
         return _read(place / KERAS_FILE, progress)
     missing = [file.name for file in FILES if not find_file(place, file.name)]
     raise DataError(f"{place} has no {', '.join(missing)} (.gz or not)")
+
+
+def folder_of(place: Path, names: tuple[str, ...]) -> Path:
+    """Return the directory ``place``, or that of ``place`` if it is one of the IDX files ``names``, .gz or not.
+
+    Raises DataError that says what the file is.
+    """
+    if place.is_dir():
+        return place
+    kind = kind_of(place)
+    if "IDX file" in kind or place.name.removesuffix(".gz").replace(".idx", "-idx") in names:
+        return place.parent
+    unpack = ": unpack it and name the directory" if kind.startswith(("a zip", "a tar", "a gzip")) else ""
+    raise DataError(f"{place} is {kind}, expected the directory of {', '.join(names)} (.gz or not){unpack}")
 
 
 def find_file(directory: Path, name: str) -> Path | None:

@@ -163,8 +163,9 @@ def find_files(place: Path | None, known: Published) -> list[Path]:
     """Return the paths of ``known``'s four files; raises DataError that names those missing."""
     if place is None:
         raise DataError(f"give the directory with {_wanted(known)} by --from")
-    if not place.is_dir():
+    if not place.exists():
         raise DataError(f"there is no directory {place}, expected one with {_wanted(known)}")
+    place = mnist.folder_of(place, known.files)
     for directory in (place, place / "gzip", place / known.folder / "raw", place / "raw"):
         paths = [mnist.find_file(directory, file) for file in known.files]
         if all(paths):

@@ -207,3 +207,79 @@ def test_tables_that_do_not_fit_each_other(tmp_path):
 def test_too_few_images_to_set_some_aside(tmp_path):
     with pytest.raises(DataError, match=r"none at all.*--test-share"):
         read_csv(write(tmp_path / "a.csv", rows(PIXELS[:4], LABELS[:4])), silent)
+
+
+def indexed(first=0, labels=LABELS):
+    return [f"{number},{line}" for number, line in enumerate(rows(labels=labels), first)]
+
+
+@pytest.mark.parametrize("name", ["", "Unnamed: 0", "id", "index", "ID"])
+def test_a_column_that_numbers_the_rows_is_left_out_and_that_is_reported(name, tmp_path):
+    dataset = read_csv(write(tmp_path / "a.csv", indexed(), f"{name},{KAGGLE}"), silent)
+    assert images_by_label(dataset) == EXPECTED
+    assert dataset.notes == (f"column 1 of a.csv ({name!r}) is left out: it numbers the rows",)
+
+
+def test_a_header_that_counts_the_columns_is_no_image(tmp_path):
+    for start in (0, 1):
+        header = ",".join(str(number) for number in range(start, start + 17))
+        dataset = read_csv(write(tmp_path / "a.csv", rows(), header), silent)
+        assert images_by_label(dataset) == EXPECTED
+        assert dataset.notes == ("line 1 of a.csv counts the columns: taken for a header",)
+    header = ",label," + ",".join(str(number) for number in range(16))  # pandas' own index and names
+    assert images_by_label(read_csv(write(tmp_path / "a.csv", indexed(), header), silent)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("header", "options"),
+    [
+        (None, {"ignore": ["1"], "label": "2"}),
+        (None, {"ignore": ["first"]}),
+        ("number,kind," + KAGGLE.partition(",")[2], {"ignore": ["number"], "label": "kind"}),
+        ("file,kind," + KAGGLE.partition(",")[2], {"ignore": ["1"]}),
+        ("file,Class," + KAGGLE.partition(",")[2], {"ignore": ["file"]}),
+    ],
+)
+def test_columns_by_name_or_number(header, options, tmp_path):
+    lines = [f"picture {line}" if header and "file" in header else line for line in indexed()]
+    assert images_by_label(read_csv(write(tmp_path / "a.csv", lines, header), silent, **options)) == EXPECTED
+
+
+@pytest.mark.parametrize(
+    ("lines", "header", "options", "said"),
+    [
+        (indexed(), None, {}, r"column 1 counts the rows \(0, 1, 2 ...\).*--ignore 1, or say --label first"),
+        (indexed(1), None, {}, "column 1 counts the rows"),
+        (indexed(), None, {"label": "2"}, "17 pixels per image.*a column too many: leave it out by --ignore"),
+        (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; say which column it is by --label"),
+        (rows(), ",".join(f"{i}x1" for i in range(17)), {}, "names no label"),
+        (rows(), KAGGLE.replace("pixel3", "class"), {}, r"columns 1 \('label'\) and 5 \('class'\) may both be"),
+        (rows(), KAGGLE, {"label": "lable"}, r"--label lable: there is no such column .* \(did you mean 'label'\?\)"),
+        (rows(), None, {"label": "18"}, "--label 18: .* has columns 1 to 17"),
+        (rows(), KAGGLE, {"ignore": ["0"]}, "--ignore 0: .* has columns 1 to 17"),
+        (rows(), KAGGLE, {"ignore": ["label"], "label": "1"}, "both --label and --ignore"),
+        (rows(), ",0" * 16, {}, "line 1, column 1 is '', expected a number .or a name in every column"),
+        ([line + "," for line in rows()], None, {}, "line 1, column 18 is ''.*--ignore 18"),
+        ([line.replace(",", ",,", 1) for line in rows()], KAGGLE, {}, "line 2 has 18 columns, expected 17"),
+    ],
+)
+def test_columns_that_cannot_be_told_are_asked_for(lines, header, options, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        read_csv(write(tmp_path / "a.csv", lines, header), silent, **options)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"<!DOCTYPE html>\n<html>", "is an HTML page"),
+        (gzip.compress(b"<html>"), "is a gzip file that holds an HTML page"),
+        (gzip.compress(gzip.compress(b"1,2,3,4,5\n")), "is a gzip file that holds a gzip file"),
+        ("1,2,3,4,5\n".encode("utf-16"), "is text in UTF-16: save it as UTF-8"),
+        (b"BZh91AY", "is a bzip2 file"),
+        (b"1,2\xff,3,4,5\n", "unknown kind|not text in UTF-8"),
+    ],
+)
+def test_other_files_are_told_what_they_are(content, said, tmp_path):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError, match=said):
+        read_csv(tmp_path / "a.csv", silent)

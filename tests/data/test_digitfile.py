@@ -1,3 +1,4 @@
+import gzip
 import hashlib
 import json
 import os
@@ -328,6 +329,22 @@ def test_missing_empty_and_foreign_files(tmp_path):
     refused(tmp_path / "empty", "is empty")
     (tmp_path / "text").write_text("once upon a time")
     refused(tmp_path / "text", "not HDF5")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("train.csv", b"label,p0,p1\n5,0,0\n", r"not HDF5 but a table \(CSV\).*`distlenet prepare csv --from .*csv`"),
+        ("mnist.npz", b"PK\x03\x04", r"not HDF5 but a numpy archive.*`distlenet prepare npz --from .*npz`"),
+        ("train-images-idx3-ubyte.gz", gzip.compress(b"\0\0\x08\x03"), r"IDX file.*`distlenet prepare mnist --from"),
+        ("a.parquet", b"PAR1", "Parquet table.*np.savez.*distlenet prepare npz"),
+        ("a.pt", b"PK\x03\x04", "PyTorch file.*np.savez.*distlenet prepare npz"),
+        ("mnist.h5", b"<html>", "HTML page"),
+    ],
+)
+def test_other_files_are_told_by_name_and_what_to_prepare(tmp_path, name, content, says):
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, says)
 
 
 @pytest.mark.parametrize("share", [0.001, 0.3, 0.7, 0.999])

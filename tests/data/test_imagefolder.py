@@ -1,3 +1,4 @@
+import os
 import shutil
 import sys
 
@@ -145,3 +146,106 @@ def test_without_pillow_the_extra_is_named(folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(UsageError, match=r"pip install .*\[pictures\]"):
         read_folder(folder, silent)
+
+
+def level(folder, number, count=4):
+    for i in range(count):
+        picture(folder / f"{i}.png", light_on_dark(number + i))
+
+
+def part(place, number, count=4):
+    for step, name in enumerate(("cat", "dog")):
+        level(place / name, number + 20 * step, count)
+
+
+@pytest.mark.parametrize(
+    ("train", "test"),
+    [("training", "testing"), ("Train", "Test"), ("TRAIN", "TEST"), ("train_set", "test-set"), ("Training Data", "te")],
+)
+def test_folders_of_training_and_test_pictures_by_other_names(train, test, tmp_path):
+    part(tmp_path / train, 60)
+    part(tmp_path / test, 160, 2)
+    dataset = read_folder(tmp_path, silent)
+    assert dataset.class_names == ("cat", "dog") and dataset.notes == () and dataset.validation == 0
+    assert sorted(dataset.train[0][:, 14, 14].tolist()) == [60, 61, 62, 63, 80, 81, 82, 83]
+    assert dataset.test[0][:, 14, 14].tolist() == [160, 161, 180, 181]
+
+
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "Validation", "dev"])
+def test_validation_pictures_are_the_last_training_pictures_and_that_is_reported(name, tmp_path):
+    part(tmp_path / "train", 60)
+    part(tmp_path / name, 110, 3)
+    part(tmp_path / "test", 160)
+    dataset = read_folder(tmp_path, silent)
+    assert (len(dataset.train[1]), dataset.validation) == (14, 6)
+    assert sorted(dataset.train[0][-6:, 14, 14].tolist()) == [110, 111, 112, 130, 131, 132]
+    assert "`train --validation 6`" in dataset.notes[0]
+
+
+def test_validation_pictures_without_test_pictures_are_these(tmp_path):
+    part(tmp_path / "train", 60)
+    part(tmp_path / "val", 110)
+    dataset = read_folder(tmp_path, silent)
+    assert dataset.test[0][:, 14, 14].tolist() == [110, 111, 112, 113, 130, 131, 132, 133]
+    assert "they are the test images here" in dataset.notes[0]
+
+
+def test_what_systems_leave_behind_is_no_picture_and_no_class(tmp_path):
+    part(tmp_path / "train", 60)
+    part(tmp_path / "test", 160)
+    for folder in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
+        for root in (tmp_path, tmp_path / "train", tmp_path / "train" / "cat", tmp_path / "test" / "dog"):
+            level(root / folder, 200)
+    for name in ("._0.png", ".DS_Store", "Thumbs.db", "desktop.ini", "Icon\r"):
+        (tmp_path / "train" / "dog" / name).write_bytes(b"?")
+    (tmp_path / "train" / "cat" / "empty").mkdir()
+    dataset = read_folder(tmp_path, silent)
+    assert dataset.train[0].max() < 100 and len(dataset.train[0]) == len(dataset.test[0]) == 8
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (("train/cat/0.png", "train/cat/young/0.png", "train/dog/0.png"), "young is a folder in the folder of a class"),
+        (("a/cat/0.png", "a/dog/0.png"), r"has 1 folders \(is it --from .*/a\?\), expected 2 to 256"),
+        (("train/0.png", "test/0.png"), "test, train hold pictures and no folders, expected a folder for each class"),
+        (("train/cat/0.png", "train/dog/0.png", "bird/0.png"), "has the folders train and next to them bird"),
+        (("train/cat/0.png", "Training/cat/0.png"), "Training and train are both the train images"),
+        (("val/cat/0.png", "test/cat/0.png"), "has a folder test, val and none called train"),
+        (("train/cat/0.png", "train/dog/0.png", "test/cat/0.png"), "dog: not a class of both"),
+        (("train/cat/0.png", "train/dog/0.png", "val/bird/0.png"), "bird, cat, dog: not a class of both"),
+        (("cat/0.png", "d\nog/0.png"), "has a folder 'd.*nog', expected a name that can be printed"),
+        (("0.png", "1.png"), "has 0 folders, expected 2 to 256"),
+    ],
+)
+def test_pictures_without_a_sure_class_are_refused(made, said, tmp_path):
+    for name in made:
+        picture(tmp_path / "all" / name, light_on_dark())
+    with pytest.raises(DataError, match=said):
+        read_folder(tmp_path / "all", silent)
+
+
+def test_classes_may_be_called_train_and_test(tmp_path):
+    for name in ("train", "tram", "test"):
+        level(tmp_path / name, 60)
+    assert read_folder(tmp_path, silent, share=0.25).class_names == ("test", "train", "tram")
+
+
+def test_a_broken_link_and_a_pipe_are_named(folder):
+    (folder / "cat" / "link.png").symlink_to("nowhere.png")
+    with pytest.raises(DataError, match=r"link.png is a broken link; remove it"):
+        read_folder(folder, silent)
+    (folder / "cat" / "link.png").unlink()
+    os.mkfifo(folder / "cat" / "pipe.png")
+    with pytest.raises(DataError, match=r"pipe.png is no file; remove it"):
+        read_folder(folder, silent)
+
+
+def test_files_next_to_the_classes_and_copies_of_training_pictures_are_reported(folder):
+    (folder / "labels.csv").write_text("0.png,cat")
+    shutil.copy(folder / "cat" / "0.png", folder / "stray.png")
+    dataset = read_folder(folder, silent, share=0.3)
+    assert f"2 files in {folder} (labels.csv, stray.png)" in dataset.notes[0] and len(dataset.notes) == 1
+    for path in sorted((folder / "2").iterdir())[1:]:
+        shutil.copy(folder / "2" / "0.png", path)
+    assert read_folder(folder, silent, share=0.3).notes[1].startswith("3 of the 9 test images are among the training")

@@ -217,3 +217,27 @@ def test_any_changed_byte_in_a_keras_file_is_an_error_or_harmless(small):
         except DataError as error:
             messages.append(str(error))
     assert len(messages) > 100 and not any("\n" in message for message in messages)
+
+
+def test_a_file_where_the_directory_is_expected(small, tmp_path):
+    """One of the four files names the directory it lies in; of any other file it is told what it is."""
+    fill(small / "place")
+    file = next(path for path in sorted((small / "place").iterdir()) if "images" in path.name)
+    assert len(mnist.load_mnist(file).train[1]) == len(ARRAYS[1])
+    for name, content, kind in (
+        ("mnist.zip", b"PK\x03\x04", "a zip archive, expected the directory of train-images.*: unpack it"),
+        ("page.gz", b"<html>404", "an HTML page, as a failed download leaves, expected the directory"),
+        ("a.csv", b"label,p0,p1\n", r"a table \(CSV\), expected the directory"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(DataError, match=kind):
+            mnist.load_mnist(tmp_path / name)
+
+
+def test_a_web_page_saved_as_one_of_the_files(small):
+    fill(small / "place")
+    for name in ("train-labels-idx1-ubyte", "train-labels-idx1-ubyte.gz"):
+        (small / "place" / name).unlink(missing_ok=True)
+    (small / "place" / "train-labels-idx1-ubyte.gz").write_bytes(b"<!DOCTYPE html><html>404")
+    with pytest.raises(DataError, match="train-labels-idx1-ubyte.gz is an HTML page, as a failed download leaves, not"):
+        mnist.load_mnist(small / "place")

@@ -123,3 +123,57 @@ def test_a_header_that_lies_takes_no_memory(tmp_path):
         archive.writestr("labels.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
     with pytest.raises(DataError, match="claim 200,000,000,000 bytes"):
         read_npz(tmp_path / "a.npz", silent)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("X_train", "Y_train", "X_test", "Y_test"),
+        ("train_X", "train_y", "test_X", "test_y"),
+        ("trainImages", "trainLabels", "testImages", "testLabels"),
+        ("training_data", "training_labels", "testing_data", "testing_labels"),
+        ("x", "y", "x_test", "y_test"),
+    ],
+)
+def test_names_of_other_spellings(names, tmp_path):
+    arrays = dict(zip(names, (IMAGES[10:], LABELS[10:], IMAGES[:10], LABELS[:10]), strict=True))
+    dataset = read_npz(save(tmp_path / "a.npz", **arrays), silent)
+    assert contents(dataset.train) == contents((IMAGES[10:], LABELS[10:]))
+    np.testing.assert_array_equal(dataset.test[0], IMAGES[:10])
+    assert dataset.notes == ()
+
+
+def test_validation_arrays_and_unknown_ones_are_reported(tmp_path):
+    parts = {"x_train": IMAGES[:20], "y_train": LABELS[:20], "x_val": IMAGES[20:30], "y_val": LABELS[20:30]}
+    dataset = read_npz(save(tmp_path / "a.npz", **parts, x_test=IMAGES[30:], y_test=LABELS[30:]), silent)
+    assert contents((dataset.train[0][-10:], dataset.train[1][-10:])) == contents((IMAGES[20:30], LABELS[20:30]))
+    assert dataset.validation == 10 and "--validation 10" in dataset.notes[0]
+    dataset = read_npz(save(tmp_path / "a.npz", **parts, weights=LABELS), silent)
+    np.testing.assert_array_equal(dataset.test[0], IMAGES[20:30])
+    assert dataset.notes[0] == "not read: weights" and "they are the test images here" in dataset.notes[1]
+
+
+def test_test_images_that_are_training_images_are_reported(tmp_path):
+    dataset = read_npz(save(tmp_path / "a.npz", **four()), silent)
+    assert dataset.notes[0].startswith("10 of the 10 test images are among the training images")
+
+
+@pytest.mark.parametrize(
+    ("arrays", "said"),
+    [
+        ({"x_train": IMAGES, "y_train": LABELS, "x_test": IMAGES}, "holds x_test and no test labels to it"),
+        ({"x_train": IMAGES, "y_train": LABELS, "y_test": LABELS}, "holds y_test and no test images to it"),
+        ({"x_train": IMAGES, "y_train": LABELS, "x_val": IMAGES}, "holds x_val and no validation labels to it"),
+        ({"x_train": IMAGES, "labels_of": LABELS}, r"no train labels .* labels_of \(int64 \(40,\)\)"),
+        ({"arr_0": IMAGES, "arr_1": LABELS}, r"arr_0 \(uint8 \(40, 6, 9\)\), arr_1 \(int64 .* np.savez"),
+        ({"x_test": IMAGES, "y_test": LABELS}, "expected x_train, y_train"),
+        ({"x_train": IMAGES, "images": IMAGES, "y_train": LABELS}, "x_train and images, expected one array of train"),
+        (four(y_train=np.eye(5)[LABELS]), r"\(40, 5\), expected \(40,\).*argmax"),
+        (four(IMAGES.astype(np.float32) - 0.5), "values from -0.5"),
+        (four(y_train=LABELS.astype("M8[s]")), r"y_train in .* holds datetime64"),
+        (four(np.zeros(40, [("a", "f4")])), "holds .*void|holds .*a"),
+    ],
+)
+def test_half_a_pair_and_unknown_names_are_refused(arrays, said, tmp_path):
+    with pytest.raises(DataError, match=said):
+        read_npz(save(tmp_path / "a.npz", **arrays), silent)
