@@ -114,6 +114,31 @@ $wanted" ]; then
     if [ -e "$state" ]; then printf '%s\n%s\n' "$made_for" "$wanted" >"$state"; fi
 }
 
+# add_extras FOLDER EXTRA...: installs these extras of the project into the environment FOLDER, once. Those that cannot
+# be installed are named, and that is all: training needs none of them. FOLDER/.distlenet-extras says what is there.
+add_extras() {
+    environment=$1 && shift
+    names=$* && missing=
+    mark="$environment/.distlenet-extras"
+    there="$(cksum <pyproject.toml) $names"
+    if [ "$(cat "$mark" 2>/dev/null)" = "$there" ]; then return; fi
+    echo "Installing what predict, draw, report and export need (another 140 MB)."
+    install() {
+        PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$environment/bin/python" -m pip install --quiet "$@"
+    }
+    if ! install --editable ".[$(echo "$names" | sed 's/ /,/g')]"; then
+        for name in $names; do
+            install --retries 1 --editable ".[$name]" || missing="$missing $name"
+        done
+    fi
+    if [ -z "$missing" ]; then
+        printf '%s\n' "$there" >"$mark"
+    else
+        printf '%s\n' "note: not installed (see pip's message above):$missing. Training goes on; where a command needs one," \
+            "it says how to install it, and the next scripts/quickstart tries again." >&2
+    fi
+}
+
 # What mpirun needs on some machines and does no harm on others.
 prepare_mpi() {
     export HOME="${HOME:-/tmp}" # Open MPI does not start without one

@@ -320,3 +320,38 @@ def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
     done = lowest_of(project, tmp_path)
     assert done.returncode != 0
     assert "numpy has two lower bounds, 2.0 and 2.1" in done.stderr
+
+
+EXTRAS = "pictures,report,draw,export"
+
+
+def test_the_extras_are_installed_once(ready, tools):
+    """What predict, draw, report and export need, before the training and without touching the environment's mark."""
+    before = (ready / ".venv/.distlenet").read_text()
+    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    [place] = [number for number, line in enumerate(lines) if line.startswith("python") and f".[{EXTRAS}]" in line]
+    assert place < next(number for number, line in enumerate(lines) if line.startswith("mpirun") and " train " in line)
+    assert (ready / ".venv/.distlenet").read_text() == before
+    again = start(ready / "scripts/quickstart", PATH=str(tools))
+    assert again.returncode == 0 and "pip install" not in again.stdout
+    (ready / "pyproject.toml").write_text((ready / "pyproject.toml").read_text() + "\n")
+    made_for(ready, tools)
+    assert f".[{EXTRAS}]" in start(ready / "scripts/quickstart", PATH=str(tools)).stdout
+
+
+@pytest.mark.parametrize(
+    ("fails", "missing"),
+    [("*pip*install*", ["pictures", "report", "draw", "export"]), ("*pip*install*export*", ["export"])],
+)
+def test_training_goes_on_without_extras(ready, tools, fails, missing):
+    """No network, no wheel for this Python: what is missing is named, the next start tries again."""
+    python = ready / ".venv/bin/python"
+    python.write_text(python.read_text() + f'case "$*" in {fails}) exit 1 ;; esac\n')
+    for _ in range(2):
+        done = start(ready / "scripts/quickstart", PATH=str(tools))
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"not installed (see pip's message above): {' '.join(missing)}. Training goes on" in done.stderr
+        assert any(line.startswith("mpirun") and " train " in line for line in done.stdout.splitlines())
+        assert not (ready / ".venv/.distlenet-extras").exists()
