@@ -24,7 +24,7 @@ MOST_PIXELS = 64_000_000  # more than a phone takes
 FINEST = 2000  # pixels along the longer side of what is sent back
 SECONDS = 6.0  # of processor time for one picture
 MEMORY = 960 * 2**20  # bytes in all
-RANGES = (1, 255, 4095, 65535)  # largest values of masks, bytes, and sensors of 12 and 16 bits
+RANGES = (1, 16, 255, 4095, 65535)  # largest values of masks, 16 levels, bytes, and sensors of 12 and 16 bits
 
 
 class Refused(Exception):
@@ -154,11 +154,10 @@ def _opaque(image: Any) -> tuple[Any, int | None]:
     if image.mode[0] in "IF":
         return _bytes(values), None
     if image.mode in ("L", "RGB"):
-        return _mask(values), None
-    values, alpha = values[..., :-1], _mask(values[..., -1])
-    visible = alpha > 0
-    if values.max(initial=0, where=visible[..., None]) == 1:
-        values = values * np.uint8(255)
+        return _bright(values, values.max()), None
+    values, alpha = values[..., :-1], _bright(values[..., -1], values[..., -1].max())
+    values = np.where((alpha > 0)[..., None], values, 0)
+    values = _bright(values, values.max())
     if image.mode == "LA":
         values = values[..., 0]
     if alpha.min() == 255:
@@ -172,9 +171,12 @@ def _opaque(image: Any) -> tuple[Any, int | None]:
     return filled, paper if share < 0.5 else None
 
 
-def _mask(values: Any) -> Any:
-    """Return uint8 ``values``; a mask of 0 and 1, which looks black, becomes one of 0 and 255."""
-    return values * values.dtype.type(255) if values.max(initial=0) == 1 else values
+def _bright(values: Any, largest: int) -> Any:
+    """Return uint8 ``values`` whose ``largest`` may be tiny: as masks of 0 and 1, and grey of 16 levels, are written.
+
+    They look black, a network learns from them all the same, and nothing can be read in them: so they are made bright.
+    """
+    return values * values.dtype.type(255 if largest == 1 else 15) if 1 <= largest <= 16 else values
 
 
 def _bytes(values: Any) -> Any:
@@ -187,8 +189,10 @@ def _bytes(values: Any) -> Any:
     step = -(-max(values.shape) // FINEST) if max(values.shape) > FINEST else 1
     rows, columns = (size // step for size in values.shape)
     squares = values[: rows * step, : columns * step].reshape(rows, step, columns, step)
-    values = np.nan_to_num(squares.mean(axis=(1, 3), dtype=np.float32))
-    low, high = float(values.min()), float(values.max())
+    values = squares.mean(axis=(1, 3), dtype=np.float64)
+    known = values[np.isfinite(values)]
+    low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    values = np.nan_to_num(values, nan=low, posinf=high, neginf=low)
     top = next((top for top in RANGES if low >= 0 and high <= top), None)
     if top is not None and (top == 255 or high - low >= top / 16 or high == low):
         low, high = 0.0, float(top)

@@ -45,6 +45,13 @@ PICTURES = {  # name: (what it is, expected grey or None where only the agreemen
     "float.tif": (Image.fromarray(DARK.astype(np.float32) / 255), DARK),
     "signed.tif": (Image.fromarray(np.where(ONE, 1.5, -1.5).astype(np.float32)), COVER),
     "mask.png": (Image.fromarray(MASK), COVER),
+    "mask of 0 and 9.png": (Image.fromarray(9 * MASK), 135 * MASK),
+    "16 levels.png": (Image.fromarray(np.where(ONE, 16, 1).astype(np.uint8)), np.where(ONE, 240, 15)),
+    "16 deep levels.tif": (Image.fromarray(np.where(ONE, 16, 1).astype(np.uint16)), np.where(ONE, 255, 16)),
+    "infinite.tif": (
+        Image.fromarray(np.where(ONE, 0.9, np.where(np.arange(100) == 99, -np.inf, 0.1)).astype(np.float32)),
+        None,
+    ),
     "mask.bmp": (Image.fromarray(np.dstack([MASK] * 3)), COVER),
     "mask.tif": (Image.fromarray(MASK.astype(np.uint16)), COVER),
     "float mask.tif": (Image.fromarray(MASK.astype(np.float32)), COVER),
