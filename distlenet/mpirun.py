@@ -5,9 +5,11 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from distlenet.errors import LaunchError, UsageError
+from distlenet.paths import home
 
 
 def find_mpirun() -> str:
@@ -72,7 +74,12 @@ def python_command(module: str, *arguments: str) -> list[str]:
 
     Without the working directory on its path: a user's random.py or numpy.py there must not be taken for the real one.
     """
-    return [sys.executable, *(["-P"] if _is_installed() else []), "-m", module, *arguments]
+    return [*python(), "-m", module, *arguments]
+
+
+def python() -> list[str]:
+    """Return how to start a Python that finds this package, but nothing in the working directory before others."""
+    return [sys.executable, *(["-P"] if _is_installed() else [])]
 
 
 def _is_installed() -> bool:
@@ -94,8 +101,13 @@ def is_open_mpi(mpirun: str) -> bool:
 
 
 def mpi_environment() -> dict[str, str]:
-    """Return this process's environment, with what Open MPI asks of root added where the user is root."""
+    """Return this process's environment, with what Open MPI asks of root added where the user is root.
+
+    Open MPI ends where it finds no home directory, as for a user of a container who is a mere number.
+    """
     environment = dict(os.environ)
+    if home() is None:
+        environment["HOME"] = tempfile.gettempdir()
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return environment

@@ -30,6 +30,12 @@ def path(text: str) -> str:
 path.is_path = True
 
 
+def home() -> Path | None:
+    """Return the user's home directory; None where there is none: in a container, a user may be a mere number."""
+    expanded = os.path.expanduser("~")
+    return None if expanded.startswith("~") else Path(expanded)
+
+
 def as_path(text: str) -> Path:
     """Return ``path(text)`` as a Path."""
     return Path(path(text))

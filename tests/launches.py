@@ -27,9 +27,10 @@ class Launched(mpi_jobs.Job):
     """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
 
     def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
+        self._start([python, "-P", "-m", "distlenet", "launch", *map(str, words)], **variables)
+
+    def _start(self, command: list[str], **variables: str) -> None:
         self._mark = uuid.uuid4().hex
-        self._shared = _directories()
-        command = [python, "-m", "distlenet", "launch", *map(str, words)]
         super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}, **variables))
 
     def ranks(self) -> dict[int, int]:
@@ -58,9 +59,8 @@ class Launched(mpi_jobs.Job):
 
     def left_behind(self) -> list[str]:
         """Return the files that are still there once the job has ended; its processes are looked for by ``finish``."""
-        shared = _directories() - self._shared
-        used = {path for path in shared if any(path in maps for maps in _all_environments())}  # another job's
-        return sorted(shared - used) + sorted(str(path) for path in Path(self._folder.name).iterdir())
+        shared = [entry.path for entry in os.scandir(SHARED) if f"-{self.process.pid}-" in entry.name]
+        return shared + sorted(str(path) for path in Path(self._folder.name).iterdir())
 
     def _environments(self) -> dict[int, dict[str, str]]:
         mark, found = f"{MARK}={self._mark}".encode(), {}
@@ -78,15 +78,8 @@ class Launched(mpi_jobs.Job):
         return list(self._environments())
 
 
-def _directories() -> set[str]:
-    return {entry.path for entry in os.scandir(SHARED) if entry.name.startswith("distlenet-")}
+class Marked(Launched):
+    """A running command of any kind, whose processes are found wherever they are."""
 
-
-def _all_environments() -> list[str]:
-    found = []
-    for path in Path("/proc").glob("[0-9]*/environ"):
-        try:
-            found.append(path.read_bytes().decode(errors="replace"))
-        except OSError:
-            continue
-    return found
+    def __init__(self, command: list[str]) -> None:
+        self._start(command)

@@ -3,7 +3,6 @@
 import json
 import shlex
 import subprocess
-import sys
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from distlenet.bench.exchange import GRADIENT
 from distlenet.bench.ranks import run_ranks
 from distlenet.bench.timing import spread, take_turns
 from distlenet.errors import LaunchError
-from distlenet.mpirun import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command, python
 from distlenet.parallel import owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them
@@ -84,7 +83,7 @@ def positive(rows: np.ndarray, targets: np.ndarray) -> list[float]:
 
 def run_exchange(ranks: int, mpirun: str | None = None, repeats: int = 200) -> dict[str, Any]:
     """Run the timed exchange on ``ranks`` ranks, or by the words of ``mpirun``; returns its JSON."""
-    prefix = shlex.split(mpirun) if mpirun else [*mpirun_command(ranks), sys.executable]
+    prefix = shlex.split(mpirun) if mpirun else [*mpirun_command(ranks), *python()]
     command = [*prefix, "-m", "distlenet.bench.exchange", str(repeats)]
     done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     for line in done.stdout.splitlines():

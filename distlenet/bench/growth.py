@@ -78,9 +78,9 @@ def forget(path: Path) -> None:
 def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
     """Run one job; returns what its ranks printed, of each figure the largest."""
     from distlenet.errors import LaunchError
-    from distlenet.mpirun import mpi_environment, mpirun_command
+    from distlenet.mpirun import mpi_environment, mpirun_command, python
 
-    command = [sys.executable, "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
+    command = [*python(), "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
     command = mpirun_command(ranks) + command if ranks > 1 else command
     done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
     if done.returncode:

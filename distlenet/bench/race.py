@@ -17,7 +17,7 @@ from time import perf_counter
 
 from distlenet.bench import pytorch
 from distlenet.bench.ranks import run_torch
-from distlenet.mpirun import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command, python_command
 from distlenet.paths import path
 
 TIMEOUT = 600  # seconds for one run
@@ -27,7 +27,7 @@ def train_here(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float
     """Train on ``ranks`` ranks; returns the figures of summary.json."""
     with tempfile.TemporaryDirectory(prefix="distlenet-race-") as folder:
         words = ["train", "--data", data, "--run", f"{folder}/run", "--recipe", recipe, "--seed", str(seed)]
-        command = [*mpirun_command(ranks), sys.executable, "-m", "distlenet", *words, "--display", "quiet"]
+        command = [*mpirun_command(ranks), *python_command("distlenet", *words, "--display", "quiet")]
         subprocess.run(command, env=mpi_environment(), check=True, timeout=TIMEOUT)
         summary = json.loads(Path(folder, "run", "summary.json").read_text(encoding="utf-8"))
     return {"accuracy": summary["test_accuracy"], "seconds": summary["seconds"]}

@@ -3,10 +3,9 @@
 import json
 import socket
 import subprocess
-import sys
 
 from distlenet.errors import LaunchError
-from distlenet.mpirun import mpi_environment, mpirun_command
+from distlenet.mpirun import mpi_environment, mpirun_command, python_command
 
 TIMEOUT = 300  # seconds for one job
 
@@ -32,7 +31,7 @@ def compare_jobs(
 
 def run_ranks(ranks: int, steps: int, batch_size: int, shards: int) -> dict:
     """Run ``ranks`` ranks of the worker; returns its JSON."""
-    command = [sys.executable, "-m", "distlenet.bench.worker", str(steps), str(batch_size), str(shards)]
+    command = python_command("distlenet.bench.worker", str(steps), str(batch_size), str(shards))
     if ranks > 1:
         command = mpirun_command(ranks) + command
     done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
@@ -55,7 +54,7 @@ def run_torch(module: str, words: list[str], ranks: int) -> dict:
         "WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", module, *words]
+    command = python_command(module, *words)
     processes = [
         subprocess.Popen(
             command,

@@ -64,6 +64,7 @@ def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | 
     from distlenet.doctor.advice import advise
     from distlenet.doctor.mpirun import ask_library, ask_mpirun, belongs, fault_tolerance
     from distlenet.parallel.launcher import detect
+    from distlenet.paths import home
     from distlenet.ui.terminal import explain
 
     launch, library, mpirun = detect(), ask_library(), ask_mpirun()
@@ -75,6 +76,7 @@ def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | 
         "misfit": misfit,
         "mpi": library,
         "mpirun": mpirun,
+        "home": str(home() or ""),
         "mpirun_belongs": belongs(library, mpirun),
         "fault_tolerance": fault_tolerance(library, launch is not None, os.environ),
         "ranks": ranks,

@@ -20,7 +20,7 @@ from distlenet.data.idx import idx_sha256, read_idx
 from distlenet.data.kerasfile import KERAS_FILE, read_keras_file
 from distlenet.data.progress import Progress, silent
 from distlenet.errors import DataError
-from distlenet.paths import as_path
+from distlenet.paths import as_path, home
 
 CLASS_NAMES = tuple("0123456789")
 SOURCE = "MNIST handwritten digits (Yann LeCun, Corinna Cortes, Chris Burges), verified by SHA-256"
@@ -86,20 +86,22 @@ class Mnist:
 
 
 def cache_directory(environment: Mapping[str, str] = os.environ) -> Path:
-    """Return where downloads are kept: ``$XDG_CACHE_HOME/distlenet/mnist``, by default in ~/.cache."""
-    return Path(environment.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "distlenet" / "mnist"
+    """Return where downloads are kept: ``$XDG_CACHE_HOME/distlenet/mnist``, by default in ~/.cache.
+
+    A user without a home has .cache in the working directory.
+    """
+    return Path(environment.get("XDG_CACHE_HOME") or (home() or Path()) / ".cache") / "distlenet" / "mnist"
 
 
 def usual_places(environment: Mapping[str, str] = os.environ) -> list[Path]:
     """Return where torchvision, keras and distlenet itself keep MNIST, most likely first."""
-    home = Path.home()
-    keras = Path(environment.get("KERAS_HOME") or home / ".keras")
+    own = home()
+    keras = Path(environment.get("KERAS_HOME") or (own or Path()) / ".keras")
     return [
         cache_directory(environment),
         Path("data/MNIST/raw"),
         Path("MNIST/raw"),
-        home / "data/MNIST/raw",
-        home / "datasets/MNIST/raw",
+        *([own / "data/MNIST/raw", own / "datasets/MNIST/raw"] if own else []),
         keras / "datasets" / KERAS_FILE,
     ]
 

@@ -36,6 +36,11 @@ def _on_launching(report: Mapping[str, Any], environment: Mapping[str, str]) -> 
             f"{library['name']} {library['version']}: it would start processes that do not know of each other; use "
             + (better or f"the mpirun that belongs to {library['path']}")
         )
+    if not report.get("home", "?") and "Open MPI" in (library.get("name"), mpirun["name"]):
+        said.append(
+            "this user has no home directory, as its number has no entry in /etc/passwd: Open MPI's mpirun ends at its "
+            "start; use `distlenet launch`, or set one, for example `export HOME=/tmp`"
+        )
     tasks = environment.get("SLURM_NTASKS", "1")
     if not report["launcher"] and tasks.isdecimal() and int(tasks) > 1:
         said.append(

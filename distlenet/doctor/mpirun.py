@@ -8,13 +8,12 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import distlenet
 from distlenet.errors import LaunchError
-from distlenet.mpirun import find_mpirun
+from distlenet.mpirun import find_mpirun, python_command
 from distlenet.parallel.launcher import WRONG_LAUNCHER
 
 LIMIT = 20.0  # seconds
@@ -24,7 +23,7 @@ FT_VALUES = ("1", "true", "t", "yes", "y", "on", "enabled")
 
 def ask_library(limit: float = LIMIT) -> dict[str, str]:
     """Return what ``parallel.mpi_library.loaded_library`` says in another process, or {"error": why}."""
-    output = _output([sys.executable, "-m", "distlenet.parallel.mpi_library"], limit)
+    output = _output(python_command("distlenet.parallel.mpi_library"), limit)
     if isinstance(output, LaunchError):
         return {"error": f"loading MPI {output}"}
     try:
