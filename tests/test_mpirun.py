@@ -1,5 +1,11 @@
 """The mpirun that is found, and the commands made for it."""
 
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import mpi_jobs
 import pytest
 
 from distlenet import mpirun
@@ -69,6 +75,51 @@ def test_only_root_allows_root(monkeypatch):
         monkeypatch.setattr(mpirun.os, "geteuid", lambda user=user: user)
         found = [name for name in mpirun.mpi_environment() if name.startswith("OMPI_ALLOW_RUN_AS_ROOT")]
         assert len(found) == (2 if allowed else 0)
+
+
+def test_a_user_without_a_home_gets_one_for_open_mpi(monkeypatch):
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(mpirun, "home", lambda: None)
+    assert mpirun.mpi_environment()["HOME"] == tempfile.gettempdir()
+    monkeypatch.setattr(mpirun, "home", lambda: Path("/home/ann"))
+    assert "HOME" not in mpirun.mpi_environment()
+
+
+SHADOWS = ("random", "signal", "copy", "numpy", "argparse", "tempfile", "json", "dataclasses", "subprocess")
+
+
+@pytest.fixture
+def shadowed(tmp_path, monkeypatch):
+    """A working directory with files that are called like modules of the standard library."""
+    for name in SHADOWS:
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize("words", [["summary"], ["doctor", "--json"], ["train", "--run", "x", "--check"]])
+def test_modules_of_the_working_directory_are_not_taken_for_others(shadowed, words):
+    with mpi_jobs.Job([sys.executable, "-m", "distlenet", *words], cwd=shadowed) as job:
+        done = job.finish()
+    assert done.returncode == 0 and "wrong module" not in done.output, done.output
+
+
+def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
+    assert mpirun.python_command("distlenet", "a")[1:] == ["-P", "-m", "distlenet", "a"]
+    with mpi_jobs.Job([sys.executable, "-m", "distlenet", "launch", "-n", "2", "doctor"], cwd=shadowed) as job:
+        done = job.finish()
+    assert done.returncode == 0 and "wrong module" not in done.output, done.output
+
+
+def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_path):
+    # nothing but the working directory leads to the package: neither -P nor an import path of its own is possible
+    program = "import sys, distlenet.mpirun as m; sys.meta_path[:] = sys.meta_path[:3]; print(m.python_command('x')[1])"
+    (tmp_path / "ask.py").write_text(program)
+    site = [entry for entry in sys.path if entry.endswith("-packages")]
+    (tmp_path / "distlenet").symlink_to(mpi_jobs.ROOT / "distlenet")
+    environment = mpi_jobs.environment() | {"PYTHONPATH": os.pathsep.join(site)}
+    with mpi_jobs.Job([sys.executable, "-m", "ask"], cwd=tmp_path, env=environment) as job:
+        assert job.finish().stdout == "-m\n"
 
 
 def test_no_mpirun(monkeypatch, tmp_path):
