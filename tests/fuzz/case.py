@@ -127,11 +127,11 @@ class Case:
             words += ["--override", ",".join(phase.overridden)]
         return words
 
-    def told(self, data: Path) -> str:
+    def told(self) -> str:
         """Return the case for a reader: the commands, and what strikes where."""
         lines = [f"seed {self.seed}: {self.small}"]
         for phase in self.phases:
-            lines.append(f"  distlenet {shlex.join(self.words(phase, data, Path('RUN')))}")
+            lines.append(f"  distlenet {shlex.join(self.words(phase, Path('DATA'), Path('RUN')))}")
             for leg in phase.legs:
                 how = f"  {leg.way}, {leg.ranks} ranks" if leg.way != ALONE else "  alone"
                 lines.append(f"  {how}{', from ' * bool(leg.tampered)}{leg.tampered}{', elsewhere' * leg.elsewhere}")

@@ -27,18 +27,17 @@ from fuzz.runs import Trial, Wrong, without_missing
 def try_case(seed: int, folder: Path) -> str | None:
     """Run the case in ``folder``; return what is wrong, None if nothing is: then only its report is left there."""
     case = without_missing(Case.draw(seed))
-    own, datasets = folder / f"seed-{seed}", folder / "data"
-    shutil.rmtree(own, ignore_errors=True)
-    datasets.mkdir(exist_ok=True)
-    data = case.small.write(datasets)
-    trial, wrong = (InnerTrial if case.inside else Trial)(case, own, data), None
+    own, datasets, log, wrong = folder / f"seed-{seed}", folder / "data", [], None
     try:
+        shutil.rmtree(own, ignore_errors=True)
+        datasets.mkdir(exist_ok=True)
+        trial = (InnerTrial if case.inside else Trial)(case, own, case.small.write(datasets), log)
         trial.check()
     except Wrong as error:
         wrong = str(error)
     except Exception as error:
         wrong = f"the search itself failed\n{''.join(traceback.format_exception(error))}"
-    report = "\n".join([case.told(data), "", "What happened:", *trial.log, *([f"WRONG: {wrong}"] if wrong else [])])
+    report = "\n".join([case.told(), "", "What happened:", *log, *([f"WRONG: {wrong}"] if wrong else [])])
     (folder / f"seed-{seed}.txt").write_text(report + "\n")
     if wrong:
         return report
