@@ -57,7 +57,8 @@ def search(seeds: Iterator[int], minutes: float, jobs: int, folder: Path) -> lis
             if not running:
                 return failed
             for future in wait(running, return_when=FIRST_COMPLETED).done:
-                seed, report = running.pop(future), future.result()
+                seed, error = running.pop(future), future.exception()
+                report = future.result() if error is None else f"seed {seed} was not tried: {error!r}"
                 tried += 1
                 if report:
                     failed.append(seed)
