@@ -121,11 +121,12 @@ def configs(args: argparse.Namespace) -> list[Config]:
     """Return the settings of the run, those of the run that it resumes among them; raises what it would end with."""
     base = None
     if args.resume is not None:
-        from distlenet.training.resume import find_source
+        from distlenet.training.resume import find_source, settings_of
         from distlenet.training.rundir import RunDirectory
 
-        origin, _ = find_source(RunDirectory(args.run_directory), args.resume)
-        base = origin.meta["config"] if origin else None
+        directory = RunDirectory(args.run_directory)
+        origin, _ = find_source(directory, args.resume)
+        base = origin.meta["config"] if origin else settings_of(directory)
     return [build_config(args.recipe, args.config, given_settings(args), base)]
 
 

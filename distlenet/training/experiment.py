@@ -72,7 +72,8 @@ class Experiment:
 def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None) -> Experiment:
     """Build the experiment on every rank; what fails on one fails on all, with one sentence.
 
-    ``origin`` is the ``meta`` of the checkpoint to go on from, None for a new run.
+    ``origin`` is the ``meta`` of the checkpoint to go on from, the configuration alone where there is none yet, or
+    None for a new run.
     """
     with in_agreement(comm):
         check_names(options.override, "--override")
@@ -85,7 +86,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         check_ranks(config, comm.size)
         mean, std = input_statistics(config.model, digits.mean, digits.std)
         dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
-        notices = compare(origin, config, dataset, options.override) if origin else []
+        notices = compare(origin, config, dataset, options.override) if "dataset" in (origin or {}) else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)

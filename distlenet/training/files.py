@@ -17,7 +17,7 @@ from distlenet.training.experiment import Experiment, Options
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.lock import REPLACING
-from distlenet.training.resume import find_source, go_on
+from distlenet.training.resume import find_source, go_on, settings_of
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
@@ -92,7 +92,10 @@ class RunFiles(NoFiles):
         if goes_on:
             directory.open(resume=True)
         self._origin, self._notices = find_source(directory, options.resume)
-        return self._origin.meta if self._origin else None
+        if self._origin:
+            return self._origin.meta
+        settings = settings_of(directory)
+        return {"config": settings} if settings else None
 
     def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """See NoFiles; a new run replaces an older one only here, when all else is known to be right."""

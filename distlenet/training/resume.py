@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.config import Config, changes
+from distlenet.config import Config, build_config, changes
 from distlenet.data.atomic import flush_to_disk, replacing
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
@@ -15,6 +15,7 @@ from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice
 from distlenet.training.journal import Journal
 from distlenet.training.numerics import numerics
+from distlenet.training.ours import is_config
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
 
@@ -31,10 +32,17 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
                 f"{directory.checkpoints} holds only checkpoints that were set aside ({', '.join(aside)}): name one by "
                 "--resume PATH, or begin anew by --overwrite"
             )
-        return None, [Notice("nothing to go on from yet: the run starts from the beginning")]
+        own = ", with the settings of its config.toml where no others are given" if settings_of(directory) else ""
+        return None, [Notice(f"nothing to go on from yet: the run starts from the beginning{own}")]
     checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
     _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
     return checkpoint, [Notice(f"{error}: passed over", "warning") for error in damaged]
+
+
+def settings_of(directory: RunDirectory) -> dict[str, Any] | None:
+    """Return the settings of a run that ended before it saved anything, None if ``directory`` holds none."""
+    path = directory.path / "config.toml"
+    return build_config("standard", path).to_dict() if is_config(path) else None
 
 
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:

@@ -36,6 +36,8 @@ def unsound(run: Path, keep_every: int | None) -> list[str]:
 
     ``keep_every``: None if some of the checkpoints that were to be kept may be missing.
     """
+    if not (run / "checkpoints" / "last.h5").exists():
+        return ["no last.h5"]
     last = read_checkpoint(run / "checkpoints" / "last.h5")
     found, best, epochs = [], run / "checkpoints" / "best.h5", last.meta["position"]["epoch"]
     if (last.best_theta is not None) != best.exists():

@@ -745,8 +745,18 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
             raise ConfigError("killed")
 
     assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, log_every=1).code == 3
+    kept = shutil.copytree(run, tmp_path / "kept")
     assert sessions.train_run(digits, run, 2, resume="auto", flags=FLAGS, log_every=1).code == 0
     check_same_run(run, whole)
+    # nor need its settings be given again
+    done = sessions.train_run(digits, kept, 3, resume="auto", log_every=1)
+    assert "starts from the beginning, with the settings of its config.toml" in done.notices[0]
+    check_same_run(kept, whole)
+    # those that are given count: nothing has been trained that they could contradict
+    shutil.rmtree(kept / "checkpoints")
+    (kept / "summary.json").unlink()
+    assert sessions.train_run(digits, kept, resume="auto", flags={"epochs": 1}).code == 0
+    assert sessions.results(kept)["epochs"] == 1
 
 
 def test_other_numerics_are_said(digits, stopped, monkeypatch):
