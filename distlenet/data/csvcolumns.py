@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,12 +35,12 @@ def columns_of(first: Sequence[str], label: str | None, ignore: Sequence[str], p
     ``label`` is "first", "last", a name of the header or a number from 1; None: as the header says, else the first.
     ``ignore`` holds such names and numbers of columns that are neither label nor pixels. Raises DataError.
     """
-    header, notes = _is_header(first, path), []
+    ignored = {_find(column, first, f"--ignore {column}", path) for column in ignore}
+    header, notes = _is_header(first, ignored, path), []
     if header and all(map(is_number, first)):
         notes.append(f"line 1 of {path.name} counts the columns: taken for a header")
     names = [cell.lower() for cell in first] if header else []
-    ignored = {_find(column, first, header, f"--ignore {column}", path) for column in ignore}
-    wanted = None if label in (None, "first", "last") else _find(label, first, header, f"--label {label}", path)
+    wanted = None if label in (None, "first", "last") else _find(label, first, f"--label {label}", path)
     for column, name in enumerate(names):
         if name in INDEX and column not in ignored and column != wanted:
             ignored.add(column)
@@ -74,16 +74,18 @@ def is_number(cell: str) -> bool:
         return False
 
 
-def _is_header(cells: Sequence[str], path: Path) -> bool:
+def _is_header(first: Sequence[str], ignored: Set[int], path: Path) -> bool:
     """Tell whether the first line of a table names its columns; raises DataError where it is a damaged image."""
-    odd = [column for column, cell in enumerate(cells) if not is_number(cell)]
+    cells = [cell for column, cell in enumerate(first) if column not in ignored]
+    odd = [column for column, cell in enumerate(first) if column not in ignored and not is_number(cell)]
     if not odd:
-        counted = [str(number) for number in range(len(cells) + 1)]
-        return len(cells) > 4 and list(cells) in (counted[:-1], counted[1:])
+        counted = [str(number) for number in range(len(first) + 1)]
+        return len(first) > 4 and list(first) in (counted[:-1], counted[1:])
     if len(odd) * 2 <= len(cells) and len(set(cells)) < len(cells):
         raise DataError(
-            f"{path} line 1, column {odd[0] + 1} is {cells[odd[0]][:40]!r}, expected a number (or a name in every "
-            f"column; --ignore {odd[0] + 1} leaves the column out)"
+            f"{path} line 1, column {odd[0] + 1} is {first[odd[0]][:40]!r}, expected a number, or a header that names "
+            f"every column; labels are numbers too: number the classes 0, 1, 2 ... (--ignore {odd[0] + 1} leaves the "
+            "column out)"
         )
     return True
 
@@ -93,15 +95,17 @@ def _is_pixel(name: str, following: str) -> bool:
     return name != following and not is_number(name) and re.sub(r"\d+", "", name) == re.sub(r"\d+", "", following)
 
 
-def _find(column: str, first: Sequence[str], header: bool, option: str, path: Path) -> int:
-    """Return the place of the column that ``option`` names; raises DataError."""
-    if header and column in first:
-        return list(first).index(column)
+def _find(column: str, first: Sequence[str], option: str, path: Path) -> int:
+    """Return the place of the column that ``option`` names: by position, or as the first line does."""
     if column in ("first", "last"):
         return 0 if column == "first" else len(first) - 1
     if column.isdecimal():
         if not 1 <= int(column) <= len(first):
             raise DataError(f"{option}: {path} has columns 1 to {len(first)}")
         return int(column) - 1
-    found = f"whose header has no such name{nearest(column, first[:1000])}" if header else "which has no header"
-    raise DataError(f"{option}: there is no such column in {path}, {found}; a number counts the columns from 1")
+    if column not in first:
+        raise DataError(
+            f"{option}: the first line of {path} has no such name{nearest(column, first[:1000])}; a number counts the "
+            "columns from 1"
+        )
+    return list(first).index(column)

@@ -73,6 +73,8 @@ def _read_table(
     path: Path, label: str | None, ignore: Sequence[str], progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Columns]:
     """Return the labels (n,), the pixels (n, pixels) of ``path``, uint8 or float32, and its columns."""
+    if path.is_dir():
+        raise DataError(f"{path} is a directory, expected a table (CSV, .gz or not)")
     try:
         check_unpacked(path, PLENTY)
         with open_unpacked(path, PLENTY) as file, TextIOWrapper(file, "utf-8-sig") as text:
@@ -97,9 +99,10 @@ def _read(
     delimiter = max(DELIMITERS, key=first.count)
     count = first.count(delimiter) + 1
     if not 2 <= count <= MOST_COLUMNS or len(first) == CELL * MOST_COLUMNS:
+        spaces = ", not spaces" if count == 1 and first.count(" ") > 1 else ""
         raise DataError(
             f"{path} line 1 has {count} columns and {len(first):,} characters, expected a label and up to "
-            f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels with commas between"
+            f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels with commas between{spaces}"
         )
     columns = columns_of(_cells(first, delimiter), label, ignore, path)
     labels, pixels, number = [], [], 1 + columns.header
@@ -186,6 +189,8 @@ def _fault(lines: list[str], columns: Columns, delimiter: str, path: Path, numbe
 
 def _wrong(cell: str, is_label: bool) -> str:
     """Return what was expected in place of ``cell``; empty if it is right."""
+    if not is_number(cell) and is_label:
+        return "a label: a whole number; number the classes 0, 1, 2 ... (another column may be the label: --label NAME)"
     if not is_number(cell):
         return "a number (--ignore COLUMN leaves the column out)"
     value = float(cell)

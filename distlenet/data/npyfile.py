@@ -137,7 +137,8 @@ def _one_sentence(path: Path) -> Iterator[None]:
         if kind.startswith(("a zip archive", "a numpy archive")):
             reason = "its end is missing" if "not a zip file" in str(error) else error
             raise DataError(f"{path} is damaged: {reason}; get the file again") from error
-        raise DataError(f"{path} is {kind}, expected a numpy archive (.npz)") from error
+        advice = "; save images and labels in one by np.savez" if "numpy" in kind else ""
+        raise DataError(f"{path} is {kind}, expected a numpy archive (.npz){advice}") from error
 
 
 def _header(file: BinaryIO, where: str) -> Header:

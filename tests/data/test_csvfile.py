@@ -146,7 +146,7 @@ def test_images_that_are_not_square(tmp_path):
     [
         ("1,2,3", "line 32 has 3 columns, expected 17 columns as in line 1"),
         ("1" + ",7" * 17, "line 32 has 18 columns"),
-        ("seven" + ",7" * 16, "line 32, column 1 is 'seven', expected a number"),
+        ("seven" + ",7" * 16, "line 32, column 1 is 'seven', expected a label: a whole number; number the classes"),
         ("1" + ",7" * 15 + ",", "line 32, column 17 is '', expected a number"),
         ("1" + ",7" * 15 + ",nan", "line 32, column 17 is 'nan', expected a number"),
         ("1" + ",7" * 15 + ",256", "line 32, column 17 is '256', expected a pixel of 0 to 255"),
@@ -235,6 +235,7 @@ def test_a_header_that_counts_the_columns_is_no_image(tmp_path):
     [
         (None, {"ignore": ["1"], "label": "2"}),
         (None, {"ignore": ["first"]}),
+        ("trailing", {"ignore": ["last"]}),
         ("number,kind," + KAGGLE.partition(",")[2], {"ignore": ["number"], "label": "kind"}),
         ("file,kind," + KAGGLE.partition(",")[2], {"ignore": ["1"]}),
         ("file,Class," + KAGGLE.partition(",")[2], {"ignore": ["file"]}),
@@ -242,6 +243,8 @@ def test_a_header_that_counts_the_columns_is_no_image(tmp_path):
 )
 def test_columns_by_name_or_number(header, options, tmp_path):
     lines = [f"picture {line}" if header and "file" in header else line for line in indexed()]
+    if header == "trailing":
+        lines, header = [line + "," for line in rows()], None
     assert images_by_label(read_csv(write(tmp_path / "a.csv", lines, header), silent, **options)) == EXPECTED
 
 
@@ -254,11 +257,16 @@ def test_columns_by_name_or_number(header, options, tmp_path):
         (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; say which column it is by --label"),
         (rows(), ",".join(f"{i}x1" for i in range(17)), {}, "names no label"),
         (rows(), KAGGLE.replace("pixel3", "class"), {}, r"columns 1 \('label'\) and 5 \('class'\) may both be"),
-        (rows(), KAGGLE, {"label": "lable"}, r"--label lable: there is no such column .* \(did you mean 'label'\?\)"),
+        (
+            rows(),
+            KAGGLE,
+            {"label": "lable"},
+            r"--label lable: the first line .* has no such name \(did you mean 'label'\?\)",
+        ),
         (rows(), None, {"label": "18"}, "--label 18: .* has columns 1 to 17"),
         (rows(), KAGGLE, {"ignore": ["0"]}, "--ignore 0: .* has columns 1 to 17"),
         (rows(), KAGGLE, {"ignore": ["label"], "label": "1"}, "both --label and --ignore"),
-        (rows(), ",0" * 16, {}, "line 1, column 1 is '', expected a number .or a name in every column"),
+        (rows(), ",0" * 16, {}, "line 1, column 1 is '', expected a number, or a header that names every column"),
         ([line + "," for line in rows()], None, {}, "line 1, column 18 is ''.*--ignore 18"),
         ([line.replace(",", ",,", 1) for line in rows()], KAGGLE, {}, "line 2 has 18 columns, expected 17"),
     ],
