@@ -15,7 +15,7 @@ from typing import TextIO
 import numpy as np
 
 from distlenet.data.csvcolumns import Columns, columns_of, is_number
-from distlenet.data.dataset import SEED, Dataset, joined, leaks, shape_of
+from distlenet.data.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.data.filekind import HEAD, kind_of, kind_of_bytes
 from distlenet.data.labels import number_classes
@@ -64,7 +64,7 @@ def read_csv(
     parts = joined({split: (images[where[split]], labels[split]) for split in tables}, share, seed, f"{place}")
     source = f"read from {' and '.join(path.name for path in paths.values())}, {parts.said}"
     notes = dict.fromkeys(note for _, _, table in tables.values() for note in table.notes)
-    notes = (*notes, *leaks(parts.train[0], parts.test[0]))
+    notes = (*notes, *remarks(parts, names))
     name = place.name.split(".")[0] or "table"
     return Dataset(parts.train, parts.test, name, names, source, ", ".join(where.values()), notes)
 

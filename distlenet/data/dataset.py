@@ -1,6 +1,6 @@
 """Labelled images in memory, on their way into a dataset file: who is tested on, and in which order they stand."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy as np
 from distlenet.data.digitwriter import Block
 from distlenet.errors import DataError
 
+DARK = 64  # of 255: images of full range are brighter somewhere
 SEED = 1998  # of the order and of the test images, unless the user names another
 
 
@@ -105,10 +106,18 @@ def shape_of(pixels: int, size: tuple[int, int] | None, where: str) -> tuple[int
     return side, side
 
 
-def leaks(train: np.ndarray, test: np.ndarray) -> tuple[str, ...]:
-    """Return a sentence if images ``test`` (n, rows, columns) are among ``train`` too, pixel for pixel."""
+def remarks(parts: Parts, class_names: Sequence[str]) -> tuple[str, ...]:
+    """Return a sentence on each thing in ``parts`` that is legal and seldom meant."""
+    (train, _), (test, test_labels) = parts.train, parts.test
     known = {hash(image.tobytes()) for image in train}
-    count = sum(hash(image.tobytes()) in known for image in test)
-    if not count:
-        return ()
-    return (f"{count:,} of the {len(test):,} test images are among the training images too: no honest test",)
+    copies = sum(hash(image.tobytes()) in known for image in test)
+    untested = [name for number, name in enumerate(class_names) if number not in test_labels]
+    brightest = int(train.max(initial=0))
+    found = []
+    if copies:
+        found.append(f"{copies:,} of the {len(test):,} test images are among the training images too: no honest test")
+    if untested:
+        found.append(f"no test image shows {', '.join(untested[:5])}{' ...' * (len(untested) > 5)}")
+    if 0 < brightest < DARK:
+        found.append(f"the brightest pixel is {brightest} of 255; if that is full ink, multiply by {255 / brightest:g}")
+    return tuple(found)

@@ -202,6 +202,8 @@ def _open(path: Path) -> h5py.File:
 
 def _reason(error: Exception) -> str:
     """Return the telling part of an HDF5 error: the innermost parenthesis of its first line."""
+    if isinstance(error, OSError) and error.filename is not None:  # of the system, not of HDF5
+        return (error.strerror or "it cannot be read").lower()
     line = (str(error).splitlines() or [type(error).__name__])[0]
     found = re.search(r"\((.*)\)", line)
     return found.group(1) if found else line.strip("'\"")

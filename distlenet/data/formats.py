@@ -6,6 +6,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distlenet.errors import DataError
+
 if TYPE_CHECKING:
     from distlenet.data.dataset import Dataset
     from distlenet.data.progress import Progress
@@ -27,7 +29,11 @@ class Format:
     def read(self, place: Path | None, progress: "Progress", **options: Any) -> "Dataset":
         """Read the dataset at ``place``; raises DataError, also if a published one has no place."""
         module, _, function = self.reader.partition(".")
-        return getattr(import_module(f"distlenet.data.{module}"), function)(place, progress, **self.fixed, **options)
+        read = getattr(import_module(f"distlenet.data.{module}"), function)
+        try:
+            return read(place, progress, **self.fixed, **options)
+        except OSError as error:  # a name that is too long, a disk that fails
+            raise DataError(f"cannot read {place}: {error.strerror or error}") from error
 
 
 _FILES = "directory of the published files (.gz or not)"

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, joined, leaks
+from distlenet.data.dataset import SEED, Dataset, joined, remarks
 from distlenet.data.digitwriter import Block
 from distlenet.data.folderlayout import layout_of
 from distlenet.data.imagefile import read_image
@@ -49,7 +49,7 @@ def read_folder(
         f"{_how_inverted(dark)}, {parts.said}"
     )
     name = place.resolve().name or "pictures"
-    notes = (*layout.notes, *parts.notes, *leaks(parts.train[0], parts.test[0]))
+    notes = (*layout.notes, *parts.notes, *remarks(parts, layout.class_names))
     return Dataset(parts.train, parts.test, name, layout.class_names, source, f"{place}", notes, parts.validation)
 
 

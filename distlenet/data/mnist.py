@@ -122,9 +122,12 @@ def load_mnist(place: Path, progress: Progress = silent) -> Mnist:
     ``place`` is a directory with the four IDX files (.gz or not; also ``MNIST/raw`` or ``raw`` below it),
     or keras' mnist.npz, or a directory that holds that.
     """
-    if not place.exists():
-        raise DataError(f"there is no {place}, expected a directory with the four MNIST files")
-    origin, arrays = _read(place, progress)
+    try:
+        if not place.exists():
+            raise DataError(f"there is no {place}, expected a directory with the four MNIST files")
+        origin, arrays = _read(place, progress)
+    except OSError as error:  # a name that is too long, a disk that fails
+        raise DataError(f"cannot read {place}: {error.strerror or error}") from error
     for file, array in zip(FILES, arrays, strict=True):
         digest = idx_sha256(array)
         if array.dtype != np.uint8 or array.shape != file.shape or digest != file.sha256:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, joined, leaks, shape_of
+from distlenet.data.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.labels import number_classes
 from distlenet.data.narrowing import as_pixels
 from distlenet.data.npyfile import Archive
@@ -49,7 +49,7 @@ def read_npz(
     numbered, classes = number_classes(labels, where)
     blocks = {split: (images[f"{pairs[split][0]} in {place}"], numbered[split]) for split in pairs}
     parts = joined(blocks, share, seed, f"{place}")
-    notes = (*parts.notes, *leaks(parts.train[0], parts.test[0]))
+    notes = (*parts.notes, *remarks(parts, classes))
     if unread:
         notes = (f"not read: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}", *notes)
     source = f"read from {place.name}, {parts.said}"

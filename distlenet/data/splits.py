@@ -17,6 +17,7 @@ def split_of(folder: str) -> str | None:
     """Return "train", "validation" or "test" if a folder of this name holds that part, in any case; else None."""
     word = _plain(folder)
     words = {word, *(word.removesuffix(ending) for ending in ENDINGS)}
+    words -= {"tr", "te"}  # short enough to be classes: Turkish, Telugu
     return next((split for split, names in SPLITS.items() if words & set(names)), None)
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 
 import numpy as np
 import pytest
@@ -117,3 +118,27 @@ def test_images_too_small_for_the_network_end_in_a_sentence(tmp_path, distlenet,
     run("csv", "--from", write(tmp_path / "mine.csv", rows()), "--out", data)
     done = distlenet("train", "--data", data, "--run", tmp_path / "run", "--validation", 0)
     only_sentence(done, 3, "does not fit")
+
+
+@pytest.mark.parametrize("kind", ["csv", "npz", "folder", "mnist", "fashion"])
+@pytest.mark.parametrize("name", ["a" * 300, "loop", "plain/below", "pipe"])
+def test_places_that_cannot_be_read_are_one_sentence(kind, name, tmp_path):
+    (tmp_path / "plain").touch()
+    (tmp_path / "loop").symlink_to("loop")
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(DataError, match="cannot read|there is no|pipe or a device"):
+        run(kind, "--from", tmp_path / name, "--out", tmp_path / "out.h5")
+    assert not (tmp_path / "out.h5").exists()
+
+
+def test_validation_images_are_named_in_the_next_command(tmp_path, capsys):
+    images, labels = pictures(60, (12, 12), 3)
+    parts = {"train": slice(30), "val": slice(30, 50), "test": slice(50, 60)}
+    arrays = {f"x_{part}": images[rows] for part, rows in parts.items()}
+    np.savez(tmp_path / "a.npz", **arrays, **{f"y_{part}": labels[rows] for part, rows in parts.items()})
+    assert run("npz", "--from", tmp_path / "a.npz", "--out", tmp_path / "a.h5") == 0
+    said = capsys.readouterr().out
+    assert "50 train, 10 test" in said and "note         the 20 validation images are the last" in said
+    assert said.rstrip().endswith("--run runs/first --validation 20")
+    run("npz", "--from", tmp_path / "a.npz", "--out", tmp_path / "a.h5")
+    assert "unchanged" in (again := capsys.readouterr().out) and "--validation 20" in again

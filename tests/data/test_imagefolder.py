@@ -160,7 +160,13 @@ def part(place, number, count=4):
 
 @pytest.mark.parametrize(
     ("train", "test"),
-    [("training", "testing"), ("Train", "Test"), ("TRAIN", "TEST"), ("train_set", "test-set"), ("Training Data", "te")],
+    [
+        ("training", "testing"),
+        ("Train", "Test"),
+        ("TRAIN", "TEST"),
+        ("train_set", "test-set"),
+        ("Training Data", "tst"),
+    ],
 )
 def test_folders_of_training_and_test_pictures_by_other_names(train, test, tmp_path):
     part(tmp_path / train, 60)

@@ -158,6 +158,16 @@ def test_test_images_that_are_training_images_are_reported(tmp_path):
     assert dataset.notes[0].startswith("10 of the 10 test images are among the training images")
 
 
+def test_dark_images_and_classes_without_a_test_image_are_reported(tmp_path):
+    path = save(
+        tmp_path / "a.npz", x_train=IMAGES // 16, y_train=LABELS, x_test=IMAGES[:2] // 16 + 1, y_test=LABELS[:2]
+    )
+    assert read_npz(path, silent).notes == (
+        "no test image shows 2, 3, 4",
+        "the brightest pixel is 15 of 255; if that is full ink, multiply by 17",
+    )
+
+
 @pytest.mark.parametrize(
     ("arrays", "said"),
     [
