@@ -44,6 +44,12 @@ def test_nothing_to_mend():
     assert advice(locking={"folder": "/", "flock": "works", "hdf5": "is turned off by HDF5_USE_FILE_LOCKING"}) == []
 
 
+def test_no_home():
+    only(advice(home=""), "no home directory", "export HOME=/tmp")
+    assert advice(home="/home/ann") == []
+    assert advice(home="", mpi=MPICH, mpirun=MPIRUN | {"name": "MPICH", "version": MPICH["version"]}) == []
+
+
 def test_crowded_cores():
     only(advice(ranks=[row()] * 5), "5 ranks run 5 BLAS threads on cores 0-3", "at most 4 ranks")
     only(advice(ranks=[row(threads=4)] * 2), "2 ranks run 8 BLAS threads", "OPENBLAS_NUM_THREADS")

@@ -27,6 +27,7 @@ from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
 
 BEAT = 0.2  # seconds
+LOW_PRIORITY = 8  # Open MPI looks after its detector in one call of so many
 TAG = 32_767  # of messages outside the reduction, whose tags are numbers of shards; MPI's largest for sure
 
 
@@ -72,7 +73,8 @@ class RecoverableCommunicator(MPICommunicator):
         def beat() -> None:
             while not pause.wait(BEAT):
                 with suppress(MPI.Exception):
-                    alone.Iprobe()
+                    for _ in range(LOW_PRIORITY):
+                        alone.Iprobe()
 
         threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 

@@ -241,3 +241,11 @@ def test_a_web_page_saved_as_one_of_the_files(small):
     (small / "place" / "train-labels-idx1-ubyte.gz").write_bytes(b"<!DOCTYPE html><html>404")
     with pytest.raises(DataError, match="train-labels-idx1-ubyte.gz is an HTML page, as a failed download leaves, not"):
         mnist.load_mnist(small / "place")
+
+
+def test_a_user_without_a_home(monkeypatch, tmp_path):
+    monkeypatch.setattr(mnist, "home", lambda: None)
+    monkeypatch.chdir(tmp_path)
+    assert mnist.cache_directory({}) == Path(".cache/distlenet/mnist")
+    assert mnist.cache_directory({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/distlenet/mnist")
+    assert all(not str(place).startswith("~") for place in mnist.usual_places({}))

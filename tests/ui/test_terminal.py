@@ -3,10 +3,13 @@ import io
 import os
 import pty
 import struct
+import subprocess
+import sys
 import termios
 
 import pytest
 
+from distlenet.ui import terminal as terminal_module
 from distlenet.ui.terminal import choose, is_live, window
 
 
@@ -64,3 +67,24 @@ def test_a_given_mode_is_kept(mode):
 def test_unknown_mode():
     with pytest.raises(ValueError, match=r"'fancy'.*auto"):
         choose("fancy", io.StringIO())
+
+
+def test_a_rank_follows_the_window_of_its_mpirun(terminal, monkeypatch):
+    own, of_mpirun = terminal(80), terminal(44)
+    monkeypatch.setattr(terminal_module, "mpirun_window", lambda: os.get_terminal_size(of_mpirun.fileno()))
+    assert window(own) == (80, 24)  # no rank
+    monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
+    assert tuple(window(own)) == (44, 24)
+    assert window(terminal(0)) == (0, 0)  # mpirun's output is no terminal
+    monkeypatch.setattr(terminal_module, "mpirun_window", lambda: None)
+    assert window(own) == (80, 24)
+
+
+def test_the_window_of_a_parent(terminal):
+    program = "from distlenet.ui.terminal import mpirun_window; import sys; sys.stderr.write(repr(mpirun_window()))"
+    parent = "import subprocess, sys; subprocess.run([sys.executable, '-c', sys.argv[1]], stdout=subprocess.DEVNULL)"
+    for stdout, expected in ((terminal(44), "(44, 24)"), (subprocess.DEVNULL, "None"), (subprocess.PIPE, "None")):
+        done = subprocess.run(
+            [sys.executable, "-c", parent, program], stdout=stdout, stderr=subprocess.PIPE, text=True, check=False
+        )
+        assert done.stderr == expected
