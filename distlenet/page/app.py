@@ -8,18 +8,18 @@ type, 422 readable, but it shows nothing to recognise, 503 busy.
 import json
 import threading
 import time
-from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
 from flask import Flask, Response, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, UnsupportedMediaType
 
-from distlenet.errors import DistlenetError, PictureError, SeveralDigits
+from distlenet.errors import DistlenetError, PictureError
 from distlenet.page.answer import answer, shown_layers
+from distlenet.page.drawn import each_digit, one_digit
 from distlenet.page.guard import Guard, protect
-from distlenet.page.strokes import LARGEST, digits_of, ink_of, is_wide, read_drawing
-from distlenet.pictures import Digit, Recognizer, digits_in, digits_in_ink, read_picture
+from distlenet.page.strokes import LARGEST, read_drawing
+from distlenet.pictures import Digit, Recognizer, digits_in, read_picture
 
 MOST_DIGITS = 40  # shown of one picture
 PATIENCE = 4.0  # seconds that a picture waits for the one before
@@ -57,15 +57,9 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         request.max_content_length = LARGEST
         started = time.perf_counter()
         drawing = read_drawing(_json())
-        if not several():
-            count = len(digits_of(drawing)) if is_wide(drawing) else 1
-            try:
-                [digit] = digits_in_ink(ink_of(drawing), shape)
-            except SeveralDigits as error:
-                raise SeveralDigits(max(count, error.count)) from error
-            return answered([replace(digit, looks_like=max(count, digit.looks_like))], started)
-        each = [digits_in_ink(ink_of(part), shape, likely=recognizer.probabilities) for part in digits_of(drawing)]
-        return answered([digit for digits in each for digit in digits], started)
+        if several():
+            return answered(each_digit(drawing, recognizer), started)
+        return answered([one_digit(drawing, recognizer)], started)
 
     @app.post("/picture")
     def picture() -> Response:

@@ -12,7 +12,6 @@ from werkzeug.exceptions import BadRequest
 
 from distlenet.errors import PictureError
 from distlenet.pictures.box import BOX, THICK, THIN
-from distlenet.pictures.digits import find_pieces
 
 LARGEST = 2**20  # bytes of a drawing
 MOST_POINTS = 50_000
@@ -20,9 +19,7 @@ WIDEST = 0.5  # widest pen
 BEYOND = 2.0  # how far a pen may leave the field
 SMALLEST = 0.012  # a drawing smaller than this is a dot
 
-WIDE = 1.2  # width over height from which on a drawing may be several digits
 INK = 64  # pixels along the longer side of the ink: three for each pixel that the network sees
-SEVERAL = 128  # the same where several digits are told apart
 STEP = 0.7  # pixels between the points that are inked
 MOST_INKED = 4000  # points; a longer drawing gets wider steps
 TOGETHER = 256  # points inked at a time: bounds the memory
@@ -76,36 +73,12 @@ def ink_of(drawing: Drawing) -> np.ndarray:
 
     The pen is made as wide as those of MNIST. Raises PictureError where nothing, or only a dot, was drawn.
     """
-    size = np.ptp(_all_points(drawing), axis=0).max()
+    size = np.ptp(all_points(drawing), axis=0).max()
     share = drawing.width / (size + drawing.width)  # of the drawing that the pen's width is
-    return _inked(drawing, INK, float(np.clip(share, THIN / BOX, THICK / BOX)))[0]
+    return inked(drawing, INK, float(np.clip(share, THIN / BOX, THICK / BOX)))[0]
 
 
-def is_wide(drawing: Drawing) -> bool:
-    """Whether ``drawing`` is so wide that it may be several digits in a row."""
-    across, down = np.ptp(_all_points(drawing), axis=0)
-    return across > WIDE * down
-
-
-def digits_of(drawing: Drawing) -> list[Drawing]:
-    """Return the strokes of each digit of ``drawing``, in reading order; digits that touch stay together.
-
-    Raises PictureError where nothing, or only a dot, was drawn.
-    """
-    size = np.ptp(_all_points(drawing), axis=0).max()
-    ink, places = _inked(drawing, SEVERAL, min(drawing.width / (size + drawing.width), THICK / BOX))
-    pieces, found, _ = find_pieces(ink, many=True)
-    digits: list[list[np.ndarray]] = [[] for _ in pieces]
-    for stroke, place in zip(drawing.strokes, places, strict=True):
-        column, row = place.round().astype(int).T
-        labels = found.labels[row.clip(0, len(ink) - 1), column.clip(0, ink.shape[1] - 1)]
-        shares = [np.isin(labels, piece.members).sum() for piece in pieces]
-        if max(shares) > 0:
-            digits[int(np.argmax(shares))].append(stroke)
-    return [Drawing(strokes, drawing.width) for strokes in digits if strokes]
-
-
-def _all_points(drawing: Drawing) -> np.ndarray:
+def all_points(drawing: Drawing) -> np.ndarray:
     """Return the points (n, 2) of all strokes; raises PictureError where nothing, or only a dot, was drawn."""
     if not drawing.strokes:
         raise PictureError("nothing is drawn yet: draw in the field")
@@ -115,7 +88,7 @@ def _all_points(drawing: Drawing) -> np.ndarray:
     return points
 
 
-def _inked(drawing: Drawing, longest: int, share: float) -> tuple[np.ndarray, list[np.ndarray]]:
+def inked(drawing: Drawing, longest: int, share: float) -> tuple[np.ndarray, list[np.ndarray]]:
     """Return ink whose longer side is ``longest``, drawn with a pen of ``share`` of it, and its strokes in pixels."""
     points = np.concatenate(drawing.strokes)
     corner, size = points.min(axis=0), np.ptp(points, axis=0)

@@ -108,6 +108,18 @@ def test_several_digits_of_a_picture(client, four):
     assert alone["label"] == "4"
 
 
+def test_what_is_no_digit_among_several(client):
+    """A dash and a dot next to the digits; alone they get a sentence. Thousands of strokes are no reason to hang."""
+    dash, dot = [[0.45, 0.5, 0.55, 0.5], [0.5, 0.9, 0.5, 0.9]]
+    strokes = [[0.4 * x if i % 2 == 0 else x for i, x in enumerate(stroke)] for stroke in number("3")["strokes"]]
+    strokes += [[0.6 + 0.4 * x if i % 2 == 0 else x for i, x in enumerate(stroke)] for stroke in number("7")["strokes"]]
+    found = client.post("/strokes?several=1", json={"strokes": [*strokes, dash, dot], "width": 0.04}).json
+    assert len(found["digits"]) == 2
+    assert refused(client.post("/strokes?several=1", json={"strokes": [dash], "width": 0.04}), 422)
+    noise = np.random.default_rng(1).random((4000, 4)).tolist()
+    assert client.post("/strokes?several=1", json={"strokes": noise, "width": 0.001}).status_code in (200, 422)
+
+
 def test_more_digits_than_are_shown(client, monkeypatch):
     monkeypatch.setattr(application, "MOST_DIGITS", 2)
     assert refused(client.post("/strokes?several=1", json=number("314")), 422, "more than the 2")
@@ -263,7 +275,7 @@ def test_a_defect_is_not_shown(client, monkeypatch):
     def fail(*_):
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(application, "ink_of", fail)
+    monkeypatch.setattr(application, "one_digit", fail)
     response = client.post("/strokes", json=drawing(strokes_of(1)))
     assert refused(response, 500)
     assert b"secret" not in response.data
