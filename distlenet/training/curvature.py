@@ -4,6 +4,7 @@ import numpy as np
 
 from distlenet.data.leaves import Leaves
 from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training.bus import Bus
 from distlenet.training.diagnosis import explain_non_finite
 from distlenet.training.state import TrainState
@@ -21,25 +22,27 @@ def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communi
 
     The mean over the images goes through the reduction tree like a gradient: the same bits on any number of
     ranks. It depends on the position and the parameters alone, and is the optimizer's state in between, so
-    a run that is gone on with has the curvature it had. Uses the bus; raises NonFiniteError.
+    a run that is gone on with has the curvature it had. Uses the bus. Raises, on every rank, NonFiniteError;
+    DataError if images that a rank streams cannot be read.
     """
     plan, curvature = leaves.plan, state.optimizer.state.get("curvature")
     if curvature is None or not is_due(state.epoch, state.step, plan.batch_size):
         return
     part = np.empty_like(curvature)
     steps = -(-state.optimizer.settings["curvature_samples"] // plan.batch_size)
-    for slot, shard in enumerate(leaves.shards):
-        bus.clear(slot)
-        count = 0
-        for step in range(state.step, state.step + steps):
-            x, labels = leaves.load(state.epoch, step, shard)
-            if len(labels):
-                state.net.curvature(x, part)
-                bus.gradient(slot)[...] += part
-                count += len(labels)
-        bus.set_tail(slot, count=count)
+    with in_agreement(comm):  # a rank that cannot read its images must not leave the others waiting
+        for slot, shard in enumerate(leaves.shards):
+            bus.clear(slot)
+            count = 0
+            for step in range(state.step, state.step + steps):
+                x, labels = leaves.load(state.epoch, step, shard)
+                if len(labels):
+                    state.net.curvature(x, part)
+                    bus.gradient(slot)[...] += part
+                    count += len(labels)
+            bus.set_tail(slot, count=count)
     total = comm.reduce(bus.leaves, plan.shards)
     if not np.isfinite(total).all():
-        raise explain_non_finite(state, leaves, comm)
+        raise explain_non_finite(state, leaves, comm, "in the curvature alone, not in the gradient of the first step")
     total, tail = bus.split(total)
     np.divide(total, np.float32(tail["count"]), out=curvature)

@@ -11,11 +11,16 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.training.state import TrainState
 
 
-def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) -> NonFiniteError:
+def explain_non_finite(
+    state: TrainState,
+    leaves: Leaves,
+    comm: Communicator,
+    otherwise: str = "only in the sum over the shards, whose parts are finite",
+) -> NonFiniteError:
     """Return the error to raise, the same on every rank; nothing has been updated yet.
 
-    Computes every leaf of the step again, layer by layer. Raises DataError, on every rank, if rows of any rank
-    cannot be read.
+    Computes every leaf of the step again, layer by layer; ``otherwise`` is said if all of that is finite. Raises
+    DataError, on every rank, if rows of any rank cannot be read.
     """
     findings = []
     with in_agreement(comm):
@@ -25,7 +30,7 @@ def explain_non_finite(state: TrainState, leaves: Leaves, comm: Communicator) ->
             if place:
                 findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
     found = [text for texts in comm.gather(findings) for text in texts]
-    where = found[0] if found else "only in the sum over the shards, whose parts are finite"
+    where = found[0] if found else otherwise
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"
     advice = "lower --lr" if state.steps else "no rate helps before the first update: choose another --init or --sigma"

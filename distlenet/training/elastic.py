@@ -8,9 +8,9 @@ step gives the bits that it would have given.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from distlenet.errors import RanksLost
+from distlenet.errors import DataError, RanksLost
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Event, Notice
@@ -26,20 +26,32 @@ class Survivor:
     experiment: Experiment
     comm: Communicator
     take_over: Callable[[], None]
+    _lost: list[str] = field(default_factory=list)  # losses that are not yet reported
+    _unread: DataError | None = None  # the survivors cannot read the shards of the lost
 
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
-        """Yield the events of ``make()``, made anew from the state reached, as often as ranks are lost."""
-        lost: list[str] = []
+        """Yield the events of ``make()``, made again from the state reached, as often as ranks are lost.
+
+        What ``make`` makes begins with ``resume``.
+        """
         while True:
             try:
-                if lost:
-                    yield Notice("; ".join(lost), "warning")
-                    yield from save(self.experiment.state, self.comm, "ranks were lost")
-                    lost = []
                 yield from make()
                 return
             except RanksLost as error:
-                lost.append(self.recover(error))
+                self._lost.append(self.recover(error))
+
+    def resume(self) -> Iterator[Event]:
+        """Report ranks that were lost and save; a part of the course that can be healed, as every save is.
+
+        Raises DataError, on every rank, if the shards of the lost ones cannot be read.
+        """
+        if self._lost:
+            lost, self._lost = self._lost, []
+            yield Notice("; ".join(lost), "warning")
+            yield from save(self.experiment.state, self.comm, "ranks were lost")
+        if self._unread:
+            raise self._unread
 
     def recover(self, error: RanksLost) -> str:
         """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.
@@ -55,10 +67,13 @@ class Survivor:
                 gone += len(comm.recover())
                 places = comm.gather([len(state.divergences), state.epoch, state.step])
                 share_state(state, comm, source=places.index(max(places)))
-                mine = owned_shards(comm.rank, comm.size, leaves.plan.shards)
-                with in_agreement(comm):
-                    if list(mine) != leaves.shards:
-                        leaves.own(mine)
+                mine, self._unread = owned_shards(comm.rank, comm.size, leaves.plan.shards), None
+                try:
+                    with in_agreement(comm):
+                        if list(mine) != leaves.shards:
+                            leaves.own(mine)
+                except DataError as unread:  # first save what there is
+                    self._unread = unread
                 self.take_over()
                 break
             except RanksLost as again:

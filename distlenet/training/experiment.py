@@ -89,6 +89,9 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         notices = compare(origin, config, dataset, options.override) if "dataset" in (origin or {}) else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
+        if held := parts["validation"]:  # nor after the first epoch
+            mine = owned_shards(comm.rank, comm.size, held.stop - held.start)
+            digits.verify("train", held.start + mine.start, held.start + mine.stop)
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):

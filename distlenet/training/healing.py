@@ -10,7 +10,9 @@ from typing import Any
 
 from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
 from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import in_agreement
 from distlenet.training import divergence
+from distlenet.training.diagnosis import explain_spoiled
 from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
@@ -31,7 +33,8 @@ class Healer:
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
         """Yield the events of ``make()``, made anew from the state that is gone back to, as often as need be.
 
-        Raises DivergedError or NonFiniteError, on every rank, when the run is not to be healed (again).
+        Raises, on every rank, DivergedError or NonFiniteError when the run is not to be healed (again); DataError when
+        the images that a post-mortem looks at cannot be read.
         """
         state = self._experiment.state
         if state.divergences and state.divergences[-1]["action"] == STOPPED:
@@ -45,7 +48,9 @@ class Healer:
                         self._judge()
                 return
             except (DivergedError, NonFiniteError) as error:
-                report = self._comm.share(examine(state, self._experiment.leaves, self.recorder))
+                with in_agreement(self._comm):
+                    report = examine(state, self._experiment.leaves, self.recorder)
+                report = self._comm.share(report)
                 if error.kind == "dead" and not (report["blind"] or state.watch.wild):
                     state.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"
@@ -54,8 +59,14 @@ class Healer:
                     yield from self._treat(error, report)
 
     def _judge(self) -> None:
-        """Raise DivergedError if the losses so far say so."""
+        """Raise NonFiniteError if the state is not finite, DivergedError if the losses so far say so.
+
+        Looked at after every step, and wherever the course starts again: at the same place of the run whoever saves
+        when, and whoever is lost.
+        """
         state, watch = self._experiment.state, self._experiment.state.watch
+        if not state.finite:
+            raise explain_spoiled(state)
         if watch.verdict is None or self._policy == "ignore":
             return
         if watch.verdict == "spike":

@@ -56,7 +56,7 @@ def train(
             try:
                 refresh_curvature(state, leaves, bus, comm)
                 event, tail = take_step(state, leaves, bus, schedule, comm, signals, recorder)
-            except DataError as error:  # once the file is mended, the run goes on from here
+            except DataError as error:  # of every rank; once the file is repaired, the run resumes here
                 yield from save(state, comm, str(error))
                 raise
             images, seconds, exchange = (
@@ -73,8 +73,8 @@ def train(
         try:
             share = exchange / seconds if seconds else 0.0
             yield from epoch_end.run(state, schedule, time.perf_counter() - epoch_start, images, share)
-        except Stopped as stop:  # during the evaluation: it is done again after a resume
-            yield from save(state, comm, str(stop))
+        except (Stopped, DataError) as reason:  # of every rank, in the evaluation, which a resume does again
+            yield from save(state, comm, str(reason))
             raise
         state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
         if state.watch.calm and state.finite:

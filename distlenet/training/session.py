@@ -56,7 +56,7 @@ class Session:
     def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
         healer = Healer(experiment, self.comm, lambda: started(experiment, self.comm))
         with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-            for event in survivor.events(lambda: self._course(experiment, healer, begun)):
+            for event in survivor.events(lambda: self._course(experiment, survivor, healer, begun)):
                 if isinstance(event, StepDone):
                     self.steps.append((event.seconds, event.exchange_seconds))
                     self.images += event.count
@@ -67,7 +67,7 @@ class Session:
             raise self._failure
         return self._unwritten
 
-    def _course(self, experiment: Experiment, healer: Healer, begun: float) -> Iterator[Event]:
+    def _course(self, experiment: Experiment, survivor: Survivor, healer: Healer, begun: float) -> Iterator[Event]:
         """Yield the events from the state reached to the end of the run.
 
         All that ranks do together is in here: after a loss some may be further along than others, up to the very
@@ -75,7 +75,7 @@ class Session:
         """
         status, tested, self._failure = "complete", {}, None
         try:
-            yield from self._events(experiment, healer)
+            yield from healer.events(lambda: self._events(experiment, survivor, healer))
             seconds = time.perf_counter() - self._trained
             tested = final_test(experiment)
         except DistlenetError as error:
@@ -111,28 +111,28 @@ class Session:
             watch_closely(experiment, self.comm, self.announce)
         return experiment
 
-    def _events(self, experiment: Experiment, healer: Healer) -> Iterator[Event]:
-        return healer.events(
-            lambda: train(
-                experiment.state,
-                experiment.leaves,
-                experiment.epoch_end,
-                experiment.schedule,
-                experiment.config.epochs,
-                self.comm,
-                self.signals,
-                self.options.save_steps,
-                healer.recorder,
-            )
+    def _events(self, experiment: Experiment, survivor: Survivor, healer: Healer) -> Iterator[Event]:
+        yield from survivor.resume()
+        yield from train(
+            experiment.state,
+            experiment.leaves,
+            experiment.epoch_end,
+            experiment.schedule,
+            experiment.config.epochs,
+            self.comm,
+            self.signals,
+            self.options.save_steps,
+            healer.recorder,
         )
 
     def _take_over(self, experiment: Experiment) -> None:
         """Be the root from here on, if this rank was not: show, write and keep. The root's journal is completed."""
-        if not self.files.writes:
-            self._become_root()
-            self.files.take_over(self.options, experiment, self.announce, self.signals)
-            self.announce(started(experiment, self.comm))
-        self.files.catch_up(experiment.state)
+        with in_agreement(self.comm):
+            if not self.files.writes:
+                self._become_root()
+                self.files.take_over(self.options, experiment, self.announce, self.signals)
+                self.announce(started(experiment, self.comm))
+            self.files.catch_up(experiment.state)
         self.watchdog.connect()
 
 

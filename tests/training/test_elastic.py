@@ -1,11 +1,14 @@
 """Ranks die at any of their messages; the others go on, and what comes out is as if nothing had happened."""
 
+import json
+
 import mortal
 import numpy as np
 import pytest
 import sessions
 
-from distlenet.errors import RanksLost
+from distlenet.data.leaves import Leaves
+from distlenet.errors import DataError, RanksLost
 from distlenet.training.checkpoint_file import read_checkpoint
 
 FLAGS = {"flags": {"batch_size": 112, "shards": 7, "train_sample": 50, "epochs": 2, "validation": 100}}
@@ -22,7 +25,7 @@ def undisturbed(digits, tmp_path_factory):
 
 
 def train(digits, run, job=None, **options):
-    return sessions.train_run(digits, run, mortals=job, log_every=1, save_steps=3, **(FLAGS | options))
+    return sessions.train_run(digits, run, mortals=job, log_every=1, **({"save_steps": 3} | FLAGS | options))
 
 
 def outcome(run):
@@ -64,3 +67,75 @@ def test_two_die_at_about_the_same_time(undisturbed, digits, tmp_path, soak):
             deaths = {first: 1 + int(when * calls[first]), second: 1 + int(when * calls[second]) + soon}
             with fault.trial(deaths):
                 fault.saw(survive(undisturbed, digits, tmp_path / str(trial), deaths))
+
+
+WILD = {"flags": FLAGS["flags"] | {"optimizer": "rmsprop", "lr": 0.001}}
+SPOILED = {"theta": 9, "optimizer": 7}  # steps after which the update has left an infinity
+
+
+@pytest.fixture(scope="module")
+def spoiled(digits, tmp_path_factory):
+    """By what is spoiled: a run that heals, in which nobody dies."""
+    found = {}
+    for what in SPOILED:
+        run = tmp_path_factory.mktemp("spoiled") / "run"
+        assert train(digits, run, mortal.Job(RANKS, {}), act=spoil(what), **WILD).code == 0
+        found[what] = run
+    return found
+
+
+def spoil(what, job=None, deaths=()):
+    """Return what leaves an infinity in the state, once, and lets a rank die in one of the calls after that."""
+
+    def act(rank, state, signals):
+        if state.steps == SPOILED[what] and not state.divergences:
+            vector = state.net.theta if what == "theta" else state.optimizer.state["square"]
+            vector[5] = np.inf
+            for name, calls in dict(deaths).items():
+                if name == rank:
+                    job.deaths[name] = job.calls[name] + calls
+
+    return act
+
+
+@pytest.mark.parametrize("what", SPOILED)
+@pytest.mark.parametrize("deaths", [{1: 1}, {2: 3}, {0: 2}, {1: 20}, {0: 1, 2: 30}])
+def test_a_rank_dies_when_an_update_has_spoiled_the_state(digits, tmp_path, spoiled, what, deaths):
+    job = mortal.Job(RANKS, {})
+    session = train(digits, tmp_path / "run", job, act=spoil(what, job, deaths), **WILD)
+    assert session.code == 0, session.codes
+    assert job.dead >= set(deaths)
+    assert outcome(tmp_path / "run") == outcome(spoiled[what])
+    summaries = [json.loads((run / "summary.json").read_text()) for run in (tmp_path / "run", spoiled[what])]
+    assert summaries[0]["divergences"] == summaries[1]["divergences"] != []
+
+
+def test_a_save_that_was_asked_for_heals_no_earlier(digits, tmp_path, spoiled):
+    harm = spoil("optimizer")
+
+    def act(rank, state, signals):
+        harm(rank, state, signals)
+        signals.save = rank == 0 and state.steps == SPOILED["optimizer"] - 1
+
+    assert train(digits, tmp_path / "run", mortal.Job(RANKS, {}), act=act, save_steps=1, **WILD).code == 0
+    assert outcome(tmp_path / "run")[0] == outcome(spoiled["optimizer"])[0]
+
+
+@pytest.mark.parametrize("when", [6, 11])
+def test_the_shards_of_the_lost_cannot_be_read(digits, tmp_path, monkeypatch, when):
+    job, real = mortal.Job(RANKS, {}), Leaves.own
+
+    def own(leaves, shards):
+        if leaves.__dict__.get("shards") and 6 in shards:
+            raise DataError("those rows are damaged")
+        real(leaves, shards)
+
+    def act(rank, state, signals):
+        if rank == 2 and state.steps == when:
+            job.deaths[2] = job.calls[2] + 1
+
+    monkeypatch.setattr(Leaves, "own", own)
+    session = train(digits, tmp_path / "run", job, act=act)
+    assert session.code == 4 and "those rows are damaged" in session.error
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").position[0] >= when
+    assert json.loads((tmp_path / "run/summary.json").read_text())["failure"] == "DataError"
