@@ -1,11 +1,14 @@
 """Whole runs that stream their shards: the bits of those in memory, and the end when the file is damaged."""
 
+import numpy as np
 import pytest
 import sessions
 
 from distlenet.data import plan as plan_module
 from distlenet.data.digitfile import write_digit_file
 from distlenet.data.drawing import draw_digits
+from distlenet.errors import DataError
+from distlenet.training import postmortem
 from distlenet.training.checkpoint_file import read_checkpoint
 
 FLAGS = {"epochs": 2, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5, "validation": 200}
@@ -84,3 +87,75 @@ def test_damage_under_mpirun_is_one_sentence(data, tmp_path, runtime, distlenet,
     settings = ["--memory-limit", 0, "--batch-size", 96, "--shards", 6, "--display", "quiet"]
     done = distlenet("train", "--data", path, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
     only_sentence(done, 4, "is damaged", "rows 1,000 to 1,999 of /train", "distlenet prepare")
+
+
+@pytest.fixture
+def copied(data, tmp_path):
+    path = tmp_path / "copied.h5"
+    path.write_bytes(data.read_bytes())
+    return path
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 3])
+def test_damage_that_the_curvature_pass_meets(data, copied, tmp_path, ranks):
+    settings = STREAM | {"optimizer": "levenberg-marquardt", "lr": 0.001, "epochs": 1}
+    whole = sessions.train_run(data, tmp_path / "whole", 1, flags=settings)
+    mend = damage(copied, 1234)  # of one rank alone
+    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings)
+    assert session.code == 4
+    assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
+    assert (tmp_path / "run/checkpoints/last.h5").exists()
+    mend()
+    assert sessions.train_run(copied, tmp_path / "run", ranks, resume="auto").code == whole.code == 0
+    assert sessions.results(tmp_path / "run") == sessions.results(whole.run)
+
+
+@pytest.mark.parametrize("settings", [STREAM, FLAGS])
+@pytest.mark.parametrize(("ranks", "row"), [(1, 3150), (3, 3010), (3, 3190)])
+def test_damaged_validation_images_are_found_before_the_first_step(copied, tmp_path, settings, ranks, row):
+    damage(copied, row)
+    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings)
+    assert session.code == 4
+    assert "rows 3,000 to 3,199 of /train do not match their SHA-256" in session.error
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_validation_images_that_are_damaged_meanwhile_cost_no_epoch(copied, tmp_path, whole, ranks):
+    mends = []
+
+    def act(rank, state, signals):
+        if rank == 0 and state.steps == STEPS - 3:
+            mends.append(damage(copied, 3150))
+
+    session = sessions.train_run(copied, tmp_path / "run", ranks, act, flags=FLAGS)
+    assert session.code == 4
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").meta["position"]["step"] == STEPS
+    mends[0]()
+    assert sessions.train_run(copied, tmp_path / "run", 2, resume="auto").code == 0
+    assert sessions.results(tmp_path / "run") == sessions.results(whole)
+    assert sessions.journal(tmp_path / "run") == sessions.journal(whole)
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_a_post_mortem_whose_images_one_rank_cannot_read(copied, tmp_path, monkeypatch, ranks):
+    real = postmortem.some_images
+
+    def unreadable(leaves, epoch):
+        if 2 in leaves.shards:
+            raise DataError("those rows are damaged")
+        return real(leaves, epoch)
+
+    def act(rank, state, signals):
+        state.net.theta[5] = np.inf
+
+    monkeypatch.setattr(postmortem, "some_images", unreadable)
+    session = sessions.train_run(copied, tmp_path / "run", ranks, act, flags=STREAM)
+    assert session.code == 4 and "those rows are damaged" in session.error
+
+
+@pytest.mark.parametrize("ranks", [2, 3])
+def test_debug_whose_images_one_rank_cannot_read(copied, tmp_path, ranks):
+    damage(copied, 1234)
+    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=STREAM, debug=True)
+    assert session.code == 4 and "do not match their SHA-256" in session.error
