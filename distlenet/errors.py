@@ -8,6 +8,7 @@ import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Self
 
 from distlenet.streams import clean
 
@@ -36,6 +37,15 @@ class DistlenetError(Exception):
     exit_code = 1
     agreed = False  # True once every rank knows of it: all leave in good order
     reported = False  # True where another process says it: one sentence for the whole job
+
+    def of_every_rank(self) -> Self:
+        """Mark the error as agreed and return it: `raise SomeError(...).of_every_rank()`.
+
+        A function that kept it in a variable would stay alive with all that it holds: the error knows where it was
+        raised.
+        """
+        self.agreed = True
+        return self
 
 
 class UsageError(DistlenetError):

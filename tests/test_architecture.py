@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
-    0: ("errors", "config", "paths", "streams", "processes", "distlenet"),
+    0: ("activity", "errors", "config", "paths", "streams", "processes", "distlenet"),
     1: ("nn", "data", "parallel", "mpirun", "launch_signals"),
     2: ("training", "scratch"),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),

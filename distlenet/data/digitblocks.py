@@ -9,6 +9,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from distlenet.activity import advance
+
 FORMAT_VERSION = 1
 BLOCK_ROWS = 1000
 DIGEST_BYTES = 32
@@ -34,6 +36,7 @@ def block_digests(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
         digest = hashlib.sha256(images[rows])
         digest.update(labels[rows])
         digests[block] = np.frombuffer(digest.digest(), np.uint8)
+        advance()
     return digests
 
 

@@ -16,6 +16,7 @@ from types import TracebackType
 import h5py
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.data.digitattributes import AGAIN, PREPARE
 from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
 from distlenet.data.digitchecks import DATASETS, read_header
@@ -23,6 +24,8 @@ from distlenet.data.digitwriter import BlockStream, write_digit_file
 from distlenet.data.filekind import kind_of, prepare_command
 from distlenet.data.hdf5 import ForeignError, open_hdf5
 from distlenet.errors import DataError
+
+PIECE = 2**22  # bytes that are read at a time: a slow disk is not taken for a dead one
 
 __all__ = ["BlockStream", "DigitFile", "open_digit_file", "write_digit_file"]
 
@@ -152,7 +155,8 @@ def _fill(rows: np.ndarray, descriptor: int, offset: int) -> None:
     """Fill ``rows`` (uint8, contiguous) with the bytes of an open file from ``offset`` on; raises OSError."""
     left = memoryview(rows.reshape(-1))
     while left:
-        count = os.preadv(descriptor, [left], offset)
+        count = os.preadv(descriptor, [left[:PIECE]], offset)
+        advance()
         if not count:
             raise OSError(errno.EIO, f"it now ends at or before byte {offset:,}")
         left, offset = left[count:], offset + count

@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
 from distlenet.nn.layer import Layer
@@ -105,6 +106,7 @@ class Net:
             x = plain(x)
         for layer in self.layers:
             x = layer.forward(x)
+            advance()
         return x
 
     def loss_and_grad(self, x: np.ndarray, labels: np.ndarray, gradient: np.ndarray) -> tuple[float, int]:
@@ -125,6 +127,7 @@ class Net:
         dy = dlogits
         for layer in reversed(self.layers[self._first_trained :]):
             dy = layer.backward(dy)
+            advance()
 
     def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
         """Write each parameter's second derivative of the summed loss to ``curvature`` (parameters,).
@@ -136,6 +139,7 @@ class Net:
         d2y = self.loss.curvature(self.forward(x))
         for layer in reversed(self.layers[self._first_trained :]):
             d2y = layer.curvature(d2y)
+            advance()
 
     def require_curvature(self) -> None:
         """Raise ConfigError if ``curvature`` would fail: a layer that it passes has no second derivatives."""

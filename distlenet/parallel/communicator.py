@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+PIECE = 2**26  # bytes of an array that are sent at a time
+
 
 class Communicator(Protocol):
     """The ranks of a job. Every method but ``abort`` and ``leave`` must be called by all ranks, in one order.
@@ -71,3 +73,9 @@ class Communicator(Protocol):
     def abort(self, code: int) -> None:
         """End all ranks at once with exit code ``code``; does not return under MPI."""
         ...
+
+
+def pieces_of(array: np.ndarray) -> list[np.ndarray]:
+    """Return ``array`` (contiguous) as views of at most PIECE bytes, one at least: a slow network is seen to move."""
+    flat, step = array.reshape(-1), max(1, PIECE // array.itemsize)
+    return [flat[start : start + step] for start in range(0, max(1, flat.size), step)]

@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
+from distlenet.activity import advance
 from distlenet.errors import LaunchError
+from distlenet.parallel.communicator import pieces_of
 from distlenet.parallel.exit_file import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
@@ -61,6 +63,9 @@ class MPICommunicator:
         """See Communicator.reduce."""
         key = shards, leaves.shape[1]
         if key not in self._exchanges:
+            for other in self._exchanges.values():  # of a network whose run is over
+                other.free()
+            self._exchanges.clear()
             self._exchanges[key] = Exchange(self._comm, shards, leaves.shape[1])
         exchange = self._exchanges[key]
         exchange.tree.add_local(self.rank, leaves)
@@ -84,7 +89,9 @@ class MPICommunicator:
 
     def share_array(self, array: np.ndarray, source: int = 0) -> None:
         """See Communicator.share_array."""
-        self._comm.Bcast(array, source)
+        for piece in pieces_of(array):
+            self._comm.Bcast(piece, source)
+            advance()
 
     def gather(self, value: Any) -> list[Any]:
         """See Communicator.gather."""

@@ -22,7 +22,9 @@ mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
 
 from mpi4py import MPI  # noqa: E402
 
+from distlenet.activity import advance  # noqa: E402
 from distlenet.errors import RanksLost  # noqa: E402
+from distlenet.parallel.communicator import pieces_of  # noqa: E402
 from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
 
@@ -98,11 +100,13 @@ class RecoverableCommunicator(MPICommunicator):
     @_reported
     def share_array(self, array: np.ndarray, source: int = 0) -> None:
         """See Communicator.share_array."""
-        if self.rank == source:
-            peers = [rank for rank in range(self.size) if rank != source]
-            self._run([self._comm.Ssend_init(array, peer, TAG) for peer in peers])
-        else:
-            self._run([self._comm.Recv_init(array, source, TAG)])
+        peers = [rank for rank in range(self.size) if rank != source]
+        for piece in pieces_of(array):
+            if self.rank == source:
+                self._run([self._comm.Ssend_init(piece, peer, TAG) for peer in peers])
+            else:
+                self._run([self._comm.Recv_init(piece, source, TAG)])
+            advance()
 
     @_reported
     def gather(self, value: Any) -> list[Any]:

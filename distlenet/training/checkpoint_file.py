@@ -23,6 +23,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.config import Config
 from distlenet.data.atomic import replacing
 from distlenet.data.digitblocks import LARGEST_SIDE
@@ -33,6 +34,7 @@ from distlenet.training.numerics import numerics
 from distlenet.training.state import Running, TrainState
 
 FORMAT = 1
+PIECE = 2**26  # bytes that are written, and waited for, at a time
 LARGEST = 2**30  # bytes; a checkpoint of this program is far smaller
 
 
@@ -80,9 +82,11 @@ def write_checkpoint(
     image = lay_out(arrays, json.dumps(meta))
     # a link among the checkpoints is renamed with the age of what it leads to: it is not written through
     with replacing(path, follow_links=False) as temporary, temporary.open("wb") as file:
-        file.write(image)
-        file.flush()
-        os.fsync(file.fileno())  # a disk that fails does so here, with the older checkpoints still in place
+        for start in range(0, len(image), PIECE):  # a disk that fails does so here, with the older files in place
+            file.write(memoryview(image)[start : start + PIECE])
+            file.flush()
+            os.fsync(file.fileno())
+            advance()
         make_way()
 
 
@@ -93,6 +97,7 @@ def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
         for name, array in arrays.items():
             file.create_dataset(name, data=np.ascontiguousarray(array, "<f4"))
             sums[name] = _sum(array)
+            advance()
         file.attrs["format"] = FORMAT
         file.create_dataset("meta", data=np.frombuffer(meta.encode(), np.uint8))
         file.attrs["sha256"] = json.dumps(sums)

@@ -59,12 +59,10 @@ def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> N
         others = f" (and {len(differing) - 1} more)" if len(differing) > 1 else ""
         name, found, usual = narrowed(what, rows[rank][1].get(what), expected.get(what))
         fact = mine.get(what) or Fact(what, None)
-        error = fact.error(
+        raise fact.error(
             f"the ranks differ: rank {rank} on {rows[rank][0]}{others} has {name} {found}, rank 0 on {first_host} has "
             f"{usual}: {fact.advice}"
-        )
-        error.agreed = True
-        raise error
+        ).of_every_rank()
 
 
 def narrowed(what: str, found: Any, expected: Any) -> tuple[str, str, str]:

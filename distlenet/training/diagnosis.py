@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.data.leaves import Leaves
 from distlenet.errors import NonFiniteError
 from distlenet.nn import Net
@@ -34,12 +35,10 @@ def explain_non_finite(
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"
     advice = "lower --lr" if state.steps else "no rate helps before the first update: choose another --init or --sigma"
-    error = NonFiniteError(
+    return NonFiniteError(
         f"epoch {state.epoch + 1}, step {state.step + 1}: NaN or infinity {where}; the update was not made and the "
         f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
-    )
-    error.agreed = True
-    return error
+    ).of_every_rank()
 
 
 def explain_spoiled(state: TrainState) -> NonFiniteError:
@@ -50,12 +49,10 @@ def explain_spoiled(state: TrainState) -> NonFiniteError:
     vectors = {f"the parameter {name}": parameter.value for name, parameter in state.net.parameters.items()}
     vectors |= {f"the optimizer's {name}": vector for name, vector in state.optimizer.state.items()}
     where = next(name for name, vector in vectors.items() if not np.isfinite(vector).all())
-    error = NonFiniteError(
+    return NonFiniteError(
         f"after {state.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
         "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
-    )
-    error.agreed = True
-    return error
+    ).of_every_rank()
 
 
 def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
@@ -71,6 +68,7 @@ def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
     y = plain(x)
     for layer in net.layers:
         y = layer.forward(y)
+        advance()
         if not np.isfinite(y).all():
             return f"the output of {layer.name}"
     gradient = np.empty_like(net.theta)

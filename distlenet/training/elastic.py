@@ -51,7 +51,7 @@ class Survivor:
             yield Notice("; ".join(lost), "warning")
             yield from save(self.experiment.state, self.comm, "ranks were lost")
         if self._unread:
-            raise self._unread
+            raise DataError(str(self._unread)).of_every_rank()
 
     def recover(self, error: RanksLost) -> str:
         """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.nn import Net
@@ -76,6 +77,7 @@ def evaluate(
             logits = net.forward(resampler.normalize(images))  # (classes, n)
             losses[chunk] = net.loss.losses(logits, labels).astype(np.float64).sum()
             np.add.at(confusion, (labels, logits.argmax(axis=0)), 1)
+            advance()
             if signals is not None and signals.stopping:
                 break
     votes = signals.stops() if signals is not None else dict.fromkeys(STOPS, 0)

@@ -114,6 +114,7 @@ class RunFiles(NoFiles):
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
             raise RunDirectoryError(text) from error
+        self._origin = None  # its arrays were copied
         self._directory.write_text("config.toml", config.to_toml())
         self._notices += self._moved()
         self._write_from_now_on(journal, options, experiment, announce, signals)

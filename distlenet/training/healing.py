@@ -73,11 +73,9 @@ class Healer:
             what = f"the loss was far above its level of {watch.level:.3g} for {divergence.SPIKE_STEPS} steps"
         else:
             what = f"no better than guessing for {divergence.DEAD_STEPS} steps"
-        error = DivergedError(
+        raise DivergedError(
             watch.verdict, f"epoch {state.epoch + 1}, step {state.step}: {what}, the running loss is {watch.mean:.3g}"
-        )
-        error.agreed = True
-        raise error
+        ).of_every_rank()
 
     def _treat(self, error: DistlenetError, report: Report) -> Iterator[Event]:
         """Go back, or raise ``error``; nothing is sent until every rank has made its own change."""

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError
 from distlenet.nn.schedules import Schedule
@@ -133,6 +134,7 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
         else:
             loss, correct = state.net.loss_and_grad(x, labels, bus.gradient(slot))
             bus.set_tail(slot, loss=loss, correct=correct, count=len(labels), **votes)
+        advance()
         votes = {}  # once a rank
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.activity import advance
 from distlenet.data.leaves import Leaves
 from distlenet.nn import Net
 from distlenet.nn.split import plain
@@ -39,6 +40,7 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     try:
         for layer in net.layers:
             y = layer.forward(y)
+            advance()
             units = np.moveaxis(y, -4 if y.ndim > 2 else 0, 0).reshape(y.shape[-4 if y.ndim > 2 else 0], -1)
             layers.append(
                 {

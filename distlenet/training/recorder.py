@@ -13,6 +13,7 @@ from distlenet.training.state import TrainState
 
 STEPS = 200  # that are remembered
 STRIDE = 25  # steps between two copies of the parameters
+ROOM = 2**26  # bytes that the copies may take: of a very large network none are kept
 
 
 class Recorder:
@@ -34,8 +35,8 @@ class Recorder:
             if self._gradient is None:
                 self._gradient = np.empty_like(gradient)
             np.copyto(self._gradient, gradient)  # the optimizer may write over it
-        if state.steps % STRIDE == 0:
-            full = len(self.copies) == self.copies.maxlen
+        if state.steps % STRIDE == 0 and (most := min(self.copies.maxlen, ROOM // state.net.theta.nbytes)):
+            full = len(self.copies) == most
             copy = self.copies.popleft()[1] if full else np.empty_like(state.net.theta)  # memory does not grow
             np.copyto(copy, state.net.theta)
             self.copies.append((state.steps, copy))

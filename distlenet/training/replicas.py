@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 
+from distlenet.activity import advance
 from distlenet.errors import ReplicaError
 from distlenet.parallel import Communicator
 from distlenet.training.state import TrainState
@@ -13,6 +14,7 @@ def fingerprint(state: TrainState) -> str:
     digest = hashlib.sha256(state.net.theta)
     for name in sorted(state.optimizer.state):
         digest.update(state.optimizer.state[name])
+        advance()
     return digest.hexdigest()
 
 
@@ -30,9 +32,7 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
         who = f"rank{'s' if len(strays) > 1 else ''} {', '.join(strays)} of {comm.size} differ from the others"
     else:
         who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
-    error = ReplicaError(
+    raise ReplicaError(
         f"after {state.place}, the ranks no longer hold the same parameters: {who}; "
         "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
-    )
-    error.agreed = True
-    raise error
+    ).of_every_rank()

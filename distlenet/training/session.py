@@ -1,6 +1,7 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterator
 
@@ -50,8 +51,11 @@ class Session:
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
         self.watchdog = Watchdog(self.comm, experiment.state, self.options.stall_after)
         self._trained = time.perf_counter()
-        with self.watchdog:
-            return self._train(experiment, survivor, begun)
+        try:
+            with self.watchdog:
+                return self._train(experiment, survivor, begun)
+        finally:
+            self.announce.listeners.clear()  # they know the announcer: none of them would be let go
 
     def _train(self, experiment: Experiment, survivor: Survivor, begun: float) -> int:
         healer = Healer(experiment, self.comm, lambda: started(experiment, self.comm))
@@ -61,11 +65,17 @@ class Session:
                     self.steps.append((event.seconds, event.exchange_seconds))
                     self.images += event.count
                 self.announce(event)
-        if isinstance(self._failure, Stopped):
-            return self._failure.exit_code
-        if self._failure:
-            raise self._failure
-        return self._unwritten
+        failure, self._failure = self._failure, None
+        if failure is None:
+            return self._unwritten
+        try:
+            if isinstance(failure, Stopped):
+                return failure.exit_code
+            raise failure
+        finally:
+            if not self.options.debug:  # the debugger shows where it was raised
+                let_go(failure)
+            del failure
 
     def _course(self, experiment: Experiment, survivor: Survivor, healer: Healer, begun: float) -> Iterator[Event]:
         """Yield the events from the state reached to the end of the run.
@@ -134,6 +144,14 @@ class Session:
                 self.announce(started(experiment, self.comm))
             self.files.catch_up(experiment.state)
         self.watchdog.connect()
+
+
+def let_go(error: BaseException) -> None:
+    """Let the functions in which ``error`` was raised forget what they held: the network, its data, the error."""
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__context__
 
 
 def started(experiment: Experiment, comm: Communicator) -> RunStarted:

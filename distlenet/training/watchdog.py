@@ -10,6 +10,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from distlenet.activity import pieces
 from distlenet.errors import RanksLost
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import LAST_WORDS
@@ -18,6 +19,8 @@ from distlenet.streams import clean
 from distlenet.training.state import TrainState
 
 ABORT_SECONDS = 2.0
+BUSY = 10  # times stall_after that a rank may compute at one piece of work, a layer's product for example
+BUSY_SHARE = 0.01  # of the time: a thread that computes less than that does not compute
 PACKAGE = str(Path(__file__).parent.parent)
 PARALLEL = str(Path(PACKAGE, "parallel"))
 PHASES = {
@@ -32,12 +35,13 @@ PHASES = {
 
 
 class Watchdog:
-    """A thread that looks where its rank's training is; does nothing for a rank alone or ``stall_after`` 0.
+    """A thread that looks whether its rank gets on; does nothing for a rank alone or ``stall_after`` 0.
 
-    When that has not changed for ``stall_after`` seconds, the rank says where it is, and the root names the
-    ranks that nothing is heard of. Then the job ends, unless it survives the loss of ranks: then a rank that
-    hangs in anything but waiting for others ends itself, and a silent one is dropped by MPI. It ends all the same
-    if no rank is to blame.
+    Progress is a piece of work that gets done, see ``activity.py``; a rank that computes at one piece has BUSY times as
+    long. The job stands still when no rank has made progress for ``stall_after`` seconds: one that waits for a rank
+    which does waits as long as that takes. Then every rank says where it is, and the root names the ranks that nothing
+    is heard of. Then the job ends, unless it survives the loss of ranks: then a rank that hangs in anything but waiting
+    for others ends itself, and a silent one is dropped by MPI. It ends all the same if no rank is to blame.
     """
 
     def __init__(self, comm: Communicator, state: TrainState, stall_after: float) -> None:
@@ -45,18 +49,20 @@ class Watchdog:
         self._watched, self._over = threading.get_ident(), threading.Event()
         self._active = comm.size > 1 and stall_after > 0
         self._pulse = min(0.5, stall_after / 8)
-        self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        self._thread: threading.Thread | None = None
 
     def __enter__(self) -> "Watchdog":
         if self._active:
             self.connect()
+            self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
             self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._active:
+        if self._thread:
             self._over.set()
             self._thread.join()
+            self._thread = None
 
     def connect(self) -> None:
         """Let the ranks know of one another, all at the same time: at the start, and after ranks were lost."""
@@ -64,25 +70,32 @@ class Watchdog:
             self._heartbeats = Heartbeats(self._comm)
 
     def _watch(self) -> None:
-        seen, since, last, said = None, 0.0, time.monotonic(), False
+        stillness, heard = Stillness(self._watched, self._stall_after), {}
+        last, said, judged = time.monotonic(), False, 0.0
         while not self._over.wait(self._pulse):
             now, place = time.monotonic(), look(sys._current_frames().get(self._watched))
-            was_stopped = now - last > self._stall_after / 2  # all of this process: it may go on now
-            if was_stopped or (self._state.steps, place.trace) != seen:
-                seen, since, said = (self._state.steps, place.trace), now, False
-            last, still = now, now - since
-            heard = self._heartbeats.exchange({"phase": place.phase, "waits": place.waits})
+            if now - last > self._stall_after / 2:  # all of this process was stopped: it may get on now
+                stillness.forget(now)
+            last, still = now, stillness.measure(now, place.waits)
+            # the root hears of all ranks, the others of the root alone: it passes on what it knows of the job
+            known = "still" if self._comm.is_root else "job"
+            job = min([still, *(age + (status[known] if status else 0.0) for age, status in heard.values())])
+            status = {"phase": place.phase, "waits": place.waits, "still": still, "job": job}
+            heard = self._heartbeats.exchange(status)
             if self._comm.size == 1:  # the last survivor waits for nobody
                 continue
-            if still >= self._stall_after and not said:
-                said = True
+            if job < self._stall_after:
+                said = False
+                continue
+            if not said:
+                said, judged = True, now
                 self._say(
                     f"no progress for {still:.1f} s in epoch {self._state.epoch + 1}, step {self._state.step + 1}, "
                     f"{place.phase}{', waiting for the others' * place.waits}"
                 )
-            if still >= self._stall_after + 4 * self._pulse:  # by now the others have said so too
+            elif now >= judged + 4 * self._pulse:  # by now the others have said so too
                 self._judge(place, heard)
-                since = now
+                judged = now + self._stall_after
 
     def _judge(self, place: "Place", heard: dict[int, tuple[float, dict]]) -> None:
         silent = [peer for peer, (age, _) in heard.items() if age > self._stall_after / 2]
@@ -114,27 +127,51 @@ class Watchdog:
         sys.stderr.flush()
 
 
+class Stillness:
+    """For how long a thread has made no progress."""
+
+    def __init__(self, thread: int, stall_after: float) -> None:
+        self._busy_limit = BUSY * stall_after
+        # where the system does not tell what a thread has computed, pieces of work alone count
+        self._clock = time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else None
+        self._pieces, self._computed = -1, 0.0
+        self.forget(time.monotonic())
+
+    def forget(self, now: float) -> None:
+        """Begin again at ``now``, a time.monotonic()."""
+        self._looked = self._piece_done = self._busy = now
+
+    def measure(self, now: float, waits: bool) -> float:
+        """Return the seconds without progress at ``now``; a thread that ``waits`` for others does not compute."""
+        if pieces() != self._pieces:
+            self._pieces, self._piece_done, self._busy = pieces(), now, now
+        computed = time.clock_gettime(self._clock) if self._clock is not None else 0.0
+        if not waits and computed - self._computed > BUSY_SHARE * (now - self._looked):
+            self._busy = now
+        self._computed, self._looked = computed, now
+        still = now - self._piece_done
+        return min(still, now - self._busy) if still < self._busy_limit else still
+
+
 @dataclass(frozen=True)
 class Place:
-    """Where a thread is: ``trace`` changes whenever it moves; ``waits``: for other ranks."""
+    """Where a thread is; ``waits``: for other ranks."""
 
-    trace: tuple[tuple[int, int], ...]
     phase: str
     waits: bool
 
 
 def look(frame: FrameType | None) -> Place:
     """Return where the thread with the innermost ``frame`` is."""
-    trace, phase, waits, innermost = [], None, False, None
+    phase, waits, innermost = None, False, None
     while frame is not None:
         code = frame.f_code
-        trace.append((id(frame), frame.f_lasti))
         if code.co_filename.startswith(PACKAGE):
             innermost = innermost or code.co_name
             waits = waits or code.co_filename.startswith(PARALLEL)
             phase = phase or PHASES.get(code.co_name)
         frame = frame.f_back
-    return Place(tuple(trace), phase or f"in {innermost}", waits)
+    return Place(phase or f"in {innermost}", waits)
 
 
 def names(ranks: list[int]) -> str:

@@ -3,17 +3,26 @@
 import json
 import re
 import sys
+import threading
+import types
 
 import launches
 import mpi_jobs
+import numpy as np
 import pytest
 from faults import runs
 
+from distlenet import activity
 from distlenet.errors import RanksLost
 from distlenet.mpirun import mpirun_command
+from distlenet.parallel import Serial
 from distlenet.parallel.exit_file import EXIT_FILE
 from distlenet.parallel.heartbeat import own_addresses
 from distlenet.parallel.launcher import FAULT_TOLERANCE
+from distlenet.training import portrait, replicas, watchdog
+from distlenet.training.checkpoint_file import write_checkpoint
+from distlenet.training.experiment import Options, set_up
+from distlenet.training.stopping import Signals
 from distlenet.training.watchdog import look, names
 
 STALL_AFTER = 1.5
@@ -67,10 +76,121 @@ def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(digits, tmp_path,
     assert runs.results(run) == runs.results(whole)
 
 
+# the command line, but a rank takes its time: in the evaluation of the first epoch, or where the root saves
+SLOW = """
+import os, sys, time
+rank = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or 0)
+from distlenet.activity import advance
+from distlenet.cli import main
+from distlenet.training import evaluation, checkpoint_file
+
+own_chunks, lay_out = evaluation.own_chunks, checkpoint_file.lay_out
+
+
+def slow_chunks(part, comm):
+    for chunk in own_chunks(part, comm):
+        if rank == 1 and part.name != "seen":
+            for _ in range(5):
+                time.sleep({pause})
+                {tick}
+        yield chunk
+
+
+def slow_layout(*arguments):
+    for _ in range(5):
+        time.sleep({pause})
+        {tick}
+    return lay_out(*arguments)
+
+
+if {where!r} == "evaluation":
+    evaluation.own_chunks = slow_chunks
+else:
+    checkpoint_file.lay_out = slow_layout
+sys.exit(main(sys.argv[1:]))
+"""
+QUICK = ["--epochs", 1, "--train-sample", 50, "--validation", 100, "--stall-after", STALL_AFTER]
+
+
+@pytest.mark.parametrize("where", ["evaluation", "checkpoint"])
+def test_ranks_wait_for_one_that_makes_progress(runtime, digits, tmp_path, where):
+    code = SLOW.format(pause=STALL_AFTER / 2, tick="advance()", where=where)
+    words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
+    done = mpi_jobs.run(runtime.command(2, "-c", code, *words))
+    assert done.returncode == 0, done.output
+    assert "no progress" not in done.output
+
+
+def test_a_rank_that_makes_none_hangs(openmpi, digits, tmp_path):
+    code = SLOW.format(pause=2 * STALL_AFTER, tick="pass", where="evaluation")
+    words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
+    done = mpi_jobs.run(openmpi.command(2, "-c", code, *words))
+    assert done.returncode == RanksLost.exit_code, done.output
+    assert "this rank hangs, evaluating: the job ends" in done.output or "rank 1 hangs" in done.output
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """What a thread has computed, in seconds, and the pieces of work that are done."""
+    found = types.SimpleNamespace(computed=0.0, pieces=0)
+    monkeypatch.setattr(watchdog, "pieces", lambda: found.pieces)
+    monkeypatch.setattr(watchdog.time, "clock_gettime", lambda clock: found.computed)
+    return found
+
+
+def measured(clock, seconds, computes=0.0, every=0.0, waits=False):
+    """Return for how long a rank is still, each half second, that computes a share of the time and ends pieces."""
+    stillness = watchdog.Stillness(threading.get_ident(), 60.0)
+    begun, found = stillness._looked, []
+    for half in range(1, 2 * seconds + 1):
+        clock.computed += computes / 2
+        clock.pieces += bool(every and half / 2 % every == 0)
+        found.append(stillness.measure(begun + half / 2, waits))
+    return found
+
+
+def test_stillness(clock):
+    assert measured(clock, 100)[-1] == pytest.approx(99.5)
+    assert max(measured(clock, 1000, every=50)) == pytest.approx(49.5)  # a slow disk
+    assert max(measured(clock, 590, computes=1.0)) == 0  # one large product
+    assert max(measured(clock, 590, computes=0.05)) == 0  # on a machine that is shared by many
+    assert measured(clock, 700, computes=1.0)[-1] > 690  # that never ends
+    assert measured(clock, 100, computes=1.0, waits=True)[-1] == pytest.approx(99.5)  # MPI waits busily
+    assert measured(clock, 100, computes=0.001)[-1] == pytest.approx(99.5)  # it sleeps, and looks now and then
+
+
 def test_look():
     place = look(sys._getframe())
     assert not place.waits
-    assert place.trace != look(sys._getframe()).trace
+    assert place.phase == "in None"
+
+
+@pytest.mark.parametrize("work", ["evaluate", "step", "curvature", "read", "verify", "write", "share", "portray"])
+def test_what_counts_as_progress(work, digits, tmp_path):
+    """Each kind of work that may take its time ends pieces."""
+    experiment = set_up(
+        Options(str(digits), str(tmp_path), flags={"batch_size": 64, "optimizer": "levenberg-marquardt"}),
+        Serial(),
+        Signals(),
+    )
+    state, leaves = experiment.state, experiment.leaves
+    x, labels = leaves.load(0, 0, 0)
+    gradient = np.empty_like(state.net.theta)
+    layers = len(state.net.layers)
+    jobs = {
+        "evaluate": (lambda: experiment.epoch_end.evaluate(state, experiment.parts["test"]), 6 * layers),
+        "step": (lambda: state.net.loss_and_grad(x, labels, gradient), 2 * layers),
+        "curvature": (lambda: state.net.curvature(x, gradient), 2 * layers),
+        "read": (lambda: leaves.own(leaves.shards), 2),
+        "verify": (lambda: experiment.parts["test"].digits.verify("test"), 2),
+        "write": (lambda: write_checkpoint(tmp_path / "a.h5", state, experiment.config, experiment.dataset), 12),
+        "share": (lambda: replicas.check_replicas(state, Serial()), 1),
+        "portray": (lambda: portrait.portray(state.net, state.net.theta, x), layers),
+    }
+    do, expected = jobs[work]
+    before = activity.pieces()
+    do()
+    assert activity.pieces() - before >= expected
 
 
 def test_words():
