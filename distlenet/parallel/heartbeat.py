@@ -56,6 +56,14 @@ class Heartbeats:
         now = time.monotonic()
         return {rank: (now - moment, heard) for rank, (moment, heard) in self._heard.items()}
 
+    def stillness(self, still: float, heard: dict[int, tuple[float, dict[str, Any] | None]]) -> float:
+        """Return for how many seconds no rank has made progress; this one for ``still``, the others as ``heard``.
+
+        The root hears of all and what they say of themselves, "still"; it passes on what that means for the "job".
+        """
+        known = "still" if self._is_root else "job"
+        return min([still, *(age + (status[known] if status else 0.0) for age, status in heard.values())])
+
     def leads(self, silent: list[int]) -> bool:
         """Whether this rank speaks for the job: the root, and any other while the root is ``silent``."""
         return self._is_root or 0 in silent

@@ -77,9 +77,7 @@ class Watchdog:
             if now - last > self._stall_after / 2:  # all of this process was stopped: it may get on now
                 stillness.forget(now)
             last, still = now, stillness.measure(now, place.waits)
-            # the root hears of all ranks, the others of the root alone: it passes on what it knows of the job
-            known = "still" if self._comm.is_root else "job"
-            job = min([still, *(age + (status[known] if status else 0.0) for age, status in heard.values())])
+            job = self._heartbeats.stillness(still, heard)
             status = {"phase": place.phase, "waits": place.waits, "still": still, "job": job}
             heard = self._heartbeats.exchange(status)
             if self._comm.size == 1:  # the last survivor waits for nobody
