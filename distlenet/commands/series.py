@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.train import add_settings, at_least, patience
 from distlenet.config import RECIPES, Config, build_config
-from distlenet.errors import DistlenetError, UsageError, report
+from distlenet.errors import DistlenetError, RunDirectoryError, UsageError, report
 from distlenet.paths import path
 from distlenet.streams import say
 
@@ -159,7 +159,10 @@ class SeriesDisplay:
         self._displays.close()
         place = self._places[outcome.setting, outcome.seed]
         self._course.add(place, None if kept else time.monotonic() - self._begun)
-        self._save()
+        try:
+            self._save()
+        except RunDirectoryError as error:  # tried again after the next run, and at the end
+            say(f"warning: {error}: the series continues")
         if self._args.display != "quiet" and not self._args.json:
             say(f"{place}/{len(self.trials)} {line(asdict(outcome), kept)}")
 

@@ -1,10 +1,11 @@
 """What the root does in the run directory when a run diverges."""
 
+import contextlib
 import json
 from collections.abc import Callable
 
 from distlenet.errors import RunDirectoryError
-from distlenet.training.events import Diverged, Event, Notice
+from distlenet.training.events import Diverged, Event, Notice, RunFinished, SaveAsked
 from distlenet.training.postmortem import in_words
 from distlenet.training.rundir import RunDirectory
 
@@ -14,17 +15,27 @@ class Aftermath:
 
     def __init__(self, directory: RunDirectory, announce: Callable[[Event], None]) -> None:
         self._directory, self._announce = directory, announce
+        self._owed: dict[str, str] = {}  # name: text, of files that could not be written
 
     def on(self, event: Event) -> None:
-        """See Listener; what a full disk refuses is said, and the run goes on."""
+        """See Listener; what a full disk refuses is reported, and written when something is saved again."""
+        if isinstance(event, SaveAsked | RunFinished):
+            with contextlib.suppress(OSError, RunDirectoryError):
+                self._write()
         if not isinstance(event, Diverged):
             return
         name = f"postmortem/{event.number}"
+        whole = {**event.record, "what": event.what, **event.report}
+        self._owed[f"{name}.txt"] = in_words(event.record, event.what, event.report)
+        self._owed[f"{name}.json"] = json.dumps(whole) + "\n"
         try:
-            self._directory.write_text(f"{name}.txt", in_words(event.record, event.what, event.report))
-            whole = {**event.record, "what": event.what, **event.report}
-            self._directory.write_text(f"{name}.json", json.dumps(whole) + "\n")
             if event.back_to:
                 self._directory.set_aside(event.back_to)
+            self._write()
         except (OSError, RunDirectoryError) as error:
-            self._announce(Notice(f"no post-mortem: {error}", "warning"))
+            self._announce(Notice(f"no post-mortem yet: {error}", "warning"))
+
+    def _write(self) -> None:
+        for name, text in list(self._owed.items()):
+            self._directory.write_text(name, text)
+            del self._owed[name]

@@ -48,6 +48,12 @@ def write_checkpoint(
     """Write ``state`` to ``path``: whole, or not at all. Raises OSError (a full disk, no permission).
 
     ``make_way`` is called when all is on the disk, just before the file takes its name.
+    """
+    write_image(path, checkpoint_image(state, config, dataset), make_way)
+
+
+def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -> bytes:
+    """Return the bytes of the checkpoint file of ``state``.
 
     The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
     """
@@ -79,7 +85,11 @@ def write_checkpoint(
             "good": state.good.place if elsewhere else None,
         },
     }
-    image = lay_out(arrays, json.dumps(meta))
+    return lay_out(arrays, json.dumps(meta))
+
+
+def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda: None) -> None:
+    """Write the bytes of a checkpoint file: whole, or not at all; see write_checkpoint."""
     # a link among the checkpoints is renamed with the age of what it leads to: it is not written through
     with replacing(path, follow_links=False) as temporary, temporary.open("wb") as file:
         for start in range(0, len(image), PIECE):  # a disk that fails does so here, with the older files in place

@@ -152,6 +152,7 @@ class RunFiles(NoFiles):
             announce,
             every=options.keep_every,
             newest=options.keep_newest,
+            resumed=self._origin is not None,
         )
         self._journal = journal
         self._warden = Warden(self._directory, journal, config, announce)
@@ -163,6 +164,7 @@ class RunFiles(NoFiles):
 
     def finish(self, summary: dict[str, Any], announce: Announcer) -> int:
         """See NoFiles; what cannot be written is said: the run is done, and its figures are shown."""
+        self._keeper.settle()
         if self._keeper.failing:
             summary["unsaved"] = True
         try:
@@ -174,7 +176,7 @@ class RunFiles(NoFiles):
             announce(Notice(str(error), "warning"))
             return error.exit_code
         if self._keeper.failing:
-            announce(Notice("the last checkpoint could not be written", "warning"))
+            announce(Notice("not all checkpoints could be written", "warning"))
             return RunDirectoryError.exit_code
         return 0
 
@@ -194,6 +196,7 @@ class Warden:
 
     def __init__(self, directory: RunDirectory, journal: Journal, config: Config, announce: Announcer) -> None:
         self._directory, self._journal, self._config, self._announce = directory, journal, config, announce
+        self._owes = False  # journal and settings, in a directory that was made again
 
     def on(self, event: Event) -> None:
         """See Listener."""
@@ -206,9 +209,12 @@ class Warden:
             removed = self._directory.reclaim()
         except OSError:  # those who write next meet the same trouble, and say so
             return
-        if removed:
+        self._owes |= removed
+        if self._owes:
             with contextlib.suppress(OSError, RunDirectoryError):
                 self._journal.restore()
                 self._directory.write_text("config.toml", self._config.to_toml())
+                self._owes = False
+        if removed:
             text = f"{self._directory.path} was removed during the run: it is made anew, without older checkpoints"
             self._announce(Notice(text, "warning"))

@@ -3,24 +3,28 @@
 import contextlib
 import os
 from collections.abc import Callable
-from itertools import count, pairwise
+from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 
 from distlenet.config import Config
 from distlenet.data.atomic import why_not_written
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import write_checkpoint
-from distlenet.training.events import CheckpointSaved, Event, Notice, SaveAsked
+from distlenet.training.checkpoint_file import checkpoint_image, write_checkpoint, write_image
+from distlenet.training.events import CheckpointSaved, Diverged, Event, Notice, RunStarted, SaveAsked
+from distlenet.training.rundir import position
 from distlenet.training.state import TrainState
+
+MOST_OWED = 2**28  # bytes of kept checkpoints that wait in memory; the best one waits whatever its size
 
 
 class CheckpointKeeper:
     """Writes ``last.h5`` when asked to save, ``best.h5`` after the best epoch so far, and ``epoch-0010.h5``
     every ``every`` epochs (0: never). The ``newest`` last ones are kept: last.h5, last-1.h5, ...
 
-    A disk that fails or is full does not end the run: the earlier files stay as they were, and the user
-    is told, once until a save succeeds again. ``announce`` passes events on to the other listeners;
-    ``failing``: the latest save failed.
+    A disk that fails or is full does not end the run: the earlier files stay as they were, and the user is told, once
+    until a save succeeds again. A best or kept checkpoint that could not be written is owed: it is written at the next
+    chance. ``announce`` passes events on to the other listeners. ``resumed``: what a kill left undone is done first.
     """
 
     def __init__(
@@ -32,47 +36,109 @@ class CheckpointKeeper:
         announce: Callable[[Event], None],
         every: int = 0,
         newest: int = 2,
+        resumed: bool = False,
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
-        self._announce, self._every, self._newest = announce, every, newest
-        self._best = self.failing = False
+        self._announce, self._every, self._newest, self._resumed = announce, every, newest, resumed
+        self._failed = False  # the latest save
+        self._owed: dict[str, Owed] = {}
+
+    @property
+    def failing(self) -> bool:
+        """Whether something that should be saved is not."""
+        return self._failed or bool(self._owed)
 
     def on(self, event: Event) -> None:
         """See Listener."""
-        if not isinstance(event, SaveAsked):
-            return
-        state = self._state
-        if state.epoch and state.step == 0:  # between two epochs
+        if isinstance(event, SaveAsked):
             # best first: a kill in between leaves an older "last", and the epoch is done again
+            for name, reason in self._due():
+                self._save(name, reason)
+            self.settle()
+            self._save("last.h5", "last" if event.reason == "epoch" else event.reason)
+        elif isinstance(event, RunStarted) and self._resumed:
+            self._resumed = False
+            self._complete()
+        elif isinstance(event, Diverged) and event.back_to:
+            self._owed = {name: owed for name, owed in self._owed.items() if owed.epoch <= event.back_to[1]}
+
+    def settle(self) -> None:
+        """Write what is owed, as far as the disk allows."""
+        for name, owed in list(self._owed.items()):
+            self._write(name, owed.reason, lambda path, owed=owed: write_image(path, owed.image))
+
+    def _due(self) -> list[tuple[str, str]]:
+        """Return what is to be saved between two epochs, besides last.h5: (name, reason) each."""
+        state, due = self._state, []
+        if state.epoch and state.step == 0:
             if state.best_epoch == state.epoch - 1:
-                self._save("best.h5", "best")
+                due.append(("best.h5", "best"))
             if self._every and state.epoch % self._every == 0:
-                self._save(f"epoch-{state.epoch:04d}.h5", f"every {self._every} epochs")
-        self._save("last.h5", "last" if event.reason == "epoch" else event.reason)
+                due.append((f"epoch-{state.epoch:04d}.h5", f"every {self._every} epochs"))
+        return due
+
+    def _complete(self) -> None:
+        """Write what a process that was killed in a save had not written yet, of the moment that is resumed."""
+        here = self._state.steps, self._state.epoch
+        for name, reason in self._due():
+            if position(self._directory / name) != here:
+                self._save(name, reason)
+        last, newest = self._directory / "last.h5", self._directory / "last-1.h5"
+        if not last.exists() and newest.exists() and position(newest) == here:
+            with contextlib.suppress(OSError):
+                os.replace(newest, last)  # killed between two renames: the younger one of them is taken back
+        elif position(last) != here:
+            self._save("last.h5", "last")
 
     def _age(self) -> None:
-        """Move last.h5 to last-1.h5 and so on; a kill in between leaves every file whole.
+        """Move last.h5 to last-1.h5 and so on, up to the first that is missing; a kill in between leaves every file
+        whole, and the rest to be done.
 
         Older ones, of a process that was asked to keep more, are removed.
         """
-        names = ["last.h5", *(f"last-{age}.h5" for age in range(1, self._newest))]
-        for younger, older in reversed(list(pairwise(names))):
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(self._directory / younger, self._directory / older)
-        with contextlib.suppress(FileNotFoundError):  # at the first that is missing; what comes after is the user's
-            for age in count(max(1, self._newest)):
-                (self._directory / f"last-{age}.h5").unlink()
+        names = [self._directory / ("last.h5" if age == 0 else f"last-{age}.h5") for age in range(self._newest)]
+        there = list(takewhile(Path.exists, names))
+        for younger, older in reversed(list(zip(there, names[1:], strict=False))):
+            os.replace(younger, older)
+        # up to the first that is missing; what comes after is the user's
+        surplus = (self._directory / f"last-{age}.h5" for age in count(max(1, self._newest)))
+        for path in reversed(list(takewhile(Path.exists, surplus))):
+            path.unlink()
 
     def _save(self, name: str, reason: str) -> None:
+        state, config, dataset = self._state, self._config, self._dataset
+        make_way = self._age if name == "last.h5" else lambda: None
+        saved = self._write(name, reason, lambda path: write_checkpoint(path, state, config, dataset, make_way))
+        if not saved and name != "last.h5":  # that is written again anyway, of a later moment
+            self._owe(name, reason)
+
+    def _owe(self, name: str, reason: str) -> None:
+        image = checkpoint_image(self._state, self._config, self._dataset)
+        others = sum(len(owed.image) for key, owed in self._owed.items() if key != name)
+        if name == "best.h5" or len(image) + others <= MOST_OWED:
+            self._owed[name] = Owed(self._state.epoch, reason, image)
+
+    def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:
+        """Call ``write`` with the path of the file; what fails is told. Returns whether it is written."""
         path = self._directory / name
         try:
-            make_way = self._age if name == "last.h5" else lambda: None
-            write_checkpoint(path, self._state, self._config, self._dataset, make_way)
+            write(path)
         except OSError as error:
-            if not self.failing:
-                self.failing = True
+            if not self._failed:
+                self._failed = True
                 text = f"cannot write {path}: {why_not_written(error)}; the run goes on, earlier checkpoints stay"
                 self._announce(Notice(text, "warning"))
-        else:
-            self.failing = False
-            self._announce(CheckpointSaved(path, reason))
+            return False
+        self._failed = False
+        self._owed.pop(name, None)
+        self._announce(CheckpointSaved(path, reason))
+        return True
+
+
+@dataclass(frozen=True)
+class Owed:
+    """A checkpoint that could not be written."""
+
+    epoch: int  # complete epochs then
+    reason: str
+    image: bytes

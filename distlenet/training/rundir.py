@@ -288,7 +288,12 @@ def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = 
         if not path.is_dir():
             return read_checkpoint(path)
         with contextlib.suppress(CheckpointError):
-            return read_checkpoint(path / "checkpoints" / "best.h5")
+            best = read_checkpoint(path / "checkpoints" / "best.h5")
+            later = _later_best(path / "checkpoints" / "last.h5", best)
+            if later is None:
+                return best
+            tell(f"{best.path} is that of an older epoch: the best parameters are taken from {later.path}")
+            return later
         if not (path / "checkpoints").is_dir():
             raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
     except OSError as error:
@@ -302,3 +307,14 @@ def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = 
     elif damaged:
         tell(f"{newest.path} is used")
     return checkpoint
+
+
+def _later_best(last: Path, best: Checkpoint) -> Checkpoint | None:
+    """Return the best parameters that ``last`` knows of, if ``best`` could not be written after that epoch."""
+    try:
+        newest = read_checkpoint(last)
+    except CheckpointError:
+        return None
+    epoch = newest.meta["best"]["epoch"]
+    stale = epoch is not None and newest.best_theta is not None and epoch + 1 > best.position[1]
+    return newest.at_best() if stale and newest.position > best.position else None

@@ -16,8 +16,9 @@ from distlenet.errors import CheckpointError
 from distlenet.nn import build_model, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.events import CheckpointSaved, EpochDone, Notice, SaveAsked, Score
+from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
 from distlenet.training.keeper import CheckpointKeeper
+from distlenet.training.rundir import find_checkpoint
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
@@ -240,8 +241,79 @@ def test_a_limit_on_the_size_of_files(tmp_path):
     assert (tmp_path / "last.h5").read_bytes() == image
     assert kept.keeper.failing
     kept.step()
-    assert kept.good() == {"best.h5": 1, "last.h5": 4, "last-1.h5": 1}
+    assert kept.good() == {"best.h5": 2, "last.h5": 4, "last-1.h5": 1}  # the best one was owed
     assert not kept.keeper.failing
+
+
+def refuse(monkeypatch, *names):
+    """Let no file take one of these names in a replacement until the list that is returned is empty."""
+    refused, real = list(names), os.replace
+
+    def replace(source, target):
+        if os.path.basename(target) in refused:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(source, target)
+
+    monkeypatch.setattr(os, "replace", replace)
+    return refused
+
+
+def test_what_could_not_be_written_is_written_at_the_next_chance(tmp_path, monkeypatch):
+    kept = Kept(tmp_path, every=1)
+    kept.epoch(best=True)
+    refused = refuse(monkeypatch, "best.h5", "epoch-0002.h5")
+    kept.epoch(best=True)
+    kept.step()
+    assert kept.good() == {"best.h5": 1, "epoch-0001.h5": 1, "last.h5": 3, "last-1.h5": 2}
+    assert kept.keeper.failing and len(kept.told(Notice)) == 2  # last.h5 succeeds in between
+    refused.clear()
+    kept.step()
+    assert kept.good() == {"best.h5": 2, "epoch-0001.h5": 1, "epoch-0002.h5": 2, "last.h5": 4, "last-1.h5": 3}
+    assert not kept.keeper.failing
+    assert read_checkpoint(tmp_path / "best.h5").position == (2, 2)
+
+
+def test_a_newer_best_is_no_longer_owed(tmp_path, monkeypatch):
+    kept = Kept(tmp_path)
+    refused = refuse(monkeypatch, "best.h5")
+    kept.epoch(best=True)
+    kept.epoch(best=True)
+    refused.clear()
+    kept.epoch()
+    assert kept.good()["best.h5"] == 2
+
+
+def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
+    kept = Kept(tmp_path)
+    kept.epoch(best=True)
+    refused = refuse(monkeypatch, "best.h5")
+    kept.epoch(best=True)
+    kept.keeper.on(Diverged(1, {}, "", {}, back_to=(1, 1)))
+    refused.clear()
+    kept.keeper.settle()
+    assert kept.good()["best.h5"] == 1 and not kept.keeper.failing
+
+
+@pytest.mark.parametrize("until", [7, 10**9], ids=["for a while", "to the end"])
+def test_a_disk_that_is_full_just_when_the_best_is_written(digits, tmp_path, monkeypatch, until):
+    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS)
+    refused = refuse(monkeypatch)
+
+    def act(rank, state, signals):
+        best = read_checkpoint(whole.run / "checkpoints/best.h5").position[0]
+        refused[:] = ["best.h5"] if best - 2 <= state.steps < best + until else []
+
+    done = sessions.train_run(digits, tmp_path / "run", act=act, flags=FLAGS)
+    assert sessions.results(done.run) == sessions.results(whole.run)
+    expected = read_checkpoint(whole.run / "checkpoints/best.h5")
+    found = find_checkpoint(done.run)  # what `evaluate RUN` measures
+    assert found.theta.tobytes() == expected.theta.tobytes()
+    if until == 7:
+        assert done.code == 0
+        assert read_checkpoint(done.run / "checkpoints/best.h5").theta.tobytes() == expected.theta.tobytes()
+    else:
+        assert done.codes[0] == 6
+        assert json.loads((done.run / "summary.json").read_text())["unsaved"] is True
 
 
 def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
