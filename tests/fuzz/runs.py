@@ -49,6 +49,7 @@ class Trial:
         """Run all of it; raises Wrong."""
         keep_every = dict(self.case.options).get("keep-every", 0)
         for number, phase in enumerate(self.case.phases):
+            self.tampered |= {"other settings"} if phase.overridden else set()
             expected = self._start(Leg(ALONE, 1), phase, self.whole, "auto" if phase.overridden else "")
             self._expect(expected.returncode in ENDS, f"exit code {expected.returncode}, expected one of {ENDS}")
             self._disturb(phase, expected, first=number == 0)

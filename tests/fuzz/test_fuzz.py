@@ -9,17 +9,19 @@ from pathlib import Path
 
 import pytest
 from fuzz import case, compare, settings
+from fuzz.inside import InnerTrial
 from fuzz.runs import HOOK, Trial, without_missing
 
 from distlenet.config import Config
 
-SEEDS = (3, 18)
+# small cases: three pretend ranks that die and resume; a rank killed under launch; a signal under MPICH, then Open MPI
+SEEDS = (430, 978, 5527, 19971)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_some_cases_end_as_they_do_undisturbed(seed, tmp_path):
     drawn = without_missing(case.Case.draw(seed))
-    Trial(drawn, tmp_path / "case", drawn.small.write(tmp_path)).check()
+    (InnerTrial if drawn.inside else Trial)(drawn, tmp_path / "case", drawn.small.write(tmp_path)).check()
 
 
 def test_all_kinds_of_cases_are_drawn():
