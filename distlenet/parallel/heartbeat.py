@@ -64,6 +64,10 @@ class Heartbeats:
         known = "still" if self._is_root else "job"
         return min([still, *(age + (status[known] if status else 0.0) for age, status in heard.values())])
 
+    def close(self) -> None:
+        """Hear and say no more."""
+        self._socket.close()
+
     def leads(self, silent: list[int]) -> bool:
         """Whether this rank speaks for the job: the root, and any other while the root is ``silent``."""
         return self._is_root or 0 in silent

@@ -63,6 +63,7 @@ class Watchdog:
             self._over.set()
             self._thread.join()
             self._thread = None
+            self._heartbeats.close()
 
     def connect(self) -> None:
         """Let the ranks know of one another, all at the same time: at the start, and after ranks were lost."""

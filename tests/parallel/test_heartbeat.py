@@ -1,7 +1,10 @@
 """What ranks tell each other next to MPI, and who can reach them."""
 
+import threading
+
 import mpi_jobs
 import pretend
+import pytest
 
 from distlenet.parallel import heartbeat
 from distlenet.parallel.heartbeat import Heartbeats
@@ -27,3 +30,30 @@ def test_many_hosts_are_reached_by_any_of_their_addresses(monkeypatch):
     names = iter(range(10))
     monkeypatch.setattr(heartbeat, "network", lambda: f"host {next(names)}")
     assert pretend.run(2, bound) == ["0.0.0.0"] * 2
+
+
+def job_of(ranks, stills, rounds=8):
+    """Return what each rank knows of the job when each has said for how long it has been still."""
+    barrier = threading.Barrier(ranks)
+
+    def job(comm):
+        heartbeats, heard, known = Heartbeats(comm), {}, 0.0
+        for _ in range(rounds):
+            known = heartbeats.stillness(stills[comm.rank], heard)
+            heard = heartbeats.exchange({"still": stills[comm.rank], "job": known})
+            barrier.wait()
+        heartbeats.close()
+        return known
+
+    return pretend.run(ranks, job)
+
+
+@pytest.mark.parametrize("mover", range(3))
+def test_one_that_makes_progress_is_known_to_all(mover):
+    stills = [100.0] * 3
+    stills[mover] = 0.0
+    assert max(job_of(3, stills)) < 20
+
+
+def test_all_are_still():
+    assert min(job_of(3, [100.0, 120.0, 110.0])) >= 100
