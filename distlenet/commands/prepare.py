@@ -9,6 +9,7 @@ distlenet prepare folder --from pictures     a folder of pictures for each class
 """
 
 import argparse
+import os
 import shlex
 import sys
 import textwrap
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distlenet.data.formats import EMNIST_SPLITS, FORMATS
+from distlenet.errors import UsageError
 from distlenet.paths import as_path
 from distlenet.streams import clean, say
 
@@ -78,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
     """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
     from distlenet.data.prepare import prepare_dataset, prepare_mnist, prepare_synthetic
 
+    _keep_sources(args)
     with _shown_progress() as progress:
         if args.dataset in FORMATS:
             format_ = FORMATS[args.dataset]
@@ -99,6 +102,13 @@ def run(args: argparse.Namespace) -> int:
     for line in _report(prepared):
         say(line)
     return 0
+
+
+def _keep_sources(args: argparse.Namespace) -> None:
+    """Raise UsageError where --out is one of the files that are read: --force would replace it."""
+    for source in (getattr(args, "place", None), getattr(args, "test", None)):
+        if isinstance(source, Path) and os.path.realpath(source) == os.path.realpath(args.out):
+            raise UsageError(f"--out {args.out} is what is read, expected another file: it would be replaced")
 
 
 def _report(prepared: "Prepared") -> list[str]:

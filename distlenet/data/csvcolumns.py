@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from distlenet.errors import DataError, nearest
@@ -29,11 +29,14 @@ class Columns:
         return tuple(sorted((self.label, *self.pixels)))
 
 
-def columns_of(first: Sequence[str], label: str | None, ignore: Sequence[str], path: Path) -> Columns:
+def columns_of(
+    first: Sequence[str], label: str | None, ignore: Sequence[str], path: Path, like: Columns | None = None
+) -> Columns:
     """Return the columns of the table ``path``, whose first line has the cells ``first``.
 
     ``label`` is "first", "last", a name of the header or a number from 1; None: as the header says, else the first.
-    ``ignore`` holds such names and numbers of columns that are neither label nor pixels. Raises DataError.
+    ``ignore`` holds such names and numbers of columns that are neither label nor pixels. A table whose own first line
+    does not tell has its columns ``like`` another. Raises DataError.
     """
     ignored = {_find(column, first, f"--ignore {column}", path) for column in ignore}
     header, notes = _is_header(first, ignored, path), []
@@ -57,10 +60,17 @@ def columns_of(first: Sequence[str], label: str | None, ignore: Sequence[str], p
     if wanted in ignored:
         raise DataError(f"{path}: column {wanted + 1} is both --label and --ignore, expected one of them")
     told = label is not None or bool(named)
+    if like is not None and like.count == len(first) and (like.told, told) == (True, False):
+        return replace(like, header=header, notes=())
+    if like is not None and like.count == len(first) and told and not like.told and wanted != like.label:
+        raise DataError(
+            f"{path} has its label in column {wanted + 1} by its header, the training table in column {like.label + 1} "
+            "by default; say which by --label"
+        )
     if header and not told and _is_pixel(names[rest[0]], names[rest[1]]):
         raise DataError(
-            f"{path} has a header ({first[rest[0]]}, {first[rest[1]]} ...) that names no label; say which column it is "
-            "by --label NAME, first or last; a table without labels cannot be learned from"
+            f"{path} has a header ({first[rest[0]][:40]!r}, {first[rest[1]][:40]!r} ...) that names no label; say which "
+            "column it is by --label NAME, first or last; a table without labels cannot be learned from"
         )
     pixels = tuple(column for column in rest if column != wanted)
     return Columns(len(first), header, wanted, pixels, told, tuple(notes))

@@ -7,7 +7,8 @@ columns explain.
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TextIO
@@ -51,7 +52,10 @@ def read_csv(
     """
     paths = {"train": place} if test is None else {"train": place, "test": test}
     where = {split: f"{path}" for split, path in paths.items()}
-    tables = {split: _read_table(path, label, ignore, progress) for split, path in paths.items()}
+    tables: dict[str, tuple[np.ndarray, np.ndarray, Columns]] = {}
+    for split, path in paths.items():
+        like = tables["train"][2] if tables else None
+        tables[split] = _read_table(path, partial(columns_of, label=label, ignore=ignore, like=like), progress)
     widths = [pixels.shape[1] for _, pixels, _ in tables.values()]
     if widths[0] != widths[-1]:
         raise DataError(
@@ -69,9 +73,7 @@ def read_csv(
     return Dataset(parts.train, parts.test, name, names, source, ", ".join(where.values()), notes)
 
 
-def _read_table(
-    path: Path, label: str | None, ignore: Sequence[str], progress: Progress
-) -> tuple[np.ndarray, np.ndarray, Columns]:
+def _read_table(path: Path, told: Callable[..., Columns], progress: Progress) -> tuple[np.ndarray, np.ndarray, Columns]:
     """Return the labels (n,), the pixels (n, pixels) of ``path``, uint8 or float32, and its columns."""
     if path.is_dir():
         raise DataError(f"{path} is a directory, expected a table (CSV, .gz or not)")
@@ -81,7 +83,7 @@ def _read_table(
             kind = kind_of_bytes(file.peek(HEAD)[:HEAD])
             if not kind.startswith(("a table", "text (", "empty")):
                 raise DataError(f"{path} is {kind_of(path)}, expected a table (CSV, .gz or not)")
-            return _read(text, path, label, ignore, progress)
+            return _read(text, path, told, progress)
     except FileNotFoundError as error:
         raise DataError(f"there is no file {path}, expected a table (CSV, .gz or not)") from error
     except UnicodeDecodeError as error:
@@ -91,7 +93,7 @@ def _read_table(
 
 
 def _read(
-    file: TextIO, path: Path, label: str | None, ignore: Sequence[str], progress: Progress
+    file: TextIO, path: Path, told: Callable[..., Columns], progress: Progress
 ) -> tuple[np.ndarray, np.ndarray, Columns]:
     first = file.readline(CELL * MOST_COLUMNS)
     if not first.strip():
@@ -104,7 +106,7 @@ def _read(
             f"{path} line 1 has {count} columns and {len(first):,} characters, expected a label and up to "
             f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels with commas between{spaces}"
         )
-    columns = columns_of(_cells(first, delimiter), label, ignore, path)
+    columns = told(_cells(first, delimiter), path=path)
     labels, pixels, number = [], [], 1 + columns.header
     for lines in _blocks(file, [] if columns.header else [first], count, path, number):
         of_block = _block(lines, columns, delimiter, path, number)

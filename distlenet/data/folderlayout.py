@@ -138,5 +138,5 @@ def _loose(directory: Path) -> str:
     files = sorted(path.name for path in _visible(directory) if not path.is_dir())
     if not files:
         return ""
-    shown = ", ".join(files[:4]) + " ..." * (len(files) > 4)
+    shown = ", ".join(name if name.isprintable() else repr(name) for name in files[:4]) + " ..." * (len(files) > 4)
     return f"not read, as in no class's folder: {len(files):,} files in {directory} ({shown})"

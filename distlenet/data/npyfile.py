@@ -61,6 +61,14 @@ class Archive:
         except DataError:
             self._file.close()
             raise
+        odd = [
+            info.filename
+            for info in self._zip.infolist()
+            if not info.filename.isprintable() or len(info.filename) > 200
+        ]
+        if odd:
+            self.__exit__()
+            raise DataError(f"{path} holds an array called {odd[0][:40]!r}, expected names that can be printed")
         self._members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
 
     def __enter__(self) -> "Archive":

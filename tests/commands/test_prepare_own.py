@@ -10,7 +10,7 @@ from data.test_csvfile import rows, write  # the small tables of the reader's ow
 
 from distlenet.commands import prepare
 from distlenet.data.digitfile import open_digit_file
-from distlenet.errors import DataError
+from distlenet.errors import DataError, UsageError
 
 RNG = np.random.default_rng(4)
 
@@ -142,3 +142,15 @@ def test_validation_images_are_named_in_the_next_command(tmp_path, capsys):
     assert said.rstrip().endswith("--run runs/first --validation 20")
     run("npz", "--from", tmp_path / "a.npz", "--out", tmp_path / "a.h5")
     assert "unchanged" in (again := capsys.readouterr().out) and "--validation 20" in again
+
+
+def test_what_is_read_is_never_replaced(tmp_path):
+    table = write(tmp_path / "mine.csv", rows())
+    (tmp_path / "link.csv").symlink_to(table)
+    before = table.read_bytes()
+    for arguments in (("--from", table, "--out", table), ("--from", table, "--out", tmp_path / "link.csv")):
+        with pytest.raises(UsageError, match="is what is read, expected another file"):
+            run("csv", *arguments, "--force")
+    with pytest.raises(UsageError, match="is what is read"):
+        run("csv", "--from", write(tmp_path / "b.csv", rows()), "--test", table, "--out", table, "--force")
+    assert table.read_bytes() == before

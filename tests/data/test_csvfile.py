@@ -291,3 +291,17 @@ def test_other_files_are_told_what_they_are(content, said, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_csv(tmp_path / "a.csv", silent)
+
+
+def test_a_table_of_test_images_has_its_columns_like_the_training_table(tmp_path):
+    train = write(tmp_path / "train.csv", rows(last=True), LAST)
+    test = write(tmp_path / "test.csv", rows(PIXELS[:8], LABELS[:8], last=True))  # no header: the label is not told
+    dataset = read_csv(train, silent, test=test)
+    np.testing.assert_array_equal(dataset.test[0], PIXELS[:8].reshape(8, 4, 4))
+    assert dataset.test[1].tolist() == LABELS[:8].tolist()
+    own = write(tmp_path / "own.csv", rows(PIXELS[:8], LABELS[:8]), KAGGLE)  # a header of its own counts
+    np.testing.assert_array_equal(read_csv(train, silent, test=own).test[0], PIXELS[:8].reshape(8, 4, 4))
+    bare = write(tmp_path / "bare.csv", rows())
+    named = write(tmp_path / "named.csv", rows(last=True), LAST)
+    with pytest.raises(DataError, match="label in column 17 by its header, the training table in column 1 by default"):
+        read_csv(bare, silent, test=named)

@@ -187,3 +187,8 @@ def test_dark_images_and_classes_without_a_test_image_are_reported(tmp_path):
 def test_half_a_pair_and_unknown_names_are_refused(arrays, said, tmp_path):
     with pytest.raises(DataError, match=said):
         read_npz(save(tmp_path / "a.npz", **arrays), silent)
+
+
+def test_names_that_a_terminal_would_obey_are_quoted(tmp_path):
+    with pytest.raises(DataError, match=r"holds an array called '\\x1b\[2J.npy', expected names"):
+        read_npz(save(tmp_path / "a.npz", **four(), **{"\x1b[2J": IMAGES}), silent)
