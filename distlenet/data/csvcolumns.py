@@ -69,8 +69,8 @@ def columns_of(
         )
     if header and not told and _is_pixel(names[rest[0]], names[rest[1]]):
         raise DataError(
-            f"{path} has a header ({first[rest[0]][:40]!r}, {first[rest[1]][:40]!r} ...) that names no label; say which "
-            "column it is by --label NAME, first or last; a table without labels cannot be learned from"
+            f"{path} has a header ({first[rest[0]][:40]!r}, {first[rest[1]][:40]!r} ...) that names no label; say "
+            "which by --label NAME, first or last; a table without labels cannot be learned from"
         )
     pixels = tuple(column for column in rest if column != wanted)
     return Columns(len(first), header, wanted, pixels, told, tuple(notes))
