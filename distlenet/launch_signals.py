@@ -40,7 +40,7 @@ class Requests:
         self.asked: int | None = None  # the signal that asked the job to end
         self.stopped_seconds = 0.0  # that the launcher and its job stood still, after SIGTSTP
         self.job: Recipient | None = None  # the one that runs now
-        self._asked_at = 0.0
+        self._insisted_at: float | None = None  # when the first of FORCING came
         self._continued = False
         self._before: dict[int, object] = {}
 
@@ -75,12 +75,19 @@ class Requests:
         elif number == signal.SIGUSR1:
             if self.job:
                 self.job.pass_on(number)
-        elif self.asked is None:
-            self.asked, self._asked_at = number, time.monotonic()
+        else:
+            self._ask_to_end(number)
+
+    def _ask_to_end(self, number: int) -> None:
+        if self.asked is None:
+            self.asked = number
             if self.job:
                 self.job.pass_on(number)
-        elif self.job and number in FORCING and time.monotonic() - self._asked_at > ECHO:
-            self.job.end()
+        if number in FORCING:
+            if self._insisted_at is None:
+                self._insisted_at = time.monotonic()
+            elif self.job and time.monotonic() - self._insisted_at > ECHO:
+                self.job.end()
 
     def _stop(self) -> None:
         """Stop the job and this process, as the shell expects it of Ctrl-Z; return when both continue."""
