@@ -43,13 +43,13 @@ class Launched(mpi_jobs.Job):
         return dict(sorted(found.items()))
 
     def mpirun(self) -> int | None:
-        """Return the process of Open MPI's mpirun, once it is there."""
+        """Return the process of mpirun, once it is there."""
         for pid in self._environments():
             try:
                 name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
             except OSError:
                 continue
-            if name.endswith(b"prterun"):
+            if name.endswith((b"prterun", b"/mpirun")):
                 return pid
         return None
 

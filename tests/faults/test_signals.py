@@ -41,7 +41,8 @@ ROWS = [
     *(Row(setup, target, name, END[name]) for setup in LAUNCHES for target in ("start", "group") for name in END),
     *(Row(setup, "rank", name, END[name]) for setup in ("openmpi", "mpich", *LAUNCHES) for name in END),
     *(Row(setup, "start", "KILL", -9, called="TERM") for setup in LAUNCHES),
-    *(Row("launch-openmpi", "mpirun", name, 143, called="TERM") for name in ("KILL", "QUIT")),
+    # its ranks save, if they can within the time that is left to them
+    *(Row("launch-openmpi", "mpirun", name, 128 + number, MAYBE) for name, number in (("KILL", 9), ("QUIT", 3))),
     Row("launch-mpich", "mpirun", "KILL", 137, ENDED),
     # Open MPI's mpirun gives its ranks half a second after these, and calls all of them SIGTERM
     *(Row("openmpi", target, name, 1, MAYBE) for target in ("start", "group") for name in ("HUP", "INT", "TERM")),
@@ -101,7 +102,8 @@ def test_signal(digits, tmp_path, row):
         send(job, row)
         done = job.finish()  # and no process outlives it by 5 s
         assert not job.left_behind()
-    assert done.returncode == row.code, done.output
+    codes = {row.code, 143} if row.setup in LAUNCHES and row.saved == MAYBE else {row.code}
+    assert done.returncode in codes, done.output
     assert "Traceback" not in done.output
     position = runs.newest(run).meta["position"]["steps"]
     assert position >= before
