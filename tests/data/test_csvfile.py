@@ -254,7 +254,7 @@ def test_columns_by_name_or_number(header, options, tmp_path):
         (indexed(), None, {}, r"column 1 counts the rows \(0, 1, 2 ...\).*--ignore 1, or say --label first"),
         (indexed(1), None, {}, "column 1 counts the rows"),
         (indexed(), None, {"label": "2"}, "17 pixels per image.*a column too many: leave it out by --ignore"),
-        (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; say which column it is by --label"),
+        (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; say which by --label"),
         (rows(), ",".join(f"{i}x1" for i in range(17)), {}, "names no label"),
         (rows(), KAGGLE.replace("pixel3", "class"), {}, r"columns 1 \('label'\) and 5 \('class'\) may both be"),
         (
