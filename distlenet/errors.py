@@ -60,6 +60,10 @@ class ConfigError(DistlenetError):
     exit_code = 3
 
 
+class UntrustedCodeError(ConfigError):
+    """A file names code as its network that the command line neither names nor trusts."""
+
+
 class DataError(DistlenetError):
     """A dataset that is missing, damaged, of another format, or not what the network expects."""
 

@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 LEVELS = {
-    0: ("activity", "errors", "config", "paths", "streams", "processes", "distlenet"),
+    0: ("activity", "errors", "config", "paths", "streams", "processes", "bounded", "distlenet"),
     1: ("nn", "data", "parallel", "mpirun", "launch_signals"),
     2: ("training", "scratch"),
     3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
@@ -22,6 +22,7 @@ SAME_LEVEL = {
     ("config", "errors"),
     ("config", "paths"),
     ("errors", "streams"),
+    ("config", "bounded"),
     ("ui", "doctor"),
     ("page", "pictures"),
 }

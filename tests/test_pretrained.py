@@ -3,9 +3,12 @@
 import json
 from pathlib import Path
 
+import pytest
+
 import distlenet
 from distlenet.cli import main
 from distlenet.config import Config, build_config
+from distlenet.errors import CheckpointError
 from distlenet.training.rundir import PRETRAINED, find_checkpoint
 
 
@@ -22,11 +25,24 @@ def test_it_was_made_by_the_recipe():
     assert {**made.to_dict(), "seed": 0} == {**recipe.to_dict(), "seed": 0}
 
 
-def test_a_run_of_that_name_comes_first(tmp_path, monkeypatch, capsys):
+def test_what_lies_in_the_working_directory_is_not_taken_for_it(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pretrained").write_text("not a checkpoint")
-    assert main(["inspect", "pretrained"]) != 0
-    assert "pretrained" in capsys.readouterr().err
+    (tmp_path / "pretrained.h5").write_text("nor this")
+    assert main(["inspect", "pretrained"]) == 0
+    assert str(PRETRAINED) in capsys.readouterr().out
+    assert main(["inspect", "./pretrained"]) == 5
+    assert "pretrained is not" in capsys.readouterr().err
+
+
+def test_nor_is_a_run_directory_of_that_name(tmp_path, monkeypatch):
+    (tmp_path / "pretrained/checkpoints").mkdir(parents=True)
+    (tmp_path / "pretrained/checkpoints/best.h5").write_text("not a checkpoint")
+    monkeypatch.chdir(tmp_path)
+    assert find_checkpoint("pretrained").path == PRETRAINED
+    for own in ("./pretrained", Path("pretrained")):  # a path, not the word
+        with pytest.raises(CheckpointError):
+            find_checkpoint(own)
 
 
 def test_its_accuracy(mnist, capsys):

@@ -7,6 +7,7 @@ distlenet draw --allow-host '*.app.github.dev'        behind the proxy of a host
 
 import argparse
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
 from distlenet.streams import note
 
@@ -29,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="answer under this name, too: that of a proxy or of DNS, or *.DOMAIN; may be repeated",
     )
+    add_trust(parser)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")
 
 
@@ -47,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.pictures import Recognizer
     from distlenet.training.rundir import find_checkpoint
 
-    checkpoint = find_checkpoint(args.checkpoint)
+    checkpoint = find_checkpoint(args.checkpoint, trust=make_trust(args, args.model))
     about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"
     with listen(args.host, args.port) as listener, ended_by_signals():
         guard = Guard(args.host, listener.getsockname()[0], args.allow_host)

@@ -6,6 +6,7 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 
 import argparse
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
 from distlenet.streams import note
 
@@ -19,6 +20,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
     )
     parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 
 
@@ -61,7 +63,7 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
 
     notes: list[str] = []
     with in_agreement(comm):
-        checkpoint = find_checkpoint(args.checkpoint, notes.append)
+        checkpoint = find_checkpoint(args.checkpoint, notes.append, make_trust(args, args.model))
         net, trained = checkpoint.build_net(), checkpoint.dataset
         digits = open_digit_file(args.data)
         if (digits.image_shape, len(digits.class_names)) != (trained.image_shape, len(trained.class_names)):

@@ -7,6 +7,7 @@ distlenet export runs/a --to safetensors digits.safetensors
 import argparse
 from pathlib import Path
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
 from distlenet.streams import say
 
@@ -24,6 +25,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     if kind not in FORMATS or len(args.to) > 2:
         words = " ".join(args.to)
         raise UsageError(f"export --to {words}: expected one file of {', '.join(FORMATS)}{nearest(kind, FORMATS)}")
-    checkpoint = find_checkpoint(args.checkpoint)
+    checkpoint = find_checkpoint(args.checkpoint, trust=make_trust(args, args.model))
     export(checkpoint, kind, path)
     say(f"wrote {path}: the network of {checkpoint.path} as {kind}")
     return 0

@@ -1,4 +1,4 @@
-"""``distlenet inspect``: what a checkpoint holds.
+"""``distlenet inspect``: what a checkpoint holds. No code that it names is run.
 
 distlenet inspect runs/a
 distlenet inspect runs/a/checkpoints/last.h5 --json
@@ -21,11 +21,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    import numpy as np
+
+    from distlenet.nn import is_custom
     from distlenet.training.rundir import find_checkpoint
     from distlenet.training.state import theta_sha256
 
     checkpoint = find_checkpoint(args.checkpoint, note)
-    net = checkpoint.build_net()
+    shapes = checkpoint.parameter_shapes()
+    wrong = checkpoint.theta.size - np.count_nonzero(np.isfinite(checkpoint.theta))
     position, best = checkpoint.meta["position"], checkpoint.meta["best"]
     facts = {
         "file": str(checkpoint.path),
@@ -34,9 +38,11 @@ def run(args: argparse.Namespace) -> int:
         if best["epoch"] is None
         else f"epoch {best['epoch'] + 1}, validation {best['accuracy']:.4f}",
         "theta_sha256": theta_sha256(checkpoint.theta),
-        "parameters": {name: list(parameter.shape) for name, parameter in net.parameters.items()},
+        "parameters": {name: list(shape) for name, shape in shapes.items()},
+        **({"nan_or_infinite": int(wrong)} if wrong else {}),
         "optimizer": {name: list(vector.shape) for name, vector in checkpoint.optimizer.items()},
         **{key: checkpoint.meta[key] for key in ("config", "dataset", "numerics")},
+        **({"code_sha256": checkpoint.meta.get("code")} if is_custom(checkpoint.config.model) else {}),
     }
     if args.json:
         print(json.dumps(facts))

@@ -12,6 +12,7 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
 
 
@@ -28,6 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
     parser.add_argument("--show", action="store_true", help="draw what the network saw")
+    add_trust(parser)
     parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")
 
 
@@ -39,9 +41,9 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.ui.prediction_view import Prediction, Reading, show, to_json
 
     checkpoint, images = args.checkpoint or "pretrained", args.images
-    if args.checkpoint and is_picture(Path(args.checkpoint)):
+    if args.checkpoint not in (None, "pretrained") and is_picture(Path(args.checkpoint)):
         checkpoint, images = "pretrained", [args.checkpoint, *images]
-    recognizer = Recognizer(find_checkpoint(checkpoint))
+    recognizer = Recognizer(find_checkpoint(checkpoint, trust=make_trust(args, args.model)))
     readings: list[Reading] = []
     for file in images:
         try:

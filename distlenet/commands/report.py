@@ -9,6 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import as_path
 from distlenet.streams import clean, note, say
 
@@ -27,6 +28,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--each", action="store_true", help="many runs: make the report of each as well, and link to it"
     )
+    add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -38,11 +40,12 @@ def run(args: argparse.Namespace) -> int:
     def progress(text: str) -> None:
         print(f"{clean(text)} ...", file=sys.stderr, flush=True)
 
+    trust = make_trust(args, args.model)
     if is_series(args.run_directory):
-        report_run = (lambda path: write_report(path, args.data, Path(DATA), None)) if args.each else None
+        report_run = (lambda path: write_report(path, args.data, Path(DATA), None, trust=trust)) if args.each else None
         written = write_series_report(args.run_directory, args.out, progress, report_run)
     else:
-        written = write_report(args.run_directory, args.data, Path(DATA), args.out, progress)
+        written = write_report(args.run_directory, args.data, Path(DATA), args.out, progress, trust)
     for text in written.notes:
         note(text)
     size = written.page.stat().st_size

@@ -10,9 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.train import add_settings, at_least, patience
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.config import RECIPES, Config, build_config
 from distlenet.errors import DistlenetError, RunDirectoryError, UsageError, report
-from distlenet.paths import path
+from distlenet.paths import code_path, path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         default="brief",
         help="brief: one line a run, and where the series stands; the others show each run as train does",
     )
+    add_trust(parser, model=False)
     add_settings(parser)
 
 
@@ -74,6 +76,7 @@ def make_options(args: argparse.Namespace, directory: str, recipe: str | None, f
         stall_after=patience(),
         debug=args.debug,
         tensorboard=args.tensorboard,
+        trust=make_trust(args, code_path(flags["model"]) if "model" in flags else None),
     )
 
 

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from dataclasses import asdict
 
     from distlenet.errors import UsageError
-    from distlenet.nn import build_model, outline
+    from distlenet.nn import Trust, build_model, outline
     from distlenet.ui.console import make_console
     from distlenet.ui.network_view import outline_table
 
@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
 
         digits = open_digit_file(args.data)
         size, classes = digits.image_shape, len(digits.class_names)
-    net = build_model(args.model, (1, *size), classes, args.activation, args.pooling)
+    net = build_model(args.model, (1, *size), classes, args.activation, args.pooling, trust=Trust(args.model))
     rows = outline(net)
     if args.json:
         facts = {"model": args.model, "input": list(net.input_shape), "parameters": net.size}

@@ -11,6 +11,7 @@ from contextlib import ExitStack
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.config import RECIPES, Config, build_config, check_names
 from distlenet.errors import DistlenetError, UsageError, report
 from distlenet.paths import path, path_or
@@ -79,6 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
     )
+    add_trust(parser, model=False)
     add_settings(parser)
 
 
@@ -155,6 +157,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         stall_after=patience() if args.stall_after is None else args.stall_after,
         debug=args.debug,
         tensorboard=args.tensorboard,
+        trust=make_trust(args, args.model),
     )
     comm = connect()
     signals.listen()

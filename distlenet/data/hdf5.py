@@ -141,6 +141,15 @@ def new_hdf5_file(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Cal
         sink.check()
 
 
+@contextmanager
+def hdf5_to(raw: io.RawIOBase, libver: str) -> Iterator[h5py.File]:
+    """Give a new HDF5 file of the format ``libver`` that is written to ``raw``; raises its OSError at the end."""
+    sink = _Sink(raw)
+    with h5py.File(sink, "w", libver=libver) as file:
+        yield file
+    sink.check()
+
+
 class _Sink(io.RawIOBase):
     """The file that HDF5 sees; it keeps the first error of ``raw`` to itself."""
 

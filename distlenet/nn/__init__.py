@@ -27,10 +27,13 @@ from distlenet.nn.parameter import Parameter
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 from distlenet.nn.schedules import SCHEDULES, build_schedule
 from distlenet.nn.sequential import Sequential
+from distlenet.nn.source import is_custom, source_sha256
+from distlenet.nn.trust import NOTHING, Trust
 
 __all__ = [
     "ELU",
     "MODELS",
+    "NOTHING",
     "OPTIMIZERS",
     "SCHEDULES",
     "AveragePool2d",
@@ -48,10 +51,13 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "TrainablePool2d",
+    "Trust",
     "build_model",
     "build_optimizer",
     "build_schedule",
     "input_statistics",
+    "is_custom",
     "lenet5",
     "outline",
+    "source_sha256",
 ]

@@ -1,34 +1,32 @@
 """Networks of the user's own: ``FILE.py:FUNCTION`` or ``package.module:FUNCTION``.
 
 The function gets (input_shape, classes), for example ((1, 28, 28), 10), and returns a Net. A checkpoint
-holds the name, not the code: who evaluates it or goes on with it needs the same file at the same place.
-To build such a network is to run that file: as with any program, only one that you trust.
+holds the name and the SHA-256 of the file, not the code. To build such a network is to run that file: ``trust.py``
+says who may allow it.
 """
 
 import importlib
 import importlib.util
 import sys
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.net import Net
+from distlenet.nn.source import Source
+from distlenet.nn.trust import Trust
 
 
-def is_custom(model: str) -> bool:
-    """Whether ``model`` names code of the user's own."""
-    return ":" in model
-
-
-def build_custom(model: str, input_shape: tuple[int, int, int], classes: int) -> Net:
+def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:
     """Return the network that the function ``model`` makes for samples of ``input_shape`` (C, H, W).
 
-    Raises ConfigError, in one sentence: no such file, module or function; it fails; or what it returns
-    is no network for this input and number of classes.
+    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence: no such file, module or
+    function; it fails; or what it returns is no network for this input and number of classes.
     """
-    place, _, name = model.rpartition(":")
-    build = _find_function(model, _load(place), name)
+    source = trust.admit(model)
+    build = _find_function(source, _load(source))
     try:
         net = build(input_shape, classes)
     except ConfigError as error:
@@ -44,30 +42,47 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int) ->
             f"model {model} is a network from {tuple(net.input_shape)} to {net.output_shape}, expected one from "
             f"{input_shape} to {(classes,)}: use the input_shape and classes that the function is given"
         )
+    net.code_sha256 = source.sha256
     return net
 
 
-def _find_function(model: str, module: ModuleType, name: str) -> Callable[[tuple[int, int, int], int], Net]:
+def _find_function(source: Source, module: ModuleType) -> Callable[[tuple[int, int, int], int], Net]:
     own = {
         key: value
         for key, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
     }  # not what the module imports: a checkpoint must not call whatever it likes
+    name = source.function
     if name not in own:
-        raise ConfigError(f"model {model}: {module.__file__} defines no function {name!r}{nearest(name, own)}")
+        where = getattr(module, "__file__", source.place)
+        raise ConfigError(f"model {source.model}: {where} defines no function {name!r}{nearest(name, own)}")
     return own[name]
 
 
-def _load(place: str) -> ModuleType:
+class _Loader(SourceFileLoader):
+    """Runs the source whose SHA-256 was taken, not a compiled file that may lie beside it."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the compiled source."""
+        return self.source_to_code(self._content, self.path)
+
+
+def _load(source: Source) -> ModuleType:
+    place = source.place
     if not place.endswith(".py"):
         return _run(place, lambda: importlib.import_module(place))
-    path = Path(place).absolute()
-    if not path.is_file():
+    path = source.path or Path(place).absolute()
+    if source.content is None:
         raise ConfigError(
             f"there is no model file {path}: a network of your own is built from its code; put the file there, or "
             "give the command in the directory that it was trained from"
         )
-    spec = importlib.util.spec_from_file_location(f"distlenet_model_{path.stem}", path)
+    name = f"distlenet_model_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path, loader=_Loader(name, str(path), source.content))
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses and the like look their module up
     _run(place, lambda: spec.loader.exec_module(module))

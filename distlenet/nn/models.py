@@ -7,7 +7,7 @@ import numpy as np
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
-from distlenet.nn.custom import build_custom, is_custom
+from distlenet.nn.custom import build_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
 from distlenet.nn.lenet5_1998 import BACKGROUND, FOREGROUND, lenet5_1998, lenet5_1998_softmax
@@ -15,6 +15,8 @@ from distlenet.nn.net import Net, precision
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import MAPLoss
 from distlenet.nn.sequential import Sequential
+from distlenet.nn.source import is_custom
+from distlenet.nn.trust import NOTHING, Trust
 
 ACTIVATIONS: dict[str, type[Activation]] = {
     "relu": ReLU,
@@ -121,16 +123,17 @@ def build_model(
     pooling: str,
     dtype: type | None = None,
     rubbish: float = 10.0,
+    trust: Trust = NOTHING,
 ) -> Net:
     """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
 
-    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which chooses its activations and
-    pooling itself, and its type unless ``dtype`` is given. ``rubbish`` is the constant j of a MAPLoss. Raises
-    ConfigError.
+    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which is run only if ``trust`` admits
+    it, and chooses its activations and pooling itself, and its type unless ``dtype`` is given. ``rubbish`` is the
+    constant j of a MAPLoss. Raises ConfigError, UntrustedCodeError.
     """
     if is_custom(name):
         with precision(dtype):
-            return build_custom(name, input_shape, classes)
+            return build_custom(name, input_shape, classes, trust)
     net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype or np.float32)
     if isinstance(net.loss, MAPLoss):
         net.loss.j = rubbish

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,8 @@ class Net:
     parameters are views of ``theta`` (parameters,), in the order of the layers, weights before biases.
     Raises ConfigError naming the layer that does not fit the shape it gets.
     """
+
+    code_sha256: str | None = None  # of the file it was built from, if that is the user's own
 
     def __init__(
         self,
@@ -91,9 +94,14 @@ class Net:
         self.theta = np.zeros(self.size, dtype)
         for parameter, start, stop in self._places:
             parameter.value = self.theta[start:stop].reshape(parameter.shape)
-        self.decays = np.zeros(self.size, dtype)  # 1 where weight decay applies, 0 for biases
+
+    @cached_property
+    def decays(self) -> np.ndarray:
+        """(parameters,): 1 where weight decay applies, 0 for biases; made when an optimizer asks for it."""
+        decays = np.zeros_like(self.theta)
         for parameter, start, stop in self._places:
-            self.decays[start:stop] = parameter.is_weight
+            decays[start:stop] = parameter.is_weight
+        return decays
 
     def initialize(self, method: str, seed: int, sigma: float = 0.1) -> None:
         """Draw the initial parameters; see ``initialization.py`` for the methods."""

@@ -2,11 +2,12 @@
 
 import json
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from distlenet.errors import CheckpointError
+from distlenet.nn import NOTHING, Net, Trust
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.logbook import counting, number, read_lines
@@ -31,8 +32,8 @@ class Run:
         return self.summary.get("status") == "complete" and number(self.summary, "test_accuracy") is not None
 
 
-def read_run(path: Path) -> Run:
-    """Read the run directory ``path``.
+def read_run(path: Path, trust: Trust = NOTHING) -> Run:
+    """Read the run directory ``path``; ``trust`` says which code its network may be.
 
     A journal or summary that is missing or damaged is noted; the curves then come from the newest checkpoint as
     far as that knows them. Raises CheckpointError when there is no good checkpoint at all.
@@ -45,11 +46,11 @@ def read_run(path: Path) -> Run:
         newest, damaged = RunDirectory(path).newest_checkpoint()
     notes += [f"{error}: passed over" for error in damaged]
     try:
-        checkpoint = find_checkpoint(path)
+        checkpoint = find_checkpoint(path, trust=trust)
     except CheckpointError:  # a damaged best.h5
         if newest is None:
             raise
-        checkpoint = newest
+        checkpoint = replace(newest, trust=trust)
     lines = _read_journal(path / "journal.jsonl", notes)
     by_epoch = {entry.get("epoch"): entry for entry in newest.meta["history"] if isinstance(entry, dict)}
     by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch")}
@@ -104,21 +105,26 @@ def series(entries: list[dict[str, Any]], *keys: str) -> list[float]:
     return [math.nan if value is None else value for value in found]
 
 
-def norms_by_epoch(run: Run) -> tuple[list[int], dict[str, list[float]]]:
-    """Return the epochs of the checkpoints that were kept, and the norm of each weight array at these."""
+def norms_by_epoch(run: Run, net: Net) -> tuple[list[int], dict[str, list[float]]]:
+    """Return the epochs of the checkpoints that were kept, and the norm of each weight array of ``net`` at these.
+
+    The parameters of ``net`` are as they were afterwards.
+    """
     found: dict[int, dict[str, float]] = {}
+    own = net.theta.copy()
     for path in RunDirectory(run.path).saved():
         try:
             checkpoint = read_checkpoint(path)
-            if checkpoint.position[0]:
-                net = checkpoint.build_net()
-                found[checkpoint.position[1]] = {
-                    name: float((parameter.value.astype("f8") ** 2).sum() ** 0.5)
-                    for name, parameter in net.parameters.items()
-                    if parameter.is_weight
-                }
         except CheckpointError:
             continue
+        if checkpoint.position[0] and checkpoint.averaged.shape == own.shape:
+            net.theta[:] = checkpoint.averaged
+            found[checkpoint.position[1]] = {
+                name: float((parameter.value.astype("f8") ** 2).sum() ** 0.5)
+                for name, parameter in net.parameters.items()
+                if parameter.is_weight
+            }
+    net.theta[:] = own
     epochs = sorted(found)
     names = list(found[epochs[0]]) if epochs else []
     return epochs, {name: [found[epoch][name] for epoch in epochs] for name in names}

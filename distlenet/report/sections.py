@@ -74,7 +74,7 @@ def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample:
     if gradient is not None:
         section.text(f"The gradient is a mean over {sample}, at the checkpoint {run.checkpoint.path.name}.")
     book.figure(section, "weights", layers.histograms(net), "How the weights of each layer are distributed.")
-    epochs, norms = norms_by_epoch(run)
+    epochs, norms = norms_by_epoch(run, net)
     if len(epochs) > 1:
         book.figure(section, "norms", layers.norms(epochs, norms), "Norm of the weights at the checkpoints kept.")
 

@@ -8,6 +8,7 @@ from distlenet.data.atomic import replacing, why_not_written
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.errors import DataError, RunDirectoryError
+from distlenet.nn import NOTHING, Trust
 from distlenet.report import look, looks, sections
 from distlenet.report.book import Book
 from distlenet.report.page import page
@@ -24,16 +25,22 @@ class Written:
 
 
 def write_report(
-    path: Path, data: Path | None, usual_data: Path, out: Path | None, say: Callable[[str], None] = lambda text: None
+    path: Path,
+    data: Path | None,
+    usual_data: Path,
+    out: Path | None,
+    say: Callable[[str], None] = lambda text: None,
+    trust: Trust = NOTHING,
 ) -> Written:
     """Write the report of the run directory ``path`` to the directory ``out`` (default: ``path``/report).
 
     ``data`` is the dataset of the run; None: ``usual_data`` if it is that, else the figures that need images are
-    left out and a note says so. ``say`` is told what is being done. Raises CheckpointError: no checkpoint;
-    DataError: ``data`` is another dataset, or damaged; RunDirectoryError: ``out`` cannot be written.
+    left out and a note says so. ``say`` is told what is being done; ``trust`` says which code the network may be.
+    Raises CheckpointError: no checkpoint; DataError: ``data`` is another dataset, or damaged; RunDirectoryError:
+    ``out`` cannot be written; UntrustedCodeError.
     """
     say("reading the run")
-    run = read_run(path)
+    run = read_run(path, trust)
     digits = _dataset(run, data, usual_data)
     book = Book()
     try:

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from distlenet.config import Config
-from distlenet.errors import CheckpointError, ConfigError
-from distlenet.nn import Net, build_model, outline
+from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
+from distlenet.nn import NOTHING, Net, Trust, build_model, is_custom, outline
 from distlenet.training.divergence import LossWatch
 from distlenet.training.snapshot import Snapshot
-from distlenet.training.state import Running, TrainState
+from distlenet.training.state import Running, TrainState, is_finite
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,10 @@ class DatasetFacts:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A checkpoint in memory, its checksums verified."""
+    """A checkpoint in memory, its checksums verified.
+
+    ``trust`` says which code ``build_net`` may run: none, unless whoever opened the file handed on the user's word.
+    """
 
     path: Path
     theta: np.ndarray  # (parameters,) float32
@@ -39,6 +42,8 @@ class Checkpoint:
     best_theta: np.ndarray | None  # (parameters,) float32
     meta: dict[str, Any]
     good: dict[str, np.ndarray] = field(default_factory=dict)  # a snapshot's vectors, each (parameters,) float32
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of /parameters, if the file has them: "C1/W" ...
+    trust: Trust = NOTHING
 
     @property
     def position(self) -> tuple[int, int]:
@@ -83,27 +88,85 @@ class Checkpoint:
             }
         )
 
+    @property
+    def model(self) -> str:
+        """The network: as the command line names it where it is the user's own and ``trust`` names one.
+
+        Raises ConfigError if the command line names another one than that known by name.
+        """
+        model = self.config.model
+        named = self.trust.named
+        if named is None or (is_custom(model) and is_custom(named)):
+            return named or model
+        if named != model:
+            raise ConfigError(f"{self.path} holds the network {model}: leave --model {named} out")
+        return model
+
+    def admit(self) -> None:
+        """Raise UntrustedCodeError if the network is code that ``trust`` does not admit."""
+        if is_custom(self.model):
+            try:
+                self.trust.admit(self.model)
+            except UntrustedCodeError as error:
+                raise UntrustedCodeError(f"{self.path}: {error}") from error
+
+    def expected_size(self) -> int | None:
+        """Return the number of parameters of a network known by name; None of any other, which may be of any size."""
+        try:
+            return None if is_custom(self.config.model) else self._build().size
+        except CheckpointError:  # of a newer version, perhaps: it may be whole
+            return None
+
+    def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the parameters by name, "C1/W"; no code is run for it."""
+        if self.shapes or is_custom(self.config.model):
+            return self.shapes
+        return {name: parameter.shape for name, parameter in self._build().parameters.items()}
+
     def build_net(self) -> Net:
-        """Return the network with the checkpoint's parameters; raises CheckpointError if they do not fit."""
+        """Return the network with the checkpoint's parameters.
+
+        Raises CheckpointError if they do not fit or are not finite, UntrustedCodeError if the network is code that
+        ``trust`` does not admit.
+        """
+        self.admit()
+        net = self._build()
+        if self.theta.shape != net.theta.shape:
+            raise CheckpointError(f"{self.path} has {self.theta.size} parameters, expected {net.size} for {self.model}")
+        self._check_layers(net)
+        with np.errstate(all="ignore"):
+            finite = is_finite(self.averaged)
+        if not finite:
+            wrong = self.averaged.size - np.count_nonzero(np.isfinite(self.averaged))
+            raise CheckpointError(
+                f"{self.path} has {wrong:,} of {self.averaged.size:,} parameters that are NaN or infinite: its run "
+                "diverged, and the network can compute nothing; use a checkpoint of an earlier epoch"
+            )
+        trained = self.meta.get("code")
+        if net.code_sha256 and trained and trained != net.code_sha256:
+            self.trust.tell(
+                f"{self.model} has changed since {self.path} was trained (its SHA-256 was {trained:.12}, is now "
+                f"{net.code_sha256:.12}): the layers are the same, but they may compute something else"
+            )
+        net.theta[:] = self.averaged
+        return net
+
+    def _build(self) -> Net:
         config, dataset = self.config, self.dataset
         try:
-            net = build_model(
-                config.model,
+            return build_model(
+                self.model,
                 (1, *dataset.image_shape),
                 len(dataset.class_names),
                 config.activation,
                 config.pooling,
                 rubbish=config.rubbish,
+                trust=self.trust,
             )
-        except ConfigError as error:
+        except UntrustedCodeError:
+            raise
+        except (ConfigError, MemoryError) as error:
             raise CheckpointError(f"{self.path} holds a network this version cannot build: {error}") from error
-        if self.theta.shape != net.theta.shape:
-            raise CheckpointError(
-                f"{self.path} has {self.theta.size} parameters, expected {net.size} for {config.model}"
-            )
-        self._check_layers(net)
-        net.theta[:] = self.averaged
-        return net
 
     def _check_layers(self, net: Net) -> None:
         """Raise CheckpointError if the code builds another network by now than the one that was trained."""
@@ -112,7 +175,7 @@ class Checkpoint:
             differing = next((pair for pair in zip(trained, now, strict=False) if pair[0] != pair[1]), None)
             what = f"{differing[0]!s:.200} is now {differing[1]}" if differing else f"{len(trained)} are now {len(now)}"
             raise CheckpointError(
-                f"{self.path} was trained with other layers than {self.config.model} has now: {what}; bring the code "
+                f"{self.path} was trained with other layers than {self.model} has now: {what}; bring the code "
                 "back to what it was, or train anew"
             )
 

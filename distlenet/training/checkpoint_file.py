@@ -12,13 +12,13 @@ checksum of every array.
 """
 
 import hashlib
+import io
 import json
 import os
-from collections.abc import Callable
-from dataclasses import asdict, fields
-from math import isfinite
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -26,16 +26,18 @@ import numpy as np
 from distlenet.activity import advance
 from distlenet.config import Config
 from distlenet.data.atomic import replacing
-from distlenet.data.digitblocks import LARGEST_SIDE
-from distlenet.errors import CheckpointError, NewerFormatError
+from distlenet.data.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
+from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
+from distlenet.nn import NOTHING, Trust
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers
-from distlenet.training.divergence import LossWatch
+from distlenet.training.checkpoint_arrays import CheckpointArrays
 from distlenet.training.numerics import numerics
-from distlenet.training.state import Running, TrainState
+from distlenet.training.state import TrainState
 
 FORMAT = 1
 PIECE = 2**26  # bytes that are written, and waited for, at a time
-LARGEST = 2**30  # bytes; a checkpoint of this program is far smaller
+UNREADABLE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MemoryError)
+NO_VECTOR = np.empty(0, np.float32)
 
 
 def write_checkpoint(
@@ -77,6 +79,7 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
         "dataset": asdict(dataset),
         "numerics": numerics(),
         "layers": list_layers(state.net),
+        "code": state.net.code_sha256,
         "history": state.history,
         "health": {
             "factor": state.factor,
@@ -102,49 +105,90 @@ def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda:
 
 def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
     """Return the bytes of a checkpoint file of ``arrays``, by name, and of ``meta``, as JSON."""
-    with h5py.File("checkpoint", "w", driver="core", backing_store=False, libver="latest") as file:
+    image = io.BytesIO()
+    with hdf5_to(image, "latest") as file:
         sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
         for name, array in arrays.items():
-            file.create_dataset(name, data=np.ascontiguousarray(array, "<f4"))
-            sums[name] = _sum(array)
+            array = np.ascontiguousarray(array, "<f4")
+            file.create_dataset(name, data=array)
+            sums[name] = hashlib.sha256(array).hexdigest()
             advance()
         file.attrs["format"] = FORMAT
         file.create_dataset("meta", data=np.frombuffer(meta.encode(), np.uint8))
         file.attrs["sha256"] = json.dumps(sums)
-        file.flush()
-        return file.id.get_file_image()
+    return image.getvalue()
 
 
-def _sum(array: np.ndarray) -> str:
-    return hashlib.sha256(np.ascontiguousarray(array, "<f4")).hexdigest()
-
-
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, trust: Trust | None = None) -> Checkpoint:
     """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong.
 
-    NewerFormatError, which is one, where the file is of a format that a newer version writes.
+    NewerFormatError, which is one, where the file is of a format that a newer version writes. With ``trust``, which
+    says which code its network may be, UntrustedCodeError before anything large is read.
+    """
+    with _opened(path, trust) as (checkpoint, arrays):
+        arrays.check()
+        vectors = {name: arrays.read(name) for name in arrays.vectors}
+        arrays.verify_parameters(vectors["theta"])
+        parts = {
+            part: {name.removeprefix(part): vector for name, vector in vectors.items() if name.startswith(part)}
+            for part in ("optimizer/", "good/")
+        }
+        return replace(
+            checkpoint,
+            theta=vectors["theta"],
+            optimizer=parts["optimizer/"],
+            best_theta=vectors.get("best/theta"),
+            good=parts["good/"],
+            shapes=arrays.shapes,
+        )
+
+
+def read_position(path: Path) -> tuple[int, int]:
+    """Return the position (steps, epochs) of the checkpoint ``path``; all of it is verified, and nothing kept.
+
+    Raises CheckpointError like ``read_checkpoint``.
+    """
+    with _opened(path) as (checkpoint, arrays):
+        arrays.check()
+        for name in arrays.vectors:
+            arrays.verify(name)
+        arrays.verify_parameters()
+        return checkpoint.position
+
+
+@contextmanager
+def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint, CheckpointArrays]]:
+    """Give the checkpoint ``path`` without its arrays, and these; what goes wrong becomes a CheckpointError.
+
+    With ``trust``, raises UntrustedCodeError if its network is code that is not admitted.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
-        size = path.stat().st_size
-        if size > LARGEST:
-            raise CheckpointError(f"{path} has {size:,} bytes, more than any checkpoint: it is another kind of file")
-        with h5py.File(path, "r", locking="best-effort") as file:
-            return _read(path, file, size)
+        with open_hdf5(path) as file:
+            _check_format(path, file)
+            arrays = CheckpointArrays(path, file)
+            checkpoint = Checkpoint(path, NO_VECTOR, {}, None, arrays.meta, trust=trust or NOTHING)
+            if trust:
+                checkpoint.admit()
+            expected = checkpoint.expected_size()
+            if expected not in (None, arrays.size):
+                text = f"{path} has {arrays.size} parameters, expected {expected} for {checkpoint.config.model}"
+                raise CheckpointError(text)
+            yield checkpoint, arrays
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
-    except CheckpointError:
+    except DistlenetError:
         raise
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, OverflowError) as error:
+    except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise CheckpointError(f"{path} is not a readable checkpoint ({reason})") from error
 
 
-def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
-    version = file.attrs.get("format")
-    if version is None or "theta" not in file:
+def _check_format(path: Path, file: h5py.File) -> None:
+    version = attribute(file, "format", 100)
+    if version is None or missing_or_linked(file, "theta").endswith("missing"):
         raise CheckpointError(f"{path} is an HDF5 file, but not a checkpoint of this program")
     if version > FORMAT:
         raise NewerFormatError(
@@ -153,92 +197,3 @@ def _read(path: Path, file: h5py.File, size: int) -> Checkpoint:
         )
     if version != FORMAT:
         raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
-    sums = json.loads(file.attrs["sha256"])
-
-    def array(name: str) -> np.ndarray:
-        link = file.get(name, getlink=True)
-        dataset = file.get(name)
-        if not isinstance(link, h5py.HardLink) or not isinstance(dataset, h5py.Dataset):
-            raise CheckpointError(f"{path}: /{name} is missing or is a link, expected an array")
-        if dataset.is_virtual or dataset.external or dataset.size * dataset.dtype.itemsize > size:
-            raise CheckpointError(f"{path}: /{name} claims more than the file holds")
-        return dataset[...]
-
-    meta = array("meta").tobytes()
-    _check(path, "meta", hashlib.sha256(meta).hexdigest(), sums)
-    arrays = {}
-    for name in sums:
-        if name != "meta":
-            arrays[name] = array(name)
-            _check(path, name, _sum(arrays[name]), sums)
-    optimizer = {name.removeprefix("optimizer/"): a for name, a in arrays.items() if name.startswith("optimizer/")}
-    good = {name.removeprefix("good/"): a for name, a in arrays.items() if name.startswith("good/")}
-    facts = {"health": None, **json.loads(meta)}
-    for name, sensible in SENSIBLE.items():
-        if not sensible(facts[name]):
-            raise CheckpointError(f"{path}: its {name} makes no sense: {str(facts[name])[:200]}")
-    return Checkpoint(path, arrays["theta"], optimizer, arrays.get("best/theta"), facts, good)
-
-
-def _is_place(place: dict[str, Any]) -> bool:
-    epoch, step, steps = (place[name] for name in ("epoch", "step", "steps"))
-    running = Running(**place["running"])
-    return (
-        all(type(count) is int and count >= 0 for count in (epoch, step, steps))
-        and epoch + step <= steps < 2**63  # an epoch has one step at least
-        and all(type(value) in (int, float) and isfinite(value) for value in asdict(running).values())
-        and (running.count > 0 or step == 0)
-    )
-
-
-def _is_history(history: list[dict[str, Any]]) -> bool:
-    return type(history) is list and all(
-        type(entry) is dict and type(entry["epoch"]) is type(entry["step"]) is int for entry in history
-    )
-
-
-def _is_watch(watch: dict[str, Any]) -> bool:
-    return all(type(value) in (int, float, type(None)) for value in asdict(LossWatch(**watch)).values())
-
-
-# What /meta must be, beyond its checksum, which anybody can compute.
-SENSIBLE: dict[str, Callable[[Any], bool]] = {
-    "position": _is_place,
-    "best": lambda best: (
-        best["accuracy"] is best["epoch"] is None
-        or (type(best["epoch"]) is int and 0 <= best["accuracy"] <= 1 <= 1 + best["epoch"])
-    ),
-    "config": lambda config: type(config) is dict,
-    "dataset": lambda facts: (
-        {field.name for field in fields(DatasetFacts)} == set(facts)
-        and len(facts["image_shape"]) == 2
-        and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in facts["image_shape"])
-        and 2 <= len(facts["class_names"]) <= 256
-        and all(type(name) is str for name in (*facts["class_names"], facts["name"], facts["fingerprint"]))
-        and 0 <= facts["mean"] <= 1
-        and 0 < facts["std"] <= 1
-    ),
-    "numerics": lambda found: type(found) is dict,
-    "history": _is_history,
-    "health": lambda health: (
-        health is None
-        or (
-            0 < health["factor"] <= 1
-            and type(health["divergences"]) is list
-            and _is_watch(health["watch"])
-            and (
-                health["good"] is None
-                or (
-                    _is_place(health["good"])
-                    and _is_watch(health["good"]["watch"])
-                    and len(health["good"]["best"]) == 2
-                )
-            )
-        )
-    ),
-}
-
-
-def _check(path: Path, name: str, found: str, sums: dict[str, str]) -> None:
-    if sums[name] != found:
-        raise CheckpointError(f"{path} is damaged: /{name} does not match its SHA-256")

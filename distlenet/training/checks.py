@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from distlenet.training.experiment import Options
 
 # Each rank may have its own: files that are compared by their content, what the settings are made of (they are
-# compared as a whole), and the memory that a rank may use.
-OWN_OPTIONS = ("data", "recipe", "config_file", "flags", "resume")
+# compared as a whole), which code the user lets run, and the memory that a rank may use.
+OWN_OPTIONS = ("data", "recipe", "config_file", "flags", "resume", "trust")
 OWN_SETTINGS = ("memory_limit",)
 
 

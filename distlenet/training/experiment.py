@@ -10,7 +10,7 @@ from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.errors import ConfigError
-from distlenet.nn import build_model, build_optimizer, build_schedule, input_statistics
+from distlenet.nn import NOTHING, Trust, build_model, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
@@ -51,6 +51,7 @@ class Options:
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
     tensorboard: bool = False
+    trust: Trust = NOTHING  # which code may be the network
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Experiment:
     epoch_end: EpochEnd
     notices: list[str]  # how this run differs from the one it goes on with
     recorder: Recorder = field(default_factory=Recorder)
+    trust: Trust = NOTHING  # which code may be the network
 
 
 def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None) -> Experiment:
@@ -95,7 +97,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
     plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):
-        state = make_state(config, dataset)
+        state = make_state(config, dataset, options.trust)
         steps = config.epochs * plan.steps_per_epoch
         schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay)
         augmentation = Augmentation(**config.ranges)
@@ -105,7 +107,7 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
     watched_test = parts["test"] if config.test_curve else None
     classes = len(digits.class_names)
     epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, classes, signals)
-    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end, notices)
+    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
 
 
 def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:
@@ -127,8 +129,8 @@ def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:
     }
 
 
-def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
-    """Return the state at the start of a run: a function of the configuration alone."""
+def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) -> TrainState:
+    """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits."""
     net = build_model(
         config.model,
         (1, *dataset.image_shape),
@@ -136,6 +138,7 @@ def make_state(config: Config, dataset: DatasetFacts) -> TrainState:
         config.activation,
         config.pooling,
         rubbish=config.rubbish,
+        trust=trust,
     )
     net.initialize(config.init, config.seed, config.sigma)
     optimizer = build_optimizer(

@@ -10,6 +10,7 @@ import numpy as np
 from distlenet.config import Config, build_config, changes
 from distlenet.data.atomic import flush_to_disk, replacing
 from distlenet.errors import CheckpointError, ConfigError, DataError
+from distlenet.nn import source_sha256
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice
@@ -65,6 +66,15 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
                 f"leave the setting out, or insist by --override {name}"
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
+    before, after = meta.get("code"), source_sha256(config.model)
+    if before and after and before != after:
+        hashes = f"its SHA-256 was {before:.12}, is now {after:.12}"
+        what = f"the code of {config.model} has changed since the run was started ({hashes})"
+        if "model" not in override:
+            raise ConfigError(
+                f"{what}: this would change its results; bring it back to what it was, or insist by --override model"
+            )
+        notices.append(what)
     # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
     then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
     if then != here and meta["config"].get("model", config.model) == config.model:

@@ -15,9 +15,10 @@ from typing import Any
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.data.regular import is_real_directory, kind
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
+from distlenet.nn import Trust
 from distlenet.training import ours
 from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint, read_position
 from distlenet.training.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
@@ -245,17 +246,17 @@ class RunDirectory:
         """Write summary.json."""
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
-    def newest_checkpoint(self) -> tuple[Checkpoint, list[DistlenetError]]:
+    def newest_checkpoint(self, trust: Trust | None = None) -> tuple[Checkpoint, list[DistlenetError]]:
         """Return the newest good checkpoint of the run, and why newer ones were passed over.
 
         Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
         and to go back behind it would lose work.
         """
         damaged: list[DistlenetError] = []
-        good: list[Checkpoint] = []
-        for path in self.saved():
+        good: list[tuple[tuple[int, int], str]] = []
+        for path in self.saved():  # all are verified, but only one is held in memory
             try:
-                good.append(read_checkpoint(path))
+                good.append((read_position(path), path.name))
             except NewerFormatError:
                 raise
             except CheckpointError as error:
@@ -263,32 +264,34 @@ class RunDirectory:
         if not good:
             reasons = "".join(f"; {error}" for error in damaged)
             raise CheckpointError(f"{self.checkpoints} holds no checkpoint to go on from{reasons}")
-        return max(good, key=lambda checkpoint: (checkpoint.position, checkpoint.path.name)), damaged
+        return read_checkpoint(self.checkpoints / max(good)[1], trust), damaged
 
 
 def position(path: Path) -> tuple[float, float]:
     """Return (steps, epochs) at the checkpoint ``path``: infinities if it is none, or damaged."""
     try:
-        return read_checkpoint(path).position
+        return read_position(path)
     except CheckpointError:
         return float("inf"), float("inf")
 
 
-def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = lambda text: None) -> Checkpoint:
+def find_checkpoint(
+    path: str | os.PathLike[str], tell: Callable[[str], None] = lambda text: None, trust: Trust | None = None
+) -> Checkpoint:
     """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
+
+    ``trust`` says which code its network may be; code that it does not admit is refused before anything large is read.
 
     Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
     too. ``tell`` is called with what the user should know. Raises CheckpointError.
-    "pretrained" names the one that is part of this package, unless there is such a file or directory.
+    "pretrained" always names the one that is part of this package: a run of that name is ./pretrained.
     """
-    path = Path(path)
-    if str(path) == "pretrained" and not path.exists():
-        path = PRETRAINED
+    path = PRETRAINED if path == "pretrained" else Path(path)
     try:
         if not path.is_dir():
-            return read_checkpoint(path)
+            return read_checkpoint(path, trust)
         with contextlib.suppress(CheckpointError):
-            best = read_checkpoint(path / "checkpoints" / "best.h5")
+            best = read_checkpoint(path / "checkpoints" / "best.h5", trust)
             later = _later_best(path / "checkpoints" / "last.h5", best)
             if later is None:
                 return best
@@ -298,7 +301,7 @@ def find_checkpoint(path: str | os.PathLike[str], tell: Callable[[str], None] = 
             raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
-    newest, damaged = RunDirectory(path).newest_checkpoint()
+    newest, damaged = RunDirectory(path).newest_checkpoint(trust)
     for error in damaged:
         tell(f"{error}: passed over")
     checkpoint = newest.at_best()

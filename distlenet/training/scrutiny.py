@@ -45,6 +45,7 @@ def check_network(experiment: Experiment, x: np.ndarray, labels: np.ndarray) -> 
         config.pooling,
         dtype=np.float64,
         rubbish=config.rubbish,
+        trust=experiment.trust,
     )
     if list_layers(net) != list_layers(state.net):
         return Notice(f"no gradient check: {config.model} builds another network each time it is called", "warning")

@@ -14,6 +14,7 @@ from typing import Any
 from distlenet.config import build_config, changes
 from distlenet.data.digitfile import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
+from distlenet.nn import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.training.checks import Fact, compare_ranks, of_dataset, of_package, of_settings
@@ -131,6 +132,9 @@ def plan(options: Options) -> str:
     differ = [f"{name} = {old!r}, now {new!r}" for name, old, new, decisive in changes(before, config) if decisive]
     if summary.get("fingerprint") != open_digit_file(options.data).fingerprint:
         differ.append(f"another dataset than {options.data}")
+    code = summary.get("code_sha256")
+    if code and code != source_sha256(config.model):
+        differ.append(f"other code in {config.model} than it has now")
     if differ:
         raise RunDirectoryError(
             f"{directory} holds a run with {'; '.join(differ)}: choose another --run, or remove that directory"

@@ -37,6 +37,7 @@ def summarize(
         "lr_factor": state.factor,
         "seed": experiment.config.seed,
         "parameters": state.net.size,
+        "code_sha256": state.net.code_sha256,
         "data": experiment.dataset.name,
         "fingerprint": experiment.dataset.fingerprint,
     }

@@ -1,5 +1,6 @@
 """A network of the user's own, on pictures of any shape and from 2 to 62 classes: train, evaluate, resume."""
 
+import hashlib
 import json
 import sys
 
@@ -21,6 +22,7 @@ def build(input_shape, classes):
         *(Flatten(), Dense(32), ELU(), Dense(classes)),
     )
 """
+SHA256 = hashlib.sha256(NET.encode()).hexdigest()
 SHORT = ["--epochs", 2, "--batch-size", 64, "--display", "plain"]
 
 
@@ -63,17 +65,30 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only
         done = start(folder, *train, "--run", run, **more)
         assert done.returncode == 0, done.output
     assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
-    done = start(folder, "evaluate", "two", "--data", data, "--json", runtime=runtime, ranks=2)
+    named = ["evaluate", "two", "--data", data, "--model", "mynet.py:build"]
+    done = start(folder, *named, "--json", runtime=runtime, ranks=2)
     assert done.returncode == 0, done.output
     found = json.loads(done.stdout)
     assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
     assert np.array(found["confusion"]).shape == (classes, classes)
-    shown = start(folder, "evaluate", "two", "--data", data)
+    shown = start(folder, "evaluate", "two", "--data", data, "--trust-code")
     assert shown.returncode == 0 and f"class {classes - 1}" in shown.stdout
+    assert f"running function build in mynet.py ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
+    refused = start(folder, "evaluate", "two", "--data", data, runtime=runtime, ranks=2)
+    only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
     done = start(folder, *again, runtime=runtime, ranks=2)
     assert done.returncode == 0, done.output
 
+    (folder / "mynet.py").write_text(f"{NET}\n# the same layers\n")
+    done = start(folder, *named)
+    assert (
+        done.returncode == 0 and "mynet.py:build has changed since two/checkpoints/best.h5 was trained" in done.stderr
+    )
+    more = [*train, "--run", "two", "--epochs", 4, "--override", "epochs", "--resume"]
+    only_sentence(start(folder, *more), 3, "the code of mynet.py:build has changed", SHA256[:12], "--override model")
+    done = start(folder, *more, "--override", "model")
+    assert done.returncode == 0 and "the code of mynet.py:build has changed" in done.output, done.output
     for text, words in (
         (NET.replace("ELU(), MaxPool2d", "Tanh(), MaxPool2d").replace("ELU,", "ELU, Tanh,"), ["elu1", "Tanh"]),
         (NET.replace("Dense(32)", "Dense(33)"), ["mynet.py:build"]),
@@ -82,7 +97,7 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only
         (folder / "mynet.py").unlink()
         if text:
             (folder / "mynet.py").write_text(text)
-        only_sentence(start(folder, "evaluate", "two", "--data", data), 5, *words)
+        only_sentence(start(folder, *named), 5, *words)
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits

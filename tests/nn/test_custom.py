@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
-from distlenet.nn import Conv2d, build_model
+from distlenet.nn import Conv2d, Trust, build_model
 
 GOOD = """
 from distlenet.nn import Conv2d, Dense, Flatten, MaxPool2d, ReLU, Sequential
@@ -35,7 +35,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def build(model, shape=(1, 28, 28), classes=10):
-    return build_model(model, shape, classes, "relu", "average")
+    return build_model(model, shape, classes, "relu", "average", trust=Trust(model))
 
 
 @pytest.mark.parametrize("place", ["mynet.py", "./mynet.py", "mynet"])

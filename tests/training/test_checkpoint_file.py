@@ -1,12 +1,12 @@
 """Checkpoint files: what is written is what is read, and no damaged byte goes unnoticed or crashes."""
 
 import dataclasses
-import json
 import shutil
 
 import h5py
 import numpy as np
 import pytest
+from checkpoints import rewrite
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
@@ -128,22 +128,6 @@ def test_strange_contents(good, tmp_path, name, change):
             file.create_dataset(name, (61706,), "f4", external=[(str(good), 0, 61706 * 4)])
     with pytest.raises(CheckpointError):
         read_checkpoint(path)
-
-
-def rewrite(path, image, meta: dict | None = None, **attributes: object) -> None:
-    """Write a checkpoint whose checksums are right, but whose contents are not."""
-    import hashlib
-
-    path.write_bytes(image)
-    with h5py.File(path, "r+") as file:
-        if meta is not None:
-            text = json.dumps(meta).encode()
-            del file["meta"]
-            file["meta"] = np.frombuffer(text, np.uint8)
-            sums = json.loads(file.attrs["sha256"]) | {"meta": hashlib.sha256(text).hexdigest()}
-            file.attrs["sha256"] = json.dumps(sums)
-        for name, value in attributes.items():
-            file.attrs[name] = value
 
 
 def test_other_format(good, tmp_path):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from distlenet.config import Config
-from distlenet.nn import build_model
+from distlenet.nn import Trust, build_model
 from distlenet.training.scrutiny import check_network
 
 OWN = """
@@ -45,12 +45,14 @@ def readme_network():
 def notice_of(folder: Path, code: str, name="net.py"):
     (folder / name).write_text(code)
     config = Config(model=f"{folder / name}:build")
-    net = build_model(config.model, (1, 28, 28), 10, "relu", "average")
+    trust = Trust(config.model)
+    net = build_model(config.model, (1, 28, 28), 10, "relu", "average", trust=trust)
     net.initialize("he", 1)
     experiment = types.SimpleNamespace(
         config=config,
         dataset=types.SimpleNamespace(image_shape=(28, 28), class_names=tuple("0123456789")),
         state=types.SimpleNamespace(net=net),
+        trust=trust,
     )
     random = np.random.default_rng(1)
     with np.errstate(all="ignore"):

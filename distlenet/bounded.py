@@ -1,0 +1,112 @@
+"""Read a file that anybody may have written: a regular file, of a bounded size, not deeply nested.
+
+A named pipe would wait for ever, a device never end, a line of a gigabyte fill the memory, and a thousand brackets
+exhaust Python's stack. Everything that is read from outside as bytes, text, JSON or TOML is read here.
+"""
+
+import errno
+import json
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+MIB = 2**20
+DEEPEST = 100  # brackets within brackets
+LONGEST_LINE = MIB
+
+
+def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
+    """Return the content of the regular file ``path``; raises OSError if it is none, or longer than ``most`` bytes."""
+    with open(_open_regular(path), "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EINVAL, f"it has more than {most:,} bytes, expected at most that", str(path))
+    return content
+
+
+def read_text(path: str | os.PathLike[str], most: int) -> str:
+    """Return the text of ``path``, with or without a byte order mark; raises OSError, ValueError if it is no UTF-8."""
+    content = read_bytes(path, most)
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise ValueError("it is UTF-16, expected UTF-8: save it as UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"byte {error.start} is not UTF-8: save it as UTF-8") from error
+
+
+def read_json(path: str | os.PathLike[str], most: int = 16 * MIB) -> Any:
+    """Return what the JSON file ``path`` holds; raises OSError, ValueError."""
+    return parse_json(read_text(path, most))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what the JSON ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
+    try:
+        return _shallow(json.loads(text))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return what the TOML ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
+    import tomllib
+
+    try:
+        return _shallow(tomllib.loads(text))
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def lines(path: str | os.PathLike[str], longest: int = LONGEST_LINE) -> Iterator[str | None]:
+    """Yield the lines of ``path``, whole: None for one that is longer than ``longest`` bytes. Raises OSError."""
+    with open(_open_regular(path), "rb") as file:
+        while line := file.readline(longest + 1):
+            if len(line) <= longest or line.endswith(b"\n"):
+                yield line.decode("utf-8", errors="replace").rstrip("\r\n")
+                continue
+            while line and not line.endswith(b"\n"):
+                line = file.readline(longest)
+            yield None
+
+
+def _open_regular(path: str | os.PathLike[str]) -> int:
+    """Return a descriptor of the regular file ``path``, without waiting for anything; raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(mode):
+        os.close(descriptor)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"it is {kind_of(mode)}, expected a file")
+    return descriptor
+
+
+def kind_of(mode: int) -> str:
+    """Return in words what a file of ``mode`` (st_mode) is."""
+    kinds = {
+        stat.S_IFDIR: "a directory",
+        stat.S_IFIFO: "a named pipe",
+        stat.S_IFSOCK: "a socket",
+        stat.S_IFCHR: "a device",
+        stat.S_IFBLK: "a device",
+    }
+    return kinds.get(stat.S_IFMT(mode), "a file")
+
+
+def require_regular(path: Path) -> None:
+    """Raise OSError unless ``path`` is a regular file, or a link to one; nothing is opened."""
+    mode = path.stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, expected a file", str(path))
+
+
+def _shallow(value: Any) -> Any:
+    """Return ``value``; raises ValueError if it is nested more than DEEPEST deep."""
+    level = [value]
+    for _ in range(DEEPEST):
+        containers = (item.values() if isinstance(item, dict) else item for item in level if type(item) in (dict, list))
+        level = [child for children in containers for child in children]
+        if not level:
+            return value
+    raise ValueError("it is nested too deeply")
