@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -320,4 +321,4 @@ def _later_best(last: Path, best: Checkpoint) -> Checkpoint | None:
         return None
     epoch = newest.meta["best"]["epoch"]
     stale = epoch is not None and newest.best_theta is not None and epoch + 1 > best.position[1]
-    return newest.at_best() if stale and newest.position > best.position else None
+    return replace(newest.at_best(), trust=best.trust) if stale and newest.position > best.position else None
