@@ -10,8 +10,12 @@ import mpi_jobs
 import pytest
 from rich.table import Table
 
+from distlenet import launch
 from distlenet.cli import main
-from distlenet.streams import SafeStream, clean, shown
+from distlenet.errors import DataError, report
+from distlenet.parallel import Serial
+from distlenet.parallel.agreement import all_or_nothing
+from distlenet.streams import SafeStream, clean, note, shown
 from distlenet.training.events import RunStarted
 from distlenet.ui.console import SafeConsole
 from distlenet.ui.live import LiveDisplay
@@ -200,3 +204,18 @@ def capture(encoding, code, *arguments):
     finally:
         sys.stdout, sys.stderr = before
     return [stream.buffer.getvalue().decode(encoding) for stream in streams]
+
+
+def test_lines_of_ranks_and_launcher_are_one_line(capsys):
+    class Two(Serial):
+        size = 2
+
+    evil = "a\x1b[2J\n[rank 1/2] all is well"
+    with pytest.raises(DataError), all_or_nothing(Two()):
+        raise DataError(evil)
+    launch.say(evil)
+    report(DataError(evil))
+    note(evil)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 4
+    assert all(line.endswith("a\\x1b[2J [rank 1/2] all is well") for line in lines)

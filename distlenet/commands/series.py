@@ -139,7 +139,7 @@ class SeriesDisplay:
 
     def make_displays(self, trial: "Trial") -> list:
         """Return the listeners of one run."""
-        from distlenet.ui.display import make_display
+        from distlenet.ui.display import Guarded, make_display
         from distlenet.ui.series_line import SeriesLine
         from distlenet.ui.terminal import is_live
 
@@ -153,7 +153,7 @@ class SeriesDisplay:
             quiet = as_json and not live
             display = SeriesLine(self._course, place, name, again=again, live=live, quiet=quiet, stream=stream)
         self._begun = time.monotonic()
-        return [self._displays.enter_context(display)]
+        return [self._displays.enter_context(display if self._args.debug else Guarded(display))]
 
     def tell(self, outcome: "Outcome", kept: bool) -> None:
         """Show that a run is over, and save what is there so far: an interrupted series has its results too."""

@@ -192,11 +192,12 @@ def patience() -> float:
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     """Return what the root shows; ``displays`` gives the terminal back at the end."""
     from distlenet.ui.debug_view import DebugView
-    from distlenet.ui.display import make_display
+    from distlenet.ui.display import Guarded, make_display
     from distlenet.ui.hints import QUICKSTART, hints
 
     at_the_end = () if QUICKSTART in os.environ else hints(args.run_directory, args.data)
     display = make_display(args.display, hints=at_the_end)
+    display = display if args.debug else Guarded(display)
     return [displays.enter_context(display), *([DebugView()] if args.debug else [])]
 
 

@@ -5,6 +5,7 @@ with make_display("auto") as display:
         display.on(event)
 """
 
+import contextlib
 import math
 import sys
 import time
@@ -13,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TextIO
 
+from distlenet.streams import note
 from distlenet.training.events import EpochDone, Event, RunStarted, Score, StepDone
 from distlenet.ui.hints import Hints
 from distlenet.ui.terminal import choose
@@ -47,6 +49,32 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+class Guarded(Display):
+    """A display of which a defect ends the display, not the run."""
+
+    def __init__(self, display: Display) -> None:
+        self._display: Display | None = display
+
+    def on(self, event: Event) -> None:
+        """See Display."""
+        self._safely(lambda display: display.on(event))
+
+    def close(self) -> None:
+        """See Display."""
+        self._safely(lambda display: display.close())
+
+    def _safely(self, work: Callable[[Display], None]) -> None:
+        if self._display is None:
+            return
+        try:
+            work(self._display)
+        except Exception as error:
+            display, self._display = self._display, None
+            with contextlib.suppress(Exception):
+                display.close()
+            note(f"{DISPLAY_LOST} ({type(error).__name__}: {error})")
 
 
 def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = RESUME, hints: Hints = ()) -> Display:

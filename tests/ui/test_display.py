@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from distlenet.training.events import EpochDone, RunStarted, Score, StepDone
-from distlenet.ui.display import Progress, duration, make_display, milliseconds, number, percent
+from distlenet.ui.display import Display, Guarded, Progress, duration, make_display, milliseconds, number, percent
 from distlenet.ui.live import LiveDisplay
 from distlenet.ui.plain import PlainDisplay
 
@@ -219,3 +219,23 @@ def test_time_passes_through_resumed_and_healed_parts():
 def test_figures():
     assert [number(value) for value in (None, 0.02134, 123456.7, math.nan)] == ["-", "0.0213", "1.235e+05", "nan"]
     assert [milliseconds(value) for value in (0.00472, 0.0999, 0.25, 12.5)] == ["4.72", "99.90", "250", "12,500"]
+
+
+def test_a_defect_of_the_display_does_not_end_the_run(capsys):
+    class Defective(Display):
+        closed = 0
+
+        def on(self, event):
+            raise ZeroDivisionError("\x1b[2J")
+
+        def close(self):
+            self.closed += 1
+            raise OSError
+
+    display = Defective()
+    with Guarded(display) as guarded:
+        for _ in range(3):
+            guarded.on(RunStarted("", {}, 1, 1, 0, 0))
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1 and display.closed == 1
+    assert "the run is not shown any more, but goes on" in said and "ZeroDivisionError: \\x1b[2J" in said
