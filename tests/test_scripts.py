@@ -176,6 +176,7 @@ def ready(checkout, tools):
     (checkout / "datasets/mnist.h5").touch()
     (checkout / "runs/quickstart/checkpoints").mkdir(parents=True)
     (checkout / "runs/quickstart/checkpoints/last.h5").touch()
+    (checkout / "runs/quickstart/summary.json").write_text('{"status": "complete"}')
     made_for(checkout, tools)
     return checkout
 
@@ -355,3 +356,21 @@ def test_training_goes_on_without_extras(ready, tools, fails, missing):
         assert f"not installed (see pip's message above): {' '.join(missing)}. Training goes on" in done.stderr
         assert any(line.startswith("mpirun") and " train " in line for line in done.stdout.splitlines())
         assert not (ready / ".venv/.distlenet-extras").exists()
+
+
+@pytest.mark.parametrize("status", [None, '{"status": "stopped by SIGINT"}', "torn"])
+def test_a_run_that_has_not_ended_is_not_replaced(ready, tools, status):
+    summary = ready / "runs/quickstart/summary.json"
+    before = summary.read_text()
+    try:
+        summary.unlink()
+        if status is not None:
+            summary.write_text(status)
+        done = start(ready / "scripts/quickstart", PATH=str(tools))
+        assert done.returncode == 1
+        assert "runs/quickstart has not ended. Resume it by scripts/quickstart --resume" in done.stderr
+        assert "--overwrite." in done.stderr and "2/5" not in done.stdout
+        for option in ("--resume", "--overwrite", "--resume=auto"):
+            assert "2/5" in start(ready / "scripts/quickstart", option, PATH=str(tools)).stdout
+    finally:
+        summary.write_text(before)

@@ -25,13 +25,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file whatever it holds")
     add_trust(parser)
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.errors import UsageError, nearest
-    from distlenet.export import FORMATS, export
+    from distlenet.errors import ExportError, UsageError, nearest
+    from distlenet.export import FORMATS, export, is_export
     from distlenet.training.rundir import find_checkpoint
 
     path = Path(args.to[-1])
@@ -40,6 +41,8 @@ def run(args: argparse.Namespace) -> int:
         words = " ".join(args.to)
         raise UsageError(f"export --to {words}: expected one file of {', '.join(FORMATS)}{nearest(kind, FORMATS)}")
     checkpoint = find_checkpoint(args.checkpoint, trust=make_trust(args, args.model))
+    if path.exists() and not args.overwrite and not is_export(path):
+        raise ExportError(f"{path} exists, and was not written by export: choose another --to, or add --overwrite")
     export(checkpoint, kind, path)
     say(f"wrote {path}: the network of {checkpoint.path} as {kind}")
     return 0

@@ -59,10 +59,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv", type=path_or("-"), metavar="FILE|-", help="write CSV to this file, or to the standard output"
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace the file of --csv whatever it holds")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.data.regular import head
     from distlenet.errors import RunDirectoryError
     from distlenet.training.logbook import counting, read_lines
 
@@ -85,7 +87,15 @@ def run(args: argparse.Namespace) -> int:
     elif args.csv == "-":
         sys.stdout.write(as_csv(columns, entries))
     else:
-        write(Path(args.csv), as_csv(columns, entries))
+        path = Path(args.csv)
+        earlier = (",".join(columns), ",".join(EPOCHS), ",".join(STEPS))
+        if path.exists() and not args.overwrite:
+            start = (head(path.resolve(), 2000) or b"").decode(errors="replace")
+            if start.partition("\r\n")[0] not in earlier:
+                raise RunDirectoryError(
+                    f"{path} exists, and is no table of a journal: choose another --csv, or add --overwrite"
+                )
+        write(path, as_csv(columns, entries))
         say(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")
     return 0
 

@@ -2,14 +2,21 @@
 
 distlenet summary                          LeNet-5
 distlenet summary mynet.py:build --data datasets/mnist.h5
+distlenet summary runs/first               the network of a run
 distlenet summary conv8-conv8 --input 32x32 --classes 62
 """
 
 import argparse
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from distlenet.commands.train import at_least
 from distlenet.paths import code_path, path
+
+if TYPE_CHECKING:
+    from distlenet.nn import Net
+    from distlenet.nn.outline import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,7 +26,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         nargs="?",
         default="lenet5",
         type=code_path,
-        help="network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION (default: %(default)s)",
+        help="network by name, your own (FILE.py:FUNCTION or MODULE:FUNCTION), or run directory (default: %(default)s)",
     )
     parser.add_argument("--activation", default="relu", metavar="NAME")
     parser.add_argument("--pooling", default="average", metavar="NAME")
@@ -35,13 +42,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from dataclasses import asdict
-
     from distlenet.errors import UsageError
     from distlenet.nn import Trust, build_model, outline
-    from distlenet.ui.console import make_console
-    from distlenet.ui.network_view import outline_table
 
+    if Path(args.model).is_dir():
+        from distlenet.training.rundir import find_checkpoint
+
+        checkpoint = find_checkpoint(args.model)
+        net, name = checkpoint.build_net(), checkpoint.config.model
+        return show(net, name, outline(net), args.json)
     if args.model.endswith(".py"):
         raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")
     size, classes = args.input, args.classes
@@ -51,9 +60,18 @@ def run(args: argparse.Namespace) -> int:
         digits = open_digit_file(args.data)
         size, classes = digits.image_shape, len(digits.class_names)
     net = build_model(args.model, (1, *size), classes, args.activation, args.pooling, trust=Trust(args.model))
-    rows = outline(net)
-    if args.json:
-        facts = {"model": args.model, "input": list(net.input_shape), "parameters": net.size}
+    return show(net, args.model, outline(net), args.json)
+
+
+def show(net: "Net", name: str, rows: "list[Row]", as_json: bool) -> int:
+    """Show the layers; returns 0."""
+    from dataclasses import asdict
+
+    from distlenet.ui.console import make_console
+    from distlenet.ui.network_view import outline_table
+
+    if as_json:
+        facts = {"model": name, "input": list(net.input_shape), "parameters": net.size}
         print(json.dumps(facts | {"layers": [asdict(row) for row in rows]}))
     else:
         make_console().print(outline_table(rows, net.input_shape))

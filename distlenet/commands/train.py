@@ -113,8 +113,11 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check what can be checked without the dataset; return 0. Raises the error that the run would end with."""
+    from distlenet.training.rundir import RunDirectory
+
     interval(args.checkpoint_every)
     check_names(overridden(args), "--override")
+    RunDirectory(args.run_directory).check()
     configs(args)
     return 0
 

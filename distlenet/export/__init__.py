@@ -9,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from distlenet.data.atomic import replacing, why_not_written
+from distlenet.data.hdf5 import SIGNATURE
+from distlenet.data.regular import head
 from distlenet.errors import ExportError
-from distlenet.export.checkpoint_file import checkpoint_bytes
+from distlenet.export.checkpoint_file import checkpoint_bytes, is_exported_checkpoint
 from distlenet.export.onnx_file import onnx_bytes
 from distlenet.export.tensor_files import npz_bytes, safetensors_bytes
 from distlenet.training.checkpoint import Checkpoint
@@ -34,3 +36,14 @@ def export(checkpoint: Checkpoint, kind: str, path: str | os.PathLike[str]) -> N
             temporary.write_bytes(content)
     except OSError as error:
         raise ExportError(f"cannot write {path}: {why_not_written(error)}") from error
+
+
+def is_export(path: Path) -> bool:
+    """Whether ``path`` holds what `export` wrote before: known by content, so a run's own checkpoint is none."""
+    start = head(path.resolve(), 2**16) or b""
+    if start.startswith(b"PK"):
+        return b"metadata.npy" in start
+    if start.startswith(SIGNATURE):
+        return is_exported_checkpoint(path)
+    onnx, safetensors = b"distlenet" in start[:64], start[8:9] == b"{" and b'"__metadata__"' in start
+    return onnx or (safetensors and b'"activation"' in start and b'"class_names"' in start)

@@ -1,9 +1,11 @@
 """A checkpoint to read digits with: the parameters alone, at a fifth of the size of one to train on."""
 
 import json
+from pathlib import Path
 
+from distlenet.errors import CheckpointError
 from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import lay_out
+from distlenet.training.checkpoint_file import lay_out, read_checkpoint
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
@@ -13,3 +15,12 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
     """
     meta = {**checkpoint.meta, "history": checkpoint.meta["history"][-1:], "health": None}
     return lay_out({"theta": checkpoint.averaged}, json.dumps(meta))
+
+
+def is_exported_checkpoint(path: Path) -> bool:
+    """Whether ``path`` is a checkpoint of the parameters alone: those that a run writes hold more."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return not checkpoint.optimizer and len(checkpoint.meta["history"]) <= 1 and checkpoint.best_theta is None

@@ -5,9 +5,9 @@ import os
 import time
 from typing import Any
 
-from distlenet.config import Config
+from distlenet.config import Config, build_config, changes
 from distlenet.data.atomic import why_not_written
-from distlenet.errors import RunDirectoryError, UsageError
+from distlenet.errors import ConfigError, RunDirectoryError, UsageError
 from distlenet.processes import LAUNCH
 from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
@@ -62,6 +62,7 @@ class RunFiles(NoFiles):
         self._directory: RunDirectory | None = None
         self._origin: Checkpoint | None = None
         self._notices: list[Notice] = []
+        self._resumed = False
 
     def find_origin(self, options: Options) -> dict[str, Any] | None:
         """See NoFiles; a run that goes on with its own directory locks it first.
@@ -114,7 +115,8 @@ class RunFiles(NoFiles):
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
             raise RunDirectoryError(text) from error
-        self._origin = None  # its arrays were copied
+        self._notices += self._edits()
+        self._resumed, self._origin = self._origin is not None, None  # its arrays were copied
         self._directory.write_text("config.toml", config.to_toml())
         self._notices += self._moved()
         self._write_from_now_on(journal, options, experiment, announce, signals)
@@ -152,7 +154,7 @@ class RunFiles(NoFiles):
             announce,
             every=options.keep_every,
             newest=options.keep_newest,
-            resumed=self._origin is not None,
+            resumed=self._resumed,
         )
         self._journal = journal
         self._warden = Warden(self._directory, journal, config, announce)
@@ -179,6 +181,19 @@ class RunFiles(NoFiles):
             announce(Notice("not all checkpoints could be written", "warning"))
             return RunDirectoryError.exit_code
         return 0
+
+    def _edits(self) -> list[Notice]:
+        """Return a notice if somebody has edited config.toml to change the run that is resumed."""
+        path = self._directory.path / "config.toml"
+        if self._origin is None or not path.is_file():
+            return []
+        try:
+            edited = changes(self._origin.config, build_config(file=path, base=self._origin.meta["config"]))
+        except ConfigError:
+            return []  # it is renamed, and that is reported
+        names = ", ".join(f"{name} = {new!r} (the run has {old!r})" for name, old, new, _ in edited)
+        text = f"{path} was edited: {names}. The run keeps its own settings: change one by --override NAME and its flag"
+        return [Notice(text, "warning")] * bool(edited)
 
     def _moved(self) -> list[Notice]:
         names, self._directory.moved = self._directory.moved, []

@@ -1,0 +1,58 @@
+"""What commands write where a file is already: their own earlier output is replaced, anything else is refused."""
+
+import shutil
+
+import pytest
+import sessions
+
+from distlenet.cli import main
+
+
+@pytest.mark.parametrize("kind", ["npz", "h5"])
+def test_export(trained, tmp_path, capsys, kind):
+    path = tmp_path / f"digits.{kind}"
+    for _ in range(2):
+        assert main(["export", str(trained), "--to", str(path)]) == 0
+    for content in (b"mine", b"PK\3\4 mine", b"", (trained / "checkpoints/last.h5").read_bytes()):
+        path.write_bytes(content)
+        assert main(["export", str(trained), "--to", str(path)]) == 13
+        assert "add --overwrite" in capsys.readouterr().err
+        assert path.read_bytes() == content
+    assert main(["export", str(trained), "--to", str(path), "--overwrite"]) == 0
+
+
+def test_journal(trained, tmp_path, capsys):
+    path = tmp_path / "a.csv"
+    for options in ([], ["--steps"], []):
+        assert main(["journal", str(trained), "--csv", str(path), *options]) == 0
+    for content in ("mine", "epoch,mine\r\n1,2\r\n", ""):
+        path.write_bytes(content.encode())
+        assert main(["journal", str(trained), "--csv", str(path)]) == 6
+        assert "add --overwrite" in capsys.readouterr().err
+        assert path.read_bytes() == content.encode()
+    assert main(["journal", str(trained), "--csv", str(path), "--overwrite"]) == 0
+    for place in ("/dev/null", str(tmp_path), str(trained / "journal.jsonl")):
+        assert main(["journal", str(trained), "--csv", place]) == 6
+
+
+def test_summary_of_a_run(trained, capsys):
+    assert main(["summary", str(trained)]) == 0
+    shown = capsys.readouterr().out
+    assert main(["summary"]) == 0
+    assert shown == capsys.readouterr().out
+    assert main(["summary", str(trained.parent)]) == 5
+
+
+def test_an_edited_config_is_reported(digits, trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = (run / "config.toml").read_text()
+    (run / "config.toml").write_text(before.replace("lr = 0.14", "lr = 0.5").replace("seed = 1", "seed = 2"))
+    done = sessions.train_run(digits, run, resume="auto")
+    told = [text for text in done.notices if "was edited" in text]
+    assert done.code == 0 and len(told) == 1
+    assert "seed = 2 (the run has 1)" in told[0] and "lr = 0.5 (the run has 0.14)" in told[0]
+    assert "--override NAME" in told[0]
+    assert (run / "config.toml").read_text() == before
+    again = sessions.train_run(digits, run, resume="auto")
+    assert not [text for text in again.notices if "was edited" in text]
