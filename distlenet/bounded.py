@@ -14,7 +14,8 @@ from typing import Any
 
 MIB = 2**20
 DEEPEST = 100  # brackets within brackets
-LONGEST_LINE = MIB
+LONGEST_LINE = MIB  # bytes of a line of JSON
+LONGEST_TOML = 2000  # characters of a line
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
@@ -31,6 +32,8 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
     content = read_bytes(path, most)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("it is UTF-16, expected UTF-8: save it as UTF-8")
+    if b"\0" in content:
+        raise ValueError("it has NUL bytes, expected text: save it as UTF-8")
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -54,6 +57,9 @@ def parse_toml(text: str) -> dict[str, Any]:
     """Return what the TOML ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
     import tomllib
 
+    for number, line in enumerate(text.split("\n"), 1):  # the time for a key grows with the square of its dots
+        if len(line) > LONGEST_TOML:
+            raise ValueError(f"line {number} has {len(line):,} characters, expected at most {LONGEST_TOML:,}")
     try:
         return _shallow(tomllib.loads(text))
     except RecursionError as error:

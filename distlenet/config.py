@@ -1,6 +1,6 @@
 """Settings of a run: one flat, frozen dataclass; a recipe, a TOML file and flags fill it, in that order."""
 
-import tomllib
+import json
 from argparse import ArgumentTypeError
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -8,8 +8,11 @@ from math import isfinite
 from pathlib import Path
 from typing import Any
 
+from distlenet.bounded import parse_toml, read_text
 from distlenet.errors import ConfigError, LaunchError, nearest
 from distlenet.paths import code_path
+
+LARGEST_FILE = 2**16  # bytes of a TOML file
 
 
 def setting(default: Any, text: str, *, least: float | None = None, most: float | None = None, **more: Any) -> Any:
@@ -187,10 +190,10 @@ def check_names(names: Iterable[str], where: str) -> None:
 
 def _read_toml(path: Path) -> dict[str, Any]:
     try:
-        read = tomllib.loads(path.read_text(encoding="utf-8"))
+        read = parse_toml(read_text(path, LARGEST_FILE))
     except OSError as error:
         raise ConfigError(f"cannot read the configuration {path}: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     names = [item.name for item in fields(Config)] + ["recipe"]
     values = {}
@@ -204,7 +207,9 @@ def _read_toml(path: Path) -> dict[str, Any]:
 
 def _checked(item: Any, value: Any) -> Any:
     """Return ``value`` as the type of the setting, within its range; raise ConfigError otherwise."""
-    if item.type is float and isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int and abs(value) >= 2**63:
+        raise ConfigError(f"{item.name} is {str(value)[:40]}, expected a number of at most 19 digits")
+    if item.type is float and type(value) is int:
         value = float(value)
     if type(value) is not item.type:
         raise ConfigError(f"{item.name} is {value!r}, expected {_KINDS[item.type]}")
@@ -231,5 +236,5 @@ def _toml(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
     return repr(value)

@@ -1,11 +1,11 @@
 """What a run directory holds for its report: a checkpoint, the history, what happened, the summary."""
 
-import json
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from distlenet.bounded import read_json
 from distlenet.errors import CheckpointError
 from distlenet.nn import NOTHING, Net, Trust
 from distlenet.training.checkpoint import Checkpoint
@@ -53,7 +53,7 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
         checkpoint = replace(newest, trust=trust)
     lines = _read_journal(path / "journal.jsonl", notes)
     by_epoch = {entry.get("epoch"): entry for entry in newest.meta["history"] if isinstance(entry, dict)}
-    by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch")}
+    by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
     epochs = [by_epoch[epoch] for epoch in sorted(epoch for epoch in by_epoch if type(epoch) is int)]
     steps = counting(lines, "step")
     happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
@@ -77,13 +77,13 @@ def _read_journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
 
 def _read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
     try:
-        summary = json.loads(path.read_text(encoding="utf-8"))
+        summary = read_json(path)
         if isinstance(summary, dict):
             return summary
         notes.append(f"{path} is not a JSON object: left out")
     except FileNotFoundError:
         notes.append("the run has not ended: it has no summary.json")
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         notes.append(f"cannot read {path} ({error}): left out")
     return {}
 

@@ -1,10 +1,10 @@
 """What the directory of a ``repeat`` or a ``compare`` holds: the runs that are over, and what they have in common."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from distlenet.bounded import read_json
 from distlenet.config import Config, build_config
 from distlenet.errors import ConfigError, RunDirectoryError
 from distlenet.training.logbook import Line
@@ -56,11 +56,11 @@ def is_series(path: Path) -> bool:
 def read_series(path: Path) -> Series:
     """Read the directory ``path``; raises RunDirectoryError if its list of results is damaged or names no run."""
     try:
-        listed = json.loads((path / RESULTS).read_text(encoding="utf-8"))
+        listed = read_json(path / RESULTS)
         keep = listed["defective_runs"] == "kept"
         rows = [(str(run["setting"]), int(run["seed"]), str(run["directory"])) for run in listed["runs"]]
         title = str(listed["title"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunDirectoryError(
             f"{path / RESULTS} cannot be read ({error}): give the command of the series again, it trains nothing twice"
         ) from error
@@ -79,10 +79,15 @@ def read_series(path: Path) -> Series:
 
 
 def locate(path: Path, directory: str) -> Path:
-    """Return where the run is that ``directory`` names: within ``path``, to which it may have been moved, or there."""
+    """Return where the run is that ``directory`` names: within ``path``, to which it may have been moved.
+
+    Never elsewhere: a list of results may come from anybody, and reports are written to the runs that it names.
+    """
     parts = Path(directory).parts
     inside = [path.joinpath(*parts[-depth:]) for depth in (2, 1) if len(parts) >= depth]
-    return next((place for place in inside if place.is_dir()), Path(directory))
+    home = path.resolve()
+    sound = (place for place in inside if place.is_dir() and home in place.resolve().parents)
+    return next(sound, path / "no-such-run")
 
 
 def _read_config(place: Path) -> Config | None:

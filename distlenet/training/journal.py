@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from distlenet import bounded
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.data.regular import open_regular
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
@@ -45,14 +46,15 @@ class Journal:
         if not (source.exists() or history):
             return 0
         kept, damaged = [], 0
-        text = source.read_text(encoding="utf-8", errors="replace") if source.exists() else ""
-        lines = text.splitlines()
-        for number, line in enumerate(lines, 1):
+        cut_short = False
+        for line in bounded.lines(source) if source.exists() else ():
+            damaged += cut_short
+            cut_short = False
             try:
-                entry = json.loads(line)
+                entry = bounded.parse_json(line)
                 later = entry["steps"] > steps or (entry["kind"] == "epoch" and entry["epoch"] >= epochs)
-            except (json.JSONDecodeError, KeyError, TypeError):
-                damaged += number < len(lines)
+            except (ValueError, KeyError, TypeError):
+                cut_short = True
                 continue
             if not later:
                 kept.append(entry)

@@ -1,9 +1,9 @@
 """Reading a journal: the lines that can be read, and the steps and epochs that count, each once."""
 
-import json
-import math
 from pathlib import Path
 from typing import Any
+
+from distlenet import bounded
 
 Line = dict[str, Any]
 
@@ -11,11 +11,11 @@ Line = dict[str, Any]
 def read_lines(path: Path) -> tuple[list[Line], int]:
     """Return the good lines of the journal ``path`` and the number of the others; raises OSError."""
     lines, damaged = [], 0
-    for text in path.read_text(encoding="utf-8", errors="replace").splitlines():
+    for text in bounded.lines(path):
         try:
-            line = json.loads(text)
+            line = bounded.parse_json(text)
             lines.append(line | {"kind": str(line["kind"])})
-        except (ValueError, TypeError, KeyError, RecursionError):
+        except (ValueError, TypeError, KeyError):  # TypeError: longer than any line, or no object
             damaged += 1
     return lines, damaged
 
@@ -43,5 +43,5 @@ def number(entry: Line, *keys: str) -> float | None:
     value: Any = entry
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
-    good = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return float(value) if good else None

@@ -1,17 +1,17 @@
 """What came of a run that is over, read from its directory."""
 
-import json
-import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from distlenet.training.logbook import counting, read_lines
+from distlenet.bounded import read_json
+from distlenet.training.logbook import counting, number, read_lines
 
 DEFECTS = {
     "NonFiniteError": "non-finite",
     "DivergedError": "diverged",
 }  # failures that the numbers are to blame for, not the machine
+TIMED = (("running", "count"), ("images_per_second",), ("evaluation_seconds",), ("step",))
 CLEARLY = 0.1  # of the way from chance to perfection: below it a network has learned nothing
 
 
@@ -30,7 +30,7 @@ class Outcome:
 def read_summary(directory: str) -> dict[str, Any] | None:
     """Return the summary of a run that is over: complete, or defective beyond repair; None of any other."""
     try:
-        summary = json.loads((Path(directory) / "summary.json").read_text(encoding="utf-8"))
+        summary = read_json(Path(directory) / "summary.json")
         over = summary["status"] == "complete" or summary.get("failure") in DEFECTS
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -45,7 +45,7 @@ def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
     figures = {
         name: summary[name]
         for name in ("test_accuracy", "test_error", "val_accuracy", "parameters")
-        if summary.get(name) is not None
+        if number(summary, name) is not None
     }
     figures |= timing(read_epochs(directory))
     return Outcome(setting, seed, directory, defect(summary), figures, count_heals(summary))
@@ -53,10 +53,10 @@ def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
 
 def defect(summary: dict[str, Any]) -> str | None:
     """Return what is wrong with a run that is over, None if nothing is."""
-    if summary.get("failure") in DEFECTS:
+    if str(summary.get("failure")) in DEFECTS:
         return DEFECTS[summary["failure"]]
-    accuracy, chance = summary.get("test_accuracy", math.nan), summary.get("test_chance", 0.0)
-    return "at chance" if accuracy < chance + CLEARLY * (1 - chance) else None
+    accuracy, chance = number(summary, "test_accuracy"), number(summary, "test_chance") or 0.0
+    return "at chance" if accuracy is not None and accuracy < chance + CLEARLY * (1 - chance) else None
 
 
 def count_heals(summary: dict[str, Any]) -> int:
@@ -82,12 +82,14 @@ def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
     had nothing left to train, it has no speed and counts as if it had gone at that of the others; where no
     epoch has one, only the seconds of validation are known.
     """
-    if not epochs:
+    rows = [[number(epoch, *keys) for keys in TIMED] for epoch in epochs]
+    sound = [row for row in rows if None not in row and row[0] >= 0 < row[3]]  # others were not written by a run
+    if not sound:
         return {}
-    validation = sum(epoch["evaluation_seconds"] for epoch in epochs)
-    images = sum(epoch["running"]["count"] for epoch in epochs)
-    timed = [(epoch["running"]["count"], epoch["images_per_second"]) for epoch in epochs if epoch["images_per_second"]]
-    if not timed:
+    validation = sum(row[2] for row in sound)
+    images = sum(row[0] for row in sound)
+    timed = [(count, speed) for count, speed, *_ in sound if speed > 0]
+    if not any(count for count, _ in timed):
         return {"validation_seconds": validation}
     speed = sum(count for count, _ in timed) / sum(count / its_speed for count, its_speed in timed)
     training = images / speed
@@ -95,7 +97,7 @@ def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
         "seconds": training + validation,
         "training_seconds": training,
         "validation_seconds": validation,
-        "epoch_seconds": (training + validation) / len(epochs),
-        "step_seconds": training / epochs[-1]["step"],
+        "epoch_seconds": (training + validation) / len(sound),
+        "step_seconds": training / sound[-1][3],
         "images_per_second": speed,
     }
