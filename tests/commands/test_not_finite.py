@@ -1,0 +1,44 @@
+"""A checkpoint whose parameters are NaN or infinite: one sentence wherever the network would compute."""
+
+import json
+
+import numpy as np
+import pytest
+
+from distlenet.cli import main
+from distlenet.training.checkpoint_file import lay_out, read_checkpoint
+
+
+@pytest.fixture(params=[np.nan, np.inf])
+def broken(trained, tmp_path, request, monkeypatch):
+    """A run directory whose only checkpoint has three such parameters."""
+
+    (tmp_path / "run/checkpoints").mkdir(parents=True)
+    whole = read_checkpoint(trained / "checkpoints/best.h5")
+    theta = whole.theta.copy()
+    theta[[5, 70, 61705]] = request.param
+    for name in ("best.h5", "last.h5"):
+        (tmp_path / "run/checkpoints" / name).write_bytes(lay_out({"theta": theta}, json.dumps(whole.meta)))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["evaluate", "run"], ["predict", "run", "a.png"], ["export", "run", "--to", "a.npz"], ["report", "run"]],
+    ids=lambda words: words[0],
+)
+def test_one_sentence(broken, digits, words, capsys):
+    for module in {"predict": ["PIL"], "report": ["matplotlib"]}.get(words[0], []):
+        pytest.importorskip(module)
+    data = [] if words[0] in ("predict", "export") else ["--data", str(digits)]
+    assert main([*words, *data]) == 5
+    out, said = capsys.readouterr()
+    assert "3 of 61,706 parameters that are NaN or infinite" in said
+    assert "nan" not in out and "Traceback" not in said
+
+
+def test_inspect_tells(broken, capsys):
+    assert main(["inspect", "run"]) == 0
+    out = capsys.readouterr().out
+    assert "nan_or_infinite 3" in " ".join(out.split())
