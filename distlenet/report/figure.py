@@ -5,6 +5,7 @@ import warnings
 from typing import TYPE_CHECKING
 
 from distlenet.errors import UsageError, missing_extra
+from distlenet.training.ours import SOFTWARE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -46,5 +47,5 @@ def as_png(figure: "Figure") -> bytes:
     stream = io.BytesIO()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a script that the font lacks: shown as boxes
-        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": None})
+        figure.savefig(stream, format="png", dpi=DPI, metadata={"Software": SOFTWARE})
     return stream.getvalue()

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from html import escape
 from urllib.parse import quote
 
+from distlenet.training.ours import GENERATOR
+
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
        padding: 1rem 1.5rem 4rem; overflow-wrap: break-word; }
@@ -111,6 +113,6 @@ def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n<p>{escape(subtitle)}</p>\n"
+        f"{GENERATOR}<style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n<p>{escape(subtitle)}</p>\n"
         f"<nav>{links}</nav>\n{bodies}\n</body></html>\n"
     )

@@ -7,12 +7,14 @@ from pathlib import Path
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
+from distlenet.data.regular import kind
 from distlenet.errors import DataError, RunDirectoryError
 from distlenet.nn import NOTHING, Trust
 from distlenet.report import look, looks, sections
 from distlenet.report.book import Book
 from distlenet.report.page import page
 from distlenet.report.run import Run, read_run
+from distlenet.training.ours import is_report
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,14 @@ def write_files(out: Path, files: dict[str, bytes]) -> None:
     """Write ``files``, name -> content, to the directory ``out``; raises RunDirectoryError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
+        for path in (out / name for name in files):
+            if kind(path) and not is_report(path):
+                raise RunDirectoryError(
+                    f"{path} was not written by report, which would replace it: move it elsewhere, or choose another "
+                    "--out"
+                )
         for name, content in files.items():
-            with replacing(out / name) as temporary:
+            with replacing(out / name, follow_links=False) as temporary:
                 temporary.write_bytes(content)
     except OSError as error:
         raise RunDirectoryError(f"cannot write the report to {out}: {why_not_written(error)}") from error

@@ -293,7 +293,7 @@ def find_checkpoint(
             return read_checkpoint(path, trust)
         with contextlib.suppress(CheckpointError):
             best = read_checkpoint(path / "checkpoints" / "best.h5", trust)
-            later = _later_best(path / "checkpoints" / "last.h5", best)
+            later = _later_best(path / "checkpoints" / "last.h5", best, trust)
             if later is None:
                 return best
             tell(f"{best.path} is that of an older epoch: the best parameters are taken from {later.path}")
@@ -313,10 +313,10 @@ def find_checkpoint(
     return checkpoint
 
 
-def _later_best(last: Path, best: Checkpoint) -> Checkpoint | None:
+def _later_best(last: Path, best: Checkpoint, trust: Trust | None) -> Checkpoint | None:
     """Return the best parameters that ``last`` knows of, if ``best`` could not be written after that epoch."""
     try:
-        newest = read_checkpoint(last)
+        newest = read_checkpoint(last, trust)
     except CheckpointError:
         return None
     epoch = newest.meta["best"]["epoch"]

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 from distlenet.data.atomic import replacing, why_not_written
+from distlenet.data.regular import kind
 from distlenet.errors import RunDirectoryError
 from distlenet.streams import clean, say
+from distlenet.training.ours import is_series
 from distlenet.ui.console import SafeConsole
 from distlenet.ui.display import duration, percent
 
@@ -163,8 +165,15 @@ def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> Non
         "results.md": "\n\n".join([title, as_markdown(rows), *notes]).rstrip() + "\n",
     }
     try:
+        listed = Path(directory) / "results.json"
+        taken = [name for name in files if kind(Path(directory) / name)]
+        if taken and not is_series(listed):
+            raise RunDirectoryError(
+                f"{Path(directory) / taken[0]} was not written by a series, which would replace it: move it elsewhere, "
+                "or choose another --run"
+            )
         for name, text in files.items():
-            with replacing(Path(directory) / name) as temporary:
+            with replacing(Path(directory) / name, follow_links=False) as temporary:
                 temporary.write_text(text, encoding="utf-8")
     except OSError as error:
         raise RunDirectoryError(f"cannot write the results to {directory}: {why_not_written(error)}") from error

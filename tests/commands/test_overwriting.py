@@ -6,6 +6,10 @@ import pytest
 import sessions
 
 from distlenet.cli import main
+from distlenet.errors import RunDirectoryError
+from distlenet.report.write import write_files
+from distlenet.training.ours import GENERATOR, SOFTWARE
+from distlenet.ui.series_view import save
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5"])
@@ -56,3 +60,33 @@ def test_an_edited_config_is_reported(digits, trained, tmp_path):
     assert (run / "config.toml").read_text() == before
     again = sessions.train_run(digits, run, resume="auto")
     assert not [text for text in again.notices if "was edited" in text]
+
+
+@pytest.mark.parametrize("name", ["report.html", "loss.png"])
+def test_a_report_replaces_only_what_a_report_wrote(tmp_path, name):
+    files = {
+        "report.html": b"<!DOCTYPE html>" + GENERATOR.encode(),
+        "loss.png": b"\x89PNG\r\n\x1a\n" + SOFTWARE.encode(),
+    }
+    for _ in range(2):
+        write_files(tmp_path, files)
+    (tmp_path / name).write_bytes(b"mine")
+    with pytest.raises(RunDirectoryError, match=f"{name} was not written by report"):
+        write_files(tmp_path, files)
+    assert (tmp_path / name).read_bytes() == b"mine"
+    (tmp_path / name).unlink()
+    (tmp_path / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(RunDirectoryError, match="was not written by report"):
+        write_files(tmp_path, files)
+
+
+@pytest.mark.parametrize("name", ["results.json", "results.txt", "results.md"])
+def test_a_series_replaces_only_its_own_results(tmp_path, name):
+    results = {"defective_runs": "left out", "settings": {}, "runs": []}
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunDirectoryError, match=f"{name} was not written by a series"):
+        save(str(tmp_path), results, [["a"]], "title")
+    assert (tmp_path / name).read_text() == "mine"
+    (tmp_path / name).unlink()
+    for _ in range(2):
+        save(str(tmp_path), results, [["a"]], "title")
