@@ -67,9 +67,10 @@ def read_series(path: Path) -> Series:
     runs, notes = [], []
     for setting, seed, directory in rows:
         place = locate(path, directory)
-        outcome = read_outcome(setting, seed, str(place))
+        outcome = read_outcome(setting, seed, str(place)) if place else None
         if outcome is None:
-            notes.append(f"{setting} seed {seed}: there is no run that is over in {place}: left out")
+            where = place or path / Path(directory).name
+            notes.append(f"{setting} seed {seed}: there is no run that is over in {where}: left out")
         else:
             summary = read_summary(str(place)) or {}
             runs.append(SeriesRun(outcome, place, read_epochs(str(place)), summary, _read_config(place)))
@@ -78,8 +79,8 @@ def read_series(path: Path) -> Series:
     return Series(path, title, runs, summarize_series([run.outcome for run in runs], keep), notes)
 
 
-def locate(path: Path, directory: str) -> Path:
-    """Return where the run is that ``directory`` names: within ``path``, to which it may have been moved.
+def locate(path: Path, directory: str) -> Path | None:
+    """Return where the run ``directory`` is: within ``path``, to which it may have been moved; None if it is not.
 
     Never elsewhere: a list of results may come from anybody, and reports are written to the runs that it names.
     """
@@ -87,7 +88,7 @@ def locate(path: Path, directory: str) -> Path:
     inside = [path.joinpath(*parts[-depth:]) for depth in (2, 1) if len(parts) >= depth]
     home = path.resolve()
     sound = (place for place in inside if place.is_dir() and home in place.resolve().parents)
-    return next(sound, path / "no-such-run")
+    return next(sound, None)
 
 
 def _read_config(place: Path) -> Config | None:

@@ -84,7 +84,11 @@ def test_where_a_run_is(tmp_path):
     (tmp_path / "here/seed-2").mkdir()
     assert locate(tmp_path / "here", "runs/old/item/seed-1") == tmp_path / "here/item/seed-1"
     assert locate(tmp_path / "here", "seed-2") == tmp_path / "here/seed-2"
-    assert str(locate(tmp_path / "here", "runs/old/seed-3")) == "runs/old/seed-3"
+    assert locate(tmp_path / "here", "runs/old/seed-3") is None
+    (tmp_path / "elsewhere/seed-4").mkdir(parents=True)
+    (tmp_path / "here/seed-4").symlink_to(tmp_path / "elsewhere/seed-4")
+    for outside in (str(tmp_path / "elsewhere/seed-4"), "..", "../elsewhere/seed-4", "/"):
+        assert locate(tmp_path / "here", outside) is None
 
 
 def test_reports_of_the_runs_are_linked(changed, digits, capsys):
