@@ -27,6 +27,7 @@ from distlenet.errors import RanksLost  # noqa: E402
 from distlenet.parallel.communicator import pieces_of  # noqa: E402
 from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
+from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
 BEAT = 0.2  # seconds
 LOW_PRIORITY = 8  # Open MPI looks after its detector in one call of so many
@@ -73,7 +74,8 @@ class RecoverableCommunicator(MPICommunicator):
         alone, pause = MPI.COMM_SELF.Dup(), threading.Event()
 
         def beat() -> None:
-            while not pause.wait(BEAT):
+            # Open MPI ends a rank whose mpirun was killed when that rank next calls MPI: the save comes first
+            while not pause.wait(BEAT) and not launcher_is_gone():
                 with suppress(MPI.Exception):
                     for _ in range(LOW_PRIORITY):
                         alone.Iprobe()

@@ -164,6 +164,43 @@ def test_a_launcher_killed_while_stopped(soak, digits, tmp_path):
     assert runs.summary(run)["status"] == "stopped by SIGTERM", done.output
 
 
+SLOW_SAVE = """
+import os
+
+if "OMPI_COMM_WORLD_RANK" in os.environ:
+    import pathlib, time
+    from distlenet.parallel.orphan import launcher_is_gone
+    from distlenet.training import checkpoint_file
+
+    lay_out = checkpoint_file.lay_out
+
+    def slow(*arguments):
+        if launcher_is_gone():
+            pathlib.Path({mark!r}).touch()
+            time.sleep(2)
+        return lay_out(*arguments)
+
+    checkpoint_file.lay_out = slow
+"""
+
+
+def test_a_slow_save_after_mpirun_was_killed_is_finished_and_resumed(digits, tmp_path):
+    # Open MPI ends a rank in the first call of MPI that comes a second after the death of its mpirun
+    launches.needs_fault_tolerance()
+    run, mark = tmp_path / "run", tmp_path / "started"
+    (tmp_path / "sitecustomize.py").write_text(SLOW_SAVE.format(mark=str(mark)))
+    words = runs.train(digits, run, "--epochs", 100_000, "--validation", 50)
+    path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
+    with launches.Launched("-n", 2, "--max-restarts", 1, *words, PYTHONPATH=path) as job:
+        mpi_jobs.wait_for(lambda: runs.saved(run), job)
+        os.kill(job.mpirun(), signal.SIGKILL)
+        mpi_jobs.wait_for(lambda: "restart 1 of 1" in job.said() + job._read(1), job)
+        assert (run / "checkpoints/last.h5").stat().st_mtime > mark.stat().st_mtime + 1.5
+        mpi_jobs.wait_for(lambda: "going on from" in job.said(), job)
+        job.process.send_signal(signal.SIGTERM)
+        assert job.finish().returncode == 143
+
+
 def test_a_signal_that_is_ignored_at_the_start_stays_ignored(digits, tmp_path):
     run = tmp_path / "run"
     words = runs.command(runs.train(digits, run, "--epochs", 100_000, "--validation", 50))
