@@ -7,6 +7,7 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", 
     os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
 
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("distlenet")
     group.addoption("--soak", action="store_true", help="try every fault as often as promised, not one in twenty")
     group.addoption("--soak-report", default="soak.json", metavar="FILE", help="outcome of --soak (%(default)s)")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let programs that tests start answer every signal, also under nohup: they inherit SIG_IGN, but no handler."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")
