@@ -40,17 +40,20 @@ class CheckpointKeeper:
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
         self._announce, self._every, self._newest, self._resumed = announce, every, newest, resumed
-        self._failed = False  # the latest save
+        self._failed = False  # the latest attempt to write: what follows it is not reported again
+        self._unsaved: tuple[int, int] | None = None  # the place that last.h5 should be of, and is not
         self._owed: dict[str, Owed] = {}
+        self._given_up: dict[str, int] = {}  # name: complete epochs then
 
     @property
     def failing(self) -> bool:
         """Whether something that should be saved is not."""
-        return self._failed or bool(self._owed)
+        return bool(self._unsaved or self._owed or self._given_up)
 
     def on(self, event: Event) -> None:
         """See Listener."""
         if isinstance(event, SaveAsked):
+            self._unsaved = None
             # best first: a kill in between leaves an older "last", and the epoch is done again
             for name, reason in self._due():
                 self._save(name, reason)
@@ -61,11 +64,18 @@ class CheckpointKeeper:
             self._complete()
         elif isinstance(event, Diverged) and event.back_to:
             self._owed = {name: owed for name, owed in self._owed.items() if owed.epoch <= event.back_to[1]}
+            self._given_up = {name: epoch for name, epoch in self._given_up.items() if epoch <= event.back_to[1]}
 
     def settle(self) -> None:
-        """Write what is owed, as far as the disk allows."""
+        """Write what is owed, as far as the disk allows, and last.h5 if the state is still the one to be saved."""
         for name, owed in list(self._owed.items()):
             self._write(name, owed.reason, lambda path, owed=owed: write_image(path, owed.image))
+        if self._unsaved == self._here:
+            self._save("last.h5", "last")
+
+    @property
+    def _here(self) -> tuple[int, int]:
+        return self._state.steps, self._state.epoch
 
     def _due(self) -> list[tuple[str, str]]:
         """Return what is to be saved between two epochs, besides last.h5: (name, reason) each."""
@@ -79,7 +89,7 @@ class CheckpointKeeper:
 
     def _complete(self) -> None:
         """Write what a process that was killed in a save had not written yet, of the moment that is resumed."""
-        here = self._state.steps, self._state.epoch
+        here = self._here
         for name, reason in self._due():
             if position(self._directory / name) != here:
                 self._save(name, reason)
@@ -109,7 +119,9 @@ class CheckpointKeeper:
         state, config, dataset = self._state, self._config, self._dataset
         make_way = self._age if name == "last.h5" else lambda: None
         saved = self._write(name, reason, lambda path: write_checkpoint(path, state, config, dataset, make_way))
-        if not saved and name != "last.h5":  # that is written again anyway, of a later moment
+        if name == "last.h5":  # it is written again anyway, of a later moment, and never owed
+            self._unsaved = None if saved else self._here
+        elif not saved:
             self._owe(name, reason)
 
     def _owe(self, name: str, reason: str) -> None:
@@ -117,6 +129,10 @@ class CheckpointKeeper:
         others = sum(len(owed.image) for key, owed in self._owed.items() if key != name)
         if name == "best.h5" or len(image) + others <= MOST_OWED:
             self._owed[name] = Owed(self._state.epoch, reason, image)
+        else:
+            self._given_up[name] = self._state.epoch
+            text = f"{name} is given up: more than {MOST_OWED >> 20} MiB of checkpoints would wait for the disk in memory"
+            self._announce(Notice(text, "warning"))
 
     def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:
         """Call ``write`` with the path of the file; what fails is told. Returns whether it is written."""
@@ -131,6 +147,7 @@ class CheckpointKeeper:
             return False
         self._failed = False
         self._owed.pop(name, None)
+        self._given_up.pop(name, None)
         self._announce(CheckpointSaved(path, reason))
         return True
 

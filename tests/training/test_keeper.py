@@ -294,6 +294,46 @@ def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
     assert kept.good()["best.h5"] == 1 and not kept.keeper.failing
 
 
+def test_the_last_is_written_at_the_end_if_there_is_room_by_then(tmp_path, monkeypatch):
+    # that the best one could be written in between does not hide that the last one could not
+    kept = Kept(tmp_path)
+    refused = refuse(monkeypatch, "best.h5", "last.h5")
+    kept.epoch(best=True)
+    refused.remove("best.h5")
+    kept.keeper.settle()
+    assert kept.good() == {"best.h5": 1} and kept.keeper.failing
+    refused.clear()
+    kept.keeper.settle()
+    assert kept.good() == {"best.h5": 1, "last.h5": 1} and not kept.keeper.failing
+
+
+def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monkeypatch):
+    kept = Kept(tmp_path)
+    kept.step()
+    refused = refuse(monkeypatch, "last.h5")
+    kept.step()
+    refused.clear()
+    kept.state.optimizer.steps += 1
+    kept.keeper.settle()
+    assert kept.good() == {"last-1.h5": 1} and kept.keeper.failing
+
+
+def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
+    monkeypatch.setattr("distlenet.training.keeper.MOST_OWED", 2**20)  # one checkpoint, not two: the best
+    kept = Kept(tmp_path, every=1)
+    refused = refuse(monkeypatch, "best.h5", "epoch-0001.h5", "epoch-0002.h5")
+    kept.epoch(best=True)
+    kept.epoch(best=True)
+    given_up = [event.text for event in kept.told(Notice) if "given up" in event.text]
+    assert [text.split()[0] for text in given_up] == ["epoch-0001.h5", "epoch-0002.h5"] and "1 MiB" in given_up[0]
+    refused.clear()
+    kept.epoch()
+    assert {"best.h5": 2, "epoch-0003.h5": 3, "last.h5": 3}.items() <= kept.good().items()  # the best one always waits
+    assert kept.keeper.failing  # they are missing for good: the exit code says so
+    kept.keeper.on(Diverged(1, {}, "", {}, back_to=(0, 0)))
+    assert not kept.keeper.failing  # they are made again
+
+
 @pytest.mark.parametrize("until", [7, 10**9], ids=["for a while", "to the end"])
 def test_a_disk_that_is_full_just_when_the_best_is_written(digits, tmp_path, monkeypatch, until):
     whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS)
