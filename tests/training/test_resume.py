@@ -161,6 +161,25 @@ def test_back_to_an_earlier_checkpoint_of_the_same_run(digits, tmp_path, whole, 
     check_same_run(run, whole)
 
 
+@pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "another directory"])
+@pytest.mark.parametrize("name", ["best.h5", "last-1.h5", "epoch-0002.h5", "epoch-0003.h5"])
+def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits, tmp_path, kept, name, elsewhere):
+    # nothing is left to train: no save but that of the start makes last.h5 that of the checkpoint named
+    run, target = tmp_path / "run", tmp_path / ("other" if elsewhere else "run")
+    shutil.copytree(kept, run)
+    checkpoint = read_checkpoint(run / "checkpoints" / name)
+    flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
+    if checkpoint.meta["position"]["step"]:  # last-1.h5 may be within an epoch
+        flags["flags"]["epochs"] += 1
+    done = sessions.train_run(digits, target, 1, resume=str(checkpoint.path), log_every=1, **flags)
+    assert done.code == 0
+    last, best = (read_checkpoint(target / "checkpoints" / each) for each in ("last.h5", "best.h5"))
+    assert last.position == (flags["flags"]["epochs"] * STEPS, flags["flags"]["epochs"])
+    assert sessions.results(target)["theta_sha256"] == hashlib.sha256(last.theta.tobytes()).hexdigest()
+    assert best.position[1] == last.meta["best"]["epoch"] + 1
+    assert best.averaged.tobytes() == last.best_theta.tobytes()
+
+
 def test_forward_again_from_what_was_set_aside(digits, tmp_path, whole, kept):
     # gone back, and then on from the checkpoint of the end after all; nothing that was ever saved is lost
     run = tmp_path / "run"
