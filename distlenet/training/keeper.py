@@ -104,8 +104,10 @@ class CheckpointKeeper:
         """Move last.h5 to last-1.h5 and so on, up to the first that is missing; a kill in between leaves every file
         whole, and the rest to be done.
 
-        Older ones, of a process that was asked to keep more, are removed.
+        Older ones, of a process that was asked to keep more, are removed; nothing is while there is no last.h5.
         """
+        if not (self._directory / "last.h5").exists():
+            return
         names = [self._directory / ("last.h5" if age == 0 else f"last-{age}.h5") for age in range(self._newest)]
         there = list(takewhile(Path.exists, names))
         for younger, older in reversed(list(zip(there, names[1:], strict=False))):
@@ -131,7 +133,8 @@ class CheckpointKeeper:
             self._owed[name] = Owed(self._state.epoch, reason, image)
         else:
             self._given_up[name] = self._state.epoch
-            text = f"{name} is given up: more than {MOST_OWED >> 20} MiB of checkpoints would wait for the disk in memory"
+            most = MOST_OWED >> 20
+            text = f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk"
             self._announce(Notice(text, "warning"))
 
     def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:

@@ -31,7 +31,7 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
         if aside := directory.aside():
             raise CheckpointError(
                 f"{directory.checkpoints} holds only checkpoints that were set aside ({', '.join(aside)}): name one by "
-                "--resume PATH, or begin anew by --overwrite"
+                "--resume PATH, or start again by --overwrite"
             )
         own = ", with the settings of its config.toml where no others are given" if settings_of(directory) else ""
         return None, [Notice(f"nothing to go on from yet: the run starts from the beginning{own}")]

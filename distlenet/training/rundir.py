@@ -23,6 +23,7 @@ from distlenet.training.checkpoint_file import read_checkpoint, read_position
 from distlenet.training.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
+DAMAGED = (float("inf"), float("inf"))  # the position of what is no good checkpoint
 NAMED = 4  # entries in the way that a sentence names
 
 
@@ -173,6 +174,23 @@ class RunDirectory:
         """
         return [self.rename_aside(path) for path in self.saved() if position(path) > here]
 
+    def go_back(self, here: tuple[int, int]) -> bool:
+        """Set aside the checkpoints of a run that goes back to ``here``, which nothing on the disk need hold.
+
+        If nothing that can be resumed would be left, the newest one stays, as last-1.h5: a run that resumes it goes
+        back again. Returns whether it is so: once ``here`` is saved, that one is to be set aside too.
+        """
+        places = {path: position(path) for path in self.saved()}
+        later = [path for path, place in places.items() if place > here]
+        good = [path for path in later if places[path] < DAMAGED]
+        left = max(good, key=places.get) if good and len(later) == len(places) else None
+        for path in later:
+            if path != left:
+                self.rename_aside(path)
+        if left:
+            os.replace(left, self.checkpoints / "last-1.h5")
+        return left is not None
+
     def rename_aside(self, path: Path) -> str:
         """Rename a file to a name that is free, and return that; the file is kept until --overwrite."""
         names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
@@ -269,11 +287,11 @@ class RunDirectory:
 
 
 def position(path: Path) -> tuple[float, float]:
-    """Return (steps, epochs) at the checkpoint ``path``: infinities if it is none, or damaged."""
+    """Return (steps, epochs) at the checkpoint ``path``: DAMAGED if it is none, or damaged."""
     try:
         return read_position(path)
     except CheckpointError:
-        return float("inf"), float("inf")
+        return DAMAGED
 
 
 def find_checkpoint(

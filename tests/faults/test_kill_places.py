@@ -13,6 +13,8 @@ from distlenet.training.checkpoint_file import read_checkpoint
 
 SETTINGS = ["--batch-size", "320", "--shards", "4", "--log-every", "1", "--display", "plain", "--train-sample", "50"]
 SMALL = ["--epochs", "2", "--checkpoint-every", "2", "--keep-every", "1", "--seed", "3"]  # 3 steps an epoch
+WILD = [*("--optimizer", "sgd", "--lr", "1e30", "--clip", "0", "--schedule", "constant"), "--max-heals", "2"]
+GOES_BACK = "it goes back to its very start"
 COURSES = {
     "a new run": ([*SMALL, "--keep-newest", "2"], None),
     "one newest checkpoint": ([*SMALL, "--keep-newest", "1"], None),
@@ -23,6 +25,8 @@ COURSES = {
         [*SMALL, "--keep-newest", "4", "--epochs", "1"],
     ),
     "without validation": ([*SMALL, "--validation", "0"], None),
+    GOES_BACK: ([*SMALL, *WILD, "--checkpoint-every", "1"], None),
+    f"{GOES_BACK}, one newest checkpoint": ([*SMALL, *WILD, "--checkpoint-every", "1", "--keep-newest", "1"], None),
 }
 EVERY = 80  # places, of which one is tried unless all are
 BATCH = 60
@@ -106,5 +110,8 @@ def test_killed_at_every_call_that_changes_a_file(soak, digits, tmp_path, course
                 assert killed["code"] == 137, killed["output"]
                 assert resumed["code"] == undisturbed["code"], resumed["output"]
                 assert "Traceback" not in resumed["output"] and "raised" not in resumed["output"], resumed["output"]
-                assert not differences(files(tmp_path / f"run-{place}"), expected), resumed["output"]
+                unlike = differences(files(tmp_path / f"run-{place}"), expected)
+                if GOES_BACK in course:  # killed meanwhile, it may go back twice from the same place
+                    unlike = [line for line in unlike if ".aside" not in line]
+                assert not unlike, f"{unlike} {resumed['output']}"
             shutil.rmtree(tmp_path / f"run-{place}", ignore_errors=True)

@@ -1,5 +1,6 @@
 """Runs that diverge, really: they heal, on any number of ranks, stopped and resumed or not, to the same bits."""
 
+import errno
 import json
 import os
 import types
@@ -11,10 +12,10 @@ import pytest
 import sessions
 
 from distlenet.config import Config
-from distlenet.errors import RanksLost
+from distlenet.errors import ConfigError, RanksLost
 from distlenet.nn import build_model, build_optimizer
 from distlenet.parallel import Serial
-from distlenet.training import divergence
+from distlenet.training import divergence, keeper
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.events import Diverged
@@ -145,6 +146,32 @@ def test_stopped_before_and_after(healed, digits, tmp_path, name):
     assert train(digits, run, name, 1, healed_and_on, resume="auto").code == 130
     assert train(digits, run, name, 3, resume="auto").code == 0
     assert outcome(run) == outcome(healed[name].run)
+
+
+@pytest.mark.parametrize("newest", [1, 2])
+@pytest.mark.parametrize("trouble", ["killed", "a full disk"])
+def test_nothing_but_later_checkpoints_where_it_goes_back_to_the_start(
+    healed, digits, tmp_path, monkeypatch, trouble, newest
+):
+    run, real, refused = tmp_path / "run", keeper.write_checkpoint, []
+
+    def write(path, state, *others):
+        if state.divergences and state.steps <= 1 and not refused:
+            refused.append(sorted(os.listdir(run / "checkpoints")))
+            if trouble == "killed":
+                raise ConfigError("the power is cut")
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(path, state, *others)
+
+    monkeypatch.setattr(keeper, "write_checkpoint", write)
+    done = train(digits, run, "dead", keep_newest=newest, save_steps=4)
+    assert "last-1.h5" in refused[0] and "last.h5" not in refused[0]  # the newest one stays until the next save
+    if trouble == "killed":
+        assert done.code == 3
+        assert train(digits, run, "dead", resume="auto", keep_newest=newest, save_steps=4).code == 0
+    assert outcome(run) == outcome(healed["dead"].run)
+    later = [read_checkpoint(path).position for path in (run / "checkpoints").glob("*.aside*")]
+    assert max(later)[0] > divergence.DEAD_STEPS - STEPS  # and is then set aside
 
 
 @pytest.mark.parametrize("call", range(5))
