@@ -1,5 +1,6 @@
 """Noticing that a run stands still: one rank hangs (stopped, a dead disk), and all others wait for it for ever."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -21,6 +22,7 @@ from distlenet.training.state import TrainState
 ABORT_SECONDS = 2.0
 BUSY = 10  # times stall_after that a rank may compute at one piece of work, a layer's product for example
 BUSY_SHARE = 0.01  # of the time: a thread that computes less than that does not compute
+HELP_SHARE = 0.1  # of the time: threads that compute less than that together do not help it
 PACKAGE = str(Path(__file__).parent.parent)
 PARALLEL = str(Path(PACKAGE, "parallel"))
 PHASES = {
@@ -127,13 +129,13 @@ class Watchdog:
 
 
 class Stillness:
-    """For how long a thread has made no progress."""
+    """For how long a thread has made no progress, and those that work for it: a pool's, a library's."""
 
     def __init__(self, thread: int, stall_after: float) -> None:
         self._busy_limit = BUSY * stall_after
         # where the system does not tell what a thread has computed, pieces of work alone count
         self._clock = time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else None
-        self._pieces, self._computed = -1, 0.0
+        self._pieces, self._computed, self._helped = -1, 0.0, 0.0
         self.forget(time.monotonic())
 
     def forget(self, now: float) -> None:
@@ -145,11 +147,24 @@ class Stillness:
         if pieces() != self._pieces:
             self._pieces, self._piece_done, self._busy = pieces(), now, now
         computed = time.clock_gettime(self._clock) if self._clock is not None else 0.0
-        if not waits and computed - self._computed > BUSY_SHARE * (now - self._looked):
+        helped, seconds = working_seconds(), now - self._looked
+        busy = computed - self._computed > BUSY_SHARE * seconds or helped - self._helped > HELP_SHARE * seconds
+        if busy and not waits:
             self._busy = now
-        self._computed, self._looked = computed, now
+        self._computed, self._helped, self._looked = computed, helped, now
         still = now - self._piece_done
         return min(still, now - self._busy) if still < self._busy_limit else still
+
+
+def working_seconds() -> float:
+    """Return what all threads of this process have computed but its daemons, such as this one: they work for nobody."""
+    total = time.process_time()
+    for thread in threading.enumerate():
+        if thread.daemon:
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or the system does not tell
+                text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(encoding="ascii")
+                total -= int(text.split()[0]) / 1e9
+    return total
 
 
 @dataclass(frozen=True)

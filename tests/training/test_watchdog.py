@@ -4,6 +4,7 @@ import json
 import re
 import sys
 import threading
+import time
 import types
 
 import launches
@@ -65,7 +66,8 @@ def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, r
 def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(digits, tmp_path, whole):
     launches.needs_fault_tolerance()
     run, code = tmp_path / "run", tmp_path / "code"
-    command = mpirun_command(3, fault_tolerance=True, stall_after=STALL_AFTER)
+    # the watchdog's limit is short, MPI's own is not: on a busy machine it would take sound ranks for lost
+    command = mpirun_command(3, fault_tolerance=True, stall_after=60)
     env = mpi_jobs.environment(**{EXIT_FILE: str(code), FAULT_TOLERANCE: "ulfm"})
     for _ in range(3):  # Open MPI's start with fault tolerance fails now and then on a busy machine
         done = mpi_jobs.run([*command, sys.executable, *arguments(digits, run, 1, "HANG")], env=env)
@@ -132,18 +134,20 @@ def test_a_rank_that_makes_none_hangs(openmpi, digits, tmp_path):
 @pytest.fixture
 def clock(monkeypatch):
     """What a thread has computed, in seconds, and the pieces of work that are done."""
-    found = types.SimpleNamespace(computed=0.0, pieces=0)
+    found = types.SimpleNamespace(computed=0.0, helped=0.0, pieces=0)
     monkeypatch.setattr(watchdog, "pieces", lambda: found.pieces)
     monkeypatch.setattr(watchdog.time, "clock_gettime", lambda clock: found.computed)
+    monkeypatch.setattr(watchdog, "working_seconds", lambda: found.helped)
     return found
 
 
-def measured(clock, seconds, computes=0.0, every=0.0, waits=False):
+def measured(clock, seconds, computes=0.0, every=0.0, waits=False, helpers=0.0):
     """Return for how long a rank is still, each half second, that computes a share of the time and ends pieces."""
     stillness = watchdog.Stillness(threading.get_ident(), 60.0)
     begun, found = stillness._looked, []
     for half in range(1, 2 * seconds + 1):
         clock.computed += computes / 2
+        clock.helped += (computes + helpers) / 2
         clock.pieces += bool(every and half / 2 % every == 0)
         found.append(stillness.measure(begun + half / 2, waits))
     return found
@@ -154,9 +158,35 @@ def test_stillness(clock):
     assert max(measured(clock, 1000, every=50)) == pytest.approx(49.5)  # a slow disk
     assert max(measured(clock, 590, computes=1.0)) == 0  # one large product
     assert max(measured(clock, 590, computes=0.05)) == 0  # on a machine that is shared by many
+    assert max(measured(clock, 590, helpers=1.9)) == 0  # it waits for threads of its own
     assert measured(clock, 700, computes=1.0)[-1] > 690  # that never ends
+    assert measured(clock, 700, helpers=1.0)[-1] > 690
+    assert measured(clock, 100, helpers=0.01)[-1] == pytest.approx(99.5)
+    assert measured(clock, 100, helpers=1.0, waits=True)[-1] == pytest.approx(99.5)
     assert measured(clock, 100, computes=1.0, waits=True)[-1] == pytest.approx(99.5)  # MPI waits busily
     assert measured(clock, 100, computes=0.001)[-1] == pytest.approx(99.5)  # it sleeps, and looks now and then
+
+
+@pytest.mark.parametrize("daemon", [True, False])
+def test_daemons_work_for_nobody(daemon):
+    over, computed = threading.Event(), threading.Event()
+
+    def compute():
+        while not over.is_set():
+            sum(range(1000))
+            if time.thread_time() > 0.5:
+                computed.set()
+
+    thread = threading.Thread(target=compute, daemon=daemon)
+    before = watchdog.working_seconds()
+    thread.start()
+    try:
+        assert computed.wait(60)
+        found = watchdog.working_seconds() - before
+    finally:
+        over.set()
+        thread.join()
+    assert found < 0.25 if daemon else found > 0.45
 
 
 def test_look():
