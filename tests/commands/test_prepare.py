@@ -78,12 +78,13 @@ def test_wrong_arguments_end_with_usage(arguments, capsys):
 
 def test_a_terminal_gets_bars_and_a_file_gets_lines(tmp_path, monkeypatch):
     """A bar steers the cursor; in a log that would be litter."""
-    from distlenet.ui import terminal
+    from distlenet.ui import console, terminal
 
     for live in (True, False):
         stream = io.StringIO()
         monkeypatch.setattr(sys, "stderr", stream)
-        monkeypatch.setattr(terminal, "is_live", lambda _, live=live: live)
+        for module in (terminal, console):
+            monkeypatch.setattr(module, "is_live", lambda _, live=live: live)
         monkeypatch.setenv("FORCE_COLOR", "1")
         run("synthetic", "--train", 30, "--test", 20, "--out", tmp_path / f"{live}.h5")
         assert ("\x1b[" in stream.getvalue()) is live

@@ -17,6 +17,7 @@ from distlenet.commands.evaluate import measure
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
 from distlenet.nn import Dense, Flatten, Sequential, build_model
 from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
+from distlenet.nn.trust import Trust
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training import checks
 from distlenet.training.experiment import Options, set_up
@@ -162,7 +163,7 @@ def networks_differ(texts, folder, **files):
         model = f"{path}:build"
         sys.path.insert(0, str(path.parent))
         try:
-            net = build_model(model, (1, 28, 28), 10, "relu", "average")
+            net = build_model(model, (1, 28, 28), 10, "relu", "average", trust=Trust(named=model))
             net.initialize("he", 1)
             nets.append((net, hash_code(model)))
         finally:
@@ -347,7 +348,7 @@ def test_a_series(digits, tmp_path, changes, teams, what):
 def test_evaluate(digits, tmp_path, trained, monkeypatch):
     def measured(*changes):
         def job(comm):
-            args = Namespace(checkpoint=str(trained), data=str(digits), split="test")
+            args = Namespace(checkpoint=str(trained), data=str(digits), split="test", model=None, trust_code=False)
             for name, value in changes[comm.rank].items():
                 setattr(args, name, value)
             return measure(args, comm)["result"].accuracy
