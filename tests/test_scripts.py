@@ -204,6 +204,23 @@ def test_a_ready_environment_is_kept(ready, tools, tmp_path):
         assert "--overwrite --recipe fast" in done.stdout
 
 
+@pytest.mark.parametrize(
+    ("given", "passed_on"),
+    [
+        (["--model", "my net.py:build", "--epochs", "2"], "--model my net.py:build"),
+        (["--epochs", "2", "--model=mynet.py:build"], "--model=mynet.py:build"),
+        (["--config", "my.toml", "--trust-code", "--seed=3"], "--trust-code"),
+        (["--config", "model.toml", "--recipe", "fast"], ""),
+    ],
+)
+def test_what_allows_code_in_the_training_allows_it_in_the_evaluation(ready, tools, given, passed_on):
+    done = start(ready / "scripts/quickstart", *given, PATH=str(tools))
+    assert done.returncode == 0, done.stdout + done.stderr
+    started = [line.partition(" root=")[0] for line in done.stdout.splitlines() if line.startswith("mpirun ")]
+    assert any(line.endswith(f"--overwrite {' '.join(given)}") for line in started)
+    assert started[-1].endswith(f" evaluate runs/quickstart --data datasets/mnist.h5 {passed_on}".rstrip())
+
+
 def test_the_runtime_of_the_environment_is_kept(ready, tools):
     (tools / "mpirun").symlink_to(ready / ".venv/bin/mpirun")
     made_for(ready, tools, mpi="system")

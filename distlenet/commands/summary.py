@@ -3,6 +3,7 @@
 distlenet summary                          LeNet-5
 distlenet summary mynet.py:build --data datasets/mnist.h5
 distlenet summary runs/first               the network of a run
+distlenet summary runs/own --trust-code    the same, if it is code of your own in the working directory
 distlenet summary conv8-conv8 --input 32x32 --classes 62
 """
 
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from distlenet.commands.train import at_least
+from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=code_path,
         help="network by name, your own (FILE.py:FUNCTION or MODULE:FUNCTION), or run directory (default: %(default)s)",
     )
+    add_trust(parser, dest="code")
     parser.add_argument("--activation", default="relu", metavar="NAME")
     parser.add_argument("--pooling", default="average", metavar="NAME")
     parser.add_argument(
@@ -43,14 +46,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import UsageError
-    from distlenet.nn import Trust, build_model, outline
+    from distlenet.nn import build_model, outline
 
     if Path(args.model).is_dir():
         from distlenet.training.rundir import find_checkpoint
 
-        checkpoint = find_checkpoint(args.model)
+        checkpoint = find_checkpoint(args.model, trust=make_trust(args, args.code))
         net, name = checkpoint.build_net(), checkpoint.config.model
         return show(net, name, outline(net), args.json)
+    if args.code and args.model != "lenet5":  # the default
+        raise UsageError(f"summary --model takes a run directory, got {args.model}: leave one of both out")
+    args.model = args.code or args.model
     if args.model.endswith(".py"):
         raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")
     size, classes = args.input, args.classes
@@ -59,7 +65,9 @@ def run(args: argparse.Namespace) -> int:
 
         digits = open_digit_file(args.data)
         size, classes = digits.image_shape, len(digits.class_names)
-    net = build_model(args.model, (1, *size), classes, args.activation, args.pooling, trust=Trust(args.model))
+    net = build_model(
+        args.model, (1, *size), classes, args.activation, args.pooling, trust=make_trust(args, args.model)
+    )
     return show(net, args.model, outline(net), args.json)
 
 

@@ -9,11 +9,15 @@ if TYPE_CHECKING:
     from distlenet.nn import Trust
 
 
-def add_trust(parser: argparse.ArgumentParser, model: bool = True) -> None:
-    """Add ``--trust-code`` and, with ``model``, ``--model`` for a command that reads a checkpoint."""
+def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "model") -> None:
+    """Add ``--trust-code`` and, with ``model``, ``--model`` for a command that reads a checkpoint.
+
+    ``dest``: the attribute of --model, for a command that has another ``model``.
+    """
     if model:
         parser.add_argument(
             "--model",
+            dest=dest,
             type=code_path,
             metavar="FILE.py:FUNCTION",
             help="code of the checkpoint's network, if that is your own: only code that is named here is run",

@@ -51,11 +51,11 @@ def class_names(file: h5py.File, path: Path) -> tuple[str, ...]:
         names = json.loads(text(file, "class_names", path))
     except (ValueError, RecursionError):
         names = None
-    if not isinstance(names, list) or not 2 <= len(names) <= 256 or not all(map(_is_name, names)):
-        raise DataError(f"{path}: class_names is not a JSON list of 2 to 256 names; {AGAIN}")
+    if not isinstance(names, list) or not 2 <= len(names) <= 256 or not all(map(is_name, names)):
+        raise DataError(f"{path}: class_names is not a JSON list of 2 to 256 names without control characters; {AGAIN}")
     return tuple(names)
 
 
-def _is_name(name: object) -> bool:
-    """Tell whether ``name`` is text without control characters, which a terminal would obey."""
-    return isinstance(name, str) and not any(unicodedata.category(character) == "Cc" for character in name)
+def is_name(name: object) -> bool:
+    """Tell whether ``name`` is text without control characters, which a terminal would obey, and half characters."""
+    return isinstance(name, str) and not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from distlenet.data import digitblocks
 from distlenet.data.atomic import require_space, why_not_written
+from distlenet.data.digitattributes import is_name
 from distlenet.data.digitblocks import BLOCK_ROWS, FORMAT_VERSION, LARGEST_SIDE, LONGEST_TEXT
 from distlenet.data.hdf5 import new_hdf5_file
 from distlenet.data.progress import Progress, silent
@@ -157,6 +158,8 @@ def _check_texts(texts: dict[str, str], class_names: Sequence[str]) -> None:
             raise DataError(f"{key} is {text[:80]!r}, expected one line of 1 to {LONGEST_TEXT:,} bytes")
     if not 2 <= len(set(class_names)) == len(class_names) <= 256:
         raise DataError(f"the class names are {list(class_names)[:20]}, expected 2 to 256 different ones")
+    if strange := [name for name in class_names if not is_name(name)]:
+        raise DataError(f"a class is named {strange[0]!r:.80}, expected text without control characters")
 
 
 def _check_block(images: np.ndarray, labels: np.ndarray, stream: BlockStream, split: str) -> None:

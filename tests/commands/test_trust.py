@@ -2,7 +2,10 @@
 
 import json
 import os
+import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 from checkpoints import rewrite
@@ -54,6 +57,7 @@ def claim(place, model: str) -> None:
 COMMANDS = {
     "evaluate": ["evaluate", "run", "--data", "data.h5"],
     "report": ["report", "run", "--data", "data.h5"],
+    "summary": ["summary", "run"],
     "export npz": ["export", "run", "--to", "out.npz"],
     "export onnx": ["export", "run", "--to", "out.onnx"],
     "predict": ["predict", "run", "picture.png"],
@@ -91,6 +95,47 @@ def test_the_command_line_allows_it(place, words, word, capsys):
     assert (place / "RAN").exists()
     running = f"distlenet: note: running function build in net.py ({place}/net.py, SHA-256 "
     assert said.count(running) == (word == ["--trust-code"])
+
+
+@pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
+def test_the_command_of_a_refusal_works_as_it_is_printed(place, words, capsys, monkeypatch):
+    for module in {"predict": ["PIL"], "draw": ["flask", "waitress"], "report": ["matplotlib"]}.get(words[0], []):
+        pytest.importorskip(module)
+    if "out.onnx" in words:
+        pytest.importorskip("onnx")
+    if words[0] == "predict":
+        from PIL import Image
+
+        picture = Image.new("L", (28, 28))
+        picture.paste(255, (12, 4, 16, 24))
+        picture.save("picture.png")
+    if words[0] == "draw":
+        from distlenet.page import server
+
+        monkeypatch.setattr(server, "serve", lambda *args, **settings: None)
+    short = ["--epochs", "1", "--batch-size", "64"] if words[0] in ("repeat", "compare") else []
+
+    def start(words):
+        if words[0] != "train":
+            return main(words), capsys.readouterr().err
+        command = [sys.executable, "-m", "distlenet", *words]  # the lock of a run is held until the process ends
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        return done.returncode, done.stderr
+
+    code, said = start([*words, *short])
+    assert code == 3
+    code, said = start(shlex.split(said.rpartition("if you trust it: distlenet ")[2]))
+    assert code == 0, said
+    assert (place / "RAN").exists()
+
+
+def test_summary_names_code_for_a_run_or_alone(place, capsys):
+    assert main(["summary", "run", "--trust-code"]) == 0
+    assert main(["summary", "--model", "net.py:build"]) == 0
+    shown = capsys.readouterr().out
+    assert shown.count("dense1") == 2
+    assert main(["summary", "conv8", "--model", "net.py:build"]) == 2
+    assert "summary --model takes a run directory, got conv8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["inspect", "run"], ["journal", "run"], ["inspect", "run", "--json"]])

@@ -115,11 +115,15 @@ def test_attributes_are_one_number_or_one_short_text(path):
                 attribute(file, name, 100)
 
 
-def test_control_characters_in_class_names_are_refused(tmp_path):
+@pytest.mark.parametrize("name", ["\x1b[2Jb", "\x9b2J", "\ud800"])
+def test_control_characters_in_class_names_are_refused(tmp_path, monkeypatch, name):
     images, labels = np.arange(80, dtype=np.uint8).reshape(5, 4, 4), np.array([0, 1, 0, 1, 0], np.uint8)
     block = (images, labels)
-    write_digit_file(
-        tmp_path / "a.h5", train=block, test=block, name="n", class_names=("a", "\x1b[2Jb"), source="a test"
-    )
-    with pytest.raises(DataError, match="class_names is not"):
+    given = {"train": block, "test": block, "name": "n", "class_names": ("a", name), "source": "a test"}
+    with pytest.raises(DataError, match="a class is named .* without control characters"):
+        write_digit_file(tmp_path / "a.h5", **given)
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr("distlenet.data.digitwriter.is_name", lambda name: True)
+    write_digit_file(tmp_path / "a.h5", **given)
+    with pytest.raises(DataError, match="class_names is not .* without control characters"):
         open_digit_file(tmp_path / "a.h5")

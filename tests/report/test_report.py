@@ -13,6 +13,7 @@ from distlenet.data.digitfile import DigitFile, write_digit_file
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report import book
 from distlenet.report.write import write_report
+from distlenet.training.ours import SOFTWARE
 
 pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
 
@@ -92,7 +93,7 @@ def finished(tmp_path_factory, digits):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are made, but not painted, which takes most of the time."""
-    monkeypatch.setattr(book, "as_png", lambda figure: b"not painted")
+    monkeypatch.setattr(book, "as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode())
 
 
 @pytest.fixture
@@ -279,7 +280,7 @@ def test_notices_are_shown_as_text(changed, digits, undrawn):
     [
         ((32, 32), ["<b>no</b> & $x_", "a very long name " * 5], {"pooling": "max", "activation": "tanh"}),
         ((20, 30), [f"class {i}" for i in range(62)], {}),
-        ((16, 13), ["お", "き", "\x1b[31mred", "$"], {"test_curve": True}),
+        ((16, 13), ["お", "き", "\u202ered\u200b", "$"], {"test_curve": True}),
     ],
 )
 def test_any_size_of_image_any_classes_any_names(size, names, flags, tmp_path):

@@ -12,6 +12,7 @@ from distlenet.errors import RunDirectoryError
 from distlenet.report import book, series_figures
 from distlenet.report.series import differing, locate, read_series
 from distlenet.report.series_page import write_series_report
+from distlenet.training.ours import SOFTWARE
 
 pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
 
@@ -37,7 +38,7 @@ def changed(compared, tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(book, "as_png", lambda figure: b"not painted")
+    monkeypatch.setattr(book, "as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode())
 
 
 def report(run, **options):
