@@ -15,6 +15,8 @@ from typing import Any
 MIB = 2**20
 DEEPEST = 100  # brackets within brackets
 LONGEST_LINE = MIB  # bytes of a line of JSON
+MOST_LINES = 1_200_000  # of a journal: that of 50 million steps and more, at the usual 50 steps a line
+MOST_BYTES = 256 * MIB  # of these lines
 LONGEST_TOML = 2000  # characters of a line
 
 
@@ -48,7 +50,9 @@ def read_json(path: str | os.PathLike[str], most: int = 16 * MIB) -> Any:
 def parse_json(text: str | bytes) -> Any:
     """Return what the JSON ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
     try:
-        return _shallow(json.loads(text))
+        value = json.loads(text)
+        brackets = text.count("[") + text.count("{") if isinstance(text, str) else DEEPEST + 1
+        return value if brackets <= DEEPEST else _shallow(value)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
 
@@ -66,16 +70,33 @@ def parse_toml(text: str) -> dict[str, Any]:
         raise ValueError("it is nested too deeply") from error
 
 
-def lines(path: str | os.PathLike[str], longest: int = LONGEST_LINE) -> Iterator[str | None]:
-    """Yield the lines of ``path``, whole: None for one that is longer than ``longest`` bytes. Raises OSError."""
+def lines(
+    path: str | os.PathLike[str], longest: int = LONGEST_LINE, most: int | None = MOST_LINES
+) -> Iterator[str | None]:
+    """Yield the lines of ``path``, whole: None for one that is longer than ``longest`` bytes. Raises OSError.
+
+    There are no more than ``most`` lines and MOST_BYTES; with None, as many as the file has.
+    """
+    count = 0
     with open(_open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if most is not None and size > MOST_BYTES:
+            raise too_long(path, f"{MOST_BYTES:,} bytes")
         while line := file.readline(longest + 1):
+            count += 1
+            if most is not None and count > most:
+                raise too_long(path, f"{most:,} lines")
             if len(line) <= longest or line.endswith(b"\n"):
                 yield line.decode("utf-8", errors="replace").rstrip("\r\n")
                 continue
             while line and not line.endswith(b"\n"):
                 line = file.readline(longest)
             yield None
+
+
+def too_long(path: str | os.PathLike[str], most: str) -> OSError:
+    """Return the error for a file that has more than ``most``, "1,000 lines"."""
+    return OSError(errno.EFBIG, f"it has more than {most}", str(path))
 
 
 def _open_regular(path: str | os.PathLike[str]) -> int:

@@ -10,6 +10,8 @@ import json
 from distlenet.paths import path
 from distlenet.streams import note, say
 
+PIECE = 2**22  # numbers that are looked at at a time
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
@@ -27,9 +29,11 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.training.rundir import find_checkpoint
     from distlenet.training.state import theta_sha256
 
-    checkpoint = find_checkpoint(args.checkpoint, note)
+    checkpoint = find_checkpoint(args.checkpoint, note, mapped=True)
     shapes = checkpoint.parameter_shapes()
-    wrong = checkpoint.theta.size - np.count_nonzero(np.isfinite(checkpoint.theta))
+    theta = checkpoint.theta
+    pieces = (theta[start : start + PIECE] for start in range(0, theta.size, PIECE))
+    wrong = sum(piece.size - np.count_nonzero(np.isfinite(piece)) for piece in pieces)
     position, best = checkpoint.meta["position"], checkpoint.meta["best"]
     facts = {
         "file": str(checkpoint.path),

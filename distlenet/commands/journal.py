@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
 
     path = args.run_directory / "journal.jsonl"
     try:
-        lines, damaged = read_lines(path)
+        lines, damaged = read_lines(path, args.steps)
     except OSError as error:
         reason = f"cannot read {path} ({error.strerror})"
         raise RunDirectoryError(f"{reason}: expected the --run of `distlenet train`") from error

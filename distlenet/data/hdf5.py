@@ -22,6 +22,8 @@ import numpy as np
 from distlenet.data.atomic import replacing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
+LARGE = 2**28  # bytes from which on a file may not be mostly holes
+SPARSE = 20  # times its bytes on the disk: what no compression of a file system reaches with trained parameters
 NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
 KINDS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
 
@@ -39,6 +41,12 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     mode = path.stat().st_mode
     if not stat.S_ISREG(mode):
         raise ForeignError("is not a file but a " + ("directory" if stat.S_ISDIR(mode) else "pipe or a device"))
+    status = path.stat()
+    there = 512 * status.st_blocks  # 0 where the file system does not tell
+    if status.st_size > LARGE and 0 < there < status.st_size // SPARSE:
+        raise ForeignError(
+            f"claims {status.st_size:,} bytes, of which only {there:,} are on the disk: the rest is a hole"
+        )
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE))
     if start != SIGNATURE:

@@ -43,7 +43,7 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
     notes: list[str] = []
     newest, damaged = None, []
     if (path / "checkpoints").is_dir():
-        newest, damaged = RunDirectory(path).newest_checkpoint()
+        newest, damaged = RunDirectory(path).newest_checkpoint(trust)
     notes += [f"{error}: passed over" for error in damaged]
     try:
         checkpoint = find_checkpoint(path, trust=trust)
@@ -114,7 +114,7 @@ def norms_by_epoch(run: Run, net: Net) -> tuple[list[int], dict[str, list[float]
     own = net.theta.copy()
     for path in RunDirectory(run.path).saved():
         try:
-            checkpoint = read_checkpoint(path)
+            checkpoint = read_checkpoint(path, run.checkpoint.trust)
         except CheckpointError:
             continue
         if checkpoint.position[0] and checkpoint.averaged.shape == own.shape:

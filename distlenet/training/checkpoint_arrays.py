@@ -93,9 +93,11 @@ class CheckpointArrays:
         names = [name for name in self._sums if PARAMETER.fullmatch(name)]
         return {name.removeprefix("parameters/"): self._found[name].shape for name in names}
 
-    def read(self, name: str) -> np.ndarray:
-        """Return the array ``name`` (parameters,) float32, verified."""
-        array = self._found[name][...]
+    def read(self, name: str, mapped: bool = False) -> np.ndarray:
+        """Return the array ``name`` (parameters,) float32, verified; ``mapped``: it stays in the file, read-only."""
+        dataset = self._found[name]
+        offset = dataset.id.get_offset() if mapped else None
+        array = dataset[...] if offset is None else np.memmap(self._path, "<f4", "r", offset, dataset.shape)
         self._verify(name, hashlib.sha256(array).hexdigest())
         advance()
         return array

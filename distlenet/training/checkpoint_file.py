@@ -119,15 +119,16 @@ def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
     return image.getvalue()
 
 
-def read_checkpoint(path: Path, trust: Trust | None = None) -> Checkpoint:
+def read_checkpoint(path: Path, trust: Trust | None = None, mapped: bool = False) -> Checkpoint:
     """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong.
 
     NewerFormatError, which is one, where the file is of a format that a newer version writes. With ``trust``, which
-    says which code its network may be, UntrustedCodeError before anything large is read.
+    says which code its network may be, UntrustedCodeError before anything large is read. ``mapped`` arrays stay in the
+    file, for a look at a checkpoint of any size.
     """
     with _opened(path, trust) as (checkpoint, arrays):
         arrays.check()
-        vectors = {name: arrays.read(name) for name in arrays.vectors}
+        vectors = {name: arrays.read(name, mapped) for name in arrays.vectors}
         arrays.verify_parameters(vectors["theta"])
         parts = {
             part: {name.removeprefix(part): vector for name, vector in vectors.items() if name.startswith(part)}

@@ -4,7 +4,8 @@ import contextlib
 import errno
 import json
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from distlenet import bounded
 from distlenet.data.atomic import replacing, why_not_written
 from distlenet.data.regular import open_regular
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.logbook import short
 from distlenet.training.state import TrainState
 
 
@@ -45,23 +47,18 @@ class Journal:
         source = source or path
         if not (source.exists() or history):
             return 0
-        kept, damaged = [], 0
-        cut_short = False
-        for line in bounded.lines(source) if source.exists() else ():
-            damaged += cut_short
-            cut_short = False
+        cutting = Cutting(source, steps, epochs)
+        with replacing(path, follow_links=False) as temporary, temporary.open("wb") as file:
             try:
-                entry = bounded.parse_json(line)
-                later = entry["steps"] > steps or (entry["kind"] == "epoch" and entry["epoch"] >= epochs)
-            except (ValueError, KeyError, TypeError):
-                cut_short = True
-                continue
-            if not later:
-                kept.append(entry)
-        with replacing(path, follow_links=False) as temporary:
-            kept = agreeing(kept, history)
-            temporary.write_text("".join(json.dumps(entry) + "\n" for entry in kept), encoding="utf-8")
-        return damaged
+                kept = agreeing(list(cutting.entries(bounded.MOST_LINES)), history) if history else cutting.entries()
+            except OSError as error:
+                if error.errno != errno.EFBIG:
+                    raise
+                kept = cutting.entries()  # too long to be compared with the history: line by line
+            for entry in kept:
+                text = entry.get("text")  # bytes only of a line that was read
+                file.write((text if isinstance(text, bytes) else json.dumps(entry).encode()) + b"\n")
+        return cutting.damaged
 
     def restore(self) -> None:
         """Write the file anew, with all it held, if somebody has removed it. Raises OSError."""
@@ -82,14 +79,14 @@ class Journal:
         The root was lost before it could write them, or was a step behind. At most the latest step is missing,
         and the end of an epoch.
         """
-        lines = list(map(json.loads, self._path.read_text(encoding="utf-8").splitlines()))
-        self._steps = state.steps
-        step, there = state.latest, {line["steps"] for line in lines if line["kind"] == "step"}
-        if step and self._steps % self._every == 0 and self._steps not in there:
+        self._steps, step, has_step, epochs = state.steps, state.latest, False, set()
+        for entry in Cutting(self._path, state.steps, sys.maxsize).entries():
+            has_step = has_step or (entry["kind"] == "step" and entry["steps"] == state.steps)
+            epochs.add(entry.get("epoch"))
+        if step and self._steps % self._every == 0 and not has_step:
             self._write("step", asdict(step))
-        there = {line["epoch"] for line in lines if line["kind"] == "epoch"}
         for entry in state.history:
-            if entry["epoch"] not in there:
+            if entry["epoch"] not in epochs:
                 self._write("epoch", entry | {"steps": entry["step"]})
 
     def on(self, event: Event) -> None:
@@ -145,18 +142,65 @@ class Journal:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+class Cutting:
+    """The lines of the journal ``source`` up to step ``steps`` and before epoch ``epochs``, read one by one.
+
+    ``damaged`` counts the others that are no lines of a journal, not a last one that was cut short.
+    """
+
+    def __init__(self, source: Path, steps: int, epochs: int) -> None:
+        self._source, self._steps, self._epochs = source, steps, epochs
+        self.damaged = 0
+
+    def entries(self, most: int | None = None) -> Iterator[dict[str, Any]]:
+        """Yield of each line its ``text`` (bytes), kind and steps, and of an epoch's what it is compared by.
+
+        Raises OSError, also where there are more than ``most`` lines.
+        """
+        self.damaged, cut_short = 0, False
+        if not self._source.exists():
+            return
+        for text in bounded.lines(self._source, most=most):
+            self.damaged += cut_short
+            cut_short = False
+            try:
+                line = bounded.parse_json(text)
+                kind = "step" if line["kind"] == "step" else "epoch" if line["kind"] == "epoch" else ""
+                entry = {"kind": kind, "steps": line["steps"], "text": text.encode()}
+                if kind == "epoch":
+                    entry |= {"epoch": int(line["epoch"]), "running": short(line.get("running"))}
+                later = entry["steps"] > self._steps or entry.get("epoch", -1) >= self._epochs
+            except (ValueError, KeyError, TypeError, OverflowError):
+                cut_short = True
+                continue
+            if not later:
+                yield entry
+
+
 def agreeing(lines: list[dict[str, Any]], history: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """Return the journal's ``lines`` with one of every epoch of ``history``, each in its place.
 
     Where a line of an epoch tells of another course that the run took, it goes, and those of its steps with it.
     """
+    by_epoch: dict[int, list[dict[str, Any]]] = {}
+    for line in lines:
+        if line["kind"] == "epoch":
+            by_epoch.setdefault(line["epoch"], []).append(line)
+    missing: list[dict[str, Any]] = []
     begun = 0  # the steps before the epoch
     for entry in history:
-        found = [line for line in lines if line["kind"] == "epoch" and line["epoch"] == entry["epoch"]]
-        if not any(line["steps"] == entry["step"] and line.get("running") == entry.get("running") for line in found):
+        found = by_epoch.get(entry["epoch"], [])
+        if not any(line["steps"] == entry["step"] and line["running"] == short(entry.get("running")) for line in found):
             if found:
                 lines = [line for line in lines if line["kind"] not in ("step", "epoch") or line["steps"] <= begun]
-            place = next((place for place, line in enumerate(lines) if line["steps"] > entry["step"]), len(lines))
-            lines = [*lines[:place], {"kind": "epoch", "steps": entry["step"], **entry}, *lines[place:]]
+                by_epoch = {}
+            missing.append({"kind": "epoch", "steps": entry["step"], **entry})
         begun = entry["step"]
-    return lines
+    merged: list[dict[str, Any]] = []
+    place = 0
+    for line in lines:
+        while place < len(missing) and missing[place]["steps"] < line["steps"]:
+            merged.append(missing[place])
+            place += 1
+        merged.append(line)
+    return merged + missing[place:]

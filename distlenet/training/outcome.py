@@ -69,7 +69,7 @@ def count_heals(summary: dict[str, Any]) -> int:
 def read_epochs(directory: str) -> list[dict[str, Any]]:
     """Return the journal's lines of epochs that count; damaged ones are left out."""
     try:
-        lines, _ = read_lines(Path(directory) / "journal.jsonl")
+        lines, _ = read_lines(Path(directory) / "journal.jsonl", steps=False)
     except OSError:
         return []
     return counting(lines, "epoch")

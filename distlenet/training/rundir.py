@@ -265,7 +265,9 @@ class RunDirectory:
         """Write summary.json."""
         self.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
 
-    def newest_checkpoint(self, trust: Trust | None = None) -> tuple[Checkpoint, list[DistlenetError]]:
+    def newest_checkpoint(
+        self, trust: Trust | None = None, mapped: bool = False
+    ) -> tuple[Checkpoint, list[DistlenetError]]:
         """Return the newest good checkpoint of the run, and why newer ones were passed over.
 
         Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
@@ -283,7 +285,7 @@ class RunDirectory:
         if not good:
             reasons = "".join(f"; {error}" for error in damaged)
             raise CheckpointError(f"{self.checkpoints} holds no checkpoint to go on from{reasons}")
-        return read_checkpoint(self.checkpoints / max(good)[1], trust), damaged
+        return read_checkpoint(self.checkpoints / max(good)[1], trust, mapped), damaged
 
 
 def position(path: Path) -> tuple[float, float]:
@@ -295,11 +297,15 @@ def position(path: Path) -> tuple[float, float]:
 
 
 def find_checkpoint(
-    path: str | os.PathLike[str], tell: Callable[[str], None] = lambda text: None, trust: Trust | None = None
+    path: str | os.PathLike[str],
+    tell: Callable[[str], None] = lambda text: None,
+    trust: Trust | None = None,
+    mapped: bool = False,
 ) -> Checkpoint:
     """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
 
     ``trust`` says which code its network may be; code that it does not admit is refused before anything large is read.
+    ``mapped``: its arrays stay in the file.
 
     Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
     too. ``tell`` is called with what the user should know. Raises CheckpointError.
@@ -308,10 +314,10 @@ def find_checkpoint(
     path = PRETRAINED if path == "pretrained" else Path(path)
     try:
         if not path.is_dir():
-            return read_checkpoint(path, trust)
+            return read_checkpoint(path, trust, mapped)
         with contextlib.suppress(CheckpointError):
-            best = read_checkpoint(path / "checkpoints" / "best.h5", trust)
-            later = _later_best(path / "checkpoints" / "last.h5", best, trust)
+            best = read_checkpoint(path / "checkpoints" / "best.h5", trust, mapped)
+            later = _later_best(path / "checkpoints" / "last.h5", best, trust, mapped)
             if later is None:
                 return best
             tell(f"{best.path} is that of an older epoch: the best parameters are taken from {later.path}")
@@ -320,7 +326,7 @@ def find_checkpoint(
             raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
-    newest, damaged = RunDirectory(path).newest_checkpoint(trust)
+    newest, damaged = RunDirectory(path).newest_checkpoint(trust, mapped)
     for error in damaged:
         tell(f"{error}: passed over")
     checkpoint = newest.at_best()
@@ -331,10 +337,10 @@ def find_checkpoint(
     return checkpoint
 
 
-def _later_best(last: Path, best: Checkpoint, trust: Trust | None) -> Checkpoint | None:
+def _later_best(last: Path, best: Checkpoint, trust: Trust | None, mapped: bool) -> Checkpoint | None:
     """Return the best parameters that ``last`` knows of, if ``best`` could not be written after that epoch."""
     try:
-        newest = read_checkpoint(last, trust)
+        newest = read_checkpoint(last, trust, mapped)
     except CheckpointError:
         return None
     epoch = newest.meta["best"]["epoch"]

@@ -93,4 +93,4 @@ def is_finite(vector: np.ndarray) -> bool:
 
 def theta_sha256(theta: np.ndarray) -> str:
     """Return the SHA-256 of a flat parameter vector (parameters,) as float32, little-endian."""
-    return hashlib.sha256(theta.astype("<f4").tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(theta, "<f4")).hexdigest()
