@@ -54,6 +54,8 @@ class Parser(argparse.ArgumentParser):
         if message.startswith("unrecognized arguments: "):
             word = message.split(": ", 1)[1].split(maxsplit=1)[0].split("=", maxsplit=1)[0]
             hint = nearest(word, [option for action in self._actions for option in action.option_strings])
+            if not word.startswith("-") and word.endswith(".h5") and "--data" in self._option_string_actions:
+                hint = f" (did you mean --data {word}?)"
             if word in LAUNCH_OPTIONS:
                 hint = f" ({word} is an option of launch: distlenet launch -n 4 {self.prog.split()[-1]} ...)"
         raise UsageError(f"{message}{hint}; see `{self.prog} --help`")

@@ -35,6 +35,10 @@ def test_every_command_has_help(command, capsys):
     ("arguments", "words"),
     [
         (["trian"], ["trian", "did you mean 'train'"]),
+        (["train", "a.h5", "--run", "x"], ["did you mean --data a.h5"]),
+        (["bench", "--rounds", "0"], ["'0'", "at least 1"]),
+        (["launch", "-n", "2", "distlenet", "train"], ["leave the word 'distlenet' out"]),
+        (["launch", "-n", "2", "--hosts", "", "train", "--run", "x"], ["--hosts is empty", "shell variable"]),
         (["prepare", "mnits"], ["did you mean 'mnist'"]),
         (["prepare", "mnist", "--output", "x"], ["did you mean '--out'", "prepare mnist --help"]),
         (["train", "--run", "x", "--learning-rate", "3"], ["did you mean '--lr'"]),

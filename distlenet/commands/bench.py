@@ -3,14 +3,20 @@
 import argparse
 import json
 
+from distlenet.commands.train import at_least
+
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--batch-size", type=int, default=256, help="global batch (%(default)s)")
-    parser.add_argument("--shards", type=int, default=8, help="leaves of a step (%(default)s)")
-    parser.add_argument("--ranks", type=int, default=2, help="most ranks compared with one; 1: skip (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=12, help="how often the comparisons take turns (%(default)s)")
-    parser.add_argument("--steps", type=int, default=200, help="timed steps of each job of ranks (%(default)s)")
+    parser.add_argument("--batch-size", type=at_least(1), default=256, help="global batch (%(default)s)")
+    parser.add_argument("--shards", type=at_least(1), default=8, help="leaves of a step (%(default)s)")
+    parser.add_argument(
+        "--ranks", type=at_least(1), default=2, help="most ranks compared with one; 1: skip (%(default)s)"
+    )
+    parser.add_argument(
+        "--rounds", type=at_least(1), default=12, help="how often the comparisons take turns (%(default)s)"
+    )
+    parser.add_argument("--steps", type=at_least(1), default=200, help="timed steps of each job of ranks (%(default)s)")
     parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
 

@@ -47,6 +47,10 @@ def run(args: argparse.Namespace) -> int:
     if not words:
         raise UsageError("launch needs the command to run, for example: distlenet launch -n 4 train --run runs/a")
     command = words[0]
+    if command == "distlenet":
+        raise UsageError(f"launch is followed by the command alone: leave the word {command!r} out")
+    if args.hosts is not None and not args.hosts.strip():
+        raise UsageError("--hosts is empty (is a shell variable unset?), expected for example node1:4,node2:4")
     if command not in COMMANDS:
         raise UsageError(
             f"launch starts {', '.join(COMMANDS)}, got {command!r}{nearest(command, COMMANDS)}: "

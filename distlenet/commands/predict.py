@@ -72,9 +72,11 @@ def standard_input() -> bytes:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether ``path`` is a file or pipe, but no checkpoint: those are HDF5."""
+    """Whether ``path`` is a file or pipe, but no checkpoint: those are HDF5. One that is missing tells by its name."""
     if str(path) == "-" or path.is_fifo():
         return True
+    if not path.exists():
+        return path.suffix not in ("", ".h5")
     if not path.is_file():
         return False
     with path.open("rb") as file:

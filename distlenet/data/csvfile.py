@@ -98,6 +98,8 @@ def _read(
     first = file.readline(CELL * MOST_COLUMNS)
     if not first.strip():
         raise DataError(f"{path} is empty or begins with an empty line, expected a header or an image")
+    if first.startswith("#"):
+        raise DataError(f"{path} line 1 begins with #: remove the comment, or its # if the line is a header")
     delimiter = max(DELIMITERS, key=first.count)
     count = first.count(delimiter) + 1
     if not 2 <= count <= MOST_COLUMNS or len(first) == CELL * MOST_COLUMNS:
@@ -105,6 +107,11 @@ def _read(
         raise DataError(
             f"{path} line 1 has {count} columns and {len(first):,} characters, expected a label and up to "
             f"{LARGEST_SIDE} x {LARGEST_SIDE} pixels with commas between{spaces}"
+        )
+    if delimiter == "," and max(first.count(";"), first.count("\t")) > 1:
+        raise DataError(
+            f"{path} line 1 has commas and {';' if ';' in first else 'tabs'}, as numbers with a decimal comma have: "
+            "write them with a point"
         )
     columns = told(_cells(first, delimiter), path=path)
     labels, pixels, number = [], [], 1 + columns.header

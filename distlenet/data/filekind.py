@@ -45,6 +45,7 @@ TEXTS: dict[tuple[bytes, ...], str] = {
     (b"{", b"["): "JSON",
     (b"@relation",): "an ARFF table",
 }
+TABLES = (".csv", ".tsv")  # text of this name is a table, however few its columns are
 ARRAYS = (
     "load it in Python, save its arrays with np.savez(FILE, x_train=..., y_train=...), then `distlenet prepare npz`"
 )
@@ -101,7 +102,10 @@ def kind_of_bytes(head: bytes, suffix: str = "") -> str:
         found = "a Python pickle, which could run code and is never read here"
     elif not head:
         found = "empty"
-    return found or _text(head) or f"a file of an unknown kind (it starts with {head[:8].hex(' ')})"
+    text = "" if found else _text(head)
+    if text.startswith("text (") and suffix in TABLES:
+        return "a table (CSV)"
+    return found or text or f"a file of an unknown kind (it starts with {head[:8].hex(' ')})"
 
 
 def _text(head: bytes) -> str:

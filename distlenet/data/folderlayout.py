@@ -70,7 +70,7 @@ def _parts(place: Path) -> dict[str, Path]:
         others = ", ".join(folder.name for folder in folders if folder not in parts)
         raise DataError(
             f"{place} has the folders {named} and next to them {others[:200]}, expected parts of a dataset or classes: "
-            "move the others away"
+            "rename these to train, val or test if they are such parts, else move them away"
         )
     found: dict[str, Path] = {}
     for folder in parts:
@@ -89,10 +89,13 @@ def _pictures(folder: Path) -> list[Path]:
     for path in _visible(folder):
         if path.is_dir():
             if any(_visible(path)):
-                raise DataError(
-                    f"{path} is a folder in the folder of a class, expected pictures alone: move its pictures to "
-                    f"{folder} or away"
+                part = split_of(path.name)
+                advice = (
+                    f"put the parts outermost: {path.name}/{folder.name}"
+                    if part
+                    else f"move its pictures to {folder} or away (parts of a dataset are called train, val and test)"
                 )
+                raise DataError(f"{path} is a folder in the folder of a class, expected pictures alone: {advice}")
         elif path.is_file():
             found.append(path)
         else:

@@ -1,7 +1,7 @@
 """How a number of a file becomes a pixel (uint8) or a label (int64): the one rule, whatever the format.
 
 Pixels come as bools, integers or floats of any width, in one of two ranges: 0 to 1, multiplied by 255, or 0 to 255,
-kept. Both are rounded to the nearest whole number. The range is that of all images together, training and test. What
+kept. Both are rounded to the nearest whole number. All images have the same range, training and test. What
 is in neither range, or could be in both, is refused: a guess would leave two grey levels of 256. Labels are whole
 numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused.
 """
@@ -16,6 +16,7 @@ GREY = (0.299, 0.587, 0.114)  # luminance of red, green and blue, ITU-R BT.601
 NUMBERS = "buif"  # numpy's kinds: bool, unsigned, signed, float
 ROUNDING = 1e-3  # by which pixels may miss their range, as after arithmetic in 16 bits
 BRIGHT = 16  # the brightest pixel of fractions in 0 to 255 is beyond this
+MOST_DIM = 0.01  # share of images without a pixel beyond 1 that a range of 0 to 255 may have
 LARGEST_LABEL = 2**53 - 1
 PIECE = 2**22  # numbers that are worked on at a time
 
@@ -45,6 +46,8 @@ def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         )
     else:
         scale = 1
+        for where, array in images.items():
+            _check_one_range(array, where)
     return {where: _bytes(array, scale) for where, array in images.items()}
 
 
@@ -96,6 +99,20 @@ def _out_of_range(array: np.ndarray, low: np.generic, high: np.generic, where: s
     return DataError(
         f"{where} has values from {low:g} to {high:g} ({first}), expected pixels of 0 to 255, or of 0 to 1{advice}"
     )
+
+
+def _check_one_range(array: np.ndarray, where: str) -> None:
+    """Raise DataError where some images of an ``array`` of 0 to 255 have no pixel beyond 1: they are of 0 to 1."""
+    if not array.size:
+        return
+    brightest = np.concatenate([piece.reshape(len(piece), -1).max(axis=1) for piece in _pieces(array)])
+    dim = (brightest > 0) & (brightest <= 1 + ROUNDING)
+    if dim.mean() > MOST_DIM:
+        raise DataError(
+            f"{where}: image {int(dim.argmax())} has pixels of 0 to 1 and image {int(brightest.argmax())} of 0 to "
+            f"{brightest.max():g}, expected one range in all images; {int(dim.sum()):,} of {len(dim):,} images have no "
+            "pixel beyond 1: multiply these by 255, or leave them out"
+        )
 
 
 def _bytes(array: np.ndarray, scale: int) -> np.ndarray:

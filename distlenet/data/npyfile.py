@@ -161,11 +161,13 @@ def _header(file: BinaryIO, where: str) -> Header:
     try:
         facts = ast.literal_eval(text.decode("latin-1"))
         shape, by_columns = facts["shape"], facts["fortran_order"]
-        dtype = np.dtype(facts["descr"]) if type(facts["descr"]) is str else np.dtype(object)
+        dtype = np.dtype(facts["descr"]) if type(facts["descr"]) is str else None
     except (ValueError, TypeError, LookupError, SyntaxError, RecursionError, MemoryError) as error:
         raise DataError(
             f"{where} has no readable header, expected a numpy array; save it again with np.savez"
         ) from error
+    if dtype is None:
+        raise DataError(f"{where} is a structured array, of several named fields, expected one array of numbers")
     if dtype.kind not in "buifcSUO":
         raise DataError(f"{where} holds {dtype}, expected numbers")
     if dtype.kind == "O":

@@ -1,6 +1,5 @@
 """Images and labels in a numpy archive (.npz): training, validation and test arrays, or one of each divided here."""
 
-import shlex
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +75,7 @@ def _pairs(archive: Archive) -> dict[str, tuple[str, str]]:
     if "train" not in pairs:
         raise DataError(
             f"{archive.path} holds {_listed(archive)}, expected x_train, y_train, x_test, y_test, or images, labels: "
-            f"save it by np.savez({shlex.quote(archive.path.name)}, x_train=..., y_train=...)"
+            f"save it by np.savez({archive.path.name!r}, x_train=..., y_train=...)"
         )
     return pairs
 

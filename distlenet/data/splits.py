@@ -6,7 +6,7 @@ from collections.abc import Iterable
 SPLITS = {
     "train": ("train", "training", "trn", "tr"),
     "validation": ("validation", "validate", "validating", "valid", "val", "dev"),
-    "test": ("test", "testing", "tst", "te"),
+    "test": ("test", "testing", "tst", "te", "eval", "evaluation", "holdout", "heldout", "unseen", "t10k"),
 }
 ENDINGS = ("set", "data", "images", "pictures", "imgs", "split")  # of a folder's name: "training_set"
 IMAGES = ("x", "images", "image", "imgs", "img", "data", "pictures", "pixels", "features")
@@ -17,6 +17,7 @@ def split_of(folder: str) -> str | None:
     """Return "train", "validation" or "test" if a folder of this name holds that part, in any case; else None."""
     word = _plain(folder)
     words = {word, *(word.removesuffix(ending) for ending in ENDINGS)}
+    words |= set(re.split(r"[^a-z0-9]+", folder.lower()))  # "mnist_train", "2. test"
     words -= {"tr", "te"}  # short enough to be classes: Turkish, Telugu
     return next((split for split, names in SPLITS.items() if words & set(names)), None)
 

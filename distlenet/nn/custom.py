@@ -54,7 +54,7 @@ def _find_function(source: Source, module: ModuleType) -> Callable[[tuple[int, i
     }  # not what the module imports: a checkpoint must not call whatever it likes
     name = source.function
     if name not in own:
-        where = getattr(module, "__file__", source.place)
+        where = getattr(module, "__file__", None) or source.place
         raise ConfigError(f"model {source.model}: {where} defines no function {name!r}{nearest(name, own)}")
     return own[name]
 
@@ -96,6 +96,8 @@ def _run(place: str, load: Callable[[], ModuleType | None]) -> ModuleType | None
     try:
         return load()
     except Exception as error:
-        raise ConfigError(f"cannot load the model code {place}: {type(error).__name__}: {error}") from error
+        is_file = isinstance(error, ModuleNotFoundError) and Path(f"{place}.py").is_file()
+        advice = f" (for the file {place}.py: {place}.py:FUNCTION)" if is_file else ""
+        raise ConfigError(f"cannot load the model code {place}: {type(error).__name__}: {error}{advice}") from error
     finally:
         sys.path.remove(folder)

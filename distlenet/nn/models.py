@@ -141,6 +141,8 @@ def build_model(
 
 
 def _pick(choices: dict, name: str, kind: str) -> Callable:
+    if name.endswith(".py"):
+        raise ConfigError(f"{kind} {name}: name the function too, for example {name}:build")
     if name not in choices:
         raise ConfigError(f"{kind} {name!r} is unknown{nearest(name, choices)}: one of {', '.join(choices)}")
     return choices[name]

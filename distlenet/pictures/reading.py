@@ -38,7 +38,9 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
     except FileNotFoundError as error:
         raise PictureError(f"there is no picture {name}") from error
     except IsADirectoryError as error:
-        raise PictureError(f"{name} is a directory, expected a picture: name the files in it") from error
+        is_run = isinstance(name, str | os.PathLike) and os.path.isdir(os.path.join(name, "checkpoints"))
+        advice = "a run stands before the pictures" if is_run else "name the files in it"
+        raise PictureError(f"{name} is a directory, expected a picture: {advice}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise PictureError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
     if pixels.shortest < SMALLEST:

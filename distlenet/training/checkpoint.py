@@ -99,7 +99,8 @@ class Checkpoint:
         if named is None or (is_custom(model) and is_custom(named)):
             return named or model
         if named != model:
-            raise ConfigError(f"{self.path} holds the network {model}: leave --model {named} out")
+            run = ": name a run before the pictures, without --model" if Path(named).is_dir() else ""
+            raise ConfigError(f"{self.path} holds the network {model}: leave --model {named} out{run}")
         return model
 
     def admit(self) -> None:

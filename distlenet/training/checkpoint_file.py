@@ -190,7 +190,10 @@ def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint
 def _check_format(path: Path, file: h5py.File) -> None:
     version = attribute(file, "format", 100)
     if version is None or missing_or_linked(file, "theta").endswith("missing"):
-        raise CheckpointError(f"{path} is an HDF5 file, but not a checkpoint of this program")
+        raise CheckpointError(
+            f"{path} is an HDF5 file, but not a checkpoint of this program, expected a run directory or a file of its "
+            "checkpoints/"
+        )
     if version > FORMAT:
         raise NewerFormatError(
             f"{path} has checkpoint format {version}, this version reads format {FORMAT}: use the version that wrote "

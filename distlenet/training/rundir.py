@@ -323,7 +323,8 @@ def find_checkpoint(
             tell(f"{best.path} is that of an older epoch: the best parameters are taken from {later.path}")
             return later
         if not (path / "checkpoints").is_dir():
-            raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/")
+            inside = f"; is it {path.parent}?" if path.name == "checkpoints" else ""
+            raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/{inside}")
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
     newest, damaged = RunDirectory(path).newest_checkpoint(trust, mapped)

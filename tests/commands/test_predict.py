@@ -160,3 +160,13 @@ def test_standard_input_and_pipes(trained, files, monkeypatch, capsys):
     assert main(["predict", str(files / "pipe"), str(files / "1.png")]) == 0
     writer.join()
     assert capsys.readouterr().out.splitlines()[0].split(": ")[1] == lines[0].split(": ")[1]
+
+
+def test_what_is_not_there_or_no_picture_is_told_by_its_name(trained, files, capsys):
+    assert main(["predict", str(files / "nope.png"), str(files / "0.png")]) == 12
+    said = capsys.readouterr()
+    assert "there is no picture" in said.err + said.out and f"{files / '0.png'}: " in said.out
+    assert main(["predict", str(trained)]) == 12
+    assert "a run stands before the pictures" in capsys.readouterr().err
+    assert main(["predict", "--model", str(trained), str(files / "0.png")]) == 3
+    assert "name a run before the pictures" in capsys.readouterr().err

@@ -7,6 +7,8 @@ import sys
 import mpi_jobs
 import pytest
 
+from distlenet import cli
+
 SHORT = ["--epochs", 1, "--batch-size", 64, "--recipe", "fast"]
 FILES = ["results.json", "results.md", "results.txt"]
 
@@ -141,3 +143,10 @@ def test_what_is_wrong_is_one_sentence(openmpi, digits, distlenet, only_sentence
     arguments = [str(tmp_path / "run") if word in ("x", "/tmp/none") else word for word in arguments]
     only_sentence(distlenet(*arguments, "--data", digits), code, *words)
     only_sentence(distlenet(*arguments, "--data", digits, runtime=openmpi, ranks=2), code, *words)
+
+
+def test_a_series_does_not_go_into_the_directory_of_a_run(trained, digits, capsys):
+    before = sorted(trained.rglob("*"))
+    assert cli.main(["repeat", "-n", "1", "--data", str(digits), "--run", str(trained)]) == 6
+    assert "holds a single run" in capsys.readouterr().err
+    assert sorted(trained.rglob("*")) == before

@@ -305,3 +305,17 @@ def test_a_table_of_test_images_has_its_columns_like_the_training_table(tmp_path
     named = write(tmp_path / "named.csv", rows(last=True), LAST)
     with pytest.raises(DataError, match="label in column 17 by its header, the training table in column 1 by default"):
         read_csv(bare, silent, test=named)
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("0;0,5020;0,3725;0,9490;0,2824", "commas and ;, as numbers with a decimal comma"),
+        ("0\t0,5\t0,25\t0,75\t0,0", "commas and tabs"),
+        ("# label,a,b,c,d", "begins with #"),
+        ("# made by hand", "begins with #"),
+    ],
+)
+def test_the_first_line_of_another_dialect_is_named(tmp_path, line, words):
+    with pytest.raises(DataError, match=words):
+        read_csv(write(tmp_path / "a.csv", [line] * 4), silent)

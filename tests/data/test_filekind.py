@@ -31,6 +31,7 @@ HTML = b"\n<!DOCTYPE html><html><head><title>404 Not Found</title>"
         ("a.gz", HTML, "an HTML page", "prepare mnist"),
         ("a.gz", gzip.compress(HTML), "a gzip file that holds an HTML page", "unpack it"),
         ("a.csv", b"label,p0,p1\n5,0,0\n", "a table (CSV)", "prepare csv --from"),
+        ("a.csv", b"a,b\n", "a table (CSV)", "prepare csv --from"),
         ("a.csv.gz", gzip.compress(b"5,0,0\n"), "a gzip file that holds a table (CSV)", "prepare csv --from"),
         ("a.npz", npz(), "a numpy archive", "prepare npz --from"),
         ("a.npy", b"\x93NUMPY\x01\x00", "a single numpy array", "np.savez"),

@@ -106,3 +106,15 @@ def test_labels_that_are_no_whole_numbers(labels, said):
 
 def test_large_labels_stay_apart():
     assert whole_numbers(np.array([2**53 - 1, 2**53 - 2]), "y").tolist() == [2**53 - 1, 2**53 - 2]
+
+
+@pytest.mark.parametrize("part", [LEVELS / 255, BITS, BITS.astype(float)])
+def test_two_ranges_in_one_array_are_refused(part):
+    with pytest.raises(DataError, match="image 4 has pixels of 0 to 1 .* 4 of 8 images .* multiply these by 255"):
+        narrowed(np.concatenate([LEVELS.astype(part.dtype), part]))
+
+
+def test_a_few_nearly_blank_images_are_no_other_range():
+    many = np.repeat(LEVELS.astype(float), 30, 0)
+    many[0] = 0.25
+    assert (narrowed(many)[1:] == many[1:]).all()

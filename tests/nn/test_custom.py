@@ -79,3 +79,16 @@ def test_what_is_wrong_is_one_sentence(folder, model, shape, says):
     with pytest.raises(ConfigError, match=says) as caught:
         build(model, shape, 3)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_its_function_is_told_how_to_name_it(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "anet.py").write_text("")
+    (tmp_path / "a_folder").mkdir()
+    for named, said in (
+        ("anet.py", "anet.py:build"),
+        ("a_folder:build", "a_folder defines no function 'build'"),
+        ("missing_net:build", r"No module named 'missing_net'$"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            build_model(named, (1, 28, 28), 10, "relu", "average", trust=Trust(named))
