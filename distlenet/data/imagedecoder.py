@@ -106,7 +106,9 @@ def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
         raise Refused(f"has {size[0]:,} x {size[1]:,} pixels, expected at most {MOST_PIXELS:,} in all")
     image.draft("RGB", (FINEST, FINEST))  # JPEG: decode no more than is needed
     kind = image.format
-    image = _upright(_reduced(image))
+    image = _reduced(image)
+    image.load()  # damage is raised once, and here: not among what _upright passes over
+    image = _upright(image)
     pixels, paper = _opaque(image)
     facts = {"size": size, "shape": pixels.shape, "several": kind in FILMS and _has_more(content, formats)}
     return {**facts, "paper": paper}, pixels.tobytes()

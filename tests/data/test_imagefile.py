@@ -251,3 +251,21 @@ def test_too_large_a_file(tmp_path):
         file.truncate(257 * 2**20)
     with pytest.raises(NotDecoded, match="more than 256 MiB"):
         read_pixels(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize(("form", "place"), [("PNG", -30), ("PNG", -60), ("JPEG2000", None), ("TIFF", -4)])
+def test_damaged_pixels_are_no_black_picture(tmp_path, form, place):
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), np.uint8)).save(
+        file, form, **({"compression": "tiff_deflate"} if form == "TIFF" else {})
+    )
+    content = bytearray(file.getvalue())
+    if form == "PNG":
+        content[place] ^= 0xFF
+    elif form == "TIFF":
+        content[content.index(b"x\x9c") + 200] ^= 0xFF
+    else:
+        del content[len(content) // 2 :]
+    (tmp_path / "a").write_bytes(content)
+    with pytest.raises(NotDecoded, match="is not a readable picture"):
+        read_pixels(tmp_path / "a")
