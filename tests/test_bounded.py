@@ -8,7 +8,9 @@ import pytest
 
 from distlenet import bounded
 from distlenet.config import build_config
+from distlenet.data.hdf5 import SIGNATURE, ForeignError, open_hdf5
 from distlenet.errors import ConfigError
+from distlenet.training import logbook
 from distlenet.training.logbook import number, read_lines
 from distlenet.training.outcome import read_outcome
 
@@ -91,3 +93,46 @@ def test_lines_are_whole(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b"one\n" + b"x" * 20 + b"\n" + b"y" * 8 + b"\r\nlast")
     assert list(bounded.lines(path, longest=10)) == ["one", None, "y" * 8, "last"]
+
+
+def test_a_journal_of_more_lines_than_any_run(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    step, epoch, notice = (f'{{"kind": "{kind}", "steps": 1}}\n' for kind in ("step", "epoch", "notice"))
+    monkeypatch.setitem(logbook.MOST, "step", 5)
+    monkeypatch.setitem(logbook.MOST, "epoch", 4)
+    monkeypatch.setattr(logbook, "MOST_OTHERS", 3)
+    path.write_text(step * 5 + epoch * 4 + notice * 3)
+    assert len(read_lines(path)[0]) == 12 and len(read_lines(path, steps=False)[0]) == 7
+    for one_more, says in (
+        (step, "5 lines of kind step"),
+        (epoch, "4 lines of kind epoch"),
+        (notice, "3 lines of oth"),
+    ):
+        path.write_text(step * 5 + epoch * 4 + notice * 3 + one_more)
+        with pytest.raises(OSError, match=f"it has more than {says}"):
+            read_lines(path)
+    with pytest.raises(OSError, match="more than 7 lines"):
+        list(bounded.lines(path, most=7))
+    with path.open("r+b") as file:
+        file.truncate(bounded.MOST_BYTES + 1)
+    with pytest.raises(OSError, match="more than 268,435,456 bytes"):
+        read_lines(path)
+
+
+def test_of_a_line_only_what_a_run_writes_is_kept(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    line = {"kind": "start", "steps": 10**30, "facts": dict.fromkeys(map(str, range(100)), "x" * 3000), "more": [[]]}
+    path.write_text(json.dumps(line | {"loss": [[]] * 1000, "running": {"loss": 1.0, "deep": {"a": {}}}}))
+    ((found,), _) = read_lines(path)
+    assert found.keys() == {"kind", "steps", "facts", "loss", "running"}
+    assert found["loss"] is None and found["running"] == {"loss": 1.0, "deep": None} and number(found, "steps") is None
+    assert len(found["facts"]) == 30 and len(found["facts"]["0"]) == 2000
+
+
+def test_a_file_that_is_mostly_a_hole(tmp_path):
+    path = tmp_path / "last.h5"
+    path.write_bytes(SIGNATURE)
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(ForeignError, match=r"claims 1,099,511,627,776 bytes, of which only [\d,]+ are on the disk"):
+        open_hdf5(path)

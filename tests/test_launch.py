@@ -29,6 +29,11 @@ from distlenet.errors import ConfigError, RanksLost
         (["train", "--resume=b/last.h5", "--overwrite"], True, ["train", "--resume", "auto"]),
         (["train", "--resume", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
         (["train", "--run", "a", "--resume"], True, ["train", "--run", "a", "--resume", "auto"]),
+        *(  # what allows code of one's own allows it again
+            (["train", *own, "--overwrite"], True, ["train", *own, "--resume", "auto"])
+            for own in (["--model", "net.py:build"], ["--model=net.py:build"], ["--config", "a.toml", "--trust-code"])
+        ),
+        (["train", "--resume", "--trust-code"], True, ["train", "--trust-code", "--resume", "auto"]),
         (["evaluate", "a", "--json"], True, ["evaluate", "a", "--json"]),
         ([], True, []),
     ],

@@ -82,6 +82,25 @@ def test_a_history_is_made_up_for(tmp_path):
     assert lines(path) == epochs
 
 
+def test_a_journal_too_long_for_its_history_is_cut_line_by_line(tmp_path, monkeypatch):
+    path = tmp_path / "journal.jsonl"
+    entries = [{"kind": "step", "steps": n} for n in range(1, 9)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in entries) + "damaged\n{}\n")
+    monkeypatch.setattr("distlenet.bounded.MOST_LINES", 5)
+    assert Journal.cut(path, 6, 1, [{"epoch": 0, "step": 6}]) == 1
+    assert lines(path) == entries[:6]
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_long_history_is_compared_in_one_pass(tmp_path):
+    path = tmp_path / "journal.jsonl"
+    entry = {"kind": "epoch", "running": {"loss": 1.0}, "text": "not bytes"}
+    history = [{**entry, "epoch": n, "step": n + 1, "steps": n + 1} for n in range(3000)]
+    path.write_text("".join(json.dumps(line) + "\n" for line in history[::2]))
+    Journal.cut(path, 3000, 3000, history)
+    assert lines(path) == history
+
+
 def test_the_lines_of_a_lost_root_are_made_up_for(tmp_path):
     path = tmp_path / "journal.jsonl"
     journal = Journal(path, every=5)
