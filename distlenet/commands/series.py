@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.train import add_settings, at_least, patience
@@ -113,6 +114,7 @@ def run_trials(
                             "one: choose another --run"
                         )
                     shown = SeriesDisplay(args, make_trials(), make_rows, title, displays)
+                on_root(comm, shown.check)
                 code = run_in_teams(shown.trials, args.side_by_side, comm, signals, shown.make_displays, shown.tell)
                 if code == 0:
                     on_root(comm, shown.conclude)
@@ -142,6 +144,12 @@ class SeriesDisplay:
         self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
         self._console = make_console()
         self._course = Course([trial.setting for trial in trials], args.side_by_side)
+
+    def check(self) -> None:
+        """Raise RunDirectoryError if the series must not write to its directory."""
+        from distlenet.training.seriesdir import check_series
+
+        check_series(Path(self._args.run_directory), [Path(trial.options.run_directory) for trial in self.trials])
 
     def make_displays(self, trial: "Trial") -> list:
         """Return the listeners of one run."""

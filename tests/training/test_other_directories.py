@@ -8,6 +8,7 @@ import stat
 import pytest
 import sessions
 
+from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.session import Session
@@ -240,6 +241,71 @@ def test_nothing_is_harmed(digits, trained, tmp_path, no_training, make, link):
         assert refused.code == 6, asked
         assert str(run) in refused.error and "--run" in refused.error
         assert snapshot(tmp_path) == before, asked
+
+
+SERIES = {"repeat": ("-n", "2"), "compare": ("a:lr=0.1", "b:lr=0.2", "--seeds", "1")}
+
+
+@pytest.mark.parametrize(
+    "make", [make for make in KINDS.values() if make is not a_series], ids=lambda make: make.__name__
+)
+def test_nothing_is_harmed_by_a_series(digits, trained, tmp_path, no_training, capsys, make):
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    make(folder, trained)
+    before = snapshot(tmp_path)
+    for command, words in SERIES.items():
+        assert main([command, *words, "--data", str(digits), "--run", str(folder)]) == 6, command
+        said = capsys.readouterr().err
+        assert "is not the directory of a series" in said and f"--run {folder}/series" in said
+        assert snapshot(tmp_path) == before, command
+
+
+def test_a_run_is_no_series(digits, trained, tmp_path, no_training, capsys):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    before = snapshot(run)
+    assert main(["repeat", "-n", "2", "--data", str(digits), "--run", str(run)]) == 6
+    assert "is not the directory of a series: it has 'checkpoints'" in capsys.readouterr().err
+    assert snapshot(run) == before
+
+
+@pytest.mark.parametrize("name", ["seed-2/notes.txt", "seed-2/checkpoints/best.h5"])
+def test_a_series_looks_at_all_its_runs_first(digits, tmp_path, no_training, capsys, name):
+    write(tmp_path / "run", **{"results_DOT_json": '{"title": "", "defective_runs": "", "settings": {}, "runs": []}'})
+    write(tmp_path / "run", **{name.replace("/", "__").replace(".", "_DOT_"): "mine"})
+    before = snapshot(tmp_path)
+    assert main(["repeat", "-n", "2", "--data", str(digits), "--run", str(tmp_path / "run")]) == 6
+    assert "seed-2" in capsys.readouterr().err
+    assert snapshot(tmp_path) == before
+
+
+SHORT = [*("--epochs", "0", "--batch-size", "64", "--display", "quiet")]
+
+
+@pytest.mark.parametrize("left", ["all", "results and more", "runs", "a run and more", "nothing yet", "a part"])
+@pytest.mark.parametrize("command", SERIES)
+def test_a_series_resumes_in_its_directory(digits, tmp_path, capsys, command, left):
+    run = tmp_path / "run"
+    words = [command, *SERIES[command], "--data", str(digits), "--run", str(run), *SHORT]
+    assert main(words) == 0
+    runs = [path.parent for path in run.rglob("summary.json")]
+    assert len(runs) == 2
+    if left in ("runs", "a run and more", "a part"):  # killed before there were results
+        for path in run.glob("results.*"):
+            path.unlink()
+        (runs[1] / "summary.json").unlink()
+    if "more" in left:
+        write(run, notes_DOT_txt="mine")
+    if left == "a part":
+        write(run, **{"_DOT_results_DOT_json_DOT_4711-0123abcd_DOT_part": "{"})
+    if left == "nothing yet":  # killed when only the first directories were made
+        shutil.rmtree(run)
+        runs[0].mkdir(parents=True)
+        runs[1].parent.mkdir(exist_ok=True)
+    assert main(words) == 0, capsys.readouterr().err
+    assert (run / "results.json").is_file() and len(list(run.rglob("summary.json"))) == 2
+    assert (run / "notes.txt").exists() == ("more" in left)
 
 
 def test_what_is_in_the_way_is_named(digits, tmp_path, no_training):
