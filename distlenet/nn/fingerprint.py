@@ -4,6 +4,7 @@ Ranks that train one network must have both in common.
 """
 
 import ast
+import copy
 import hashlib
 import sys
 import sysconfig
@@ -18,6 +19,7 @@ from distlenet.nn.net import Net
 from distlenet.nn.parameter import Parameter
 
 PACKAGE = Path(__file__).resolve().parent.parent
+SAMPLES = 2  # that a network is asked about
 INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
@@ -84,6 +86,29 @@ def hash_constants(net: Net) -> dict[str, str]:
     """
     parts = {layer.name: layer for layer in net.layers} | {"loss": net.loss}
     return {name: hashlib.sha256("\n".join(_describe(part, [])).encode()).hexdigest() for name, part in parts.items()}
+
+
+def hash_answer(net: Net) -> str | None:
+    """Return the SHA-256 of what a copy of ``net`` computes for images made up here: loss and gradient.
+
+    It depends on all that its code has read, wherever that is kept: a file, the environment. None if the network does
+    not give the same answer twice, or cannot be copied or computed.
+    """
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((*net.input_shape, SAMPLES)).astype(net.theta.dtype)
+    labels = rng.integers(net.output_shape[0], size=SAMPLES)
+    before, answers = np.random.get_state(), []  # noqa: NPY002
+    try:
+        with np.errstate(all="ignore"):
+            for _ in range(2):
+                own, gradient = copy.deepcopy(net), np.zeros_like(net.theta)
+                loss, _ = own.loss_and_grad(x.copy(), labels, gradient)
+                answers.append(hashlib.sha256(np.float64(loss).tobytes() + gradient.tobytes()).hexdigest())
+    except Exception:
+        return None  # of the user's code: training will say what is wrong with it
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+    return answers[0] if answers[0] == answers[1] else None
 
 
 def _describe(value: Any, within: list[int]) -> Iterator[str]:

@@ -19,7 +19,7 @@ from distlenet.config import Config
 from distlenet.data.digitfile import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net
-from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
+from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.nn.optimizers import Optimizer
 from distlenet.parallel import Communicator
 from distlenet.training.checkpoint import list_layers
@@ -142,6 +142,10 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
         theta = hashlib.sha256(net.theta.tobytes()).hexdigest()
         facts.append(Fact(f"{model} with constants of layer", hash_constants(net), ConfigError, built))
         facts.append(Fact(f"{model} with initial parameters", theta, ConfigError, built))
+        answers = comm.gather(hash_answer(net) if ":" in model else None)
+        if None not in answers:
+            computed = f"{model} must compute the same on every rank: give every host the same files and environment"
+            facts.append(Fact(f"{model} with an answer to the same images", answers[comm.rank], ConfigError, computed))
     return facts
 
 

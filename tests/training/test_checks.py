@@ -4,20 +4,21 @@ import itertools
 import os
 import shutil
 import sys
+import threading
 import types
 from argparse import Namespace
 from pathlib import Path
 
 import h5py
 import mpi_jobs
+import numpy as np
 import pretend
 import pytest
 
 from distlenet.commands.evaluate import measure
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
-from distlenet.nn import Dense, Flatten, Sequential, build_model
-from distlenet.nn.fingerprint import hash_code, hash_constants, hash_package
-from distlenet.nn.trust import Trust
+from distlenet.nn import Dense, Flatten, ReLU, Sequential, Trust, build_model
+from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training import checks
 from distlenet.training.experiment import Options, set_up
@@ -245,6 +246,48 @@ def test_initial_parameters_that_differ(tmp_path):
     found = pretend.outcomes(3, job)
     assert all("feed-forward with initial parameters" in str(error) for error in found), found
     assert hash_constants(net) == hash_constants(build_model("feed-forward", (1, 28, 28), 10, "relu", "average"))
+
+
+def closed_over(factor):
+    """Return a network whose layer computes with a number that is no attribute of it."""
+
+    class Odd(ReLU):
+        def forward(self, x):
+            return super().forward(x) * np.float32(factor())
+
+    net = Sequential((1, 4, 4), Flatten(), Dense(5), Odd(), Dense(3))
+    net.initialize("he", 1)
+    return net
+
+
+def test_code_that_reads_something_else_on_one_rank(monkeypatch):
+    def job(comm, other):
+        net = closed_over(lambda: other if comm.rank == 2 else 1.5)
+        checks.compare_ranks(comm, lambda: checks.of_network(comm, "own:build", net))
+
+    assert pretend.outcomes(3, lambda comm: job(comm, 1.5)) == [None] * 3
+    found = pretend.outcomes(3, lambda comm: job(comm, 2.5))
+    assert all("has own:build with an answer to the same images" in str(error) for error in found), found
+    assert all("rank 2" in str(error) for error in found)
+    monkeypatch.setattr(checks, "numerics", itertools.count().__next__)
+    assert pretend.outcomes(3, lambda comm: job(comm, 2.5)) == [None] * 3
+
+
+def test_answers_that_cannot_be_compared():
+    state = np.random.get_state()[1].tolist()  # noqa: NPY002
+    assert hash_answer(closed_over(lambda: 2.0)) == hash_answer(closed_over(lambda: 2.0)) is not None
+    assert hash_answer(closed_over(np.random.random)) is None  # noise
+    assert hash_answer(closed_over(lambda: 1 / 0)) is None
+    assert np.random.get_state()[1].tolist() == state  # noqa: NPY002
+    net = closed_over(lambda: 2.0)
+    net.layers[0].lock = threading.Lock()  # cannot be copied
+    assert hash_answer(net) is None
+
+    def job(comm):
+        noisy = closed_over(np.random.random if comm.rank else lambda: 2.0)
+        checks.compare_ranks(comm, lambda: checks.of_network(comm, "own:build", noisy))
+
+    assert pretend.outcomes(2, job) == [None, None]
 
 
 def test_unlike_numerics_are_no_reason(monkeypatch):
