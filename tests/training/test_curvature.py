@@ -5,6 +5,7 @@ import pytest
 import sessions
 
 from distlenet.errors import NonFiniteError
+from distlenet.nn import Trust
 from distlenet.parallel import Serial
 from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint
@@ -83,8 +84,8 @@ def build(input_shape, classes):
 
 def test_a_network_without_it_is_refused_at_the_start_by_all_ranks_alike(digits, tmp_path):
     (tmp_path / "odd.py").write_text(OWN)
-    flags = {**FLAGS, "model": f"{tmp_path / 'odd.py'}:build"}
-    session = sessions.train_run(digits, tmp_path / "run", 3, flags=flags)
+    model = f"{tmp_path / 'odd.py'}:build"
+    session = sessions.train_run(digits, tmp_path / "run", 3, flags={**FLAGS, "model": model}, trust=Trust(named=model))
     assert session.code == 3
     assert "has no second derivatives, which --optimizer levenberg-marquardt needs" in session.error
     assert not (tmp_path / "run").exists()
