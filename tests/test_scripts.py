@@ -263,6 +263,8 @@ def test_wrong_options_are_refused_before_the_work(ready, tools):
     assert done.returncode == 2
     assert "distlenet train --run runs/quickstart --check --epoochs 3" in done.stdout
     assert "mpirun" not in done.stdout
+    done = start(ready / "scripts/quickstart", "--check", PATH=str(tools))
+    assert done.returncode == 2 and "--check is for .venv/bin/distlenet train" in done.stderr
     done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_RANKS="two")
     assert done.returncode == 2
     assert "DISTLENET_RANKS is 'two'" in done.stderr

@@ -3,7 +3,6 @@
 ``python -m distlenet.ui.ending RUN`` shows it for a run that is over: the end of scripts/quickstart.
 """
 
-import json
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
-from distlenet.streams import clean, safe_streams
+from distlenet.bounded import read_json
+from distlenet.streams import clean, reason, safe_streams, say
 from distlenet.ui.console import make_console
 from distlenet.ui.display import duration, percent
 from distlenet.ui.hints import Hints, hints
@@ -68,10 +68,18 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def main(run: str, data: str) -> None:
-    """Print the last screen of the run in directory ``run``, trained on the file ``data`` and evaluated."""
-    summary = json.loads((Path(run) / "summary.json").read_text(encoding="utf-8"))
+    """Print the last screen of the run in directory ``run``, trained on the file ``data`` and evaluated.
+
+    A summary that cannot be read is reported, and no failure: the run is over.
+    """
     with safe_streams():
-        make_console().print(Ending(summary, hints(run, data, ("report", "predict", "draw"))), crop=False)
+        try:
+            summary = read_json(Path(run) / "summary.json")
+            shown = Ending(summary, hints(run, data, ("report", "predict", "draw")))
+        except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
+            say(f"note: cannot read {run}/summary.json: {reason(error)}")
+        else:
+            make_console().print(shown, crop=False)
 
 
 if __name__ == "__main__":

@@ -63,3 +63,11 @@ def test_the_end_of_quickstart(tmp_path, capsys):
     assert "99.12%" in said
     for command in ("report", "predict", "draw"):
         assert f"distlenet {command} {tmp_path}" in said
+
+
+@pytest.mark.parametrize("content", [None, "[1]", "{", "[" * 5000, "\udcff"])
+def test_a_summary_that_cannot_be_read_ends_in_a_sentence(tmp_path, capsys, content):
+    if content is not None:
+        (tmp_path / "summary.json").write_text(content, errors="surrogateescape")
+    ending.main(str(tmp_path), "datasets/mnist.h5")
+    assert capsys.readouterr().out.startswith(f"note: cannot read {tmp_path}/summary.json: ")
