@@ -14,6 +14,7 @@ from typing import Any
 
 MIB = 2**20
 DEEPEST = 100  # brackets within brackets
+MOST_BRACKETS = 1_000_000  # of a JSON file: an empty object takes a hundred times its two bytes
 LONGEST_LINE = MIB  # bytes of a line of JSON
 MOST_LINES = 1_200_000  # of a journal: that of 50 million steps and more, at the usual 50 steps a line
 MOST_BYTES = 256 * MIB  # of these lines
@@ -49,9 +50,13 @@ def read_json(path: str | os.PathLike[str], most: int = 16 * MIB) -> Any:
 
 def parse_json(text: str | bytes) -> Any:
     """Return what the JSON ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
+    if text is None:
+        raise TypeError("there is no text")
     try:
+        brackets = sum(map(text.count, "[{" if isinstance(text, str) else (b"[", b"{")))
+        if brackets > MOST_BRACKETS:
+            raise ValueError(f"it has {brackets:,} lists and objects, expected at most {MOST_BRACKETS:,}")
         value = json.loads(text)
-        brackets = text.count("[") + text.count("{") if isinstance(text, str) else DEEPEST + 1
         return value if brackets <= DEEPEST else _shallow(value)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error

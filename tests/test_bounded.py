@@ -136,3 +136,11 @@ def test_a_file_that_is_mostly_a_hole(tmp_path):
         file.truncate(2**40)
     with pytest.raises(ForeignError, match=r"claims 1,099,511,627,776 bytes, of which only [\d,]+ are on the disk"):
         open_hdf5(path)
+
+
+@pytest.mark.parametrize("part", ["[],", '{"":1},'])
+@pytest.mark.parametrize("kind", [str, str.encode])
+def test_json_of_a_million_small_parts(part, kind):
+    with pytest.raises(ValueError, match=r"it has 1,100,001 lists and objects, expected at most 1,000,000"):
+        bounded.parse_json(kind(f"[{part * 1_100_000}1]"))
+    assert len(bounded.parse_json(kind(f"[{part * 100_000}1]"))) == 100_001
