@@ -198,7 +198,9 @@ def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     from distlenet.ui.display import Guarded, make_display
     from distlenet.ui.hints import QUICKSTART, hints
 
-    at_the_end = () if QUICKSTART in os.environ else hints(args.run_directory, args.data)
+    at_the_end = (
+        () if QUICKSTART in os.environ else hints(args.run_directory, args.data, model=getattr(args, "model", None))
+    )
     display = make_display(args.display, hints=at_the_end)
     display = display if args.debug else Guarded(display)
     return [displays.enter_context(display), *([DebugView()] if args.debug else [])]

@@ -17,12 +17,18 @@ PURPOSES = {
 Hints = Sequence[tuple[str, str]]  # a command, and what it is for
 
 
-def hints(run: str, data: str, commands: Sequence[str] = ("evaluate", "report", "predict")) -> Hints:
-    """Return ``commands`` to try on the run in directory ``run``, as they can be typed here."""
+def hints(
+    run: str, data: str, commands: Sequence[str] = ("evaluate", "report", "predict"), model: str | None = None
+) -> Hints:
+    """Return ``commands`` to try on the run in directory ``run``, as they can be typed here.
+
+    ``model``: the network that the user named; one of the user's own (FILE.py:FUNCTION) is named again.
+    """
     more = {"evaluate": f" --data {shlex.quote(data)}", "report": f" --data {shlex.quote(data)}"}
     more["predict"] = " photo.jpg"
+    own = f" --model {shlex.quote(model)}" if model and ":" in model else ""
     program, run = program_name(), shlex.quote(run)
-    return [(f"{program} {command} {run}{more.get(command, '')}", PURPOSES[command]) for command in commands]
+    return [(f"{program} {command} {run}{more.get(command, '')}{own}", PURPOSES[command]) for command in commands]
 
 
 def program_name() -> str:

@@ -22,3 +22,10 @@ def test_the_commands_can_be_typed(monkeypatch, tmp_path):
     assert program_name() == f"'{environment}/python' -m distlenet"
     monkeypatch.setattr(module, "program_name", lambda: "distlenet")
     assert hints("my run", "a b.h5")[0][0] == "distlenet evaluate 'my run' --data 'a b.h5'"
+
+
+def test_code_of_the_users_own_is_named_again():
+    for command, _ in hints("r", "a.h5", model="my net.py:build"):
+        assert command.endswith(" --model 'my net.py:build'")
+    for model in (None, "lenet5"):
+        assert not any("--model" in command for command, _ in hints("r", "a.h5", model=model))
