@@ -9,6 +9,7 @@ import errno
 import importlib
 import os
 import re
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -86,10 +87,12 @@ def build_parser(command: str | None) -> Parser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    is_program = arguments is None
     with safe_streams() as output:
         try:
-            code = _run(arguments)
+            code = _run(sys.argv[1:] if is_program else list(arguments))
+            if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+                signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C ends it, without a traceback
         except SystemExit as left:  # argparse's, after --help and --version
             output.finish()
             if not output.failure:

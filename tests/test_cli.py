@@ -1,6 +1,7 @@
 """The command line itself: help, wrong options, exit codes, interruptions."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -163,6 +164,18 @@ def test_interrupted(failing, capsys):
     failing(KeyboardInterrupt())
     assert main(["evaluate", "x"]) == 130
     assert capsys.readouterr().err == "distlenet: interrupted\n"
+
+
+def test_interrupted_when_all_is_done():
+    """Python's own end, which waits for threads, is interrupted without a traceback."""
+    program = (
+        "import os, signal, sys, threading; from distlenet import cli\n"
+        "late = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))\n"
+        "cli._run = lambda arguments: late.start() or 0\n"
+        "sys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in (0, -signal.SIGINT) and done.stderr == ""
 
 
 def test_the_reader_has_left(trained, digits):

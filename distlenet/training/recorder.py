@@ -5,6 +5,7 @@ what went on within the network is worked out from the copies, if ever it is ask
 """
 
 from collections import deque
+from itertools import pairwise
 
 import numpy as np
 
@@ -57,7 +58,7 @@ class Recorder:
 def slices(net: Net) -> list[slice]:
     """Return where each parameter of ``net`` lies in the flat vector."""
     ends = np.cumsum([parameter.size for parameter in net.parameters.values()]).tolist()
-    return [slice(start, end) for start, end in zip([0, *ends[:-1]], ends, strict=True)]
+    return [slice(start, end) for start, end in pairwise([0, *ends])]
 
 
 def norms(vector: np.ndarray, parts: list[slice]) -> list[float]:
