@@ -42,8 +42,12 @@ class Snapshot:
         return cls(place, vectors)
 
     def is_of(self, state: "TrainState") -> bool:
-        """Whether ``state`` stands where this was taken."""
-        return (self.place["epoch"], self.place["step"]) == (state.epoch, state.step)
+        """Whether ``state`` is still as this was taken of it: where it stands, a curvature may have been renewed."""
+        if (self.place["epoch"], self.place["step"]) != (state.epoch, state.step):
+            return False
+        names = state.optimizer.state
+        pairs = ((self.vectors[f"optimizer/{name}"], names[name]) for name in names)
+        return all(np.array_equal(then, now, equal_nan=True) for then, now in pairs)
 
     def restore(self, state: "TrainState") -> None:
         """Bring ``state`` back here."""

@@ -83,6 +83,8 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
     lost = {"best.h5"} if "no best.h5" in tampered else set()
     if tampered & {"elsewhere", "full"}:  # kept ones stay where they are; what a full disk refused is written later
         lost |= {name for name in expected if name.startswith("epoch-")}
+    if "full" in tampered and json.loads((run / "summary.json").read_text()).get("unsaved"):
+        lost.add("last.h5")  # the run ended while its disk was full, and says so
     found = [f"no {name}" for name in sorted(expected - mine - lost) if not name.startswith("last-")]
     found += [f"an unexpected {name}" for name in sorted(mine - expected) if not name.startswith("last")]
     late = {"best.h5"} & expected if "full" in tampered else set()

@@ -11,6 +11,7 @@ from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.experiment import Options, set_up
+from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals
 
 FLAGS = {
@@ -61,6 +62,16 @@ def test_is_estimated_before_each_pass_and_often_in_the_first(digits):
     experiment.state.epoch, experiment.state.step = 1, 1
     refresh()
     assert not experiment.state.optimizer.state["curvature"].any()
+
+
+def test_ranks_that_share_their_state_share_the_older_one_to_go_back_to_as_well(digits):
+    experiment, refresh = prepared(digits)
+    state = experiment.state
+    assert state.good.is_of(state)
+    before = state.good.vectors["optimizer/curvature"].copy()
+    refresh()  # at the place of that older state
+    share_state(state, Serial())
+    np.testing.assert_array_equal(state.good.vectors["optimizer/curvature"], before)
 
 
 def test_other_optimizers_have_none(digits):
