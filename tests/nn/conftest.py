@@ -103,9 +103,9 @@ def dense(x, weights, bias):
 CURVES = {  # each activation and its derivative, as functions of the input
     ReLU: (lambda x: np.maximum(x, 0), lambda x: x > 0),
     Tanh: (np.tanh, lambda x: 1 - np.tanh(x) ** 2),
-    Sigmoid: (lambda x: 1 / (1 + np.exp(-x)), lambda x: np.exp(-x) / (1 + np.exp(-x)) ** 2),
+    Sigmoid: (lambda x: (1 + np.tanh(x / 2)) / 2, lambda x: (1 - np.tanh(x / 2) ** 2) / 4),
     LeakyReLU: (lambda x: np.where(x > 0, x, 0.01 * x), lambda x: np.where(x > 0, 1, 0.01)),
-    ELU: (lambda x: np.where(x > 0, x, np.exp(x) - 1), lambda x: np.where(x > 0, 1, np.exp(x))),
+    ELU: (lambda x: np.where(x > 0, x, np.exp(x.clip(max=0)) - 1), lambda x: np.exp(x.clip(max=0))),
     ScaledTanh: (lambda x: 1.7159 * np.tanh(2 * x / 3), lambda x: 1.7159 * 2 / 3 * (1 - np.tanh(2 * x / 3) ** 2)),
 }
 
