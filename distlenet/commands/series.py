@@ -93,7 +93,6 @@ def run_trials(
     """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
     from distlenet.parallel.agreement import all_or_nothing, in_agreement, on_root
     from distlenet.parallel.launcher import connect
-    from distlenet.training.rundir import RunDirectory
     from distlenet.training.series import run_in_teams
     from distlenet.training.stopping import Signals
 
@@ -107,11 +106,6 @@ def run_trials(
                         raise UsageError(
                             f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
                             "more by mpirun, or leave it out"
-                        )
-                    if RunDirectory(args.run_directory).holds_run():
-                        raise RunDirectoryError(
-                            f"{args.run_directory} holds a single run, expected the directory of a series, or a new "
-                            "one: choose another --run"
                         )
                     shown = SeriesDisplay(args, make_trials(), make_rows, title, displays)
                 on_root(comm, shown.check)

@@ -148,5 +148,5 @@ def test_what_is_wrong_is_one_sentence(openmpi, digits, distlenet, only_sentence
 def test_a_series_does_not_go_into_the_directory_of_a_run(trained, digits, capsys):
     before = sorted(trained.rglob("*"))
     assert cli.main(["repeat", "-n", "1", "--data", str(digits), "--run", str(trained)]) == 6
-    assert "holds a single run" in capsys.readouterr().err
+    assert "is not the directory of a series" in capsys.readouterr().err
     assert sorted(trained.rglob("*")) == before
