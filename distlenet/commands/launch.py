@@ -81,7 +81,7 @@ def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argpa
     try:
         settings = module.configs(inner) if hasattr(module, "configs") else []
     except (CheckpointError, RunDirectoryError):
-        settings = []  # the ranks know more of what is wrong with it, or another host sees what this one does not
+        settings = []  # the ranks report it in full, and another host may see other files
     teams = getattr(inner, "side_by_side", 1)
     for config in settings:
         check_ranks(config, -(-args.ranks // teams))

@@ -108,7 +108,7 @@ def _keep_sources(args: argparse.Namespace) -> None:
     """Raise UsageError where --out is one of the files that are read: --force would replace it."""
     for source in (getattr(args, "place", None), getattr(args, "test", None)):
         if isinstance(source, Path) and os.path.realpath(source) == os.path.realpath(args.out):
-            raise UsageError(f"--out {args.out} is what is read, expected another file: it would be replaced")
+            raise UsageError(f"--out {args.out} is a file that is read, expected another one: it would be replaced")
 
 
 def _report(prepared: "Prepared") -> list[str]:

@@ -49,5 +49,5 @@ def run(args: argparse.Namespace) -> int:
     for text in written.notes:
         note(text)
     size = written.page.stat().st_size
-    say(f"wrote {written.page} ({size / 1e6:.1f} MB) and {written.figures} figures beside it")
+    say(f"wrote {written.page} ({size / 1e6:.1f} MB) and {written.figures} figures next to it")
     return 0

@@ -9,7 +9,7 @@ from pathlib import Path
 from distlenet.errors import DataError, nearest
 
 LABELS = ("label", "labels", "class", "y", "target", "digit")  # a header's names for the label, in any case
-INDEX = ("", "unnamed: 0", "index", "id", "idx", "row", "rowid", "row_id", "image_id", "imageid")  # of what is no pixel
+INDEX = ("", "unnamed: 0", "index", "id", "idx", "row", "rowid", "row_id", "image_id", "imageid")  # hold no pixels
 
 
 @dataclass(frozen=True)

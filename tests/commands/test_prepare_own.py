@@ -149,8 +149,8 @@ def test_what_is_read_is_never_replaced(tmp_path):
     (tmp_path / "link.csv").symlink_to(table)
     before = table.read_bytes()
     for arguments in (("--from", table, "--out", table), ("--from", table, "--out", tmp_path / "link.csv")):
-        with pytest.raises(UsageError, match="is what is read, expected another file"):
+        with pytest.raises(UsageError, match="is a file that is read, expected another one"):
             run("csv", *arguments, "--force")
-    with pytest.raises(UsageError, match="is what is read"):
+    with pytest.raises(UsageError, match="is a file that is read"):
         run("csv", "--from", write(tmp_path / "b.csv", rows()), "--test", table, "--out", table, "--force")
     assert table.read_bytes() == before
