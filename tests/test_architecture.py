@@ -8,25 +8,29 @@ import mpi_jobs
 import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
-LEVELS = {
-    0: ("activity", "errors", "config", "paths", "streams", "processes", "bounded", "distlenet"),
-    1: ("nn", "data", "parallel", "mpirun", "launch_signals"),
-    2: ("training", "scratch"),
-    3: ("ui", "bench", "launch", "doctor", "report", "pictures", "export", "page"),
-    4: ("commands",),
-    5: ("cli",),
-    6: ("__main__",),
+FLOORS = [  # a room imports only rooms above it in this list; rooms of one line do not know each other
+    "errors config atomic numerics own_code handshake activity bounded paths scratch streams processes distlenet",
+    "nn data parallel",
+    "pictures training mpirun launch_signals",
+    "runs",
+    "reader series",
+    "launching launch",
+    "report page export bench doctor",
+    "ui",
+    "api",
+    "commands",
+    "cli",
+    "__main__",
+]
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
+NOT_YET = {("pictures", "training"), ("scratch", "parallel"), ("scratch", "mpirun"), ("reader", "pictures")}
+CIRCLES_YET = {
+    *("bench/costfit.py", "bench/costmodel.py", "bench/costreport.py"),
+    *(f"ui/{name}.py" for name in ("display", "ending", "frame", "live", "plain", "tables")),
+    *(f"training/checkpoint{name}.py" for name in ("", "_arrays", "_file", "_meta")),
+    *("training/checks.py", "training/epoch_end.py", "training/experiment.py", "training/journal.py"),
+    *("training/recorder.py", "training/resume.py", "training/rundir.py", "training/snapshot.py", "training/state.py"),
 }
-SAME_LEVEL = {
-    ("errors", "config"),
-    ("config", "errors"),
-    ("config", "paths"),
-    ("errors", "streams"),
-    ("config", "bounded"),
-    ("ui", "doctor"),
-    ("page", "pictures"),
-}
-LEVEL = {room: level for level, rooms in LEVELS.items() for room in rooms}
 SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
 
 
@@ -48,17 +52,35 @@ def imports(source: str) -> list[tuple[int, str]]:
     return found
 
 
+def files_imported(source: str) -> set[str]:
+    """Return the files of the package that a file imports, by the names of SOURCES."""
+    found = set()
+    for _, module in imports(source):
+        path = "/".join(module.split(".")[1:])
+        parent = path.rpartition("/")[0]
+        names = (f"{path}.py", f"{path}/__init__.py", f"{parent}.py", f"{parent}/__init__.py")
+        found |= {name for name in names if name in SOURCES and module.startswith("distlenet.")}
+    return found
+
+
 @pytest.mark.parametrize("source", SOURCES)
 def test_imports_point_downward(source):
     room = room_of(source)
-    assert room in LEVEL, f"{source}: the room {room} has no place in the order of imports"
-    for line, module in imports(source):
-        if module == "distlenet" or not module.startswith("distlenet."):
-            continue
-        target = module.split(".")[1]
-        target = target if target in LEVEL else "distlenet"
-        within = room == target or (room, target) in SAME_LEVEL
-        assert within or LEVEL[target] < LEVEL[room], f"{source}:{line}: {room} must not import {target}"
+    assert room in FLOOR, f"{source}: the room {room} has no place in the order of imports"
+    for imported in files_imported(source):
+        target = room_of(imported)
+        allowed = target == room or FLOOR[target] < FLOOR[room] or FLOOR[target] == FLOOR[room] == 0
+        assert allowed or (room, target) in NOT_YET, f"{source}: {room} must not import {target} ({imported})"
+
+
+def test_no_circles_between_files():
+    needs = {source: files_imported(source) - {source} for source in SOURCES}
+    while outside := {
+        source for source in needs if not needs[source] or not any(map({source}.__and__, needs.values()))
+    }:
+        needs = {source: rest - outside for source, rest in needs.items() if source not in outside}
+    circles = {source: sorted(rest) for source, rest in needs.items() if source not in CIRCLES_YET}
+    assert not circles, f"these files import each other: {circles}"
 
 
 @pytest.mark.parametrize("source", SOURCES)
