@@ -44,6 +44,7 @@ class Trial:
         self.whole = self.folder / "whole"
         self.run = self.folder / "run"
         self._starts = 0
+        self._elsewhere = ""  # the checkpoint of another directory to resume from, until the run has started in its own
 
     def check(self) -> None:
         """Run all of it; raises Wrong."""
@@ -80,14 +81,17 @@ class Trial:
 
     def _leg(self, phase: Phase, leg: Leg, expected: mpi_jobs.Finished, fresh: bool, first: bool) -> bool:
         """Start it once; returns whether it came to the end of the undisturbed run."""
-        resume = "" if fresh else "auto"
+        resume = "" if fresh else self._elsewhere or "auto"
         last = self.run / "checkpoints" / "last.h5"
         if leg.tampered and first:
             self._tamper(leg.tampered)
         if leg.elsewhere and first and last.exists():
             resume, self.run = str(last), self.folder / f"run-{self._starts}"
             self.tampered.add("elsewhere")
+            self._elsewhere = resume
         done, struck = self._start(leg, phase, self.run, resume), self._struck(leg)
+        if (self.run / "journal.jsonl").exists():
+            self._elsewhere = ""
         self.log.append(f"    struck: {len(struck)} of {len(leg.faults)}")
         signals = {fault.signal for fault in struck}
         self.tampered |= signals & {"full"}
