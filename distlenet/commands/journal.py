@@ -120,7 +120,7 @@ def as_csv(columns: dict[str, Column], entries: "list[Line]") -> str:
 
 def write(path: Path, text: str) -> None:
     """Write ``text`` to ``path``, whole or not at all; raises RunDirectoryError."""
-    from distlenet.data.atomic import replacing, why_not_written
+    from distlenet.atomic import replacing, why_not_written
     from distlenet.errors import RunDirectoryError
 
     try:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
+from distlenet.atomic import require_space, why_not_written
 from distlenet.data import digitblocks
-from distlenet.data.atomic import require_space, why_not_written
 from distlenet.data.digitattributes import is_name
 from distlenet.data.digitblocks import BLOCK_ROWS, FORMAT_VERSION, LARGEST_SIDE, LONGEST_TEXT
 from distlenet.data.hdf5 import new_hdf5_file

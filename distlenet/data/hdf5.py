@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from distlenet.data.atomic import replacing
+from distlenet.atomic import replacing
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGE = 2**28  # bytes from which on a file may not be mostly holes

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from distlenet.data.atomic import replacing, why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.data.hdf5 import SIGNATURE
 from distlenet.data.regular import head
 from distlenet.errors import ExportError

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from distlenet.data.atomic import replacing, why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
 from distlenet.data.regular import kind

@@ -24,8 +24,8 @@ import h5py
 import numpy as np
 
 from distlenet.activity import advance
+from distlenet.atomic import replacing
 from distlenet.config import Config
-from distlenet.data.atomic import replacing
 from distlenet.data.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import NOTHING, Trust

@@ -5,8 +5,8 @@ import os
 import time
 from typing import Any
 
+from distlenet.atomic import why_not_written
 from distlenet.config import Config, build_config, changes
-from distlenet.data.atomic import why_not_written
 from distlenet.errors import ConfigError, RunDirectoryError, UsageError
 from distlenet.processes import LAUNCH
 from distlenet.training.aftermath import Aftermath

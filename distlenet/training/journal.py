@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet import bounded
-from distlenet.data.atomic import replacing, why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.data.regular import open_regular
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.logbook import short

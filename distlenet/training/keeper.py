@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from itertools import count, takewhile
 from pathlib import Path
 
+from distlenet.atomic import why_not_written
 from distlenet.config import Config
-from distlenet.data.atomic import why_not_written
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import checkpoint_image, write_checkpoint, write_image
 from distlenet.training.events import CheckpointSaved, Diverged, Event, Notice, RunStarted, SaveAsked

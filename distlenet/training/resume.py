@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.atomic import flush_to_disk, replacing
 from distlenet.config import Config, build_config, changes
-from distlenet.data.atomic import flush_to_disk, replacing
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.nn import source_sha256
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts

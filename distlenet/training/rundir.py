@@ -13,7 +13,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from distlenet.data.atomic import replacing, why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.data.regular import is_real_directory, kind
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
 from distlenet.nn import Trust

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from distlenet.data.atomic import why_not_written
+from distlenet.atomic import why_not_written
 from distlenet.data.regular import is_real_directory
 from distlenet.errors import RunDirectoryError
 from distlenet.training import ours

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.atomic import why_not_written
+from distlenet.atomic import why_not_written
 from distlenet.data.regular import open_regular
 from distlenet.errors import UsageError, missing_extra
 from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distlenet.data.atomic import replacing, why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.data.regular import kind
 from distlenet.errors import RunDirectoryError
 from distlenet.streams import clean, say

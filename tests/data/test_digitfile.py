@@ -12,7 +12,7 @@ import h5py
 import numpy as np
 import pytest
 
-from distlenet.data import atomic
+from distlenet import atomic
 from distlenet.data.digitfile import BlockStream, open_digit_file, write_digit_file
 from distlenet.errors import DataError
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from distlenet.data.atomic import replacing
+from distlenet.atomic import replacing
 
 
 @pytest.fixture
