@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from distlenet.data.regular import kind
+from distlenet.bounded import kind
+from distlenet.errors import DistlenetError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, over the file size limit
 
@@ -41,6 +42,17 @@ def replacing(path: str | os.PathLike[str], follow_links: bool = True) -> Iterat
         raise
     with suppress(OSError):  # some file systems refuse to flush a directory; the rename is done all the same
         flush_to_disk(target.parent)
+
+
+def write(
+    path: str | os.PathLike[str], content: str | bytes, error: type[DistlenetError], follow_links: bool = False
+) -> None:
+    """Write ``content`` to ``path``, whole or not at all; raises ``error``. Links: see ``replacing``."""
+    try:
+        with replacing(path, follow_links) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as failure:
+        raise error(f"cannot write {path}: {why_not_written(failure)}") from failure
 
 
 def flush_to_disk(path: Path) -> None:

@@ -1,7 +1,9 @@
-"""Read a file that anybody may have written: a regular file, of a bounded size, not deeply nested.
+"""Open and read a file that anybody may have put there: a regular file, of a bounded size, not deeply nested.
 
 A named pipe would wait for ever, a device never end, a line of a gigabyte fill the memory, and a thousand brackets
-exhaust Python's stack. Everything that is read from outside as bytes, text, JSON or TOML is read here.
+exhaust Python's stack. Everything that is read from outside as bytes, text, JSON or TOML is read here. In a directory
+that others may have prepared, a link would lead the writer to a file elsewhere, and so would a second name (a hard
+link) of such a file: everything a run appends to there is opened here; everything else is replaced as a whole.
 """
 
 import errno
@@ -19,11 +21,67 @@ LONGEST_LINE = MIB  # bytes of a line of JSON
 MOST_LINES = 1_200_000  # of a journal: that of 50 million steps and more, at the usual 50 steps a line
 MOST_BYTES = 256 * MIB  # of these lines
 LONGEST_TOML = 2000  # characters of a line
+KINDS = {
+    stat.S_IFLNK: "a link",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+    stat.S_IFREG: "a file",
+}
+
+
+def kind(path: str | os.PathLike[str]) -> str | None:
+    """Return what is at ``path`` itself, "a file", "a link" ...; None if nothing is. Raises OSError."""
+    try:
+        return KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "something unknown")
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def is_real_directory(path: Path) -> bool:
+    """Whether ``path`` is a directory, and no link to one."""
+    return kind(path) == "a directory"
+
+
+def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, follow_links: bool = False) -> int:
+    """Return a descriptor of the file ``path``, as ``os.open`` does; permissions follow the umask.
+
+    Raises OSError, without waiting for anything, where it is a pipe, a device, a directory, or a link that is not
+    followed, or is to be written to and has another name.
+    """
+    flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
+    try:
+        descriptor = os.open(path, flags, 0o666)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR) and (found := kind(path)):
+            raise OSError(errno.EINVAL, f"it is {found}, expected a file", str(path)) from error
+        raise
+    status = os.fstat(descriptor)
+    fault = None
+    if not stat.S_ISREG(status.st_mode):
+        fault = f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'something unknown')}, expected a file"
+    elif flags & (os.O_WRONLY | os.O_RDWR) and status.st_nlink > 1:
+        fault = "it has a second name (a hard link) elsewhere, which would change with it"
+    if fault:
+        os.close(descriptor)
+        raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, fault, str(path))
+    return descriptor
+
+
+def head(path: str | os.PathLike[str], size: int = 2**16) -> bytes | None:
+    """Return the first ``size`` bytes of a regular file, no link; None where there is none, or it cannot be read."""
+    try:
+        with open(open_regular(path), "rb") as file:
+            return file.read(size)
+    except OSError:
+        return None
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
     """Return the content of the regular file ``path``; raises OSError if it is none, or longer than ``most`` bytes."""
-    with open(_open_regular(path), "rb") as file:
+    with open(open_regular(path, follow_links=True), "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
         raise OSError(errno.EINVAL, f"it has more than {most:,} bytes, expected at most that", str(path))
@@ -83,7 +141,7 @@ def lines(
     There are no more than ``most`` lines and MOST_BYTES; with None, as many as the file has.
     """
     count = 0
-    with open(_open_regular(path), "rb") as file:
+    with open(open_regular(path, follow_links=True), "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if most is not None and size > MOST_BYTES:
             raise too_long(path, f"{MOST_BYTES:,} bytes")
@@ -102,35 +160,6 @@ def lines(
 def too_long(path: str | os.PathLike[str], most: str) -> OSError:
     """Return the error for a file that has more than ``most``, "1,000 lines"."""
     return OSError(errno.EFBIG, f"it has more than {most}", str(path))
-
-
-def _open_regular(path: str | os.PathLike[str]) -> int:
-    """Return a descriptor of the regular file ``path``, without waiting for anything; raises OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    mode = os.fstat(descriptor).st_mode
-    if not stat.S_ISREG(mode):
-        os.close(descriptor)
-        raise OSError(errno.EISDIR if stat.S_ISDIR(mode) else errno.EINVAL, f"it is {kind_of(mode)}, expected a file")
-    return descriptor
-
-
-def kind_of(mode: int) -> str:
-    """Return in words what a file of ``mode`` (st_mode) is."""
-    kinds = {
-        stat.S_IFDIR: "a directory",
-        stat.S_IFIFO: "a named pipe",
-        stat.S_IFSOCK: "a socket",
-        stat.S_IFCHR: "a device",
-        stat.S_IFBLK: "a device",
-    }
-    return kinds.get(stat.S_IFMT(mode), "a file")
-
-
-def require_regular(path: Path) -> None:
-    """Raise OSError unless ``path`` is a regular file, or a link to one; nothing is opened."""
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise OSError(errno.EINVAL, f"it is {kind_of(mode)}, expected a file", str(path))
 
 
 def _shallow(value: Any) -> Any:

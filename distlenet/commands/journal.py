@@ -64,7 +64,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.data.regular import head
+    from distlenet import atomic
+    from distlenet.bounded import head
     from distlenet.errors import RunDirectoryError
     from distlenet.training.logbook import counting, read_lines
 
@@ -95,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
                 raise RunDirectoryError(
                     f"{path} exists, and is no table of a journal: choose another --csv, or add --overwrite"
                 )
-        write(path, as_csv(columns, entries))
+        atomic.write(path, as_csv(columns, entries), RunDirectoryError, follow_links=True)
         say(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")
     return 0
 
@@ -116,15 +117,3 @@ def as_csv(columns: dict[str, Column], entries: "list[Line]") -> str:
     writer.writerow(columns)
     writer.writerows(cells(columns, entry) for entry in entries)
     return text.getvalue()
-
-
-def write(path: Path, text: str) -> None:
-    """Write ``text`` to ``path``, whole or not at all; raises RunDirectoryError."""
-    from distlenet.atomic import replacing, why_not_written
-    from distlenet.errors import RunDirectoryError
-
-    try:
-        with replacing(path) as temporary:
-            temporary.write_bytes(text.encode())  # the line ends of CSV as they are
-    except OSError as error:
-        raise RunDirectoryError(f"cannot write {path}: {why_not_written(error)}") from error

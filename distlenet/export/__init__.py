@@ -8,9 +8,9 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from distlenet.atomic import replacing, why_not_written
+from distlenet import atomic
+from distlenet.bounded import head
 from distlenet.data.hdf5 import SIGNATURE
-from distlenet.data.regular import head
 from distlenet.errors import ExportError
 from distlenet.export.checkpoint_file import checkpoint_bytes, is_exported_checkpoint
 from distlenet.export.onnx_file import onnx_bytes
@@ -30,12 +30,7 @@ def export(checkpoint: Checkpoint, kind: str, path: str | os.PathLike[str]) -> N
 
     Raises ExportError where the format has no word for a layer, its library is missing, or the disk fails.
     """
-    content = FORMATS[kind](checkpoint)
-    try:
-        with replacing(Path(path)) as temporary:
-            temporary.write_bytes(content)
-    except OSError as error:
-        raise ExportError(f"cannot write {path}: {why_not_written(error)}") from error
+    atomic.write(path, FORMATS[kind](checkpoint), ExportError, follow_links=True)
 
 
 def is_export(path: Path) -> bool:

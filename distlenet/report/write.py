@@ -1,13 +1,13 @@
 """Make the report of a run: read, look, draw, write."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from distlenet.atomic import replacing, why_not_written
+from distlenet import atomic
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile, open_digit_file
-from distlenet.data.regular import kind
 from distlenet.errors import DataError, RunDirectoryError
 from distlenet.nn import NOTHING, Trust
 from distlenet.report import look, looks, sections
@@ -101,16 +101,10 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
 
 def write_files(out: Path, files: dict[str, bytes]) -> None:
     """Write ``files``, name -> content, to the directory ``out``; raises RunDirectoryError."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        for path in (out / name for name in files):
-            if kind(path) and not is_report(path):
-                raise RunDirectoryError(
-                    f"{path} was not written by report, which would replace it: move it elsewhere, or choose another "
-                    "--out"
-                )
-        for name, content in files.items():
-            with replacing(out / name, follow_links=False) as temporary:
-                temporary.write_bytes(content)
-    except OSError as error:
-        raise RunDirectoryError(f"cannot write the report to {out}: {why_not_written(error)}") from error
+    for path in (out / name for name in files):
+        if os.path.lexists(path) and not is_report(path):
+            raise RunDirectoryError(
+                f"{path} was not written by report, which would replace it: move it elsewhere, or choose another --out"
+            )
+    for name, content in files.items():
+        atomic.write(out / name, content, RunDirectoryError)

@@ -12,7 +12,7 @@ from typing import Any
 
 from distlenet import bounded
 from distlenet.atomic import replacing, why_not_written
-from distlenet.data.regular import open_regular
+from distlenet.bounded import open_regular
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.logbook import short
 from distlenet.training.state import TrainState

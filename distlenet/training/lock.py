@@ -14,7 +14,7 @@ import re
 import secrets
 from pathlib import Path
 
-from distlenet.data.regular import head, open_regular
+from distlenet.bounded import head, open_regular
 from distlenet.errors import RunDirectoryError
 
 MARK = "distlenet run directory"

@@ -13,8 +13,9 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from distlenet.atomic import replacing, why_not_written
-from distlenet.data.regular import is_real_directory, kind
+from distlenet import atomic
+from distlenet.atomic import why_not_written
+from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
 from distlenet.nn import Trust
 from distlenet.training import ours
@@ -255,11 +256,10 @@ class RunDirectory:
             path.parent.mkdir(exist_ok=True)
             if path.parent != self.path and not is_real_directory(path.parent):
                 raise RunDirectoryError(f"cannot write {path}: {path.parent} is {kind(path.parent)}, not followed")
-            with replacing(path, follow_links=False) as temporary:
-                self._make_way(path)
-                temporary.write_text(text, encoding="utf-8")
+            self._make_way(path)
         except OSError as error:
-            raise RunDirectoryError(f"cannot write {self.path / name}: {why_not_written(error)}") from error
+            raise RunDirectoryError(f"cannot write {path}: {why_not_written(error)}") from error
+        atomic.write(path, text, RunDirectoryError)
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from distlenet.atomic import why_not_written
-from distlenet.data.regular import is_real_directory
+from distlenet.bounded import is_real_directory
 from distlenet.errors import RunDirectoryError
 from distlenet.training import ours
 from distlenet.training.lock import is_mark

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.atomic import why_not_written
-from distlenet.data.regular import open_regular
+from distlenet.bounded import open_regular
 from distlenet.errors import UsageError, missing_extra
 from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone
 from distlenet.training.recorder import Recorder

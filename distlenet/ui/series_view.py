@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from distlenet.atomic import replacing, why_not_written
-from distlenet.data.regular import kind
+from distlenet import atomic
 from distlenet.errors import RunDirectoryError
 from distlenet.streams import clean, say
 from distlenet.training.ours import is_series
@@ -164,19 +164,14 @@ def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> Non
         "results.txt": "\n".join([title, "", as_text(rows), *notes, *map(line, results["runs"])]) + "\n",
         "results.md": "\n\n".join([title, as_markdown(rows), *notes]).rstrip() + "\n",
     }
-    try:
-        listed = Path(directory) / "results.json"
-        taken = [name for name in files if kind(Path(directory) / name)]
-        if taken and not is_series(listed):
-            raise RunDirectoryError(
-                f"{Path(directory) / taken[0]} was not written by a series, which would replace it: move it elsewhere, "
-                "or choose another --run"
-            )
-        for name, text in files.items():
-            with replacing(Path(directory) / name, follow_links=False) as temporary:
-                temporary.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise RunDirectoryError(f"cannot write the results to {directory}: {why_not_written(error)}") from error
+    taken = [name for name in files if os.path.lexists(Path(directory, name))]
+    if taken and not is_series(Path(directory) / "results.json"):
+        raise RunDirectoryError(
+            f"{Path(directory) / taken[0]} was not written by a series, which would replace it: move it elsewhere, "
+            "or choose another --run"
+        )
+    for name, text in files.items():
+        atomic.write(Path(directory) / name, text, RunDirectoryError)
 
 
 def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
