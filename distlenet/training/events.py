@@ -47,15 +47,6 @@ class StepDone:
 
 
 @dataclass(frozen=True)
-class EvaluationProgress:
-    """``done`` of ``total`` chunks of ``split`` are evaluated on the root rank."""
-
-    split: str
-    done: int
-    total: int
-
-
-@dataclass(frozen=True)
 class EpochDone:
     """One epoch is complete and evaluated."""
 
@@ -113,17 +104,7 @@ class RunFinished:
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = (
-    RunStarted
-    | StepDone
-    | EvaluationProgress
-    | EpochDone
-    | SaveAsked
-    | CheckpointSaved
-    | Diverged
-    | Notice
-    | RunFinished
-)
+Event = RunStarted | StepDone | EpochDone | SaveAsked | CheckpointSaved | Diverged | Notice | RunFinished
 
 
 class Listener(Protocol):

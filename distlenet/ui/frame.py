@@ -5,31 +5,22 @@ from collections.abc import Iterable
 from rich.console import Console
 from rich.text import Text
 
-from distlenet.streams import clean
-from distlenet.training.events import EvaluationProgress
 from distlenet.ui.display import LEGEND, Progress, duration, milliseconds, number, percent
 
 GAP = "   "  # between two figures
 LEAST_BAR = 8  # cells of a bar that is worth drawing
 SPARE_ROWS = 3  # rows of the window that the legend leaves free: the table's head and last row, and the cursor
-WORDS = {"validation": "valid"}  # splits as the table calls them
 
 
-def frame(
-    progress: Progress, evaluation: EvaluationProgress | None, saved: str, console: Console, rows: int = 24
-) -> list[Text]:
+def frame(progress: Progress, saved: str, console: Console, rows: int = 24) -> list[Text]:
     """Return the lines below the table: two bars, the figures, and what the words mean, for the size of the window."""
     width = console.width - 1
     labels = (f"epoch {{}}/{progress.epochs}", f"step {{}}/{progress.steps_per_epoch}")
     left = max(len(labels[0].format(progress.epochs)), len(labels[1].format(progress.steps_per_epoch)))
-    share, label, style = progress.step / max(1, progress.steps_per_epoch), labels[1].format(progress.step), "cyan"
-    if evaluation is not None:
-        share, style = evaluation.done / max(1, evaluation.total), "magenta"
-        label = WORDS.get(evaluation.split, clean(evaluation.split))
     first, second, now, exchange = notes(progress, width - left - len("  100%"))
     bars = [
         (labels[0].format(min(progress.epoch + 1, progress.epochs)), progress.fraction, first, "green"),
-        (label, share, second, style),
+        (labels[1].format(progress.step), progress.step / max(1, progress.steps_per_epoch), second, "cyan"),
     ]
     shape = {"left": left, "right": max(len(first), len(second)), "width": width}
     lines = [bar(*values, **shape, ascii_only=console.options.ascii_only) for values in bars]

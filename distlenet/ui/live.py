@@ -12,7 +12,6 @@ from distlenet.streams import SafeStream, clean
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
-    EvaluationProgress,
     Event,
     Notice,
     RunFinished,
@@ -40,7 +39,6 @@ class LiveDisplay(Display):
         self._again, self._hints = again, hints
         self._bars = Bars(SafeStream(stream, DISPLAY_LOST), self._frame, clock)
         self._progress = Progress(clock)
-        self._evaluation: EvaluationProgress | None = None
         self._saved = ""
         self._newest: Path | None = None  # the checkpoint written last
         self._columns: list[str] = []
@@ -51,11 +49,7 @@ class LiveDisplay(Display):
         match event:
             case StepDone():
                 self._progress.add_step(event)
-                self._evaluation = None
-            case EvaluationProgress():
-                self._evaluation = event
             case EpochDone():
-                self._evaluation = None
                 self._epoch(event)
             case Notice():
                 self._bars.print(notice(event))
@@ -99,7 +93,7 @@ class LiveDisplay(Display):
             self._bars.print(Text(clean(text), "bold"), soft_wrap=True)  # a path is not broken
 
     def _frame(self, console: Console) -> list[Text]:
-        return frame(self._progress, self._evaluation, self._saved, console, console.height)
+        return frame(self._progress, self._saved, console, console.height)
 
 
 def notice(event: Notice) -> Text:

@@ -14,7 +14,6 @@ from distlenet.streams import SafeStream, clean
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
-    EvaluationProgress,
     Event,
     Notice,
     RunFinished,
@@ -70,9 +69,6 @@ class PlainDisplay(Display):
                 self._progress.add_step(event)
                 if self._is_due():
                     self._line("step", self._step())
-            case EvaluationProgress():
-                if self._is_due():
-                    self._line("evaluation", {"split": event.split, "done": f"{event.done}/{event.total}"})
             case EpochDone():
                 self._epoch(event)
             case Notice():

@@ -9,7 +9,6 @@ from rich.console import Console
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
-    EvaluationProgress,
     Notice,
     RunFinished,
     RunStarted,
@@ -58,7 +57,6 @@ def test_rows_notices_and_summary_are_shown(size):
     with LiveDisplay(out) as display:
         display.on(START)
         display.on(step(0))
-        display.on(EvaluationProgress("validation", 1, 20))
         display.on(epoch_done(0, 0.9712))
         display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
         display.on(epoch_done(1, 0.9650, test=Score(0.1, 0.9777, 10)))
@@ -146,8 +144,7 @@ def test_the_table_follows_the_width(size):
 
 
 @pytest.mark.parametrize("width", [10, 40, 60, 80, 120, 200])
-@pytest.mark.parametrize("evaluation", [None, EvaluationProgress("validation", 3, 20)])
-def test_the_frame_fits(width, evaluation):
+def test_the_frame_fits(width):
     progress = Progress()
     progress.start(START)
     for i in range(100):
@@ -155,7 +152,7 @@ def test_the_frame_fits(width, evaluation):
     progress.add_epoch(epoch_done(0, 0.9712))
     progress.add_step(step(3, epoch=1))
     console = Console(width=width, record=True, file=io.StringIO())
-    lines = frame(progress, evaluation, "saved last.h5 12:00", console, rows=35)
+    lines = frame(progress, "saved last.h5 12:00", console, rows=35)
     assert all(line.cell_len < width for line in lines)
     if width >= 40:
         text = "\n".join(line.plain for line in lines)
@@ -185,12 +182,12 @@ def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows
     progress = Progress(lambda: 5000.0)
     progress.start(replace(START, epochs=epochs))
     console = Console(width=width, file=io.StringIO())
-    first = "\n".join(line.plain for line in frame(progress, None, "", console, rows))
+    first = "\n".join(line.plain for line in frame(progress, "", console, rows))
     assert "nan" not in first and "None" not in first and "?" not in first
     for i in range(100):
         progress.add_step(step(i))
     progress.add_epoch(epoch_done(0, 0.9712))
-    lines = [line.plain for line in frame(progress, None, "saved last.h5 12:00", console, rows)]
+    lines = [line.plain for line in frame(progress, "saved last.h5 12:00", console, rows)]
     assert len(lines) <= rows - 3  # the head and the last row of the table, and the cursor
     for line in lines[:2]:
         assert line.count("━") + line.count("─") >= 8
@@ -202,7 +199,7 @@ def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows
 def test_the_first_frame_of_a_resumed_run_knows_its_best():
     progress = Progress()
     progress.start(replace(START, epoch=3, best_accuracy=0.98, best_epoch=1))
-    text = "\n".join(line.plain for line in frame(progress, None, "", Console(width=80), 24))
+    text = "\n".join(line.plain for line in frame(progress, "", Console(width=80), 24))
     assert "* best 98.00% (epoch 2)" in text and "nan" not in text
 
 

@@ -7,7 +7,6 @@ import pytest
 from distlenet.training.events import (
     CheckpointSaved,
     EpochDone,
-    EvaluationProgress,
     Notice,
     RunFinished,
     RunStarted,
@@ -54,9 +53,7 @@ def play(display, clock, epoch=0):
     for step in range(100):
         clock.now += 0.25
         display.on(StepDone(epoch, step, 0.1, 0.5, 0.9, 256, 0.25, 0.025))
-    for chunk in range(4):
-        clock.now += 5
-        display.on(EvaluationProgress("validation", chunk + 1, 4))
+    clock.now += 20
     validation = Score(0.09, 0.975, 5000)
     display.on(EpochDone(epoch, 100, 0.1, validation, validation, validation, None, 25.0, 20.0, 1024.0, 0.1))
     for _ in range(2):
@@ -73,8 +70,8 @@ def test_every_line_can_be_taken_apart(clock):
     assert not any(c in "".join(log.writes) for c in "\x1b\r\x08")
     lines = [parse(text) for text in log.writes]
     kinds = [kind for kind, _ in lines]
-    # 25 s of steps and 20 s of evaluation at a line every 10 s
-    expected = "start words step step evaluation evaluation epoch checkpoint warning info result"
+    # 25 s of steps at a line every 10 s
+    expected = "start words step step epoch checkpoint warning info result"
     assert kinds == expected.split()
     assert lines[0][1]["title"] == "LeNet-5 on 'MNIST'"
     assert lines[0][1]["batch_size"] == "256"
@@ -89,11 +86,11 @@ def test_every_line_can_be_taken_apart(clock):
     )
     assert step["exchange"] == "10.0%" and step["left"] == "40s"
     assert step["elapsed"] == "10s" and step["ms/step"] == "250"
-    epoch = lines[6][1]
+    epoch = lines[4][1]
     assert epoch["valid"] == "97.50%" and epoch["best"] == "yes" and "test" not in epoch
     assert epoch["train_loss"] == epoch["valid_loss"] == "0.0900" and float(epoch["ms/step"]) > 0
-    assert lines[7][1]["path"] == "runs/my run/last.h5"
-    assert lines[8][1]["text"] == "a file was \\x1b[31mdamaged"
+    assert lines[5][1]["path"] == "runs/my run/last.h5"
+    assert lines[6][1]["text"] == "a file was \\x1b[31mdamaged"
     assert lines[-1][1] == {"status": "finished", "test_accuracy": "0.991235", "steps": "100"}
 
 
