@@ -18,7 +18,7 @@ from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
     from distlenet.nn import Net
-    from distlenet.nn.outline import Row
+    from distlenet.nn.inspection import Row
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

@@ -14,8 +14,7 @@ from distlenet.nn.activations import ELU, LeakyReLU, ScaledTanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense
 from distlenet.nn.layer import Layer
-from distlenet.nn.padding import Pad2d
-from distlenet.nn.pooling import AveragePool2d, Pool2d, TrainablePool2d
+from distlenet.nn.pooling import AveragePool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF
 
 

@@ -18,15 +18,13 @@ Conventions, stated once:
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.layer import Layer
+from distlenet.nn.inspection import outline
+from distlenet.nn.layer import Layer, Parameter
 from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
-from distlenet.nn.net import Net
+from distlenet.nn.net import Net, Sequential
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
-from distlenet.nn.outline import outline
-from distlenet.nn.parameter import Parameter
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 from distlenet.nn.schedules import SCHEDULES, build_schedule
-from distlenet.nn.sequential import Sequential
 from distlenet.nn.source import is_custom, source_sha256
 from distlenet.nn.trust import NOTHING, Trust
 

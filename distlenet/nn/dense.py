@@ -3,8 +3,7 @@
 import numpy as np
 
 from distlenet.errors import ConfigError
-from distlenet.nn.layer import Layer
-from distlenet.nn.parameter import Parameter
+from distlenet.nn.layer import Layer, Parameter
 from distlenet.nn.split import merged, picture_size, windows
 
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.nn.layer import Parameter
 from distlenet.nn.net import Net
-from distlenet.nn.parameter import Parameter
 
 PACKAGE = Path(__file__).resolve().parent.parent
 SAMPLES = 2  # that a network is asked about

@@ -1,10 +1,35 @@
-"""The two halves of the last stage of LeNet-5 (1998): distances to fixed codes, and the loss on them."""
+"""The last layer of LeNet-5 (1998): distances to fixed codes, here the ten digits as pictures of 7x12 pixels.
+
+Codes that look like what they mean are alike where the digits are, and the network's mistakes are then
+mistakes between digits that look alike (LeCun et al. 1998, section II-C). The pictures are our own.
+"""
 
 import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer
-from distlenet.nn.loss import SoftmaxCrossEntropy
+
+PICTURES = """
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+..###.. ...##.. .#####. .#####. ....##. ####### ..####. ####### .#####. .#####.
+.##.##. ..###.. ##...## ##...## ...###. ##..... .##.... .....## ##...## ##...##
+##...## .####.. .....## .....## ..####. ##..... ##..... .....## ##...## ##...##
+##...## ...##.. .....## .....## .##.##. ##..... ##..... ....##. ##...## ##...##
+##...## ...##.. ....##. ..####. ##..##. ######. ######. ....##. .#####. .######
+##...## ...##.. ...##.. .....## ##..##. .....## ##...## ...##.. ##...## .....##
+##...## ...##.. ..##... .....## ####### .....## ##...## ...##.. ##...## .....##
+##...## ...##.. .##.... .....## ....##. .....## ##...## ..##... ##...## .....##
+.##.##. ...##.. ##..... ##...## ....##. ##...## ##...## ..##... ##...## ....##.
+..###.. .###### ####### .#####. ....##. .#####. .#####. ..##... .#####. .####..
+....... ....... ....... ....... ....... ....... ....... ....... ....... .......
+"""
+
+
+def digit_codes() -> np.ndarray:
+    """Return the codes (10, 84): +1 for ink, -1 for paper, rows first."""
+    lines = [line.split() for line in PICTURES.split("\n") if line]
+    digits = ["".join(rows) for rows in zip(*lines, strict=True)]
+    return np.array([[1.0 if pixel == "#" else -1.0 for pixel in digit] for digit in digits])
 
 
 class RBF(Layer):
@@ -51,36 +76,3 @@ class RBF(Layer):
         mean = x * total - self.codes.T @ p  # of half the slopes
         square = np.square(x) * total - 2 * x * (self.codes.T @ p) + np.square(self.codes).T @ p
         return np.maximum(2 * (1 - total) + 4 * (square - np.square(mean)), 0)  # rounding can make it negative
-
-
-class MAPLoss(SoftmaxCrossEntropy):
-    """The maximum a posteriori criterion: y_D + log(exp(-j) + sum_i exp(-y_i)) (LeCun et al. 1998, eq. 9).
-
-    y are the distances, minus the scores; D is the label. It is the cross-entropy of a softmax with one
-    more class, "rubbish", whose distance is always j. Small j: only the distance from the label's code
-    counts; large j: only the differences between the classes.
-    """
-
-    def __init__(self, j: float = 10.0) -> None:
-        super().__init__()
-        self.j = j
-
-    def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Return the probabilities (classes, N) for ``scores`` (classes, N); what a column lacks to 1 is rubbish."""
-        return super().probabilities(self._with_rubbish(scores))[:-1]
-
-    def losses(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return the loss of each sample (N,) for ``scores`` (classes, N)."""
-        return super().losses(self._with_rubbish(scores), labels)
-
-    def loss_and_gradient(self, scores: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the summed loss and its gradient (classes, N) for ``scores`` and ``labels`` (N,)."""
-        loss, gradient = super().loss_and_gradient(self._with_rubbish(scores), labels)
-        return loss, gradient[:-1]
-
-    def curvature(self, scores: np.ndarray) -> np.ndarray:
-        """Return the probabilities (classes, N), from which RBF.curvature has its second derivatives."""
-        return self.probabilities(scores)
-
-    def _with_rubbish(self, scores: np.ndarray) -> np.ndarray:
-        return np.concatenate([scores, np.full_like(scores[:1], -self.j)])

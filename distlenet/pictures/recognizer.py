@@ -6,7 +6,7 @@ import numpy as np
 
 from distlenet.data.augmentation import Resampler
 from distlenet.nn import Layer
-from distlenet.nn.outputs import outputs
+from distlenet.nn.inspection import outputs
 from distlenet.training.checkpoint import Checkpoint
 
 

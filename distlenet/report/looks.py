@@ -5,7 +5,7 @@ import numpy as np
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.digitfile import DigitFile
 from distlenet.nn import Net
-from distlenet.nn.outputs import outputs
+from distlenet.nn.inspection import outputs
 from distlenet.report import classes, layers, look, samples
 from distlenet.report.book import Book
 from distlenet.report.run import Run

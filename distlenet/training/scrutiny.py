@@ -3,8 +3,7 @@
 import numpy as np
 
 from distlenet.nn import Net, build_model
-from distlenet.nn.debugging import watch
-from distlenet.nn.gradcheck import check_gradients, check_layers
+from distlenet.nn.inspection import check_gradients, check_layers, watch
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer

@@ -2,7 +2,7 @@
 
 import sys
 
-from distlenet.nn.debugging import WatchedLayer
+from distlenet.nn.inspection import WatchedLayer
 from distlenet.training.events import EpochDone, Event
 
 

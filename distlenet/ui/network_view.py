@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from rich.table import Table
 from rich.text import Text
 
-from distlenet.nn.outline import Row
+from distlenet.nn.inspection import Row
 from distlenet.streams import clean
 
 
 def outline_table(rows: Sequence[Row], input_shape: tuple[int, ...]) -> Table:
-    """Return a table of ``rows`` (see nn/outline.py) for a network of ``input_shape``, with its total."""
+    """Return a table of ``rows`` (see nn/inspection.py) for a network of ``input_shape``, with its total."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim", show_footer=True, footer_style="bold")
     table.add_column("layer", footer="total")
     table.add_column("kind")

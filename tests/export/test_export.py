@@ -18,8 +18,7 @@ from distlenet.export.operators import operators
 from distlenet.export.tensor_files import tensors
 from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
-from distlenet.nn.lenet5_1998 import TABLE
-from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS
+from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, TABLE
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.experiment import make_state

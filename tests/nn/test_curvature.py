@@ -5,15 +5,12 @@ import pytest
 
 from distlenet.errors import ConfigError
 from distlenet.nn.activations import ReLU, ScaledTanh, Sigmoid, Tanh
-from distlenet.nn.convolution import Conv2d
+from distlenet.nn.convolution import Conv2d, PartialConv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
-from distlenet.nn.lenet5_1998 import lenet5_1998
-from distlenet.nn.models import lenet5
-from distlenet.nn.padding import Pad2d
-from distlenet.nn.partial_convolution import PartialConv2d
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
-from distlenet.nn.sequential import Sequential
+from distlenet.nn.models import lenet5, lenet5_1998
+from distlenet.nn.net import Sequential
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
 
 PICTURE, VECTOR = (3, 4, 6), (7,)
 LAYERS = [

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distlenet.nn.activations import Tanh
-from distlenet.nn.debugging import watch
+from distlenet.nn.inspection import watch
 from distlenet.nn.models import lenet5
 
 

@@ -3,7 +3,7 @@ import pytest
 
 from distlenet.nn.activations import Tanh
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.gradcheck import check_gradients, check_layers
+from distlenet.nn.inspection import check_gradients, check_layers
 from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, build_model, lenet5
 from distlenet.nn.net import Net
 

@@ -6,9 +6,9 @@ from distlenet.errors import ConfigError
 from distlenet.nn.activations import ReLU
 from distlenet.nn.dense import Dense
 from distlenet.nn.initialization import METHODS, initialize
+from distlenet.nn.layer import Parameter
 from distlenet.nn.models import lenet5
 from distlenet.nn.net import Net
-from distlenet.nn.parameter import Parameter
 
 ALL = pytest.mark.parametrize("method", METHODS)
 

@@ -3,8 +3,8 @@ import pytest
 
 from distlenet.errors import ConfigError
 from distlenet.nn import build_model, input_statistics
-from distlenet.nn.gradcheck import check_gradients
-from distlenet.nn.lenet5_1998 import TABLE, lenet5_1998
+from distlenet.nn.inspection import check_gradients
+from distlenet.nn.models import TABLE, lenet5_1998
 
 
 def test_the_published_numbers_of_parameters():

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.nn.loss import SoftmaxCrossEntropy
+from distlenet.nn.losses import SoftmaxCrossEntropy
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
 

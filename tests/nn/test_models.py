@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
+from distlenet.nn.inspection import outline
 from distlenet.nn.models import MODELS, build_model, lenet5
-from distlenet.nn.outline import outline
 
 SHAPES = {
     "C1/W": (6, 1, 5, 5),

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
-from distlenet.nn.padding import Pad2d
+from distlenet.nn.pooling import Pad2d
 
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2), (1, 2)])

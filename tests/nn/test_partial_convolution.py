@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
+from distlenet.nn.convolution import PartialConv2d
 from distlenet.nn.initialization import initialize
-from distlenet.nn.partial_convolution import PartialConv2d
 
 TABLE = [[0, 2], [1], [0, 1, 2], [2]]
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
-from distlenet.nn.digit_codes import digit_codes
-from distlenet.nn.rbf import RBF, MAPLoss
+from distlenet.nn.losses import MAPLoss
+from distlenet.nn.rbf import RBF, digit_codes
 
 
 def make(dtype=np.float64, j=10.0, n=3, near=0.0):

@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("flask", reason="the drawing page needs distlenet[draw]")
 
 from distlenet.nn import Conv2d, Dense, Flatten, ReLU, Sequential, build_model
-from distlenet.nn.outputs import outputs
+from distlenet.nn.inspection import outputs
 from distlenet.page.answer import MOST_NUMBERS, answer, shown_layers
 from distlenet.pictures import Recognizer
 from distlenet.training.rundir import find_checkpoint

@@ -11,7 +11,7 @@ from distlenet.data.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.operators import probability_operators
 from distlenet.nn import input_statistics
-from distlenet.nn.loss import SoftmaxCrossEntropy
+from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.pictures import Recognizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint

@@ -4,7 +4,7 @@ import pytest
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import open_digit_file
 from distlenet.nn import build_model
-from distlenet.nn.outputs import outputs
+from distlenet.nn.inspection import outputs
 from distlenet.report import look
 from distlenet.report.run import read_run
 from distlenet.training.evaluation import Part
