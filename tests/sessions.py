@@ -14,7 +14,7 @@ from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator, Serial
 from distlenet.training import session as training
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
-from distlenet.training.experiment import Options
+from distlenet.training.experiment import RunOptions
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
 
@@ -78,7 +78,7 @@ def train_run(
     **options: Any,
 ) -> Session:
     """Train under ``options``; 1 rank is a process without MPI. ``mortals``: ranks of which some die."""
-    asked = Options(data=str(data), run_directory=str(run), **options)
+    asked = RunOptions(data=str(data), run_directory=str(run), **options)
     session = Session(run, [])
 
     def job(comm: Communicator) -> int:

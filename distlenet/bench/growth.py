@@ -95,7 +95,7 @@ def work(path: str, limit: int, steps: int) -> None:
     from distlenet.parallel.agreement import all_or_nothing
     from distlenet.parallel.launcher import connect
     from distlenet.training.events import StepDone
-    from distlenet.training.experiment import Options, set_up
+    from distlenet.training.experiment import RunOptions, set_up
     from distlenet.training.loop import train
     from distlenet.training.stopping import Signals
 
@@ -103,7 +103,7 @@ def work(path: str, limit: int, steps: int) -> None:
     comm, signals = connect(), Signals()
     with all_or_nothing(comm):
         begun = perf_counter()
-        all_of_it = set_up(Options(path, "", flags=flags), comm, signals)
+        all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
         config, leaves = all_of_it.config, all_of_it.leaves
         events = train(all_of_it.state, leaves, all_of_it.epoch_end, all_of_it.schedule, config.epochs, comm, signals)
         running = (event.seconds for event in events if isinstance(event, StepDone))

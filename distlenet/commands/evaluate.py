@@ -57,8 +57,7 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
         of_parameters,
         of_settings,
     )
-    from distlenet.training.evaluation import Part, evaluate
-    from distlenet.training.experiment import divide
+    from distlenet.training.evaluation import DatasetSlice, Slices, evaluate
     from distlenet.training.rundir import find_checkpoint
 
     notes: list[str] = []
@@ -71,8 +70,9 @@ def measure(args: argparse.Namespace, comm: object) -> dict:
                 f"{digits.path} has {digits.image_shape} pixels and {len(digits.class_names)} classes, but "
                 f"{checkpoint.path} was trained on {trained.image_shape} and {len(trained.class_names)}"
             )
-        whole_test = Part(digits, "test", 0, digits.length("test"))
-        part = whole_test if args.split == "test" else divide(checkpoint.config, digits)[args.split]
+        part: DatasetSlice | None = DatasetSlice(digits, "test", 0, digits.length("test"))
+        if args.split != "test":
+            part = getattr(Slices.of(digits, checkpoint.config), args.split)
         if part is None:
             raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
     compare_ranks(

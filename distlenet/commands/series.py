@@ -18,7 +18,7 @@ from distlenet.paths import code_path, path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
-    from distlenet.training.experiment import Options
+    from distlenet.training.experiment import RunOptions
     from distlenet.training.outcome import Outcome
     from distlenet.training.series import Trial
 
@@ -64,11 +64,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add_settings(parser)
 
 
-def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "Options":
+def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":
     """Return the options of one run of the series."""
-    from distlenet.training.experiment import Options
+    from distlenet.training.experiment import RunOptions
 
-    return Options(
+    return RunOptions(
         data=args.data,
         run_directory=directory,
         recipe=recipe,

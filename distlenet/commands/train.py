@@ -139,11 +139,11 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.agreement import all_or_nothing
     from distlenet.parallel.launcher import connect
-    from distlenet.training.experiment import Options
+    from distlenet.training.experiment import RunOptions
     from distlenet.training.session import Session
 
     save_steps, save_seconds = interval(args.checkpoint_every)
-    options = Options(
+    options = RunOptions(
         data=args.data,
         run_directory=args.run_directory,
         recipe=args.recipe,

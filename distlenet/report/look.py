@@ -10,8 +10,7 @@ from distlenet.errors import DataError
 from distlenet.nn import Net
 from distlenet.parallel.serial import Serial
 from distlenet.report.run import Run
-from distlenet.training.evaluation import Part, own_chunks
-from distlenet.training.experiment import divide
+from distlenet.training.evaluation import DatasetSlice, Slices, own_chunks
 
 GRADIENT_IMAGES = 500
 
@@ -20,7 +19,7 @@ GRADIENT_IMAGES = 500
 class Answers:
     """What the network answers on the images of ``part``."""
 
-    part: Part
+    part: DatasetSlice
     labels: np.ndarray  # (n,)
     predicted: np.ndarray  # (n,)
     probability: np.ndarray  # (n,) of the predicted class
@@ -42,20 +41,20 @@ def check_data(run: Run, digits: DigitFile) -> None:
         )
 
 
-def shown_part(run: Run, digits: DigitFile) -> tuple[Part, str]:
+def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
     """Return the images on which the report looks, and what to call them.
 
     The test images only when the run is over and has read them itself: nothing must be chosen by them.
     """
-    parts = divide(run.checkpoint.config, digits)
+    slices = Slices.of(digits, run.checkpoint.config)
     if run.complete:
-        return parts["test"], "test images"
-    if parts["validation"]:
-        return parts["validation"], "validation images (the test images wait for the end of the run)"
-    return parts["sample"], "training images (none were held back, and the test images wait for the end of the run)"
+        return slices.test, "test images"
+    if slices.validation:
+        return slices.validation, "validation images (the test images wait for the end of the run)"
+    return slices.sample, "training images (none were held back, and the test images wait for the end of the run)"
 
 
-def answers(net: Net, part: Part, resampler: Resampler, classes: int) -> Answers:
+def answers(net: Net, part: DatasetSlice, resampler: Resampler, classes: int) -> Answers:
     """Let ``net`` look at all images of ``part``; raises DataError if they are damaged."""
     labels, predicted, probability = [], [], []
     for _, images, true in own_chunks(part, Serial()):
@@ -74,9 +73,9 @@ def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -
 
     They are of the validation set; of the training set if nothing was held back.
     """
-    parts = divide(run.checkpoint.config, digits)
-    part, name = (parts["validation"], "validation") if parts["validation"] else (parts["sample"], "training")
-    count = min(part.stop - part.start, GRADIENT_IMAGES)
+    slices = Slices.of(digits, run.checkpoint.config)
+    part, name = slices.validation or slices.sample, "validation" if slices.validation else "training"
+    count = min(len(part), GRADIENT_IMAGES)
     images, labels = digits.read(part.split, part.start, part.start + count, verify=True)
     gradient = np.zeros_like(net.theta)
     net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), gradient)

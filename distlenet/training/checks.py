@@ -26,7 +26,7 @@ from distlenet.training.checkpoint import list_layers
 from distlenet.training.numerics import numerics
 
 if TYPE_CHECKING:
-    from distlenet.training.experiment import Options
+    from distlenet.training.experiment import RunOptions
 
 # Each rank may have its own: files that are compared by their content, what the settings are made of (they are
 # compared as a whole), which code the user lets run, and the memory that a rank may use.
@@ -95,7 +95,7 @@ def of_package() -> list[Fact]:
     ]
 
 
-def of_options(options: "Options") -> list[Fact]:
+def of_options(options: "RunOptions") -> list[Fact]:
     """Return what a run is asked to do besides its settings. Of a checkpoint to resume, the root alone reads."""
     given = {name: value for name, value in asdict(options).items() if name not in OWN_OPTIONS}
     given["resume"] = options.resume if options.resume in (None, "auto") else "PATH"

@@ -9,7 +9,7 @@ import numpy as np
 from distlenet.data.augmentation import Resampler
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
-from distlenet.training.evaluation import Part, Result, evaluate
+from distlenet.training.evaluation import DatasetSlice, Result, evaluate
 from distlenet.training.events import EpochDone, Event, Score
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
@@ -20,9 +20,9 @@ class EpochEnd:
 
     def __init__(
         self,
-        train: Part,
-        validation: Part | None,
-        test: Part | None,
+        train: DatasetSlice,
+        validation: DatasetSlice | None,
+        test: DatasetSlice | None,
         resampler: Resampler,
         comm: Communicator,
         classes: int,
@@ -31,7 +31,7 @@ class EpochEnd:
         self.train, self.validation, self.test = train, validation, test
         self._resampler, self._comm, self._classes, self._signals = resampler, comm, classes, signals
 
-    def evaluate(self, state: TrainState, part: Part) -> Result:
+    def evaluate(self, state: TrainState, part: DatasetSlice) -> Result:
         """Evaluate the network on ``part``, by all ranks."""
         return evaluate(state.net, part, self._resampler, self._comm, self._classes, self._signals)
 

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from distlenet.activity import advance
+from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import DigitFile
+from distlenet.errors import ConfigError
 from distlenet.nn import Net
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
@@ -24,19 +26,50 @@ READ = 8  # chunks read from the file together
 
 
 @dataclass(frozen=True)
-class Part:
+class DatasetSlice:
     """Rows ``start`` to ``stop`` - 1 of ``split`` of a dataset, for example the validation images."""
 
     digits: DigitFile
     split: str
     start: int
     stop: int
-    name: str = ""
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
     @property
     def chunks(self) -> int:
         """Number of chunks, the last of which may be shorter."""
-        return -(-(self.stop - self.start) // CHUNK)
+        return -(-len(self) // CHUNK)
+
+
+@dataclass(frozen=True)
+class Slices:
+    """A dataset as a run uses it."""
+
+    train: DatasetSlice
+    sample: DatasetSlice  # of the training images, evaluated after each epoch
+    validation: DatasetSlice | None  # choices are made on it
+    test: DatasetSlice  # read once, at the end
+
+    @classmethod
+    def of(cls, digits: DigitFile, config: Config) -> "Slices":
+        """Cut the dataset as ``config`` says; raises ConfigError if too few images are left to train on."""
+        total = digits.length("train")
+        held = total // 12 if config.validation < 0 else config.validation
+        rest = total - held
+        if rest < config.shards:
+            raise ConfigError(
+                f"{held} of {total} training images are held back for validation: {rest} are left for {config.shards} "
+                "shards, expected at least one each; lower --validation or --shards"
+            )
+        sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
+        return cls(
+            DatasetSlice(digits, "train", 0, rest),
+            DatasetSlice(digits, "train", 0, sample),
+            DatasetSlice(digits, "train", rest, total) if held else None,
+            DatasetSlice(digits, "test", 0, digits.length("test")),
+        )
 
 
 @dataclass(frozen=True)
@@ -59,7 +92,7 @@ class Result:
 
 def evaluate(
     net: Net,
-    part: Part,
+    part: DatasetSlice,
     resampler: Resampler,
     comm: Communicator,
     classes: int,
@@ -90,10 +123,10 @@ def evaluate(
     total = 0.0
     for loss in losses.tolist():
         total += loss
-    return Result(total / (part.stop - part.start), confusion.astype(np.int64))
+    return Result(total / len(part), confusion.astype(np.int64))
 
 
-def own_chunks(part: Part, comm: Communicator) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+def own_chunks(part: DatasetSlice, comm: Communicator) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
     """Yield this rank's chunks: number, images (n, rows, columns) uint8, labels (n,)."""
     mine = owned_shards(comm.rank, comm.size, part.chunks)
     for first in range(mine.start, mine.stop, READ):

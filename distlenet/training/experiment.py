@@ -6,10 +6,9 @@ from typing import Any
 
 from distlenet.config import Config, build_config, check_names, check_ranks
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import DigitFile, open_digit_file
+from distlenet.data.digitfile import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
-from distlenet.errors import ConfigError
 from distlenet.nn import NOTHING, Trust, build_model, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
@@ -24,7 +23,7 @@ from distlenet.training.checks import (
     of_settings,
 )
 from distlenet.training.epoch_end import EpochEnd
-from distlenet.training.evaluation import Part
+from distlenet.training.evaluation import Slices
 from distlenet.training.recorder import Recorder
 from distlenet.training.resume import compare
 from distlenet.training.state import TrainState
@@ -32,7 +31,7 @@ from distlenet.training.stopping import Signals
 
 
 @dataclass(frozen=True)
-class Options:
+class RunOptions:
     """What a run is asked to do, besides the settings that decide its mathematics."""
 
     data: str
@@ -60,7 +59,7 @@ class Experiment:
 
     config: Config
     dataset: DatasetFacts
-    parts: dict[str, Part | None]  # "train", "sample", "validation", "test"
+    slices: Slices
     plan: Plan
     state: TrainState
     schedule: Schedule
@@ -71,7 +70,9 @@ class Experiment:
     trust: Trust = NOTHING  # which code may be the network
 
 
-def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None) -> Experiment:
+def set_up(
+    options: RunOptions, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None
+) -> Experiment:
     """Build the experiment on every rank; what fails on one fails on all, with one sentence.
 
     ``origin`` is the ``meta`` of the checkpoint to go on from, the configuration alone where there is none yet, or
@@ -84,17 +85,17 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         digits = open_digit_file(options.data)
     compare_ranks(comm, lambda: [*of_package(), *of_options(options), *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
-        parts = divide(config, digits)
+        slices = Slices.of(digits, config)
         check_ranks(config, comm.size)
         mean, std = input_statistics(config.model, digits.mean, digits.std)
         dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
         notices = compare(origin, config, dataset, options.override) if "dataset" in (origin or {}) else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
-        if held := parts["validation"]:  # nor after the first epoch
-            mine = owned_shards(comm.rank, comm.size, held.stop - held.start)
+        if held := slices.validation:  # nor after the first epoch
+            mine = owned_shards(comm.rank, comm.size, len(held))
             digits.verify("train", held.start + mine.start, held.start + mine.stop)
-    plan = Plan(parts["train"].stop, config.shards, config.batch_size, config.seed)
+    plan = Plan(len(slices.train), config.shards, config.batch_size, config.seed)
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):
         state = make_state(config, dataset, options.trust)
@@ -104,29 +105,10 @@ def set_up(options: Options, comm: Communicator, signals: Signals, origin: dict[
         mine = owned_shards(comm.rank, comm.size, config.shards)
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
     compare_ranks(comm, lambda: of_network(comm, config.model, state.net))
-    watched_test = parts["test"] if config.test_curve else None
+    watched_test = slices.test if config.test_curve else None
     classes = len(digits.class_names)
-    epoch_end = EpochEnd(parts["sample"], parts["validation"], watched_test, resampler, comm, classes, signals)
-    return Experiment(config, dataset, parts, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
-
-
-def divide(config: Config, digits: DigitFile) -> dict[str, Part | None]:
-    """Cut the dataset: what is trained on, what choices are made on, and what is read once at the end."""
-    total = digits.length("train")
-    held = total // 12 if config.validation < 0 else config.validation
-    rest = total - held
-    if rest < config.shards:
-        raise ConfigError(
-            f"{held} of {total} training images are held back for validation: {rest} are left for {config.shards} "
-            "shards, expected at least one each; lower --validation or --shards"
-        )
-    sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
-    return {
-        "train": Part(digits, "train", 0, rest),
-        "sample": Part(digits, "train", 0, sample),
-        "validation": Part(digits, "train", rest, total) if held else None,
-        "test": Part(digits, "test", 0, digits.length("test")),
-    }
+    epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, classes, signals)
+    return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
 
 
 def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) -> TrainState:

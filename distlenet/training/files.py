@@ -13,7 +13,7 @@ from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import Event, Notice, SaveAsked
-from distlenet.training.experiment import Experiment, Options
+from distlenet.training.experiment import Experiment, RunOptions
 from distlenet.training.journal import Journal
 from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.lock import REPLACING
@@ -31,15 +31,15 @@ class NoFiles:
 
     writes = False
 
-    def find_origin(self, options: Options) -> dict[str, Any] | None:
+    def find_origin(self, options: RunOptions) -> dict[str, Any] | None:
         """Return the ``meta`` of the checkpoint to go on from, if there is one."""
         return None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
+    def begin(self, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """Start writing; returns what the user should know."""
         return []
 
-    def take_over(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> None:
+    def take_over(self, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals) -> None:
         """Go on writing in place of a root that was lost."""
 
     def catch_up(self, state: TrainState) -> None:
@@ -64,7 +64,7 @@ class RunFiles(NoFiles):
         self._notices: list[Notice] = []
         self._resumed = False
 
-    def find_origin(self, options: Options) -> dict[str, Any] | None:
+    def find_origin(self, options: RunOptions) -> dict[str, Any] | None:
         """See NoFiles; a run that goes on with its own directory locks it first.
 
         Raises RunDirectoryError, CheckpointError, UsageError.
@@ -98,7 +98,7 @@ class RunFiles(NoFiles):
         settings = settings_of(directory)
         return {"config": settings} if settings else None
 
-    def begin(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
+    def begin(self, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals) -> list[Notice]:
         """See NoFiles; a new run replaces an older one only here, when all else is known to be right."""
         config, state = experiment.config, experiment.state
         if self._origin:
@@ -122,7 +122,7 @@ class RunFiles(NoFiles):
         self._write_from_now_on(journal, options, experiment, announce, signals)
         return self._notices
 
-    def take_over(self, options: Options, experiment: Experiment, announce: Announcer, signals: Signals) -> None:
+    def take_over(self, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals) -> None:
         """Go on where a root that was lost left off: its lock is lifted as soon as the system has buried it."""
         state = experiment.state
         self._directory = RunDirectory(options.run_directory)
@@ -143,7 +143,7 @@ class RunFiles(NoFiles):
         self._journal.catch_up(state)
 
     def _write_from_now_on(
-        self, journal: Journal, options: Options, experiment: Experiment, announce: Announcer, signals: Signals
+        self, journal: Journal, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals
     ) -> None:
         config, state = experiment.config, experiment.state
         self._keeper = CheckpointKeeper(

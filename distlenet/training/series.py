@@ -19,7 +19,7 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.training.checks import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
-from distlenet.training.experiment import Options
+from distlenet.training.experiment import RunOptions
 from distlenet.training.outcome import Outcome, read_outcome, read_summary
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.session import Session
@@ -33,7 +33,7 @@ class Trial:
 
     setting: str  # the row of the table it belongs to
     seed: int
-    options: Options
+    options: RunOptions
 
 
 def run_series(
@@ -118,7 +118,7 @@ def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> N
     compare_ranks(comm, lambda: [*of_package(), Fact("option side-by-side", teams), *runs, *data])
 
 
-def plan(options: Options) -> str:
+def plan(options: RunOptions) -> str:
     """Return what is to be done about a run: "keep", "go on" or "start".
 
     Raises RunDirectoryError if it is over, but was another run than ``options`` ask for; ConfigError.

@@ -14,7 +14,7 @@ from distlenet.training.announcer import Announcer
 from distlenet.training.checks import compare_numerics
 from distlenet.training.elastic import Survivor
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
-from distlenet.training.experiment import Experiment, Options, set_up
+from distlenet.training.experiment import Experiment, RunOptions, set_up
 from distlenet.training.files import NoFiles, RunFiles
 from distlenet.training.healing import Healer
 from distlenet.training.loop import train
@@ -33,7 +33,7 @@ class Session:
 
     def __init__(
         self,
-        options: Options,
+        options: RunOptions,
         comm: Communicator,
         signals: Signals,
         make_listeners: Callable[[], list[Listener]],
@@ -171,13 +171,12 @@ def started(experiment: Experiment, comm: Communicator) -> RunStarted:
 
 def describe(experiment: Experiment, comm: Communicator) -> dict[str, str]:
     """Return what the header of the display shows."""
-    config, plan, validation = experiment.config, experiment.plan, experiment.parts["validation"]
-    held = validation.stop - validation.start if validation else 0
+    config, plan, validation = experiment.config, experiment.plan, experiment.slices.validation
     numbers = numerics()
     streamed = " (streamed)" if experiment.leaves.streamed else ""
     return {
         "ranks": comm.description,
-        "images": f"{plan.samples:,} for training{streamed}, {held:,} for validation",
+        "images": f"{plan.samples:,} for training{streamed}, {len(validation or ()):,} for validation",
         "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
         "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
         "augmentation": str(experiment.leaves.augmentation),

@@ -63,7 +63,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
     if state.best_theta is not None:
         chosen = f"best (epoch {state.best_epoch + 1})"
     with state.using(state.averaged if state.best_theta is None else state.best_theta):
-        result = experiment.epoch_end.evaluate(state, experiment.parts["test"])
+        result = experiment.epoch_end.evaluate(state, experiment.slices.test)
     return {
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,

@@ -7,7 +7,7 @@ from distlenet.nn import build_model
 from distlenet.nn.inspection import outputs
 from distlenet.report import look
 from distlenet.report.run import read_run
-from distlenet.training.evaluation import Part
+from distlenet.training.evaluation import DatasetSlice
 
 RNG = np.random.default_rng(6)
 
@@ -43,7 +43,7 @@ def test_the_output_of_every_layer_is_in_plain_order(shape):
 def test_answers_are_those_of_the_network(digits):
     net = network()
     with open_digit_file(digits) as file:
-        part, resampler = Part(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
+        part, resampler = DatasetSlice(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
         found = look.answers(net, part, resampler, 10)
         images, labels = file.read("train", 100, 700)
         np.testing.assert_array_equal(found.labels, labels)

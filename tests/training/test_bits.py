@@ -20,7 +20,7 @@ from distlenet.data.drawing import draw_digits
 from distlenet.data.plan import Plan
 from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
-from distlenet.training.experiment import Options, set_up
+from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.loop import train
 from distlenet.training.stopping import Signals
 
@@ -54,7 +54,7 @@ def flags(shards: int, leaf: int, samples: int, optimizer: str, **more: Any) -> 
 def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str, Any]:
     """Train and evaluate; return all that must not depend on the number of ranks."""
     signals = Signals()
-    experiment = set_up(Options(data=str(data), run_directory="nowhere", flags=flags), comm, signals)
+    experiment = set_up(RunOptions(data=str(data), run_directory="nowhere", flags=flags), comm, signals)
     state = experiment.state
     with np.errstate(all="ignore"):
         events = [
@@ -66,7 +66,7 @@ def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str
     for event in events:
         for name in TIMING:
             event.pop(name, None)
-    test = experiment.epoch_end.evaluate(state, experiment.parts["test"])
+    test = experiment.epoch_end.evaluate(state, experiment.slices.test)
     return {
         "theta_sha256": state.theta_sha256(),
         "theta": state.net.theta.tobytes(),

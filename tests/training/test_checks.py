@@ -21,7 +21,7 @@ from distlenet.nn import Dense, Flatten, ReLU, Sequential, Trust, build_model
 from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training import checks
-from distlenet.training.experiment import Options, set_up
+from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.series import Trial, run_in_teams
 from distlenet.training.stopping import Signals
 
@@ -51,7 +51,7 @@ def build(input_shape, classes):
 
 def options_of(digits, run, **changes):
     flags = {"batch_size": 64, "train_sample": 50, "epochs": 1} | changes.pop("flags", {})
-    return Options(data=str(digits), run_directory=str(run), flags=flags, **changes)
+    return RunOptions(data=str(digits), run_directory=str(run), flags=flags, **changes)
 
 
 def refused(digits, run, ranks=3, odd=2, **changes):

@@ -10,7 +10,7 @@ from distlenet.parallel import Serial
 from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
-from distlenet.training.experiment import Options, set_up
+from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals
 
@@ -24,7 +24,7 @@ STEPS = 27  # of an epoch: 642 images, shards of 107, leaves of 4 and a last one
 
 def prepared(digits, **more):
     """Return the experiment, and a function that estimates the curvature at its position."""
-    options = Options(data=str(digits), run_directory="nowhere", flags={**FLAGS, **more})
+    options = RunOptions(data=str(digits), run_directory="nowhere", flags={**FLAGS, **more})
     experiment = set_up(options, Serial(), Signals())
     bus = Bus(len(experiment.leaves.shards), experiment.state.net.size)
     return experiment, lambda: refresh_curvature(experiment.state, experiment.leaves, bus, Serial())

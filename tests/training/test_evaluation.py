@@ -7,14 +7,14 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.digitfile import open_digit_file
 from distlenet.nn import build_model
 from distlenet.parallel import Serial
-from distlenet.training.evaluation import Part, evaluate, own_chunks
+from distlenet.training.evaluation import DatasetSlice, evaluate, own_chunks
 from distlenet.training.stopping import Signals, Stopped
 
 
 @pytest.fixture
 def part(digits):
     file = open_digit_file(digits)
-    return Part(file, "test", 0, file.length("test"))  # 1,350 images
+    return DatasetSlice(file, "test", 0, file.length("test"))  # 1,350 images
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from distlenet.errors import DistlenetError
 from distlenet.parallel import Serial
 from distlenet.training import session
 from distlenet.training.events import StepDone
-from distlenet.training.experiment import Options
+from distlenet.training.experiment import RunOptions
 from distlenet.training.series import Trial, run_series
 from distlenet.training.stopping import Signals
 
@@ -76,7 +76,7 @@ def test_a_finished_run_is_let_go(digits, tmp_path, monkeypatch, case, ranks):
 
     def job(comm):
         signals = Signals()
-        options = Options(str(digits), str(tmp_path / "run"), flags=SMALL | flags)
+        options = RunOptions(str(digits), str(tmp_path / "run"), flags=SMALL | flags)
         running = session.Session(options, comm, signals, lambda: [Interrupting(signals, case == "stopped")])
         try:
             return running.run()
@@ -100,7 +100,9 @@ def test_a_finished_run_is_let_go(digits, tmp_path, monkeypatch, case, ranks):
 
 def test_six_runs_of_a_series_take_the_memory_of_one(digits, tmp_path):
     trials = [
-        Trial("wide", seed, Options(str(digits), str(tmp_path / str(seed)), flags=SMALL | {"epochs": 1, "seed": seed}))
+        Trial(
+            "wide", seed, RunOptions(str(digits), str(tmp_path / str(seed)), flags=SMALL | {"epochs": 1, "seed": seed})
+        )
         for seed in range(6)
     ]
     taken = []

@@ -9,7 +9,7 @@ import pytest
 from distlenet.errors import RunDirectoryError
 from distlenet.parallel import Serial
 from distlenet.training.events import StepDone
-from distlenet.training.experiment import Options
+from distlenet.training.experiment import RunOptions
 from distlenet.training.series import Trial, read_outcomes, run_series, summarize_series
 from distlenet.training.stopping import Signals
 
@@ -19,7 +19,9 @@ FLAGS = {"epochs": 1, "batch_size": 64, "rotate": 0.0, "shift": 0.0, "zoom": 0.0
 def make_trials(data, run, seeds=2, **flags):
     return [
         Trial(
-            "short", seed, Options(data=str(data), run_directory=f"{run}/{seed}", flags=FLAGS | flags | {"seed": seed})
+            "short",
+            seed,
+            RunOptions(data=str(data), run_directory=f"{run}/{seed}", flags=FLAGS | flags | {"seed": seed}),
         )
         for seed in range(1, seeds + 1)
     ]

@@ -22,7 +22,7 @@ from distlenet.parallel.heartbeat import own_addresses
 from distlenet.parallel.launcher import FAULT_TOLERANCE
 from distlenet.training import portrait, replicas, watchdog
 from distlenet.training.checkpoint_file import write_checkpoint
-from distlenet.training.experiment import Options, set_up
+from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.stopping import Signals
 from distlenet.training.watchdog import look, names
 
@@ -199,7 +199,7 @@ def test_look():
 def test_what_counts_as_progress(work, digits, tmp_path):
     """Each kind of work that may take its time ends pieces."""
     experiment = set_up(
-        Options(str(digits), str(tmp_path), flags={"batch_size": 64, "optimizer": "levenberg-marquardt"}),
+        RunOptions(str(digits), str(tmp_path), flags={"batch_size": 64, "optimizer": "levenberg-marquardt"}),
         Serial(),
         Signals(),
     )
@@ -208,11 +208,11 @@ def test_what_counts_as_progress(work, digits, tmp_path):
     gradient = np.empty_like(state.net.theta)
     layers = len(state.net.layers)
     jobs = {
-        "evaluate": (lambda: experiment.epoch_end.evaluate(state, experiment.parts["test"]), 6 * layers),
+        "evaluate": (lambda: experiment.epoch_end.evaluate(state, experiment.slices.test), 6 * layers),
         "step": (lambda: state.net.loss_and_grad(x, labels, gradient), 2 * layers),
         "curvature": (lambda: state.net.curvature(x, gradient), 2 * layers),
         "read": (lambda: leaves.own(leaves.shards), 2),
-        "verify": (lambda: experiment.parts["test"].digits.verify("test"), 2),
+        "verify": (lambda: experiment.slices.test.digits.verify("test"), 2),
         "write": (lambda: write_checkpoint(tmp_path / "a.h5", state, experiment.config, experiment.dataset), 12),
         "share": (lambda: replicas.check_replicas(state, Serial()), 1),
         "portray": (lambda: portrait.portray(state.net, state.net.theta, x), layers),
