@@ -2,6 +2,7 @@
 
 import ast
 import sys
+from functools import cache
 from pathlib import Path
 
 import mpi_jobs
@@ -40,6 +41,7 @@ def room_of(source: str) -> str:
     return "distlenet" if parts == ("__init__",) else parts[0]
 
 
+@cache
 def imports(source: str) -> list[tuple[int, str]]:
     """Return (line, module) of every import of a file, late ones and relative ones included."""
     found = []
@@ -52,6 +54,7 @@ def imports(source: str) -> list[tuple[int, str]]:
     return found
 
 
+@cache
 def files_imported(source: str) -> set[str]:
     """Return the files of the package that a file imports, by the names of SOURCES."""
     found = set()
