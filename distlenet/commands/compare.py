@@ -14,7 +14,7 @@ from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
     from distlenet.config import Config
-    from distlenet.training.series import Trial
+    from distlenet.series.trials import Trial
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.ui.series_view import comparison_rows
+    from distlenet.series.table import comparison_rows
 
     seeds = f"{args.seeds} seed{'s' * (args.seeds > 1)} each"
     return run_trials(args, lambda: make_trials(args), comparison_rows, f"{' '.join(args.items)}: {seeds}")
@@ -49,8 +49,8 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: all items under the first seed, then all under the next: an early look is a fair one."""
     from distlenet.config import build_config
     from distlenet.errors import UsageError
-    from distlenet.training.items import parse_items
-    from distlenet.training.series import Trial
+    from distlenet.series.comparison import parse_items
+    from distlenet.series.trials import Trial
 
     items, flags = parse_items(args.items), given_settings(args)
     folders = {re.sub(r"[^\w.=-]+", "-", item.label): item for item in items}

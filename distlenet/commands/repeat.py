@@ -12,7 +12,7 @@ from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
     from distlenet.config import Config
-    from distlenet.training.series import Trial
+    from distlenet.series.trials import Trial
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.ui.series_view import repeat_rows
+    from distlenet.series.table import repeat_rows
 
     return run_trials(args, lambda: make_trials(args), repeat_rows, f"{args.seeds} seeds of {name_of(args)}")
 
@@ -36,7 +36,7 @@ def configs(args: argparse.Namespace) -> "list[Config]":
 def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: seeds from --seed on."""
     from distlenet.config import build_config
-    from distlenet.training.series import Trial
+    from distlenet.series.trials import Trial
 
     flags = given_settings(args)
     first = build_config(args.recipe, args.config, flags).seed

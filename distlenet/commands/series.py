@@ -18,9 +18,9 @@ from distlenet.paths import code_path, path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
+    from distlenet.series.outcome import Outcome
+    from distlenet.series.trials import Trial
     from distlenet.training.experiment import RunOptions
-    from distlenet.training.outcome import Outcome
-    from distlenet.training.series import Trial
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -93,7 +93,7 @@ def run_trials(
     """Train the trials and show what came of them; return the exit code. A series is gone on with if it was begun."""
     from distlenet.parallel.agreement import all_or_nothing, in_agreement, on_root
     from distlenet.parallel.launcher import connect
-    from distlenet.training.series import run_in_teams
+    from distlenet.series.trials import run_in_teams
     from distlenet.training.stopping import Signals
 
     with Signals() as signals:  # before MPI starts
@@ -141,7 +141,7 @@ class SeriesDisplay:
 
     def check(self) -> None:
         """Raise RunDirectoryError if the series must not write to its directory."""
-        from distlenet.training.seriesdir import check_series
+        from distlenet.series.directory import check_series
 
         check_series(Path(self._args.run_directory), [Path(trial.options.run_directory) for trial in self.trials])
 
@@ -165,7 +165,7 @@ class SeriesDisplay:
 
     def tell(self, outcome: "Outcome", kept: bool) -> None:
         """Show that a run is over, and save what is there so far: an interrupted series has its results too."""
-        from distlenet.ui.series_view import line
+        from distlenet.series.table import line
 
         self._displays.close()
         place = self._places[outcome.setting, outcome.seed]
@@ -179,7 +179,7 @@ class SeriesDisplay:
 
     def conclude(self) -> None:
         """Show the table of the whole series."""
-        from distlenet.ui.series_view import show
+        from distlenet.series.table import show
 
         results, rows = self._save()
         if self._args.json:
@@ -189,8 +189,8 @@ class SeriesDisplay:
             say(f"results and runs: {self._args.run_directory}")
 
     def _save(self) -> tuple[dict[str, Any], list]:
-        from distlenet.training.series import read_outcomes, summarize_series
-        from distlenet.ui.series_view import save
+        from distlenet.series.table import save
+        from distlenet.series.trials import read_outcomes, summarize_series
 
         results = summarize_series(read_outcomes(self.trials), self._args.keep_defective)
         rows = self._make_rows(results)

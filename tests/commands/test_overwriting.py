@@ -8,8 +8,8 @@ import sessions
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report.write import write_files
+from distlenet.series.table import save
 from distlenet.training.ours import GENERATOR, SOFTWARE
-from distlenet.ui.series_view import save
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5"])

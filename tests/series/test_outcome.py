@@ -3,9 +3,9 @@ import json
 import pytest
 import sessions
 
-from distlenet.training.outcome import read_epochs, read_outcome
-from distlenet.training.series import summarize_series
-from distlenet.ui.series_view import as_text, comparison_rows, line, repeat_rows
+from distlenet.series.outcome import read_epochs, read_outcome
+from distlenet.series.table import as_text, comparison_rows, line, repeat_rows
+from distlenet.series.trials import summarize_series
 
 COMPLETE = {"status": "complete", "failure": None, "test_accuracy": 0.98, "test_error": 0.02, "test_chance": 0.11}
 COMPLETE |= {"val_accuracy": 0.97, "parameters": 61706}

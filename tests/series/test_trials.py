@@ -8,9 +8,9 @@ import pytest
 
 from distlenet.errors import RunDirectoryError
 from distlenet.parallel import Serial
+from distlenet.series.trials import Trial, read_outcomes, run_series, summarize_series
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions
-from distlenet.training.series import Trial, read_outcomes, run_series, summarize_series
 from distlenet.training.stopping import Signals
 
 FLAGS = {"epochs": 1, "batch_size": 64, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}

@@ -5,9 +5,8 @@ import pytest
 from rich.console import Console
 
 from distlenet.errors import RunDirectoryError
-from distlenet.training.outcome import Outcome
-from distlenet.training.series import summarize_series
-from distlenet.ui.series_view import (
+from distlenet.series.outcome import Outcome
+from distlenet.series.table import (
     as_markdown,
     as_text,
     comparison_rows,
@@ -18,6 +17,7 @@ from distlenet.ui.series_view import (
     save,
     table,
 )
+from distlenet.series.trials import summarize_series
 
 
 def outcome(setting, seed, accuracy, defect=None, heals=0, **more):

@@ -4,7 +4,7 @@ from distlenet.config import RECIPES, build_config
 from distlenet.errors import UsageError
 from distlenet.nn import MODELS, OPTIMIZERS, build_model
 from distlenet.nn.models import ACTIVATIONS, POOLINGS
-from distlenet.training.items import GROUPS, Item, parse_items
+from distlenet.series.comparison import GROUPS, Item, parse_items
 
 
 def test_words():
