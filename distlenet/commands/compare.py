@@ -9,7 +9,7 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from distlenet.commands.series import add_options, make_options, run_trials, trial_configs
+from distlenet.commands.repeat import add_options, make_options, run_trials, trial_configs
 from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:

@@ -5,14 +5,24 @@ mpirun -n 4 distlenet repeat -n 5 --run runs/five     all ranks train each run t
 """
 
 import argparse
-from typing import TYPE_CHECKING
+import json
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.series import add_options, make_options, run_trials, trial_configs
-from distlenet.commands.train import at_least, given_settings
+from distlenet.commands.train import add_settings, at_least, given_settings, patience
+from distlenet.commands.trust import add_trust, make_trust
+from distlenet.config import RECIPES, Config, build_config
+from distlenet.errors import DistlenetError, RunDirectoryError, UsageError, report
+from distlenet.paths import code_path, path
+from distlenet.streams import say
 
 if TYPE_CHECKING:
-    from distlenet.config import Config
+    from distlenet.series.outcome import Outcome
+    from distlenet.series.table import Rows
     from distlenet.series.trials import Trial
+    from distlenet.training.experiment import RunOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -28,14 +38,13 @@ def run(args: argparse.Namespace) -> int:
     return run_trials(args, lambda: make_trials(args), repeat_rows, f"{args.seeds} seeds of {name_of(args)}")
 
 
-def configs(args: argparse.Namespace) -> "list[Config]":
+def configs(args: argparse.Namespace) -> list[Config]:
     """Return the settings of the runs."""
     return trial_configs(make_trials(args))
 
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: seeds from --seed on."""
-    from distlenet.config import build_config
     from distlenet.series.trials import Trial
 
     flags = given_settings(args)
@@ -55,3 +64,121 @@ def name_of(args: argparse.Namespace) -> str:
     given = ", ".join(f"{name}={value}" for name, value in given_settings(args).items() if name != "seed")
     base = args.recipe or args.config or "standard"
     return f"{base} with {given}" if given else base
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the options that both commands have."""
+    parser.add_argument(
+        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--run",
+        required=True,
+        type=path,
+        metavar="DIR",
+        dest="run_directory",
+        help="directory for the runs and the results",
+    )
+    parser.add_argument(
+        "--recipe", metavar="NAME", help=f"settings to start from: {', '.join(RECIPES)} (default: standard)"
+    )
+    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
+    parser.add_argument(
+        "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
+    )
+    parser.add_argument(
+        "--side-by-side",
+        type=at_least(1),
+        default=1,
+        metavar="G",
+        help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="write event files for TensorBoard to each run's directory"
+    )
+    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of a table")
+    parser.add_argument(
+        "--display",
+        choices=("brief", "auto", "live", "plain", "quiet"),
+        default="brief",
+        help="brief: one line a run, and where the series stands; the others show each run as train does",
+    )
+    add_trust(parser, model=False)
+    add_settings(parser)
+
+
+def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":
+    """Return the options of one run of the series."""
+    from distlenet.training.experiment import RunOptions
+
+    return RunOptions(
+        data=args.data,
+        run_directory=directory,
+        recipe=recipe,
+        config_file=args.config,
+        flags=flags,
+        stall_after=patience(),
+        debug=args.debug,
+        tensorboard=args.tensorboard,
+        trust=make_trust(args, code_path(flags["model"]) if "model" in flags else None),
+    )
+
+
+def trial_configs(trials: "list[Trial]") -> list[Config]:
+    """Return the settings of the runs ``trials``."""
+    runs = [trial.options for trial in trials]
+    return [build_config(options.recipe, options.config_file, options.flags) for options in runs]
+
+
+def run_trials(
+    args: argparse.Namespace,
+    make_trials: Callable[[], "list[Trial]"],
+    make_rows: Callable[[dict[str, Any]], "Rows"],
+    title: str,
+) -> int:
+    """Train the trials and show what came of them; return the exit code. An interrupted series is resumed."""
+    from distlenet.parallel.agreement import all_or_nothing, in_agreement, on_root
+    from distlenet.parallel.launcher import connect
+    from distlenet.series.directory import SeriesDirectory
+    from distlenet.series.trials import run_in_teams
+    from distlenet.training.stopping import Signals
+    from distlenet.ui.series import SeriesView
+
+    def tell(outcome: "Outcome", kept: bool) -> None:
+        view.tell(outcome, kept)
+        try:
+            directory.save()  # an interrupted series has its results too
+        except RunDirectoryError as error:  # tried again after the next run, and at the end
+            say(f"warning: {error}: the series continues")
+
+    def conclude() -> None:
+        results, rows = directory.save()
+        if args.json:
+            print(json.dumps(results))
+        else:
+            view.conclude(results, rows)
+            say(f"results and runs: {args.run_directory}")
+
+    with Signals() as signals:  # before MPI starts
+        comm = connect()
+        signals.listen()
+        try:
+            with all_or_nothing(comm, args.debug), ExitStack() as displays:
+                with in_agreement(comm):
+                    if args.side_by_side > comm.size:
+                        raise UsageError(
+                            f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
+                            "more by mpirun, or leave it out"
+                        )
+                    trials, folder = make_trials(), Path(args.run_directory)
+                    directory = SeriesDirectory(folder, trials, make_rows, title, args.keep_defective)
+                    view = SeriesView(trials, args.side_by_side, args.display, args.json, args.debug, displays)
+                on_root(comm, directory.check)
+                code = run_in_teams(trials, args.side_by_side, comm, signals, view.make_displays, tell)
+                if code == 0:
+                    on_root(comm, conclude)
+        except DistlenetError as error:
+            if args.debug or not error.agreed:
+                raise
+            code = report(error)
+    return comm.leave(code)

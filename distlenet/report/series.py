@@ -7,8 +7,7 @@ from typing import Any
 from distlenet.bounded import read_json
 from distlenet.config import Config, build_config
 from distlenet.errors import ConfigError, RunDirectoryError
-from distlenet.series.outcome import Outcome, read_epochs, read_outcome, read_summary
-from distlenet.series.trials import summarize_series
+from distlenet.series.outcome import Outcome, read_epochs, read_outcome, read_summary, summarize_series
 from distlenet.training.logbook import Line
 
 RESULTS = "results.json"

@@ -4,19 +4,58 @@ Its mark is results.json, or the mark of one of the runs that the series is to d
 in it was written by a series, or it is empty.
 """
 
+import json
+import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
+from distlenet import atomic
 from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory
 from distlenet.errors import RunDirectoryError
+from distlenet.series.outcome import summarize_series
+from distlenet.series.table import Rows, as_markdown, as_text, line, remarks
+from distlenet.series.trials import Trial, read_outcomes
 from distlenet.training import ours
 from distlenet.training.lock import is_mark
 from distlenet.training.rundir import NAMED, RunDirectory
 
 RUN = re.compile(r"seed-\d+")
 RESULTS = ("results.json", "results.txt", "results.md")
+
+
+class SeriesDirectory:
+    """The directory ``path`` of the runs ``trials``, and the results next to them.
+
+    ``make_rows`` makes the table of the results; ``keep_defective``: defective runs count in it.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        trials: Sequence[Trial],
+        make_rows: Callable[[dict[str, Any]], Rows],
+        title: str,
+        keep_defective: bool = False,
+    ) -> None:
+        self._path, self._trials, self._make_rows, self._title = path, trials, make_rows, title
+        self._keep_defective = keep_defective
+
+    def check(self) -> None:
+        """Raise RunDirectoryError if the series must not write here."""
+        check_series(self._path, [Path(trial.options.run_directory) for trial in self._trials])
+
+    def save(self) -> tuple[dict[str, Any], Rows]:
+        """Write the results of the runs that are over, and return them as in results.json, and as a table.
+
+        Raises RunDirectoryError.
+        """
+        results = summarize_series(read_outcomes(self._trials), self._keep_defective)
+        rows = self._make_rows(results)
+        save(self._path, results, rows, self._title)
+        return {"title": self._title, **results}, rows
 
 
 def check_series(path: Path, runs: Iterable[Path]) -> None:
@@ -61,3 +100,21 @@ def _is_run(path: Path) -> bool:
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{', '.join(map(repr, names[:NAMED]))}{more}"
+
+
+def save(directory: Path, results: dict[str, Any], rows: Rows, title: str) -> None:
+    """Write results.json, results.txt and results.md; raises RunDirectoryError."""
+    notes = remarks(results)
+    files = {
+        "results.json": json.dumps({"title": title, **results}, indent=2) + "\n",
+        "results.txt": "\n".join([title, "", as_text(rows), *notes, *map(line, results["runs"])]) + "\n",
+        "results.md": "\n\n".join([title, as_markdown(rows), *notes]).rstrip() + "\n",
+    }
+    taken = [name for name in files if os.path.lexists(directory / name)]
+    if taken and not ours.is_series(directory / "results.json"):
+        raise RunDirectoryError(
+            f"{directory / taken[0]} was not written by a series, which would replace it: move it elsewhere, or choose "
+            "another --run"
+        )
+    for name, text in files.items():
+        atomic.write(directory / name, text, RunDirectoryError)

@@ -1,6 +1,8 @@
-"""What came of a run that is over, read from its directory."""
+"""What came of a run that is over, read from its directory, and the figures of several: mean, spread, confidence."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,13 @@ DEFECTS = {
     "DivergedError": "diverged",
 }  # failures that the numbers are to blame for, not the machine
 TIMED = (("running", "count"), ("images_per_second",), ("evaluation_seconds",), ("step",))
+# Student's t: the two-sided 95 % quantile for 1 to 30 degrees of freedom, as every textbook lists it.
+STUDENT = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+NORMAL = 1.959964  # of the normal distribution
 CLEARLY = 0.1  # of the way from chance to perfection: below it a network has learned nothing
 
 
@@ -25,6 +34,18 @@ class Outcome:
     defect: str | None  # "non-finite", "at chance", None: sound
     figures: dict[str, float]  # what was not reached is missing
     heals: int = 0  # times it went back and on from there
+
+
+@dataclass(frozen=True)
+class Spread:
+    """One figure over several runs."""
+
+    mean: float
+    deviation: float | None  # sample standard deviation (n - 1); None for a single run
+    interval: float | None  # half the width of the 95 % confidence interval of the mean; None for a single run
+    least: float
+    most: float
+    count: int
 
 
 def read_summary(directory: str) -> dict[str, Any] | None:
@@ -101,3 +122,48 @@ def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
         "step_seconds": training / sound[-1][3],
         "images_per_second": speed,
     }
+
+
+def summarize_series(outcomes: Sequence[Outcome], keep_defective: bool = False) -> dict[str, Any]:
+    """Return the figures of a series as JSON values: each run, and for each setting the spread of each figure.
+
+    Defective runs are listed, and left out of the spreads unless ``keep_defective``.
+    """
+    settings = {}
+    for name in dict.fromkeys(outcome.setting for outcome in outcomes):
+        runs = [outcome for outcome in outcomes if outcome.setting == name]
+        counted = [run.figures for run in runs if keep_defective or run.defect is None]
+        figures = dict.fromkeys(figure for run in counted for figure in run)
+        settings[name] = {
+            "runs": len(runs),
+            "defective": [run.seed for run in runs if run.defect],
+            "healed": [run.seed for run in runs if run.heals],
+            "heals": sum(run.heals for run in runs),
+            "figures": {
+                figure: asdict(spread([run[figure] for run in counted if figure in run])) for figure in figures
+            },
+        }
+    return {
+        "defective_runs": "kept" if keep_defective else "left out",
+        "settings": settings,
+        "runs": [asdict(outcome) for outcome in outcomes],
+    }
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Return the figures of ``values``, of which there is at least one."""
+    count = len(values)
+    mean = math.fsum(values) / count
+    deviation = interval = None
+    if count > 1:
+        deviation = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (count - 1))
+        interval = student(count - 1) * deviation / math.sqrt(count)
+    return Spread(mean, deviation, interval, min(values), max(values), count)
+
+
+def student(freedom: int) -> float:
+    """Return the two-sided 95 % quantile of Student's t for ``freedom`` (>= 1) degrees of freedom."""
+    if freedom <= len(STUDENT):
+        return STUDENT[freedom - 1]
+    z = NORMAL  # beyond the table two terms of its expansion in 1 / freedom are exact to four digits
+    return z + (z**3 + z) / (4 * freedom) + (5 * z**5 + 16 * z**3 + 3 * z) / (96 * freedom**2)

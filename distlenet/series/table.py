@@ -1,21 +1,8 @@
-"""What ``repeat`` and ``compare`` show and leave behind: a line for each run, and tables."""
+"""The figures of a series in words: a line for each run, and tables as rows of text, plain or Markdown."""
 
-import io
-import json
-import os
-from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from distlenet import atomic
-from distlenet.errors import RunDirectoryError
-from distlenet.streams import clean, say
-from distlenet.training.ours import is_series
-from distlenet.ui.console import SafeConsole
-from distlenet.ui.display import duration, percent
+from distlenet.streams import clean
 
 FIGURES = {  # name: title, unit, factor, decimals
     "test_accuracy": ("test accuracy", "%", 100, 2),
@@ -36,20 +23,13 @@ COMPARED = {  # name: title in the narrow columns of a comparison
     "images_per_second": "images/s",
     "parameters": "parameters",
 }
-# columns leave a narrow window in this order
-NARROW = ("parameters", "images/s", "least", "most", "healed", "runs", "deviation", "time", "valid", "95 % confidence")
-GAP = 2  # cells between two columns
 Rows = list[list[str]]  # the first is the header
 
 
 def line(run: dict[str, Any], kept: bool = False) -> str:
     """Return the line of a run that is over; ``run`` is an Outcome as a dict."""
-    figures = run["figures"]
-    parts = [f"test {percent(figures['test_accuracy'])}"] if "test_accuracy" in figures else []
-    if "val_accuracy" in figures:
-        parts.append(f"valid {percent(figures['val_accuracy'])}")
-    if "seconds" in figures:
-        parts.append(duration(figures["seconds"]))
+    words = {"test_accuracy": "test ", "val_accuracy": "valid ", "seconds": ""}
+    parts = [word + figure(name, run["figures"][name]) for name, word in words.items() if name in run["figures"]]
     parts += [f"healed {times(run['heals'])}"] * bool(run["heals"])
     parts += [f"DEFECTIVE: {run['defect']}"] * bool(run["defect"]) + ["from before"] * kept
     return f"{clean(run['setting'])} seed {run['seed']}: {', '.join(parts)}"
@@ -118,35 +98,13 @@ def remarks(results: dict[str, Any]) -> list[str]:
     return found
 
 
-def fitted(rows: Rows, width: int) -> Rows:
-    """Return ``rows`` with those columns that have room in ``width`` cells; the files of results have all."""
-    rows = [list(row) for row in rows]
-    for name in NARROW:
-        widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        if sum(widest) + GAP * len(widest) <= width:
-            break
-        if name in rows[0]:
-            place = rows[0].index(name)
-            for row in rows:
-                del row[place]
-    return rows
-
-
-def table(rows: Rows) -> Table:
-    """Return ``rows`` as a table for the terminal."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, head in enumerate(rows[0]):
-        shown.add_column(head, justify="right" if place else "left", no_wrap=bool(place))
-    for row in rows[1:]:
-        shown.add_row(*map(Text, row))
-    return shown
-
-
 def as_text(rows: Rows) -> str:
     """Return ``rows`` as plain text with aligned columns."""
-    file = io.StringIO()
-    SafeConsole(file, width=200, no_color=True, force_terminal=False).print(table(rows))
-    return "\n".join(written.rstrip() for written in file.getvalue().splitlines()) + "\n"
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        "  ".join(f"{cell:{'>' if place else '<'}{widths[place]}}" for place, cell in enumerate(row)) for row in rows
+    )
+    return "".join(f"{line.rstrip()}\n" for line in lines)
 
 
 def as_markdown(rows: Rows) -> str:
@@ -154,31 +112,3 @@ def as_markdown(rows: Rows) -> str:
     marks = [":--"] + ["--:"] * (len(rows[0]) - 1)
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [rows[0], marks, *rows[1:]]]
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)
-
-
-def save(directory: str, results: dict[str, Any], rows: Rows, title: str) -> None:
-    """Write results.json, results.txt and results.md; raises RunDirectoryError."""
-    notes = remarks(results)
-    files = {
-        "results.json": json.dumps({"title": title, **results}, indent=2) + "\n",
-        "results.txt": "\n".join([title, "", as_text(rows), *notes, *map(line, results["runs"])]) + "\n",
-        "results.md": "\n\n".join([title, as_markdown(rows), *notes]).rstrip() + "\n",
-    }
-    taken = [name for name in files if os.path.lexists(Path(directory, name))]
-    if taken and not is_series(Path(directory) / "results.json"):
-        raise RunDirectoryError(
-            f"{Path(directory) / taken[0]} was not written by a series, which would replace it: move it elsewhere, "
-            "or choose another --run"
-        )
-    for name, text in files.items():
-        atomic.write(Path(directory) / name, text, RunDirectoryError)
-
-
-def show(console: Console, results: dict[str, Any], rows: Rows) -> None:
-    """Print the table and what is to be said about it."""
-    if console.is_terminal:
-        console.print(table(fitted(rows, console.width)))
-    else:  # a log has room for every column
-        print(as_text(rows), end="")
-    for note in remarks(results):
-        say(note)

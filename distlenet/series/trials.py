@@ -6,10 +6,9 @@ goes on from its checkpoint.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from distlenet.config import build_config, changes
 from distlenet.data.digitfile import open_digit_file
@@ -18,7 +17,6 @@ from distlenet.nn import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.series.outcome import Outcome, read_outcome, read_summary
-from distlenet.series.statistics import spread
 from distlenet.training.checks import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
 from distlenet.training.experiment import RunOptions
@@ -146,29 +144,3 @@ def read_outcomes(trials: Sequence[Trial]) -> list[Outcome]:
     """Return the outcomes of those of ``trials`` that are over."""
     outcomes = [read_outcome(trial.setting, trial.seed, trial.options.run_directory) for trial in trials]
     return [outcome for outcome in outcomes if outcome is not None]
-
-
-def summarize_series(outcomes: Sequence[Outcome], keep_defective: bool = False) -> dict[str, Any]:
-    """Return the figures of a series as JSON values: each run, and for each setting the spread of each figure.
-
-    Defective runs are listed, and left out of the spreads unless ``keep_defective``.
-    """
-    settings = {}
-    for name in dict.fromkeys(outcome.setting for outcome in outcomes):
-        runs = [outcome for outcome in outcomes if outcome.setting == name]
-        counted = [run.figures for run in runs if keep_defective or run.defect is None]
-        figures = dict.fromkeys(figure for run in counted for figure in run)
-        settings[name] = {
-            "runs": len(runs),
-            "defective": [run.seed for run in runs if run.defect],
-            "healed": [run.seed for run in runs if run.heals],
-            "heals": sum(run.heals for run in runs),
-            "figures": {
-                figure: asdict(spread([run[figure] for run in counted if figure in run])) for figure in figures
-            },
-        }
-    return {
-        "defective_runs": "kept" if keep_defective else "left out",
-        "settings": settings,
-        "runs": [asdict(outcome) for outcome in outcomes],
-    }

@@ -8,7 +8,7 @@ import sessions
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report.write import write_files
-from distlenet.series.table import save
+from distlenet.series.directory import save
 from distlenet.training.ours import GENERATOR, SOFTWARE
 
 
@@ -85,8 +85,8 @@ def test_a_series_replaces_only_its_own_results(tmp_path, name):
     results = {"defective_runs": "left out", "settings": {}, "runs": []}
     (tmp_path / name).write_text("mine")
     with pytest.raises(RunDirectoryError, match=f"{name} was not written by a series"):
-        save(str(tmp_path), results, [["a"]], "title")
+        save(tmp_path, results, [["a"]], "title")
     assert (tmp_path / name).read_text() == "mine"
     (tmp_path / name).unlink()
     for _ in range(2):
-        save(str(tmp_path), results, [["a"]], "title")
+        save(tmp_path, results, [["a"]], "title")

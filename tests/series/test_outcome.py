@@ -3,9 +3,8 @@ import json
 import pytest
 import sessions
 
-from distlenet.series.outcome import read_epochs, read_outcome
+from distlenet.series.outcome import read_epochs, read_outcome, summarize_series
 from distlenet.series.table import as_text, comparison_rows, line, repeat_rows
-from distlenet.series.trials import summarize_series
 
 COMPLETE = {"status": "complete", "failure": None, "test_accuracy": 0.98, "test_error": 0.02, "test_chance": 0.11}
 COMPLETE |= {"val_accuracy": 0.97, "parameters": 61706}
@@ -60,7 +59,7 @@ def test_an_epoch_that_was_resumed_in_its_evaluation_has_no_speed(tmp_path):
     results = summarize_series([nothing])
     assert "images/s" not in as_text(repeat_rows(results))
     assert "98.00 %" in as_text(comparison_rows(results))
-    assert "98.00%" in line(results["runs"][0])
+    assert "98.00 %" in line(results["runs"][0])
 
 
 @pytest.mark.parametrize("step", [2, 3])

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from distlenet.series.statistics import STUDENT, spread, student
+from distlenet.series.outcome import STUDENT, spread, student
 
 
 def probability(t, freedom):

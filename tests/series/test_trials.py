@@ -8,7 +8,8 @@ import pytest
 
 from distlenet.errors import RunDirectoryError
 from distlenet.parallel import Serial
-from distlenet.series.trials import Trial, read_outcomes, run_series, summarize_series
+from distlenet.series.outcome import summarize_series
+from distlenet.series.trials import Trial, read_outcomes, run_series
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions
 from distlenet.training.stopping import Signals

@@ -4,9 +4,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from distlenet.series.outcome import Outcome, summarize_series
+from distlenet.series.table import comparison_rows, repeat_rows
 from distlenet.training.events import CheckpointSaved, EpochDone, Notice, RunFinished, RunStarted, Score, StepDone
 from distlenet.ui.display import Progress
-from distlenet.ui.series_line import Course, SeriesLine
+from distlenet.ui.series import Course, SeriesLine, fitted, table
 
 
 class Clock:
@@ -94,3 +96,20 @@ def test_settings_of_different_speed(clock):
     course.add(4, None)  # from before
     assert course.seconds_left(3, progress) == pytest.approx(9)
     assert course.fraction(0.5) == 3.5 / 4
+
+
+FIGURES = {"test_accuracy": 0.98, "test_error": 0.02, "step_seconds": 0.0123, "parameters": 61706, "seconds": 61.0}
+SERIES = [Outcome("a", 1, "runs/a/1", None, FIGURES, 2), Outcome("b | c", 1, "runs/b/1", "at chance", FIGURES)]
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 120])
+def test_tables_leave_out_columns_not_letters(width):
+    results = summarize_series(SERIES)
+    for rows in (comparison_rows(results), repeat_rows(summarize_series(SERIES[:1] * 3))):
+        file = io.StringIO()
+        Console(file=file, width=width).print(table(fitted(rows, width)))
+        text = file.getvalue()
+        assert "…" not in text
+        assert all(row[0] in text for row in rows)
+        assert all(rows[1][rows[0].index(name)] in text for name in ("test", "mean") if name in rows[0])
+    assert fitted(rows, 200) == rows

@@ -1,23 +1,34 @@
-"""Where a series of ``repeat`` or ``compare`` stands: a live line in a terminal, plain lines now and then in a log."""
+"""What ``repeat`` and ``compare`` show: a live line in a terminal or plain lines in a log, and a table at the end."""
 
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 from rich.console import Console
+from rich.table import Table
 from rich.text import Text
 
-from distlenet.streams import SafeStream, clean
+from distlenet.series.outcome import Outcome
+from distlenet.series.table import Rows, as_text, line, remarks
+from distlenet.series.trials import Trial
+from distlenet.streams import SafeStream, clean, say
 from distlenet.training.events import CheckpointSaved, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
 from distlenet.ui.bars import Bars
-from distlenet.ui.display import Display, Progress, duration, parting, percent
+from distlenet.ui.console import make_console
+from distlenet.ui.display import Display, Guarded, Progress, duration, make_display, parting, percent
 from distlenet.ui.frame import bar, flow
 from distlenet.ui.live import notice
+from distlenet.ui.terminal import is_live
 
 SERIES_LOST = "the series is not shown any more, but goes on: its results are written to its directory"
 INTERVAL = 10.0  # seconds between plain lines of a run
+# columns leave a narrow window in this order
+NARROW = ("parameters", "images/s", "least", "most", "healed", "runs", "deviation", "time", "valid", "95 % confidence")
+GAP = 2  # cells between two columns
 
 
 class Course:
@@ -153,3 +164,76 @@ class SeriesLine(Display):
         shape = {"left": len(run), "right": 0, "width": min(width, 60), "ascii_only": console.options.ascii_only}
         figures = flow([*self._figures(), self._name], width)
         return [bar(run, share, "", "green", **shape), *map(Text, figures[:2])]
+
+
+class SeriesView:
+    """What the root shows of a series; ``displays`` holds the display of the run that is trained.
+
+    ``mode``: "brief", one line a run and where the series stands, or a display of ``train`` for each run. With
+    ``as_json`` the standard output is left to the result.
+    """
+
+    def __init__(
+        self, trials: Sequence[Trial], teams: int, mode: str, as_json: bool, debug: bool, displays: ExitStack
+    ) -> None:
+        self._teams, self._mode, self._as_json, self._debug, self._displays = teams, mode, as_json, debug, displays
+        self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
+        self._console = make_console()
+        self._course = Course([trial.setting for trial in trials], teams)
+        self._started = 0.0
+
+    def make_displays(self, trial: Trial) -> list[Display]:
+        """Return the listeners of one run."""
+        again, as_json = "the same command", self._as_json
+        display: Display
+        if self._mode != "brief" and not as_json:
+            display = make_display(self._mode, again=again)
+        else:  # with --json, stdout is for the result; teams would draw over each other
+            stream = sys.stderr if as_json else sys.stdout
+            live = is_live(stream) and self._teams == 1
+            name, place = f"{trial.setting} seed {trial.seed}", self._places[trial.setting, trial.seed]
+            quiet = as_json and not live
+            display = SeriesLine(self._course, place, name, again=again, live=live, quiet=quiet, stream=stream)
+        self._started = time.monotonic()
+        return [self._displays.enter_context(display if self._debug else Guarded(display))]
+
+    def tell(self, outcome: Outcome, kept: bool) -> None:
+        """Show that a run is over."""
+        self._displays.close()
+        place = self._places[outcome.setting, outcome.seed]
+        self._course.add(place, None if kept else time.monotonic() - self._started)
+        if self._mode != "quiet" and not self._as_json:
+            say(f"{place}/{len(self._places)} {line(asdict(outcome), kept)}")
+
+    def conclude(self, results: dict[str, Any], rows: Rows) -> None:
+        """Show the table of the whole series."""
+        if self._console.is_terminal:
+            self._console.print(table(fitted(rows, self._console.width)))
+        else:  # a log has room for every column
+            print(as_text(rows), end="")
+        for remark in remarks(results):
+            say(remark)
+
+
+def fitted(rows: Rows, width: int) -> Rows:
+    """Return ``rows`` with those columns that have room in ``width`` cells; the files of results have all."""
+    rows = [list(row) for row in rows]
+    for name in NARROW:
+        widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        if sum(widest) + GAP * len(widest) <= width:
+            break
+        if name in rows[0]:
+            place = rows[0].index(name)
+            for row in rows:
+                del row[place]
+    return rows
+
+
+def table(rows: Rows) -> Table:
+    """Return ``rows`` as a table for the terminal."""
+    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    for place, head in enumerate(rows[0]):
+        shown.add_column(head, justify="right" if place else "left", no_wrap=bool(place))
+    for row in rows[1:]:
+        shown.add_row(*map(Text, row))
+    return shown
