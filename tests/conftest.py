@@ -18,8 +18,8 @@ import pytest
 from faults.soak import Soak
 
 from distlenet.cli import main
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 
 CLASSES = list("0123456789")
 

@@ -8,7 +8,7 @@ import pytest
 
 from distlenet import bounded
 from distlenet.config import build_config
-from distlenet.data.hdf5 import SIGNATURE, ForeignError, open_hdf5
+from distlenet.data.file.hdf5 import SIGNATURE, ForeignError, open_hdf5
 from distlenet.errors import ConfigError
 from distlenet.series.outcome import read_outcome
 from distlenet.training import logbook

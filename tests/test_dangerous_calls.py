@@ -27,9 +27,9 @@ MODULES = {
 # reviewed: the names come from a table in the code, or code was admitted by nn/trust.py before
 ALLOWED = {
     ("cli.py", "import_module"),  # a key of COMMANDS, which argparse has checked
-    ("data/formats.py", "import_module"),  # a module named in the table FORMATS
+    ("data/sources/formats.py", "import_module"),  # a module named in the table FORMATS
     ("commands/launch.py", "import_module"),  # one of its own table of commands
-    ("data/npyfile.py", "literal_eval"),  # of a header of bounded length: literals alone
+    ("data/sources/npz_archive.py", "literal_eval"),  # of a header of bounded length: literals alone
     ("bench/pytorch.py", "compile"),  # torch.compile
     ("nn/custom.py", "import_module"),
     ("nn/custom.py", "spec_from_file_location"),

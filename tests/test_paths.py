@@ -8,7 +8,7 @@ import pytest
 
 from distlenet import cli
 from distlenet.config import build_config
-from distlenet.data.mnist import find_mnist
+from distlenet.data.sources.mnist import find_mnist
 from distlenet.errors import ConfigError, DataError
 from distlenet.paths import as_path, code_path, path, path_or
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from distlenet.cli import COMMANDS, build_parser
-from distlenet.data.drawing import draw_digits
+from distlenet.data.sources.drawing import draw_digits
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")

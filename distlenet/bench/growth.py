@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_file(folder: Path, size: int) -> Path:
     """Return a dataset of ``size`` training images; makes it if the folder does not hold it."""
-    from distlenet.data.prepare import prepare_synthetic
+    from distlenet.data.sources.prepare import prepare_synthetic
 
     path = folder / f"growth-{size}.h5"
     prepare_synthetic(path, train=size, distinct=DISTINCT)

@@ -13,7 +13,7 @@ import numpy as np
 
 from distlenet.bench.pytorch import build
 from distlenet.config import build_config
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import ConfigError
 from distlenet.nn import build_schedule
 

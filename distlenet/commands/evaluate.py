@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> int:
 def measure(args: argparse.Namespace, comm: object) -> dict:
     """Evaluate on all ranks; return what is shown, the same on every rank."""
     from distlenet.data.augmentation import Resampler
-    from distlenet.data.digitfile import open_digit_file
+    from distlenet.data.file.dataset_file import open_digit_file
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
     from distlenet.training.checks import (

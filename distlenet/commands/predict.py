@@ -66,7 +66,7 @@ def run(args: argparse.Namespace) -> int:
 @cache
 def standard_input() -> bytes:
     """Return the picture on standard input; it can be read once only."""
-    from distlenet.data.imagefile import MOST_BYTES
+    from distlenet.data.sources.picture import MOST_BYTES
 
     return sys.stdin.buffer.read(MOST_BYTES + 1)
 

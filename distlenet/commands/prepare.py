@@ -19,13 +19,13 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.data.formats import EMNIST_SPLITS, FORMATS
+from distlenet.data.sources.formats import EMNIST_SPLITS, FORMATS
 from distlenet.errors import UsageError
 from distlenet.paths import as_path
 from distlenet.streams import clean, say
 
 if TYPE_CHECKING:
-    from distlenet.data.prepare import Prepared
+    from distlenet.data.sources.prepare import Prepared
 
 HELP = "make a dataset file: MNIST and its like, your own images, or digits drawn by the program"
 
@@ -78,7 +78,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
-    from distlenet.data.prepare import prepare_dataset, prepare_mnist, prepare_synthetic
+    from distlenet.data.sources.prepare import prepare_dataset, prepare_mnist, prepare_synthetic
 
     _keep_sources(args)
     with _shown_progress() as progress:

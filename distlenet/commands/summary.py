@@ -61,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")
     size, classes = args.input, args.classes
     if args.data:
-        from distlenet.data.digitfile import open_digit_file
+        from distlenet.data.file.dataset_file import open_digit_file
 
         digits = open_digit_file(args.data)
         size, classes = digits.image_shape, len(digits.class_names)

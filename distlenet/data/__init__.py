@@ -1,1 +1,4 @@
-"""Datasets: files of digits, drawn digits, the plan of a run, augmentation. numpy and HDF5, no MPI, no terminal."""
+"""Datasets: their files (``file``), what they are made of (``sources``), the plan of a run, augmentation.
+
+numpy and HDF5, no MPI, no terminal.
+"""

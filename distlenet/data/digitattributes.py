@@ -8,7 +8,7 @@ import h5py
 import numpy as np
 
 from distlenet.data.digitblocks import LONGEST_TEXT
-from distlenet.data.hdf5 import ForeignError, attribute
+from distlenet.data.file.hdf5 import ForeignError, attribute
 from distlenet.errors import DataError
 
 AGAIN = "make it again with `distlenet prepare ... --force`"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.npyfile import Archive
+from distlenet.data.sources.npz_archive import Archive
 from distlenet.errors import DataError
 
 KERAS_FILE = "mnist.npz"

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from distlenet.data.narrowing import whole_numbers
+from distlenet.data.sources.numbers import whole_numbers
 from distlenet.errors import DataError
 
 MOST_CLASSES = 256

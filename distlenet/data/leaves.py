@@ -6,7 +6,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.plan import Plan
 from distlenet.data.streaming import InMemory, Streamed
 

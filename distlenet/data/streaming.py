@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import numpy as np
 
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.plan import Plan
 
 Rows = tuple[np.ndarray, np.ndarray]  # images (n, rows, columns) uint8, labels (n,) uint8

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distlenet import atomic
 from distlenet.bounded import head
-from distlenet.data.hdf5 import SIGNATURE
+from distlenet.data.file.hdf5 import SIGNATURE
 from distlenet.errors import ExportError
 from distlenet.export.checkpoint_file import checkpoint_bytes, is_exported_checkpoint
 from distlenet.export.onnx_file import onnx_bytes

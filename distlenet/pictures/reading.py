@@ -6,8 +6,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from distlenet.data.imagefile import read_pixels
-from distlenet.data.imageprocess import NotDecoded
+from distlenet.data.sources.picture import read_pixels
+from distlenet.data.sources.picture_process import NotDecoded
 from distlenet.errors import PictureError
 
 WORKING = 448  # pixels along the longer side that the rest works with

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from distlenet.data.augmentation import Resampler
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import DataError
 from distlenet.nn import Net
 from distlenet.parallel.serial import Serial

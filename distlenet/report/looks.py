@@ -3,7 +3,7 @@
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.nn import Net
 from distlenet.nn.inspection import outputs
 from distlenet.report import classes, layers, look, samples

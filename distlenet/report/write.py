@@ -7,7 +7,7 @@ from pathlib import Path
 
 from distlenet import atomic
 from distlenet.data.augmentation import Resampler
-from distlenet.data.digitfile import DigitFile, open_digit_file
+from distlenet.data.file.dataset_file import DigitFile, open_digit_file
 from distlenet.errors import DataError, RunDirectoryError
 from distlenet.nn import NOTHING, Trust
 from distlenet.report import look, looks, sections

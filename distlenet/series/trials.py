@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from distlenet.config import build_config, changes
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.nn import source_sha256
 from distlenet.parallel import Communicator

@@ -17,7 +17,7 @@ import numpy as np
 
 from distlenet.activity import advance
 from distlenet.bounded import MIB, parse_json
-from distlenet.data.hdf5 import attribute, datasets
+from distlenet.data.file.hdf5 import attribute, datasets
 from distlenet.errors import CheckpointError
 from distlenet.training.checkpoint_meta import LARGEST_META, parse_meta
 

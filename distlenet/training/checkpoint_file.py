@@ -26,7 +26,7 @@ import numpy as np
 from distlenet.activity import advance
 from distlenet.atomic import replacing
 from distlenet.config import Config
-from distlenet.data.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
+from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import NOTHING, Trust
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers

@@ -16,7 +16,7 @@ import h5py
 
 import distlenet
 from distlenet.config import Config
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net
 from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package

@@ -7,8 +7,8 @@ import h5py
 import numpy as np
 import pytest
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 
 
 @pytest.mark.parametrize("split", ["test", "train", "validation"])

@@ -8,8 +8,8 @@ import mpi_jobs
 import numpy as np
 import pytest
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.nn import MODELS
 
 NET = """from distlenet.nn import Conv2d, Dense, ELU, Flatten, MaxPool2d, Sequential

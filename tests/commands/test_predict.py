@@ -12,7 +12,7 @@ pytest.importorskip("PIL")
 from PIL import Image
 
 from distlenet.cli import main
-from distlenet.data.drawing import draw_digits
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.ui.prediction_view import share
 
 

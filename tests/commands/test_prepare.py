@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from distlenet.commands import prepare
-from distlenet.data import mnist
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
+from distlenet.data.sources import mnist
 from distlenet.errors import DataError
 
 ROOT = Path(__file__).parents[2]

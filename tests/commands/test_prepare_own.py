@@ -6,10 +6,10 @@ import os
 
 import numpy as np
 import pytest
-from data.test_csvfile import rows, write  # the small tables of the reader's own tests
+from data.test_csv import rows, write  # the small tables of the reader's own tests
 
 from distlenet.commands import prepare
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DataError, UsageError
 
 RNG = np.random.default_rng(4)

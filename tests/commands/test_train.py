@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from distlenet.config import Config
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.training.checkpoint_file import read_checkpoint
 
 SHORT = ["--epochs", "1", "--batch-size", "64", "--display", "plain"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data.download import Patience, download
+from distlenet.data.sources.download import Patience, download
 from distlenet.errors import DownloadError
 
 DATA = np.random.default_rng(5).bytes(300_000)
@@ -388,7 +388,7 @@ FULL = """
 import resource, sys
 sys.path.insert(0, {root!r})
 from pathlib import Path
-from distlenet.data.download import download
+from distlenet.data.sources.download import download
 from distlenet.errors import DownloadError
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 try:

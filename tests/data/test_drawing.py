@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distlenet.data.drawing import BLOCK, BOX, draw_digits
+from distlenet.data.sources.drawing import BLOCK, BOX, draw_digits
 from distlenet.errors import ConfigError
 
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from distlenet.data.handwriting import POINTS, bank, write_digits
-from distlenet.data.shapes import WAYS
+from distlenet.data.sources.handwriting import POINTS, bank, write_digits
+from distlenet.data.sources.shapes import WAYS
 
 
 def test_every_digit_has_several_ways_or_examples():

@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 import pytest
 
-from distlenet.data.digitfile import open_digit_file, write_digit_file
-from distlenet.data.hdf5 import ForeignError, attribute, datasets, missing_or_linked, open_hdf5
+from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
+from distlenet.data.file.hdf5 import ForeignError, attribute, datasets, missing_or_linked, open_hdf5
 from distlenet.errors import DataError
 
 
@@ -123,7 +123,7 @@ def test_control_characters_in_class_names_are_refused(tmp_path, monkeypatch, na
     with pytest.raises(DataError, match="a class is named .* without control characters"):
         write_digit_file(tmp_path / "a.h5", **given)
     assert not list(tmp_path.iterdir())
-    monkeypatch.setattr("distlenet.data.digitwriter.is_name", lambda name: True)
+    monkeypatch.setattr("distlenet.data.file.writer.is_name", lambda name: True)
     write_digit_file(tmp_path / "a.h5", **given)
     with pytest.raises(DataError, match="class_names is not .* without control characters"):
         open_digit_file(tmp_path / "a.h5")

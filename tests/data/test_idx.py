@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.idx import idx_sha256, read_idx, write_idx
+from distlenet.data.sources.idx import idx_sha256, read_idx, write_idx
 from distlenet.errors import DataError
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)

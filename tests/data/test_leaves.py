@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import open_digit_file, write_digit_file
+from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.errors import DataError

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data import kerasfile, mnist
-from distlenet.data.idx import idx_sha256, write_idx
+from distlenet.data import kerasfile
+from distlenet.data.sources import mnist
+from distlenet.data.sources.idx import idx_sha256, write_idx
 from distlenet.errors import DataError
 
 REAL = os.environ.get("DISTLENET_MNIST", "")

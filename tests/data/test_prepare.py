@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data import mnist
-from distlenet.data.digitfile import open_digit_file, write_digit_file
-from distlenet.data.download import Patience
-from distlenet.data.drawing import draw_digits
-from distlenet.data.idx import idx_sha256, write_idx
-from distlenet.data.prepare import prepare_mnist, prepare_synthetic
+from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
+from distlenet.data.sources import mnist
+from distlenet.data.sources.download import Patience
+from distlenet.data.sources.drawing import draw_digits
+from distlenet.data.sources.idx import idx_sha256, write_idx
+from distlenet.data.sources.prepare import prepare_mnist, prepare_synthetic
 from distlenet.errors import DataError, DownloadError
 
 RNG = np.random.default_rng(0)

@@ -5,10 +5,10 @@ import re
 import numpy as np
 import pytest
 
-from distlenet.data import mnist, published
-from distlenet.data.idx import write_idx
 from distlenet.data.progress import silent
-from distlenet.data.published import LIKE_MNIST, PUBLISHED, read_emnist, read_published
+from distlenet.data.sources import mnist, published
+from distlenet.data.sources.idx import write_idx
+from distlenet.data.sources.published import LIKE_MNIST, PUBLISHED, read_emnist, read_published
 from distlenet.errors import DataError
 
 RNG = np.random.default_rng(0)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from distlenet.data import plan as plan_module
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import open_digit_file, write_digit_file
+from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.streaming import InMemory, Streamed

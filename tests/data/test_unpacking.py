@@ -12,8 +12,8 @@ import zlib
 import numpy as np
 import pytest
 
-from distlenet.data import unpacking
-from distlenet.data.unpacking import open_unpacked
+from distlenet.data.sources import unpacking
+from distlenet.data.sources.unpacking import open_unpacked
 from distlenet.errors import DataError
 
 CONTENT = np.random.default_rng(7).bytes(300_000)
@@ -119,9 +119,9 @@ HEADERS = {  # each within the length that is read
 CHECK = """
 import sys
 from pathlib import Path
-from distlenet.data.csvfile import read_csv
-from distlenet.data.mnist import load_mnist
-from distlenet.data.npzfile import read_npz
+from distlenet.data.sources.csv import read_csv
+from distlenet.data.sources.mnist import load_mnist
+from distlenet.data.sources.npz import read_npz
 from distlenet.data.progress import silent
 from distlenet.errors import DataError
 peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])

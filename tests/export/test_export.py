@@ -10,8 +10,8 @@ import pytest
 from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
-from distlenet.data.drawing import draw_digits
-from distlenet.data.idx import read_idx
+from distlenet.data.sources.drawing import draw_digits
+from distlenet.data.sources.idx import read_idx
 from distlenet.errors import ExportError
 from distlenet.export import export
 from distlenet.export.operators import operators

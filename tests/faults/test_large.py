@@ -8,8 +8,8 @@ import json
 import mpi_jobs
 import pytest
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.training.checkpoint_file import read_checkpoint
 
 NET = """

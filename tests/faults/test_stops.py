@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from faults import runs
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 
 STOPS = 60  # for each of the five targets
 SECOND = 20

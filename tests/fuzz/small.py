@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.digitwriter import write_digit_file
+from distlenet.data.file.writer import write_digit_file
 
 SIDES = (12, 12, 13, 16, 28, 28)
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from distlenet.data.handwriting import bank
-from distlenet.data.shapes import WAYS
+from distlenet.data.sources.handwriting import bank
+from distlenet.data.sources.shapes import WAYS
 
 
 def strokes_of(digit: int, size: float = 0.6, place: tuple[float, float] = (0.5, 0.5), every: int = 1) -> list:

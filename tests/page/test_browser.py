@@ -14,7 +14,7 @@ Image = pytest.importorskip("PIL.Image", reason="reading pictures needs distlene
 import browser
 from served import Prefixed
 
-from distlenet.data.drawing import draw_digits
+from distlenet.data.sources.drawing import draw_digits
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing() or "-")
 

@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 from PIL import Image, ImageDraw
 
-from distlenet.data.handwriting import write_digits
+from distlenet.data.sources.handwriting import write_digits
 
 Rng = np.random.Generator
 

@@ -14,7 +14,7 @@ import numpy as np
 from rows import ROWS
 from scenes import BLANKS, SCENES
 
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import PictureError
 from distlenet.pictures import Recognizer, digits_in, read_picture
 from distlenet.training.rundir import find_checkpoint

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data.idx import read_idx
+from distlenet.data.sources.idx import read_idx
 from distlenet.pictures import Picture, digits_in
 from distlenet.pictures.box import BOX, THICK, THIN, extent, stroke_width
 

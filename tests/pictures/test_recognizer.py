@@ -7,7 +7,7 @@ import pytest
 
 from distlenet.cli import main
 from distlenet.config import Config
-from distlenet.data.drawing import draw_digits
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.operators import probability_operators
 from distlenet.nn import input_statistics

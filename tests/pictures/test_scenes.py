@@ -12,8 +12,8 @@ from inks import enlarged
 from PIL import Image
 from rows import ROWS
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import PictureError
 from distlenet.pictures import Picture, Recognizer, digits_in, read_picture
 from distlenet.training.rundir import find_checkpoint

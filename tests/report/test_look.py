@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distlenet.data.augmentation import Resampler
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_model
 from distlenet.nn.inspection import outputs
 from distlenet.report import look

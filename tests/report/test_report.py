@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sessions import train_run
 
-from distlenet.data.digitfile import DigitFile, write_digit_file
+from distlenet.data.file.dataset_file import DigitFile, write_digit_file
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report import book
 from distlenet.report.write import write_report

@@ -15,9 +15,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.plan import Plan
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
 from distlenet.training.experiment import RunOptions, set_up

@@ -4,7 +4,7 @@ import pretend
 import pytest
 
 from distlenet.data.augmentation import Resampler
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_model
 from distlenet.parallel import Serial
 from distlenet.training.evaluation import DatasetSlice, evaluate, own_chunks

@@ -17,8 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distlenet.config import RECIPES, Config
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.training import checkpoint_file
 from distlenet.training import resume as resume_module

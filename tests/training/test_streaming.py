@@ -5,8 +5,8 @@ import pytest
 import sessions
 
 from distlenet.data import plan as plan_module
-from distlenet.data.digitfile import write_digit_file
-from distlenet.data.drawing import draw_digits
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import DataError
 from distlenet.training import postmortem
 from distlenet.training.checkpoint_file import read_checkpoint

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data import mnist
-from distlenet.data.dataset import Dataset
-from distlenet.data.idx import idx_sha256, read_idx
 from distlenet.data.progress import Progress
+from distlenet.data.sources import mnist
+from distlenet.data.sources.dataset import Dataset
+from distlenet.data.sources.idx import idx_sha256, read_idx
 from distlenet.errors import DataError
 
 LIKE_MNIST = tuple(file.name for file in mnist.FILES)  # train images, train labels, test images, test labels

@@ -12,11 +12,12 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) is not installed")
 
 import distlenet
-from distlenet.data import imagedecoder, imageprocess
-from distlenet.data.imagefile import read_image, read_pixels
-from distlenet.data.imagefolder import read_folder
-from distlenet.data.imageprocess import ImageProcess, NotDecoded
 from distlenet.data.progress import silent
+from distlenet.data.sources import picture_decoder
+from distlenet.data.sources import picture_process as imageprocess
+from distlenet.data.sources.folder import read_folder
+from distlenet.data.sources.picture import read_image, read_pixels
+from distlenet.data.sources.picture_process import ImageProcess, NotDecoded
 from distlenet.pictures import digits_in, read_picture
 
 ONE = np.zeros((120, 100), bool)  # a 1
@@ -134,10 +135,10 @@ def test_broken_exif_is_no_reason_to_refuse(tmp_path):
 def test_one_place_opens_files_and_its_formats_run_nothing():
     root = Path(distlenet.__file__).parent
     opening = [path.name for path in root.rglob("*.py") if re.search(r"\bImage\.open\(", path.read_text())]
-    assert opening == ["imagedecoder.py"]
-    assert all("formats=formats" in line for line in (root / "data/imagedecoder.py").read_text().splitlines()
+    assert opening == ["picture_decoder.py"]
+    assert all("formats=formats" in line for line in (root / "data/sources/picture_decoder.py").read_text().splitlines()
                if "Image.open(" in line)  # fmt: skip
-    assert not {"EPS", "WMF", "FPX", "MIC", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"} & set(imagedecoder.FORMATS)
+    assert not {"EPS", "WMF", "FPX", "MIC", "MPEG", "HDF5", "GRIB", "BUFR", "FITS"} & set(picture_decoder.FORMATS)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +169,7 @@ def test_frames_are_not_counted(monkeypatch):
     for kind in (GifImagePlugin.GifImageFile, TiffImagePlugin.TiffImageFile):
         monkeypatch.setattr(kind, "n_frames", property(lambda self: self._n_frames or pytest.fail("counted")))
     for film, count in films:
-        facts, pixels = imagedecoder.decode(film.getvalue())
+        facts, pixels = picture_decoder.decode(film.getvalue())
         assert facts["several"] == (count > 1)
         assert np.abs(np.frombuffer(pixels, np.uint8).mean() - DARK.mean()) < 1
 
@@ -191,7 +192,7 @@ def decoder(folder, body):
     path = folder / "decoder.py"
     path.write_text(
         "import importlib.util, os, signal, time\n"
-        f"spec = importlib.util.spec_from_file_location('real', {imagedecoder.__file__!r})\n"
+        f"spec = importlib.util.spec_from_file_location('real', {picture_decoder.__file__!r})\n"
         "real = importlib.util.module_from_spec(spec)\n"
         "spec.loader.exec_module(real)\n"
         "decode, real.SECONDS = real.decode, 0.2\n"

@@ -10,7 +10,7 @@ import math
 
 import numpy as np
 
-from distlenet.data.handwriting import write_digits
+from distlenet.data.sources.handwriting import write_digits
 from distlenet.errors import ConfigError
 
 SIDE = 28  # pixels along an image

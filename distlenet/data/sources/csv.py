@@ -15,14 +15,14 @@ from typing import TextIO
 
 import numpy as np
 
-from distlenet.data.csvcolumns import Columns, columns_of, is_number
-from distlenet.data.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.digitblocks import LARGEST_SIDE
-from distlenet.data.filekind import HEAD, kind_of, kind_of_bytes
+from distlenet.data.file.kind import HEAD, kind_of, kind_of_bytes
 from distlenet.data.labels import number_classes
-from distlenet.data.narrowing import LARGEST_LABEL, as_pixels
 from distlenet.data.progress import Progress
-from distlenet.data.unpacking import check_unpacked, open_unpacked
+from distlenet.data.sources.csv_columns import Columns, columns_of, is_number
+from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
+from distlenet.data.sources.numbers import LARGEST_LABEL, as_pixels
+from distlenet.data.sources.unpacking import check_unpacked, open_unpacked
 from distlenet.errors import DataError
 
 BLOCK_LINES = 2000

@@ -13,7 +13,7 @@ from distlenet.atomic import require_space, why_not_written
 from distlenet.data import digitblocks
 from distlenet.data.digitattributes import is_name
 from distlenet.data.digitblocks import BLOCK_ROWS, FORMAT_VERSION, LARGEST_SIDE, LONGEST_TEXT
-from distlenet.data.hdf5 import new_hdf5_file
+from distlenet.data.file.hdf5 import new_hdf5_file
 from distlenet.data.progress import Progress, silent
 from distlenet.errors import DataError
 

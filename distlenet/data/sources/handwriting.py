@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from distlenet.data.shapes import WAYS, Way
+from distlenet.data.sources.shapes import WAYS, Way
 
 POINTS = 96  # points along the path of one digit: closer together than the pen is wide
 

@@ -1,6 +1,6 @@
 """Pictures decoded by another process, which is ended and replaced where it takes too long or crashes.
 
-``imagedecoder.py`` is that process; it bounds its own memory and processor time. It is started at the first picture
+``picture_decoder.py`` is that process; it bounds its own memory and processor time. It is started at the first picture
 and serves all that follow, in turn. Threads may share it.
 """
 
@@ -20,7 +20,7 @@ import numpy as np
 
 PATIENCE = 60.0  # seconds on the clock: its own limit of processor time comes first, even on a busy machine
 MOST_FACTS, MOST_BYTES = 2**16, 2**24  # of an answer: facts, and pixels
-DECODER = Path(__file__).with_name("imagedecoder.py")
+DECODER = Path(__file__).with_name("picture_decoder.py")
 
 
 class NotDecoded(Exception):
@@ -36,7 +36,7 @@ class ImageProcess:
         atexit.register(self.close)
 
     def decode(self, content: bytes) -> tuple[dict[str, Any], np.ndarray]:
-        """Return facts and pixels of the picture whose file is ``content``: see ``imagedecoder.decode``.
+        """Return facts and pixels of the picture whose file is ``content``: see ``picture_decoder.decode``.
 
         Raises NotDecoded.
         """

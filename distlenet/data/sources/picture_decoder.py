@@ -1,7 +1,7 @@
 """The program that decodes pictures, in a process of its own with little memory and little time.
 
 A few bytes can keep a decoder busy for hours, claim all memory or crash it, and no list of such tricks is complete.
-So pictures are decoded where none of this harms: ``imageprocess.py`` starts this file, sends it the bytes of one
+So pictures are decoded where none of this harms: ``picture_process.py`` starts this file, sends it the bytes of one
 picture after the other and gets back 8-bit grey or colour, the right way up, on paper where it was transparent.
 Imports nothing of the package.
 """

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.filekind import kind_of
-from distlenet.data.unpacking import ADVICE, PLENTY, Gunzip, most_unpacked, open_unpacked
+from distlenet.data.file.kind import kind_of
+from distlenet.data.sources.unpacking import ADVICE, PLENTY, Gunzip, most_unpacked, open_unpacked
 from distlenet.errors import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, joined, remarks
-from distlenet.data.digitwriter import Block
-from distlenet.data.folderlayout import layout_of
-from distlenet.data.imagefile import read_image
+from distlenet.data.file.writer import Block
 from distlenet.data.progress import Progress
+from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks
+from distlenet.data.sources.folder_layout import layout_of
+from distlenet.data.sources.picture import read_image
 
 BLACK, WHITE, OWN = 0, 255, -1  # papers: what transparent ground became, or the picture's own
 

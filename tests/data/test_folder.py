@@ -5,9 +5,9 @@ import sys
 import numpy as np
 import pytest
 
-from distlenet.data.imagefile import read_image
-from distlenet.data.imagefolder import read_folder
 from distlenet.data.progress import silent
+from distlenet.data.sources.folder import read_folder
+from distlenet.data.sources.picture import read_image
 from distlenet.errors import DataError, UsageError
 
 Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) is not installed")

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.labels import number_classes
-from distlenet.data.narrowing import as_pixels
-from distlenet.data.npyfile import Archive
 from distlenet.data.progress import Progress
+from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
+from distlenet.data.sources.npz_archive import Archive
+from distlenet.data.sources.numbers import as_pixels
 from distlenet.data.splits import SPLITS, roles
 from distlenet.errors import DataError
 

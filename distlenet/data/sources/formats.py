@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from distlenet.errors import DataError
 
 if TYPE_CHECKING:
-    from distlenet.data.dataset import Dataset
     from distlenet.data.progress import Progress
+    from distlenet.data.sources.dataset import Dataset
 
 EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
@@ -29,7 +29,7 @@ class Format:
     def read(self, place: Path | None, progress: "Progress", **options: Any) -> "Dataset":
         """Read the dataset at ``place``; raises DataError, also if a published one has no place."""
         module, _, function = self.reader.partition(".")
-        read = getattr(import_module(f"distlenet.data.{module}"), function)
+        read = getattr(import_module(f"distlenet.data.sources.{module}"), function)
         try:
             return read(place, progress, **self.fixed, **options)
         except OSError as error:  # a name that is too long, a disk that fails
@@ -54,19 +54,19 @@ FORMATS: dict[str, Format] = {
     "csv": Format(
         "a table: a line an image, a label and pixels",
         "table (.csv or .csv.gz)",
-        "csvfile.read_csv",
+        "csv.read_csv",
         ("test", "label", "ignore", "size", *_DIVISION),
     ),
     "folder": Format(
         "a folder of pictures for each class",
         "directory of the classes' folders, or of train/ and test/ with them",
-        "imagefolder.read_folder",
+        "folder.read_folder",
         ("size", "ink", *_DIVISION),
     ),
     "npz": Format(
         "a numpy archive: x_train, y_train, x_test, y_test, or images, labels",
         "archive (.npz)",
-        "npzfile.read_npz",
+        "npz.read_npz",
         ("size", *_DIVISION),
     ),
 }

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data import mnist
-from distlenet.data.dataset import Dataset
 from distlenet.data.digitblocks import BLOCK_ROWS, block_digests, fingerprint
-from distlenet.data.digitfile import DigitFile, open_digit_file
-from distlenet.data.digitwriter import Block, BlockStream, write_digit_file
-from distlenet.data.download import PATIENT, Patience, download
+from distlenet.data.file.dataset_file import DigitFile, open_digit_file
+from distlenet.data.file.writer import Block, BlockStream, write_digit_file
 from distlenet.data.prepared import Prepared, describe, existing, other_data, verify
 from distlenet.data.progress import Progress, silent
+from distlenet.data.sources import mnist
+from distlenet.data.sources.dataset import Dataset
+from distlenet.data.sources.download import PATIENT, Patience, download
 from distlenet.errors import DataError, DownloadError
 
 # Test digits are numbered from here, so that they stay the same whatever the number of training digits.

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from distlenet.data.filekind import kind_of, prepare_command
+from distlenet.data.file.kind import kind_of, prepare_command
 
 
 def npz():

@@ -18,8 +18,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from distlenet.data.filekind import kind_of
-from distlenet.data.unpacking import RATIO, check_regular, most_unpacked
+from distlenet.data.file.kind import kind_of
+from distlenet.data.sources.unpacking import RATIO, check_regular, most_unpacked
 from distlenet.errors import DataError
 
 LONGEST_HEADER = 4096  # bytes; an array of numbers needs 128

@@ -3,8 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from distlenet.data.npzfile import read_npz
 from distlenet.data.progress import silent
+from distlenet.data.sources.npz import read_npz
 from distlenet.errors import DataError
 
 RNG = np.random.default_rng(2)

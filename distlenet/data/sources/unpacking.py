@@ -10,7 +10,7 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
-from distlenet.data.filekind import GZIP
+from distlenet.data.file.kind import GZIP
 from distlenet.errors import DataError
 
 PLENTY = 2**29  # bytes that anything may unpack to

@@ -22,7 +22,7 @@ from distlenet.data.digitblocks import (
     SPLITS,
     block_count,
 )
-from distlenet.data.hdf5 import ForeignError, attribute, datasets, missing_or_linked
+from distlenet.data.file.hdf5 import ForeignError, attribute, datasets, missing_or_linked
 from distlenet.errors import DataError
 
 RANKS = {"images": 3, "labels": 1, "sha256": 2}  # the dimensions of each dataset of a split

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distlenet.data.narrowing import as_pixels, whole_numbers
+from distlenet.data.sources.numbers import as_pixels, whole_numbers
 from distlenet.errors import DataError
 
 LEVELS = np.arange(256).reshape(4, 8, 8)  # every grey level once
@@ -39,7 +39,7 @@ def test_colours_become_their_luminance_whatever_their_type(dtype):
 
 
 def test_large_arrays_are_worked_on_in_pieces(monkeypatch):
-    monkeypatch.setattr("distlenet.data.narrowing.PIECE", 100)
+    monkeypatch.setattr("distlenet.data.sources.numbers.PIECE", 100)
     np.testing.assert_array_equal(narrowed(LEVELS / 255), LEVELS)
     assert narrowed(np.zeros((0, 3, 3))).shape == (0, 3, 3)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from distlenet import atomic
-from distlenet.data.digitfile import BlockStream, open_digit_file, write_digit_file
+from distlenet.data.file.dataset_file import BlockStream, open_digit_file, write_digit_file
 from distlenet.errors import DataError
 
 NAMES = tuple("0123456789")
@@ -174,7 +174,7 @@ FILL = """
 import resource, sys
 sys.path.insert(0, {root!r})
 import numpy as np
-from distlenet.data.digitfile import write_digit_file
+from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.errors import DataError
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 images, labels = np.arange(3000 * 48, dtype=np.uint8).reshape(3000, 8, 6), np.zeros(3000, np.uint8)

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from distlenet.data.filekind import kind_of
+from distlenet.data.file.kind import kind_of
 from distlenet.data.splits import SPLITS, split_of
 from distlenet.errors import DataError
 

@@ -3,9 +3,9 @@ import gzip
 import numpy as np
 import pytest
 
-from distlenet.data import csvfile
-from distlenet.data.csvfile import read_csv
 from distlenet.data.progress import silent
+from distlenet.data.sources import csv as csvfile
+from distlenet.data.sources.csv import read_csv
 from distlenet.errors import DataError
 
 RNG = np.random.default_rng(1)

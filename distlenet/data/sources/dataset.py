@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distlenet.data.digitwriter import Block
+from distlenet.data.file.writer import Block
 from distlenet.errors import DataError
 
 DARK = 64  # of 255: images of full range are brighter somewhere

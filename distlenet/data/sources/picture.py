@@ -1,7 +1,7 @@
 """One picture file of any kind to an array: what training and predicting both read.
 
 The formats, and what becomes of 16 bits, masks of 0 and 1, transparency, palettes and turned photographs, is decided
-in ``imagedecoder.py``, once for all who read pictures.
+in ``picture_decoder.py``, once for all who read pictures.
 """
 
 import os
@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from distlenet.data.imageprocess import DECODERS, NotDecoded
+from distlenet.data.sources.picture_process import DECODERS, NotDecoded
 from distlenet.errors import DataError, UsageError, missing_extra
 
 MOST_BYTES = 256 * 2**20  # of a file

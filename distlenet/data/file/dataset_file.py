@@ -1,0 +1,213 @@
+"""The dataset file: digits, labels and checksums in one HDF5 file that each rank reads its part of.
+
+    with open_digit_file("datasets/mnist.h5") as digits:
+        images, labels = digits.read("train", 0, 7500, verify=True)
+
+Layout: ``/train`` and ``/test`` each hold ``images`` uint8 (n, rows, columns), ``labels`` uint8 (n,) and
+``sha256`` uint8 (blocks, 32), all contiguous; attributes of the root hold the rest (see datasets/README.md).
+"""
+
+import errno
+import os
+import re
+from pathlib import Path
+from types import TracebackType
+
+import h5py
+import numpy as np
+
+from distlenet.activity import advance
+from distlenet.data.digitattributes import AGAIN, PREPARE
+from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
+from distlenet.data.file.hdf5 import ForeignError, open_hdf5
+from distlenet.data.file.header import DATASETS, read_header
+from distlenet.data.file.kind import kind_of, prepare_command
+from distlenet.data.file.writer import BlockStream, write_digit_file
+from distlenet.errors import DataError
+
+PIECE = 2**22  # bytes that are read at a time: a slow disk is not taken for a dead one
+
+__all__ = ["BlockStream", "DigitFile", "open_digit_file", "write_digit_file"]
+
+
+class DigitFile:
+    """An open dataset file; made by ``open_digit_file``, usable in ``with``.
+
+    Attributes: ``path``, ``name``, ``class_names`` (tuple), ``image_shape`` (rows, columns), ``mean`` and
+    ``std`` of the training pixels in units of [0, 1], ``source`` (a sentence on where the data comes
+    from) and ``fingerprint`` (SHA-256 of the stored digests: which data this is).
+    """
+
+    def __init__(self, path: Path, file: h5py.File) -> None:
+        header = read_header(file, path)
+        self.path = path
+        self.name = header.name
+        self.class_names = header.class_names
+        self.image_shape = header.image_shape
+        self.mean = header.mean
+        self.std = header.std
+        self.source = header.source
+        self.fingerprint = header.fingerprint
+        self._lengths = header.lengths
+        self._digests = header.digests
+        self._file = file
+        # contiguous bytes: read past HDF5, whose one lock, held while a disk is slow, would stop all threads
+        self._descriptor = file.id.get_vfd_handle()
+        self._offsets = {name: file[name].id.get_offset() for name in DATASETS}
+
+    def length(self, split: str) -> int:
+        """Return the number of images of ``split`` ("train" or "test")."""
+        if split not in self._lengths:
+            raise DataError(f"{self.path} has no split {split!r}, expected one of {', '.join(SPLITS)}")
+        return self._lengths[split]
+
+    def digests(self, split: str) -> np.ndarray:
+        """Return the stored digests of ``split``, uint8 (blocks, 32)."""
+        self.length(split)
+        return self._digests[split]
+
+    def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Return rows ``start`` to ``stop - 1``: images uint8 (n, rows, columns), labels uint8 (n,).
+
+        With ``verify`` the whole blocks of 1,000 rows around them are read, once, and compared with
+        their stored digests. Raises DataError: rows outside the split, a label without a class, a
+        damaged block, a disk that fails. Threads may read at the same time.
+        """
+        self._check_range(split, start, stop)
+        if not verify:
+            images, labels = self._rows(split, start, stop)
+        else:
+            first = start // BLOCK_ROWS * BLOCK_ROWS
+            last = min(-(-stop // BLOCK_ROWS) * BLOCK_ROWS, self.length(split))
+            images, labels = self._rows(split, first, last)
+            self._check_digests(split, first, images, labels)
+            images, labels = images[start - first : stop - first], labels[start - first : stop - first]
+        self._check_labels(split, start, labels)
+        return images, labels
+
+    def verify(self, split: str, start: int = 0, stop: int | None = None) -> None:
+        """Check the digests of all blocks that overlap rows ``start`` to ``stop - 1`` (default: all).
+
+        Holds one block in memory at a time. Raises DataError that names the first damaged block.
+        """
+        stop = self.length(split) if stop is None else stop
+        self._check_range(split, start, stop)
+        for row in range(start // BLOCK_ROWS * BLOCK_ROWS, stop, BLOCK_ROWS):
+            block = self._rows(split, row, min(row + BLOCK_ROWS, self.length(split)))
+            self._check_digests(split, row, *block)
+
+    def close(self) -> None:
+        """Close the file; reading is an error afterwards, the attributes stay."""
+        self._descriptor = -1
+        self._file.close()
+
+    def __enter__(self) -> "DigitFile":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _rows(self, split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        images = np.empty((stop - start, *self.image_shape), np.uint8)
+        labels = np.empty(stop - start, np.uint8)
+        try:
+            for part, rows in (("images", images), ("labels", labels)):
+                _fill(rows, self._descriptor, self._offsets[f"{split}/{part}"] + start * rows.strides[0])
+        except OSError as error:
+            raise DataError(
+                f"cannot read rows {start:,} to {stop - 1:,} of /{split} in {self.path}: {error.strerror}; "
+                f"look at the disk, or {AGAIN}"
+            ) from error
+        return images, labels
+
+    def _check_range(self, split: str, start: int, stop: int) -> None:
+        if not 0 <= start <= stop <= self.length(split):
+            raise DataError(
+                f"rows {start} to {stop - 1} of /{split} were asked for in {self.path}, "
+                f"which has rows 0 to {self.length(split) - 1}"
+            )
+
+    def _check_digests(self, split: str, first: int, images: np.ndarray, labels: np.ndarray) -> None:
+        """Compare rows from block boundary ``first`` on: images (n, rows, columns), labels (n,)."""
+        found = block_digests(images, labels)
+        block = first // BLOCK_ROWS
+        wrong = (found != self._digests[split][block : block + len(found)]).any(axis=1)
+        if wrong.any():
+            row = first + int(wrong.argmax()) * BLOCK_ROWS
+            last = min(row + BLOCK_ROWS, self.length(split)) - 1
+            raise DataError(
+                f"{self.path} is damaged: rows {row:,} to {last:,} of /{split} do not match their SHA-256; {AGAIN}"
+            )
+
+    def _check_labels(self, split: str, start: int, labels: np.ndarray) -> None:
+        wrong = labels >= len(self.class_names)  # (n,)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"{self.path}: /{split}/labels row {start + row} is {labels[row]}, "
+                f"expected 0 to {len(self.class_names) - 1}; {AGAIN}"
+            )
+
+
+def _fill(rows: np.ndarray, descriptor: int, offset: int) -> None:
+    """Fill ``rows`` (uint8, contiguous) with the bytes of an open file from ``offset`` on; raises OSError."""
+    left = memoryview(rows.reshape(-1))
+    while left:
+        count = os.preadv(descriptor, [left[:PIECE]], offset)
+        advance()
+        if not count:
+            raise OSError(errno.EIO, f"it now ends at or before byte {offset:,}")
+        left, offset = left[count:], offset + count
+
+
+def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
+    """Open the dataset file ``path`` for reading; raises DataError, in one sentence, whatever is wrong.
+
+    Shapes, types, sizes and attributes are checked; images are not read (``read(..., verify=True)`` and
+    ``verify`` do that). Any number of processes may have the file open.
+    """
+    path = Path(path)
+    file = _open(path)
+    try:
+        return DigitFile(path, file)
+    except DataError:
+        file.close()
+        raise
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        # all that h5py raises when HDF5 stumbles over damaged structures
+        file.close()
+        raise DataError(f"{path} is damaged ({_reason(error)}); {AGAIN}") from error
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        return open_hdf5(path)
+    except FileNotFoundError as error:
+        raise DataError(f"there is no dataset {path}; {PREPARE}") from error
+    except ForeignError as error:
+        found = f"is not HDF5 but {kind_of(path)}" if "is not HDF5" in str(error) else f"{error}"
+        raise DataError(f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}") from error
+    except BlockingIOError as error:
+        raise DataError(
+            f"{path} is locked: another process is writing it, or the file system cannot lock; "
+            "wait for that process, or set HDF5_USE_FILE_LOCKING=FALSE"
+        ) from error
+    except (OSError, ValueError, RuntimeError) as error:
+        truncated = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error), re.DOTALL)
+        if truncated:
+            got, expected = map(int, truncated.groups())
+            raise DataError(
+                f"{path} is cut off: {got:,} bytes, expected {expected:,}; copy it again, or {AGAIN}"
+            ) from error
+        raise DataError(f"cannot open {path} ({_reason(error)}); {AGAIN}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Return the telling part of an HDF5 error: the innermost parenthesis of its first line."""
+    if isinstance(error, OSError) and error.filename is not None:  # of the system, not of HDF5
+        return (error.strerror or "it cannot be read").lower()
+    line = (str(error).splitlines() or [type(error).__name__])[0]
+    found = re.search(r"\((.*)\)", line)
+    return found.group(1) if found else line.strip("'\"")
