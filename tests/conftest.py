@@ -6,6 +6,7 @@ import sys
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
 
+import fcntl
 import json
 import signal
 from collections.abc import Callable
@@ -22,6 +23,9 @@ from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 
 CLASSES = list("0123456789")
+OF_RANKS = {"runtime", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
+
+Once = Callable[[str, Callable[[Path], object]], Path]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -36,6 +40,41 @@ def pytest_configure(config: pytest.Config) -> None:
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for several workers: a file's tests on one of them, and jobs of ranks one after the other."""
+    for item in items:
+        if item.get_closest_marker("xdist_group") is None:
+            group = "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem
+            item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name the test as it is named on the command line: without the group that several workers add."""
+    name, _, group = report.nodeid.rpartition("@")
+    if name and "]" not in group:
+        report.nodeid = name
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """Return ``once(name, make)``: a path that ``make(path)`` made once for all workers, to be read only."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "once"
+    folder.mkdir(exist_ok=True)
+
+    def path_of(name: str, make: Callable[[Path], object]) -> Path:
+        path, made = folder / name, folder / f"{name}.made"
+        with (folder / f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                make(path)
+                made.touch()
+        return path
+
+    return path_of
 
 
 @pytest.fixture(scope="session")
@@ -64,35 +103,30 @@ def _runtime(name: str) -> mpi_jobs.Runtime:
 
 
 @pytest.fixture(scope="session")
-def mnist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def mnist(once: Once) -> Path:
     """MNIST itself; skipped where $DISTLENET_MNIST does not name the folder of its files."""
     folder = os.environ.get("DISTLENET_MNIST", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("$DISTLENET_MNIST does not name the folder of MNIST's files")
-    path = tmp_path_factory.mktemp("mnist") / "mnist.h5"
-    assert main(["prepare", "mnist", "--from", folder, "--out", str(path)]) == 0
-    return path
+
+    def make(path: Path) -> None:
+        assert main(["prepare", "mnist", "--from", folder, "--out", str(path)]) == 0
+
+    return once("mnist.h5", make)
 
 
 @pytest.fixture(scope="session")
-def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def digits(once: Once) -> Path:
     """A dataset of 700 and 1,350 drawn digits: two blocks of checksums in its test split."""
-    path = tmp_path_factory.mktemp("data") / "drawn.h5"
-    _write(path, draw_digits(700, seed=1), draw_digits(1350, seed=2))
-    return path
+    return once("drawn.h5", lambda path: _write(path, draw_digits(700, seed=1), draw_digits(1350, seed=2)))
 
 
 @pytest.fixture(scope="session")
-def other_size(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def other_size(once: Once) -> Path:
     """The like of ``digits``, but 24 x 24 pixels and few of them."""
-    path = tmp_path_factory.mktemp("data") / "small.h5"
     images, labels = draw_digits(60, seed=3)
-    _write(
-        path,
-        (np.ascontiguousarray(images[:, 2:26, 2:26]), labels),
-        (images[:20, 2:26, 2:26].copy(), labels[:20]),
-    )
-    return path
+    small = np.ascontiguousarray(images[:, 2:26, 2:26])
+    return once("small.h5", lambda path: _write(path, (small, labels), (small[:20], labels[:20])))
 
 
 def _write(path: Path, train: tuple, test: tuple) -> None:
@@ -118,14 +152,14 @@ def summary_of() -> Callable[[Path], dict[str, Any]]:
 
 
 @pytest.fixture(scope="session")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, digits: Path, distlenet: Callable[..., mpi_jobs.Finished]
-) -> Path:
+def trained(once: Once, digits: Path) -> Path:
     """The directory of a short run in one process; tests may read it, not change it."""
-    run = tmp_path_factory.mktemp("runs") / "trained"
-    done = distlenet("train", "--data", digits, "--run", run, "--epochs", 2, "--batch-size", 64, "--display", "plain")
-    assert done.returncode == 0, done.output
-    return run
+
+    def train(run: Path) -> None:
+        arguments = ["train", "--data", digits, "--run", run, "--epochs", 2, "--batch-size", 64, "--display", "plain"]
+        assert main([*map(str, arguments)]) == 0
+
+    return once("trained", train)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import ast
 import sys
+import tomllib
 from functools import cache
 from pathlib import Path
 
@@ -123,6 +124,15 @@ def test_ranks_are_rarely_told_apart():
             if asks or compares:
                 places.append(f"{source}:{node.lineno}")
     assert len(places) <= 5, f"root-only work is a listener that other ranks do not have: {places}"
+
+
+def test_every_file_but_programs_is_package_data():
+    """``py.typed`` too, which tells type checkers that the package has types."""
+    settings = tomllib.loads((mpi_jobs.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
+    patterns = [(room, pattern) for room, patterns in settings["package-data"].items() for pattern in patterns]
+    packed = {path for room, pattern in patterns for path in mpi_jobs.ROOT.joinpath(*room.split(".")).glob(pattern)}
+    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".md")}
+    assert files == packed and PACKAGE / "py.typed" in packed
 
 
 def loaded_after(program: str) -> set[str]:

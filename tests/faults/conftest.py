@@ -1,5 +1,6 @@
 """What the tests of faults share."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import mpi_jobs
@@ -15,12 +16,14 @@ def runtimes() -> list[mpi_jobs.Runtime]:
 
 
 @pytest.fixture(scope="session")
-def whole(tmp_path_factory: pytest.TempPathFactory, digits: Path) -> Path:
+def whole(once: Callable[..., Path], digits: Path) -> Path:
     """The run of four epochs of eleven steps that nothing disturbs; tests may read it, not change it."""
-    run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3))
-    assert done.returncode == 0, done.output
-    return run
+
+    def train(run: Path) -> None:
+        done = runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3))
+        assert done.returncode == 0, done.output
+
+    return once("undisturbed", train)
 
 
 @pytest.fixture

@@ -10,24 +10,24 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from served import Served
 
+from distlenet.cli import main
 from distlenet.pictures import Recognizer
 from distlenet.training.rundir import find_checkpoint
 
 
 @pytest.fixture(scope="session")
-def reader(tmp_path_factory, distlenet):
+def reader(once):
     """The run of a network of one epoch, on MNIST where it is at hand and else on drawn digits."""
-    folder = tmp_path_factory.mktemp("reader")
-    data = folder / "digits.h5"
     mnist = Path(os.environ.get("DISTLENET_MNIST", "/nowhere")).is_dir()
     source = ["mnist"] if mnist else ["synthetic", "--train", "30000", "--test", "1000"]
-    for command in (
-        ["prepare", *source, "--out", data],
-        ["train", "--data", data, "--run", folder / "run", "--recipe", "fast", "--epochs", 1, "--display", "plain"],
-    ):
-        done = distlenet(*command)
-        assert done.returncode == 0, done.output
-    return folder / "run"
+
+    def make(folder):
+        folder.mkdir()
+        data, run = str(folder / "digits.h5"), str(folder / "run")
+        assert main(["prepare", *source, "--out", data]) == 0
+        assert main(["train", "--data", data, "--run", run, "--recipe", "fast", "--epochs", "1"]) == 0
+
+    return once("reader", make) / "run"
 
 
 @pytest.fixture(scope="session")

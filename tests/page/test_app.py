@@ -5,12 +5,9 @@ import io
 import json
 import re
 import threading
-import tomllib
 import zlib
 from itertools import pairwise
-from pathlib import Path
 
-import mpi_jobs
 import numpy as np
 import pytest
 
@@ -279,12 +276,3 @@ def test_a_defect_is_not_shown(client, monkeypatch):
     response = client.post("/strokes", json=drawing(strokes_of(1)))
     assert refused(response, 500)
     assert b"secret" not in response.data
-
-
-def test_every_file_of_the_page_is_package_data():
-    settings = tomllib.loads((mpi_jobs.ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    patterns = settings["tool"]["setuptools"]["package-data"]["distlenet.page"]
-    folder = Path(application.__file__).parent
-    packed = {path for pattern in patterns for path in folder.glob(pattern)}
-    files = {path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts}
-    assert files - packed == set(folder.glob("*.py"))
