@@ -217,7 +217,7 @@ class MortalCommunicator(_load()):
         pass
 
     def _find_homes(self) -> list[tuple[str, int]]:
-        return [("here", name) for name in self.gather(self.name)]
+        return [("here", name) for name in self.allgather(self.name)]
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
         pass

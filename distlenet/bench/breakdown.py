@@ -94,7 +94,7 @@ def time_parts(batch_size: int, shards: int, rounds: int) -> dict[str, float]:
         watch.on("augment", work.resampler, "warp"),
         watch.on("forward", net, "forward"),
         watch.on("backward", net, "backward"),
-        watch.on("reduce", work.comm, "reduce"),
+        watch.on("reduce", work.comm, "allreduce_leaves"),
         watch.on("update", work.state.optimizer, "step"),
     ):
         running = work.steps()

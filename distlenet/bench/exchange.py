@@ -35,10 +35,10 @@ def main() -> None:
                 leaves = np.zeros((len(owned_shards(comm.rank, comm.size, shards)), length), np.float32)
                 for turn in range(WARMUP + repeats // BATCHES):
                     before = comm.exchange_seconds
-                    comm.reduce(leaves, shards)
+                    comm.allreduce_leaves(leaves, shards)
                     if turn >= WARMUP:
                         seconds[length, shards].append(comm.exchange_seconds - before)
-        hosts = len(set(comm.gather(os.uname().nodename)))
+        hosts = len(set(comm.allgather(os.uname().nodename)))
         if comm.is_root:
             rows = [[*case, median(values)] for case, values in seconds.items()]
             print(json.dumps({"ranks": comm.size, "hosts": hosts, "rows": rows}), flush=True)

@@ -34,10 +34,10 @@ def main() -> None:
         vector, exchanges, sums = leaves[0].copy(), [], []
         for _ in range(count):
             before = comm.exchange_seconds
-            comm.reduce(leaves, shards)
+            comm.allreduce_leaves(leaves, shards)
             exchanges.append(comm.exchange_seconds - before)
             begun = perf_counter()
-            comm.merge(vector)
+            comm.allreduce(vector)
             sums.append(perf_counter() - begun)
         share = reduce_share([(event.seconds, event.exchange_seconds) for event in timed], comm)
         if comm.is_root:

@@ -53,10 +53,10 @@ def examine(args: argparse.Namespace, comm: Any, misfit: str | None) -> None:
     from distlenet.doctor.rank import describe_rank
     from distlenet.ui.doctor_view import show
 
-    ranks = comm.gather(describe_rank())
+    ranks = comm.allgather(describe_rank())
     if comm.is_root:
         show(_examine_job(args.run_directory, ranks, misfit), as_json=args.json)
-    comm.share(None)  # the other ranks wait here for the root, which asks other programs
+    comm.broadcast(None)  # the other ranks wait here for the root, which asks other programs
 
 
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
             for text in report["notes"]:
                 note(text)
             show(report, as_json=args.json)
-        comm.share(None)  # the other ranks wait until it is shown: what fails there fails the job
+        comm.broadcast(None)  # the other ranks wait until it is shown: what fails there fails the job
     return comm.leave(0)
 
 

@@ -61,7 +61,7 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
         raise  # in a message within the block: to agree, those that still wait for that message would be needed
     except DistlenetError as caught:
         error = caught
-    rows = comm.gather([os.uname().nodename, None if error is None else [type(error).__name__, str(error)]])
+    rows = comm.allgather([os.uname().nodename, None if error is None else [type(error).__name__, str(error)]])
     hosts, failures = [row[0] for row in rows], [row[1] for row in rows]
     for rank, failure in enumerate(failures):
         if failure is not None:

@@ -17,14 +17,14 @@ class Communicator(Protocol):
     size: int
     description: str  # "one process", "Open MPI 5.0.11, 4 ranks on 1 host"
     survives_losses: bool  # the job goes on when ranks die
-    exchange_seconds: float  # time spent between ranks in ``reduce`` so far, local additions excluded
+    exchange_seconds: float  # time spent between ranks in ``allreduce_leaves`` so far, local additions excluded
 
     @property
     def is_root(self) -> bool:
         """True on rank 0, which shows, writes and keeps."""
         ...
 
-    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+    def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up the leaves of all shards in the order of the reduction tree.
 
         ``leaves`` (owned shards, length) float32 is overwritten; returns (length,), the same bits on
@@ -32,22 +32,22 @@ class Communicator(Protocol):
         """
         ...
 
-    def merge(self, values: np.ndarray) -> None:
+    def allreduce(self, values: np.ndarray) -> None:
         """Add up ``values`` (float64) of all ranks in place, in any order.
 
         Exact where every element is non-zero on at most one rank, or whole numbers below 2^53.
         """
         ...
 
-    def share(self, value: Any, source: int = 0) -> Any:
+    def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return the ``value`` (JSON: numbers, text, lists, dicts) of the rank ``source`` on every rank."""
         ...
 
-    def share_array(self, array: np.ndarray, source: int = 0) -> None:
+    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
         """Overwrite ``array`` on every rank with that of the rank ``source``."""
         ...
 
-    def gather(self, value: Any) -> list[Any]:
+    def allgather(self, value: Any) -> list[Any]:
         """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
         ...
 

@@ -26,12 +26,12 @@ class Heartbeats:
         self._rank, self._is_root = comm.rank, comm.is_root
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        alone = len(set(comm.gather(network()))) == 1  # then nobody else needs to reach the socket
+        alone = len(set(comm.allgather(network()))) == 1  # then nobody else needs to reach the socket
         self._socket.bind((LOOPBACK if alone else "", 0))
         port = self._socket.getsockname()[1]
         # which of the root's addresses another host can reach is not known: all are tried
         addresses = [LOOPBACK] if alone else own_addresses()
-        self._token, self._root = comm.share([secrets.token_hex(8), [[host, port] for host in addresses]])
+        self._token, self._root = comm.broadcast([secrets.token_hex(8), [[host, port] for host in addresses]])
         peers = range(1, comm.size) if comm.is_root else [0]
         self._heard: dict[int, tuple[float, Any]] = dict.fromkeys(peers, (time.monotonic(), None))
 

@@ -42,7 +42,7 @@ class MPICommunicator:
         if EXIT_FILE not in os.environ:
             return
         ready = Path(os.environ[EXIT_FILE]).with_name(READY)
-        host = self.share(None if ready.parent.exists() else os.uname().nodename)
+        host = self.broadcast(None if ready.parent.exists() else os.uname().nodename)
         if host:  # every rank leaves, and one that does see it leaves the exit code there
             error = LaunchError(
                 f"rank 0, on {host}, does not see {ready.parent}, where `distlenet launch` waits for it: start the job "
@@ -59,8 +59,8 @@ class MPICommunicator:
         name, version = MPI.get_vendor()
         return f"{name} {'.'.join(map(str, version))}, {self.size} ranks"
 
-    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
-        """See Communicator.reduce."""
+    def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+        """See Communicator.allreduce_leaves."""
         key = shards, leaves.shape[1]
         if key not in self._exchanges:
             for other in self._exchanges.values():  # of a network whose run is over
@@ -74,27 +74,27 @@ class MPICommunicator:
         self.exchange_seconds += time.perf_counter() - start
         return total
 
-    def merge(self, values: np.ndarray) -> None:
-        """See Communicator.merge."""
+    def allreduce(self, values: np.ndarray) -> None:
+        """See Communicator.allreduce."""
         self._comm.Allreduce(MPI.IN_PLACE, values, MPI.SUM)
 
-    def share(self, value: Any, source: int = 0) -> Any:
-        """See Communicator.share."""
+    def broadcast(self, value: Any, source: int = 0) -> Any:
+        """See Communicator.broadcast."""
         text = json.dumps(value).encode() if self.rank == source else b""
         length = np.array([len(text)], np.int64)
-        self.share_array(length, source)
+        self.broadcast_array(length, source)
         buffer = np.frombuffer(text, np.uint8).copy() if text else np.empty(length[0], np.uint8)
-        self.share_array(buffer, source)
+        self.broadcast_array(buffer, source)
         return json.loads(buffer.tobytes())
 
-    def share_array(self, array: np.ndarray, source: int = 0) -> None:
-        """See Communicator.share_array."""
+    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
+        """See Communicator.broadcast_array."""
         for piece in pieces_of(array):
             self._comm.Bcast(piece, source)
             advance()
 
-    def gather(self, value: Any) -> list[Any]:
-        """See Communicator.gather."""
+    def allgather(self, value: Any) -> list[Any]:
+        """See Communicator.allgather."""
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         lengths = np.empty(self.size, np.int64)
         self._comm.Allgather(np.array([len(text)], np.int64), lengths)

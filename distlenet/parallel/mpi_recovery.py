@@ -84,24 +84,24 @@ class RecoverableCommunicator(MPICommunicator):
 
     def _find_homes(self) -> list[tuple[str, int]]:
         """Return where each rank lives, to tell a dead process from one that is only out of reach."""
-        return [tuple(home) for home in self.gather([os.uname().nodename, os.getpid()])]
+        return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
 
-    reduce = _reported(MPICommunicator.reduce)
-    share = _reported(MPICommunicator.share)
+    allreduce_leaves = _reported(MPICommunicator.allreduce_leaves)
+    broadcast = _reported(MPICommunicator.broadcast)
 
     # MPI's own collectives are not used: Open MPI gives up the messages inside one that is interrupted, and ends
     # the job if one of them is answered all the same. Messages of our own are kept, see Exchange.
 
     @_reported
-    def merge(self, values: np.ndarray) -> None:
-        """See Communicator.merge."""
+    def allreduce(self, values: np.ndarray) -> None:
+        """See Communicator.allreduce."""
         for part in self._collect([np.empty_like(values) for _ in range(1, self.size)], values):
             values += part
-        self.share_array(values)
+        self.broadcast_array(values)
 
     @_reported
-    def share_array(self, array: np.ndarray, source: int = 0) -> None:
-        """See Communicator.share_array."""
+    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
+        """See Communicator.broadcast_array."""
         peers = [rank for rank in range(self.size) if rank != source]
         for piece in pieces_of(array):
             if self.rank == source:
@@ -111,12 +111,12 @@ class RecoverableCommunicator(MPICommunicator):
             advance()
 
     @_reported
-    def gather(self, value: Any) -> list[Any]:
-        """See Communicator.gather."""
+    def allgather(self, value: Any) -> list[Any]:
+        """See Communicator.allgather."""
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
         lengths = self._collect([np.empty(1, np.int64) for _ in range(1, self.size)], np.array([len(text)]))
         texts = self._collect([np.empty(length[0], np.uint8) for length in lengths], text)
-        return self.share([json.loads(part.tobytes()) for part in (text, *texts)])
+        return self.broadcast([json.loads(part.tobytes()) for part in (text, *texts)])
 
     def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
         """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""

@@ -18,24 +18,24 @@ class Serial:
     def __init__(self) -> None:
         self._trees: dict[int, Tree] = {}
 
-    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+    def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up all leaves (shards, length) in tree order; returns (length,)."""
         if shards not in self._trees:
             self._trees[shards] = Tree(1, shards)
         self._trees[shards].add_local(0, leaves)
         return leaves[0]
 
-    def merge(self, values: np.ndarray) -> None:
+    def allreduce(self, values: np.ndarray) -> None:
         """Nothing to add."""
 
-    def share(self, value: Any, source: int = 0) -> Any:
+    def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return ``value``."""
         return value
 
-    def share_array(self, array: np.ndarray, source: int = 0) -> None:
+    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
         """Nothing to copy."""
 
-    def gather(self, value: Any) -> list[Any]:
+    def allgather(self, value: Any) -> list[Any]:
         """Return ``[value]``."""
         return [value]
 

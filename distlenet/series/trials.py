@@ -49,7 +49,7 @@ def run_series(
     """
     with in_agreement(comm):  # all that can be refused is refused before the first run
         plans = [plan(trial.options) for trial in trials]
-    for trial, todo in zip(trials, comm.share(plans), strict=True):
+    for trial, todo in zip(trials, comm.broadcast(plans), strict=True):
         if todo != "keep":
             resume = "auto" if todo == "go on" else None
             options = replace(trial.options, resume=resume)
@@ -95,7 +95,7 @@ def run_in_teams(
     with in_agreement(comm):  # the other teams finish what they have
         if failure:
             raise failure
-    return max(comm.gather(code))
+    return max(comm.allgather(code))
 
 
 def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> None:

@@ -49,7 +49,7 @@ def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> N
     if comm.size == 1:
         return
     facts = list_facts()
-    rows = comm.gather([os.uname().nodename, {fact.what: fact.value for fact in facts}])
+    rows = comm.allgather([os.uname().nodename, {fact.what: fact.value for fact in facts}])
     (first_host, expected), mine = rows[0], {fact.what: fact for fact in facts}
     for what in dict.fromkeys(what for _, found in rows for what in found):
         differing = [rank for rank, (_, found) in enumerate(rows) if found.get(what) != expected.get(what)]
@@ -138,11 +138,11 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
         Fact(f"{model} with the source of", hash_code(model), ConfigError, code),
         Fact(f"{model} with layer", list_layers(net), ConfigError, built),
     ]
-    if len({str(row) for row in comm.gather(numerics())}) == 1:
+    if len({str(row) for row in comm.allgather(numerics())}) == 1:
         theta = hashlib.sha256(net.theta.tobytes()).hexdigest()
         facts.append(Fact(f"{model} with constants of layer", hash_constants(net), ConfigError, built))
         facts.append(Fact(f"{model} with initial parameters", theta, ConfigError, built))
-        answers = comm.gather(hash_answer(net) if ":" in model else None)
+        answers = comm.allgather(hash_answer(net) if ":" in model else None)
         if None not in answers:
             computed = f"{model} must compute the same on every rank: give every host the same files and environment"
             facts.append(Fact(f"{model} with an answer to the same images", answers[comm.rank], ConfigError, computed))
@@ -156,12 +156,12 @@ def compare_numerics(comm: Communicator, optimizer: Optimizer) -> list[str]:
     what every rank computes for itself, it alone depends on the CPU.
     """
     versions = {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": comm.description}
-    rows = comm.gather([os.uname().nodename, numerics(), os.cpu_count(), versions])
+    rows = comm.allgather([os.uname().nodename, numerics(), os.cpu_count(), versions])
     warnings = []
     unlike = [rank for rank, row in enumerate(rows) if row[1] != rows[0][1]]
     if unlike:
         own = optimizer.norm
-        optimizer.norm = lambda gradient: comm.share(own(gradient))
+        optimizer.norm = lambda gradient: comm.broadcast(own(gradient))
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "
             f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on like hosts"

@@ -41,7 +41,7 @@ def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communi
                     bus.gradient(slot)[...] += part
                     count += len(labels)
             bus.set_tail(slot, count=count)
-    total = comm.reduce(bus.leaves, plan.shards)
+    total = comm.allreduce_leaves(bus.leaves, plan.shards)
     if not np.isfinite(total).all():
         raise explain_non_finite(state, leaves, comm, "in the curvature alone, not in the gradient of the first step")
     total, tail = bus.split(total)

@@ -30,7 +30,7 @@ def explain_non_finite(
             place = first_non_finite(state.net, x, labels) if len(labels) else None
             if place:
                 findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
-    found = [text for texts in comm.gather(findings) for text in texts]
+    found = [text for texts in comm.allgather(findings) for text in texts]
     where = found[0] if found else otherwise
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"

@@ -65,7 +65,7 @@ class Survivor:
                 raise error
             try:
                 gone += len(comm.recover())
-                places = comm.gather([len(state.divergences), state.epoch, state.step])
+                places = comm.allgather([len(state.divergences), state.epoch, state.step])
                 share_state(state, comm, source=places.index(max(places)))
                 mine, self._unread = owned_shards(comm.rank, comm.size, leaves.plan.shards), None
                 try:

@@ -115,7 +115,7 @@ def evaluate(
                 break
     votes = signals.stops() if signals is not None else dict.fromkeys(STOPS, 0)
     merged = np.concatenate([[*votes.values()], losses, confusion.ravel()])
-    comm.merge(merged)  # each loss comes from one rank, the counts are whole: exact in any order
+    comm.allreduce(merged)  # each loss comes from one rank, the counts are whole: exact in any order
     votes, merged = dict(zip(STOPS, merged, strict=False)), merged[len(STOPS) :]
     if stop := stopped_by(votes):
         raise stop

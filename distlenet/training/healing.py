@@ -50,7 +50,7 @@ class Healer:
             except (DivergedError, NonFiniteError) as error:
                 with in_agreement(self._comm):
                     report = examine(state, self._experiment.leaves, self.recorder)
-                report = self._comm.share(report)
+                report = self._comm.broadcast(report)
                 if error.kind == "dead" and not (report["blind"] or state.watch.wild):
                     state.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"

@@ -95,7 +95,7 @@ def take_step(
     """Take one step: gradient of the global batch, update, position. Returns the event and the bus's tail."""
     begun, exchanged = time.perf_counter(), comm.exchange_seconds
     compute_leaves(state, leaves, bus, signals)
-    total = comm.reduce(bus.leaves, leaves.plan.shards)
+    total = comm.allreduce_leaves(bus.leaves, leaves.plan.shards)
     if not is_finite(total):
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)

@@ -23,7 +23,7 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
 
     One small message; called before every checkpoint, so that a bad one is never written.
     """
-    prints = comm.gather(fingerprint(state))
+    prints = comm.allgather(fingerprint(state))
     usual, count = Counter(prints).most_common(1)[0]
     if count == comm.size:
         return

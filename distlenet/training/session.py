@@ -96,7 +96,7 @@ class Session:
         summary |= {"total_seconds": round(time.perf_counter() - begun, 3), "run": self.options.run_directory}
         summary["failure"] = type(self._failure).__name__ if self._failure else None
         # the others wait until it is written: if the root is lost before, one of them writes it
-        self._unwritten = self.comm.share(self.files.finish(summary, self.announce))
+        self._unwritten = self.comm.broadcast(self.files.finish(summary, self.announce))
         yield RunFinished(summary)
 
     def _become_root(self) -> None:
@@ -108,7 +108,7 @@ class Session:
         """Set everything up, resume if asked to, and announce the start."""
         with in_agreement(self.comm):
             origin = self.files.find_origin(self.options)
-        experiment = set_up(self.options, self.comm, self.signals, self.comm.share(origin))
+        experiment = set_up(self.options, self.comm, self.signals, self.comm.broadcast(origin))
         with in_agreement(self.comm):
             notices = self.files.begin(self.options, experiment, self.announce, self.signals)
         share_state(experiment.state, self.comm)

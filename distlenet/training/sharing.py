@@ -18,7 +18,7 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
     the middle leaves every other one with a whole state, its old one or the new one.
     """
     vectors = [state.net.theta, *(state.optimizer.state[name] for name in sorted(state.optimizer.state))]
-    position = comm.share(
+    position = comm.broadcast(
         {
             "epoch": state.epoch,
             "step": state.step,
@@ -37,18 +37,18 @@ def share_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
     )
     arrived = [vector.copy() for vector in vectors]
     for vector in arrived:
-        comm.share_array(vector, source)
+        comm.broadcast_array(vector, source)
     best_theta = None
     if position["has_best_theta"]:
         best_theta = np.empty_like(state.net.theta) if state.best_theta is None else state.best_theta.copy()
-        comm.share_array(best_theta, source)
+        comm.broadcast_array(best_theta, source)
     good = None
     if position["good"]:
         place, names = position["good"]
         good = Snapshot(place, {name: state.good.vectors.get(name, state.net.theta).copy() for name in names})
         for name in names:
-            comm.share_array(good.vectors[name], source)
-    comm.gather(None)  # everybody has everything
+            comm.broadcast_array(good.vectors[name], source)
+    comm.allgather(None)  # everybody has everything
     for vector, new in zip(vectors, arrived, strict=True):
         vector[:] = new
     state.epoch, state.step, state.optimizer.steps = position["epoch"], position["step"], position["steps"]

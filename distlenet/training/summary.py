@@ -31,7 +31,7 @@ def summarize(
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if images else 0.0,
         "reduce_share": reduce_share(list(steps), comm),
-        "memory_mib": max(comm.gather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
+        "memory_mib": max(comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
         "divergences": state.divergences,
         "lr_factor": state.factor,
@@ -48,7 +48,7 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 
     The shortest: a rank that waits for a late one spends that time in the exchange as well.
     """
-    exchanges = comm.gather([round(exchange, 7) for _, exchange in steps])
+    exchanges = comm.allgather([round(exchange, 7) for _, exchange in steps])
     common = min(map(len, exchanges))  # after a loss, ranks may have counted a repeated step differently
     if not common:
         return 0.0

@@ -28,7 +28,7 @@ PARALLEL = str(Path(PACKAGE, "parallel"))
 PHASES = {
     "load": "reading images",
     "loss_and_grad": "computing",
-    "reduce": "exchanging gradients",
+    "allreduce_leaves": "exchanging gradients",
     "evaluate": "evaluating",
     "check_replicas": "comparing the ranks",
     "write_checkpoint": "writing a checkpoint",

@@ -15,7 +15,7 @@ if comm.rank == comm.size - 1:
         matrix = matrix @ matrix
 values = np.ones(1)
 try:
-    comm.merge(values)
+    comm.allreduce(values)
 except RanksLost as error:
     sys.exit(str(error))
 if comm.is_root:

@@ -15,9 +15,9 @@ def check_reduce(comm: MPICommunicator) -> None:
             random = np.random.default_rng([shards, length])
             for _ in range(2):  # the second time with the buffers of the first
                 leaves = random.standard_normal((shards, length)).astype(np.float32)
-                expected = Serial().reduce(leaves.copy(), shards)
+                expected = Serial().allreduce_leaves(leaves.copy(), shards)
                 run = owned_shards(comm.rank, comm.size, shards)
-                total = comm.reduce(leaves[run.start : run.stop].copy(), shards)
+                total = comm.allreduce_leaves(leaves[run.start : run.stop].copy(), shards)
                 assert total.tobytes() == expected.tobytes(), (comm.size, shards, length)
     assert comm.exchange_seconds > 0
 
@@ -25,15 +25,15 @@ def check_reduce(comm: MPICommunicator) -> None:
 def check_the_rest(comm: MPICommunicator) -> None:
     values = np.zeros(10)
     values[comm.rank :: comm.size] = 0.1 * (1 + comm.rank)
-    comm.merge(values)
+    comm.allreduce(values)
     assert values.tolist() == [0.1 * (1 + place % comm.size) for place in range(10)]
 
     story = {"text": "grüße", "numbers": [1, 2.5, None, 1e-320], "long": "x" * 100_000}
-    assert comm.share(story if comm.is_root else None) == story
-    assert comm.gather(["é" * (7 * comm.rank), comm.rank]) == [["é" * (7 * r), r] for r in range(comm.size)]
+    assert comm.broadcast(story if comm.is_root else None) == story
+    assert comm.allgather(["é" * (7 * comm.rank), comm.rank]) == [["é" * (7 * r), r] for r in range(comm.size)]
 
     array = np.arange(1000, dtype=np.float32) * (1 if comm.is_root else -3)
-    comm.share_array(array)
+    comm.broadcast_array(array)
     assert array.tobytes() == np.arange(1000, dtype=np.float32).tobytes()
 
 

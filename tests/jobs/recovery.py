@@ -32,7 +32,7 @@ def recover() -> int:
         try:
             lost = comm.recover()
             names = [name for place, name in enumerate(names) if place not in lost]
-            places = comm.gather([own, step])
+            places = comm.allgather([own, step])
         except RanksLost:
             continue
         assert [name for name, _ in places] == names
@@ -48,12 +48,12 @@ while step < STEPS:
     mine = owned_shards(comm.rank, comm.size, SHARDS)
     leaves = leaves_of(step)
     try:
-        total = comm.reduce(leaves[mine.start : mine.stop].copy(), SHARDS)
+        total = comm.allreduce_leaves(leaves[mine.start : mine.stop].copy(), SHARDS)
     except RanksLost:
         step = recover()
         told.append(names)
         continue
-    assert total.tobytes() == Serial().reduce(leaves, SHARDS).tobytes(), step
+    assert total.tobytes() == Serial().allreduce_leaves(leaves, SHARDS).tobytes(), step
     step += 1
 if comm.is_root:
     print(json.dumps(told))

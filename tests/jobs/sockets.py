@@ -19,7 +19,7 @@ for protocol in ("tcp", "tcp6", "udp", "udp6"):
         inherited = protocol == "tcp" and "PMI_FD" in os.environ  # mpirun's own, which MPICH's leaves open in its ranks
         if fields[9] in own and fields[3] == LISTENING[protocol[:3]] and address not in LOOPBACK and not inherited:
             found.append(f"{protocol} {fields[1]}")
-everything = comm.gather(found)
+everything = comm.allgather(found)
 if comm.is_root:
     print("reachable", everything)
 comm.leave(0)

@@ -15,7 +15,7 @@ def test_a_rank_that_is_lost_within_the_block_keeps_nobody_waiting(dies_at):
     def work(comm):
         before = made.calls[2]
         with in_agreement(comm):
-            comm.share("a" if comm.is_root else None)
+            comm.broadcast("a" if comm.is_root else None)
         return before
 
     before = mortal.outcomes(made, work)[2]

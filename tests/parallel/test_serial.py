@@ -24,19 +24,19 @@ def test_one_process():
     comm = Serial()
     assert (comm.rank, comm.size, comm.is_root) == (0, 1, True)
     assert comm.description == "one process"
-    assert comm.share({"a": [1, None]}) == {"a": [1, None]}
-    assert comm.gather("x") == ["x"]
+    assert comm.broadcast({"a": [1, None]}) == {"a": [1, None]}
+    assert comm.allgather("x") == ["x"]
     values = np.arange(3.0)
-    comm.merge(values)
-    comm.share_array(values)
+    comm.allreduce(values)
+    comm.broadcast_array(values)
     assert values.tolist() == [0, 1, 2]
     assert comm.exchange_seconds == 0
 
 
 def test_reduce_adds_all_leaves():
     comm, leaves = Serial(), np.arange(15, dtype=np.float32).reshape(5, 3)
-    assert comm.reduce(leaves.copy(), 5).tolist() == leaves.sum(axis=0).tolist()
-    assert comm.reduce(leaves[:1].copy(), 1).tolist() == [0, 1, 2]
+    assert comm.allreduce_leaves(leaves.copy(), 5).tolist() == leaves.sum(axis=0).tolist()
+    assert comm.allreduce_leaves(leaves[:1].copy(), 1).tolist() == [0, 1, 2]
 
 
 def test_agreement_of_one():

@@ -55,7 +55,7 @@ def test_same_bits_on_every_number_of_ranks(shards, make):
     leaves = make(shards, seed=1)
     with np.errstate(all="ignore"):
         expected = node_sum(leaves, (shards - 1).bit_length(), 0)
-        alone = Serial().reduce(leaves.copy(), shards)
+        alone = Serial().allreduce_leaves(leaves.copy(), shards)
         assert alone.tobytes() == expected.tobytes()
         for size in range(1, shards + 1):
             assert reduce_on(size, leaves).tobytes() == expected.tobytes(), f"{size} ranks"
@@ -67,7 +67,7 @@ def test_the_order_matters_to_these_leaves():
     straight = leaves[0].copy()
     for leaf in leaves[1:]:
         straight += leaf
-    assert straight.tobytes() != Serial().reduce(leaves, 11).tobytes()
+    assert straight.tobytes() != Serial().allreduce_leaves(leaves, 11).tobytes()
 
 
 @pytest.mark.parametrize("shards", SHARDS)
@@ -101,6 +101,6 @@ def test_shards_are_dealt_out_evenly(shards):
 def test_an_empty_leaf_is_added_like_any_other():
     leaves = close(5, seed=2)
     leaves[3] = 0
-    expected = Serial().reduce(leaves.copy(), 5)
+    expected = Serial().allreduce_leaves(leaves.copy(), 5)
     for size in range(1, 6):
         assert reduce_on(size, leaves).tobytes() == expected.tobytes()

@@ -171,7 +171,7 @@ def test_more_ranks_than_shards_are_refused(data, ranks, shards):
 class RankByRank(pretend.PretendCommunicator):
     """Adds up a rank's leaves first and the ranks' sums then, as trainers do that know no tree."""
 
-    def reduce(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+    def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         own = leaves[0].copy()
         for leaf in leaves[1:]:
             own += leaf

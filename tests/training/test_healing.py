@@ -181,13 +181,13 @@ def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
 
         calls = 0
 
-        def gather(self, value):
+        def allgather(self, value):
             self.count()
-            return super().gather(value)
+            return super().allgather(value)
 
-        def share(self, value, source=0):
+        def broadcast(self, value, source=0):
             self.count()
-            return super().share(value, source)
+            return super().broadcast(value, source)
 
         def count(self):
             if self.calls or (watching and watching[0].verdict):
