@@ -148,13 +148,13 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911
 
 
 def _is_another_rank() -> bool:
-    from distlenet.parallel.launcher import launched_rank
+    from distlenet.parallel.connect import launched_rank
 
     return launched_rank() != 0
 
 
 def _tell_launcher(code: int) -> None:
-    from distlenet.parallel.exit_file import ORDERLY, tell_launcher
+    from distlenet.handshake import ORDERLY, tell_launcher
 
     if code in ORDERLY:
         tell_launcher(code)
@@ -162,7 +162,7 @@ def _tell_launcher(code: int) -> None:
 
 def _debug() -> None:
     """Open the debugger where the error being handled was raised, if a user at a terminal can use it."""
-    from distlenet.parallel.launcher import detect
+    from distlenet.parallel.connect import detect
 
     if detect() is None and sys.stdin.isatty() and sys.stderr.isatty():
         import pdb

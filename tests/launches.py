@@ -8,7 +8,7 @@ from pathlib import Path
 import mpi_jobs
 import pytest
 
-from distlenet.mpirun import find_mpirun, survives_losses
+from distlenet.launching.mpirun import find_mpirun, survives_losses
 
 MARK = "DISTLENET_TEST"
 SHARED = "/dev/shm"

@@ -17,7 +17,7 @@ from unittest import mock
 import numpy as np
 import pretend
 
-import distlenet.parallel.launcher  # with all that the module loaded below imports, which is to be loaded once
+import distlenet.parallel.connect  # with all that the module loaded below imports, which is to be loaded once
 from distlenet.errors import RanksLost
 
 PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging

@@ -10,9 +10,9 @@ import mpi_jobs
 import pytest
 from rich.table import Table
 
-from distlenet import launch
 from distlenet.cli import main
 from distlenet.errors import DataError, report
+from distlenet.launching import job as launch
 from distlenet.parallel import Serial
 from distlenet.parallel.agreement import all_or_nothing
 from distlenet.streams import SafeStream, clean, note, shown

@@ -12,7 +12,7 @@ from distlenet.bench.exchange import GRADIENT
 from distlenet.bench.ranks import run_ranks
 from distlenet.bench.timing import spread, take_turns
 from distlenet.errors import LaunchError
-from distlenet.mpirun import mpi_environment, mpirun_command, python
+from distlenet.launching.mpirun import mpi_environment, mpirun_command, python
 from distlenet.parallel import owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them

@@ -23,7 +23,7 @@ def main() -> None:
 
     from distlenet.parallel import owned_shards
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.connect import connect
 
     repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
     comm = connect()

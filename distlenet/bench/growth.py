@@ -78,7 +78,7 @@ def forget(path: Path) -> None:
 def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
     """Run one job; returns what its ranks printed, of each figure the largest."""
     from distlenet.errors import LaunchError
-    from distlenet.mpirun import mpi_environment, mpirun_command, python
+    from distlenet.launching.mpirun import mpi_environment, mpirun_command, python
 
     command = [*python(), "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
     command = mpirun_command(ranks) + command if ranks > 1 else command
@@ -93,7 +93,7 @@ def work(path: str, limit: int, steps: int) -> None:
     """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones; print JSON."""
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.connect import connect
     from distlenet.training.events import StepDone
     from distlenet.training.experiment import RunOptions, set_up
     from distlenet.training.loop import train

@@ -17,7 +17,7 @@ from time import perf_counter
 
 from distlenet.bench import pytorch
 from distlenet.bench.ranks import run_torch
-from distlenet.mpirun import mpi_environment, mpirun_command, python_command
+from distlenet.launching.mpirun import mpi_environment, mpirun_command, python_command
 from distlenet.paths import path
 
 TIMEOUT = 600  # seconds for one run

@@ -5,7 +5,7 @@ import socket
 import subprocess
 
 from distlenet.errors import LaunchError
-from distlenet.mpirun import mpi_environment, mpirun_command, python_command
+from distlenet.launching.mpirun import mpi_environment, mpirun_command, python_command
 
 TIMEOUT = 300  # seconds for one job
 

@@ -17,7 +17,7 @@ def main() -> None:
     from distlenet.config import Config
     from distlenet.parallel import owned_shards
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.connect import connect
     from distlenet.training.summary import reduce_share
 
     count, batch_size, shards = map(int, sys.argv[1:4])

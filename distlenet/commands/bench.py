@@ -40,7 +40,7 @@ def measure(args: argparse.Namespace) -> dict:
     from distlenet.bench import pytorch
     from distlenet.bench.engine import compare_engines
     from distlenet.bench.ranks import compare_jobs
-    from distlenet.training.numerics import numerics
+    from distlenet.numerics import numerics
 
     beside_pytorch = pytorch.available() and not args.no_pytorch
     report = {"batch_size": args.batch_size, "shards": args.shards, "numerics": numerics()}

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.errors import LaunchError
     from distlenet.parallel import Serial
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect, launched_rank
+    from distlenet.parallel.connect import connect, launched_rank
 
     misfit = None
     try:
@@ -63,7 +63,7 @@ def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | 
     from distlenet.data.locking import existing_folder, try_locks
     from distlenet.doctor.advice import advise
     from distlenet.doctor.mpirun import ask_library, ask_mpirun, belongs, fault_tolerance
-    from distlenet.parallel.launcher import detect
+    from distlenet.parallel.connect import detect
     from distlenet.paths import home
     from distlenet.ui.terminal import explain
 

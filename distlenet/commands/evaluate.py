@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.connect import connect
 
     comm = connect()
     with all_or_nothing(comm, args.debug):

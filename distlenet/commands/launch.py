@@ -41,7 +41,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import UsageError, nearest
-    from distlenet.launch import Job, launch, say
+    from distlenet.launching.job import Job, launch, say
 
     words = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
     if not words:

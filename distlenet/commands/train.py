@@ -138,7 +138,7 @@ def configs(args: argparse.Namespace) -> list[Config]:
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.connect import connect
     from distlenet.training.experiment import RunOptions
     from distlenet.training.session import Session
 
@@ -187,7 +187,7 @@ def overridden(args: argparse.Namespace) -> tuple[str, ...]:
 
 def patience() -> float:
     """Return after how many seconds without progress many ranks give up, where no option says so."""
-    from distlenet.parallel.launcher import STALL_AFTER
+    from distlenet.parallel.connect import STALL_AFTER
 
     return float(os.environ.get(STALL_AFTER, "60"))
 

@@ -36,7 +36,7 @@ def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
     said: set[str] = set()
 
     def tell(text: str) -> None:
-        from distlenet.parallel.launcher import launched_rank
+        from distlenet.parallel.connect import launched_rank
         from distlenet.streams import note
 
         if text not in said and launched_rank() == 0:

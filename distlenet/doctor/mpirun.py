@@ -13,8 +13,8 @@ from pathlib import Path
 
 import distlenet
 from distlenet.errors import LaunchError
-from distlenet.mpirun import find_mpirun, python_command
-from distlenet.parallel.launcher import WRONG_LAUNCHER
+from distlenet.launching.mpirun import find_mpirun, python_command
+from distlenet.parallel.connect import WRONG_LAUNCHER
 
 LIMIT = 20.0  # seconds
 OF_A_LAUNCHER = ("OMPI_COMM_", "PMIX_", "PMI_", "PRTE_LAUNCHED", "MPI_LOCAL", "MV2_COMM_", "SLURM_", "HYDRA_", "HYDI_")

@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from distlenet.training.numerics import numerics
+from distlenet.numerics import numerics
 
 PACKAGES = ("numpy", "h5py", "mpi4py", "rich")
 CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container; "max 100000" is none

@@ -16,8 +16,8 @@ from mpi4py import MPI
 
 from distlenet.activity import advance
 from distlenet.errors import LaunchError
+from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.communicator import pieces_of
-from distlenet.parallel.exit_file import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.tree import Tree
 
 

@@ -24,8 +24,8 @@ from mpi4py import MPI  # noqa: E402
 
 from distlenet.activity import advance  # noqa: E402
 from distlenet.errors import RanksLost  # noqa: E402
+from distlenet.handshake import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.communicator import pieces_of  # noqa: E402
-from distlenet.parallel.exit_file import EXIT_FILE, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 

@@ -29,9 +29,9 @@ from distlenet.config import Config
 from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import NOTHING, Trust
+from distlenet.numerics import numerics
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers
 from distlenet.training.checkpoint_arrays import CheckpointArrays
-from distlenet.training.numerics import numerics
 from distlenet.training.state import TrainState
 
 FORMAT = 1

@@ -21,9 +21,9 @@ from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetE
 from distlenet.nn import Net
 from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.nn.optimizers import Optimizer
+from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.training.checkpoint import list_layers
-from distlenet.training.numerics import numerics
 
 if TYPE_CHECKING:
     from distlenet.training.experiment import RunOptions

@@ -11,11 +11,11 @@ from distlenet.atomic import flush_to_disk, replacing
 from distlenet.config import Config, build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.nn import source_sha256
+from distlenet.numerics import numerics
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice
 from distlenet.training.journal import Journal
-from distlenet.training.numerics import numerics
 from distlenet.training.ours import is_config
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from distlenet.errors import DistlenetError
+from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
@@ -18,7 +19,6 @@ from distlenet.training.experiment import Experiment, RunOptions, set_up
 from distlenet.training.files import NoFiles, RunFiles
 from distlenet.training.healing import Healer
 from distlenet.training.loop import train
-from distlenet.training.numerics import numerics
 from distlenet.training.scrutiny import watch_closely
 from distlenet.training.sharing import share_state
 from distlenet.training.stopping import Signals, Stopped

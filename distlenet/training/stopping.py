@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from types import FrameType, TracebackType
 
 from distlenet.errors import DistlenetError
-from distlenet.parallel.exit_file import asked_by_launcher
+from distlenet.handshake import asked_by_launcher
 from distlenet.parallel.orphan import launcher_is_gone
 
 # the first of these names the stop where ranks got different ones

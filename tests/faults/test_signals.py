@@ -226,7 +226,7 @@ def test_an_identity_is_a_process_for_good():
 
 
 def test_folders_of_dead_launchers_are_removed_at_the_next_start(monkeypatch, tmp_path):
-    from distlenet import scratch
+    from distlenet.launching import scratch
     from distlenet.processes import identity
 
     place, pid, birth = identity().split("-")

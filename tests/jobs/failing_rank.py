@@ -8,7 +8,7 @@ import numpy as np
 
 from distlenet.errors import DataError
 from distlenet.parallel.agreement import all_or_nothing
-from distlenet.parallel.launcher import connect
+from distlenet.parallel.connect import connect
 
 FAILURES = {
     "ValueError": ValueError("a defect"),

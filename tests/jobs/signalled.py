@@ -8,7 +8,7 @@ import signal
 import sys
 
 from distlenet.cli import main
-from distlenet.parallel import launcher
+from distlenet.parallel import connect as launcher
 from distlenet.training import loop
 
 rank, name, wanted = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])

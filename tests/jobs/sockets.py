@@ -3,8 +3,8 @@
 import os
 from pathlib import Path
 
+from distlenet.parallel.connect import connect
 from distlenet.parallel.heartbeat import Heartbeats
-from distlenet.parallel.launcher import connect
 
 LISTENING, LOOPBACK = {"tcp": "0A", "udp": "07"}, ("0100007F", "0" * 24 + "01000000")
 comm = connect()

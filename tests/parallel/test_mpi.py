@@ -60,7 +60,7 @@ def test_one_process_needs_no_mpi_to_fail():
     # the same program alone: its own exit code and a plain traceback, nothing of ranks
     program = (
         "from distlenet.parallel.agreement import all_or_nothing\n"
-        "from distlenet.parallel.launcher import connect\n"
+        "from distlenet.parallel.connect import connect\n"
         "with all_or_nothing(connect()):\n    raise ValueError('a defect')"
     )
     done = subprocess.run(

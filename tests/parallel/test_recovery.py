@@ -7,8 +7,8 @@ import launches
 import mpi_jobs
 import pytest
 
-from distlenet.mpirun import mpirun_command
-from distlenet.parallel.exit_file import EXIT_FILE, READY
+from distlenet.handshake import EXIT_FILE, READY
+from distlenet.launching.mpirun import mpirun_command
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ FLIPPING = """
 import sys
 import numpy as np
 from distlenet.cli import main
-from distlenet.parallel.launcher import launched_rank
+from distlenet.parallel.connect import launched_rank
 from distlenet.training import loop
 
 take_step = loop.take_step

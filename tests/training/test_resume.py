@@ -20,10 +20,10 @@ from distlenet.config import RECIPES, Config
 from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
+from distlenet.numerics import numerics
 from distlenet.training import checkpoint_file
 from distlenet.training import resume as resume_module
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.numerics import numerics
 
 FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5}
 STEPS = 7  # of an epoch: 642 images, shards of 107, leaves of 16 and a last one of 11
@@ -887,7 +887,7 @@ def test_a_chain_under_mpirun(runtime, digits, tmp_path, whole, distlenet):
 IN_EVALUATION = """
 import os, signal, sys
 from distlenet.cli import main
-from distlenet.parallel.launcher import launched_rank
+from distlenet.parallel.connect import launched_rank
 from distlenet.training import epoch_end
 
 evaluate = epoch_end.evaluate

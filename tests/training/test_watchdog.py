@@ -15,11 +15,11 @@ from faults import runs
 
 from distlenet import activity
 from distlenet.errors import RanksLost
-from distlenet.mpirun import mpirun_command
+from distlenet.handshake import EXIT_FILE
+from distlenet.launching.mpirun import mpirun_command
 from distlenet.parallel import Serial
-from distlenet.parallel.exit_file import EXIT_FILE
+from distlenet.parallel.connect import FAULT_TOLERANCE
 from distlenet.parallel.heartbeat import own_addresses
-from distlenet.parallel.launcher import FAULT_TOLERANCE
 from distlenet.training import portrait, replicas, watchdog
 from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.experiment import RunOptions, set_up

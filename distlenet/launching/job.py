@@ -12,12 +12,12 @@ from itertools import pairwise
 from pathlib import Path
 
 from distlenet.errors import RanksLost
-from distlenet.launch_signals import Requests
-from distlenet.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
-from distlenet.parallel.exit_file import ASKED, EXIT_FILE, LEFT, READY
-from distlenet.parallel.launcher import FAULT_TOLERANCE, STALL_AFTER
+from distlenet.handshake import ASKED, EXIT_FILE, LEFT, READY
+from distlenet.launching.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
+from distlenet.launching.scratch import Guardian, Scratch, scratch
+from distlenet.launching.signals import Requests
+from distlenet.parallel.connect import FAULT_TOLERANCE, STALL_AFTER
 from distlenet.processes import GRACE, LAUNCH, children, end_processes, processes
-from distlenet.scratch import Guardian, Scratch, scratch
 from distlenet.streams import clean
 from distlenet.training.lock import JOB as OWNER
 from distlenet.training.lock import notes

@@ -14,8 +14,8 @@ from pathlib import Path
 from types import TracebackType
 
 from distlenet import processes
-from distlenet.mpirun import mpi_environment
-from distlenet.parallel.exit_file import ASKED, EXIT_FILE
+from distlenet.handshake import ASKED, EXIT_FILE
+from distlenet.launching.mpirun import mpi_environment
 from distlenet.parallel.orphan import LAUNCHER
 from distlenet.processes import JOB, end_processes, identity, is_alive
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import mpi_jobs
 import pytest
 
-from distlenet import mpirun
 from distlenet.errors import LaunchError, UsageError
+from distlenet.launching import mpirun
 
 FAULT_TOLERANCE = [
     *("--with-ft", "ulfm"),
@@ -113,8 +113,10 @@ def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
 
 def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_path):
     # nothing but the working directory leads to the package: neither -P nor an import path of its own is possible
-    program = "import sys, distlenet.mpirun as m; sys.meta_path[:] = sys.meta_path[:3]; print(m.python_command('x')[1])"
-    (tmp_path / "ask.py").write_text(program)
+    program = (
+        "import sys\nfrom distlenet.launching.mpirun import python_command\nsys.meta_path[:] = sys.meta_path[:3]\n"
+    )
+    (tmp_path / "ask.py").write_text(f"{program}print(python_command('x')[1])")
     site = [entry for entry in sys.path if entry.endswith("-packages")]
     (tmp_path / "distlenet").symlink_to(mpi_jobs.ROOT / "distlenet")
     environment = mpi_jobs.environment() | {"PYTHONPATH": os.pathsep.join(site)}

@@ -13,8 +13,9 @@ import pytest
 import sessions
 from faults import runs
 
-from distlenet import cli, launch
+from distlenet import cli
 from distlenet.errors import ConfigError, RanksLost
+from distlenet.launching import job as launch
 
 
 @pytest.mark.parametrize(
@@ -222,12 +223,12 @@ def test_the_root_hangs_when_the_run_is_done(digits, tmp_path, where):
     # stopped where no other rank waits for it any more: before or after it has left the exit code
     stops = f"""import os, signal
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
-    from distlenet.parallel import exit_file
-    tell = exit_file.tell_launcher
+    from distlenet import handshake
+    tell = handshake.tell_launcher
     def tell_and_stop(*words):
         {"os.kill(os.getpid(), signal.SIGSTOP)" if where == "before" else "tell(*words)"}
         os.kill(os.getpid(), signal.SIGSTOP)
-    exit_file.tell_launcher = tell_and_stop
+    handshake.tell_launcher = tell_and_stop
 """
     (tmp_path / "sitecustomize.py").write_text(stops)
     run, path = tmp_path / "run", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"

@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from distlenet import launch_signals
-from distlenet.launch_signals import Requests
+from distlenet.launching import signals as launch_signals
+from distlenet.launching.signals import Requests
 
 
 class Job:

@@ -7,7 +7,7 @@ import pytest
 
 from distlenet.errors import LaunchError
 from distlenet.parallel import Serial
-from distlenet.parallel.launcher import connect, detect, launched_rank
+from distlenet.parallel.connect import connect, detect, launched_rank
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}
 
@@ -91,6 +91,6 @@ def test_the_wrong_mpirun_is_refused(starter, digits, tmp_path):
 
 
 def test_each_mpi_is_recognised(runtime):
-    program = "from distlenet.parallel.launcher import detect, launched_rank; print(detect().size + launched_rank())"
+    program = "from distlenet.parallel.connect import detect, launched_rank; print(detect().size + launched_rank())"
     done = mpi_jobs.run(runtime.command(2, "-c", program))
     assert sorted(done.stdout.replace("\n", "")) == ["2", "3"]  # lines of two ranks may be glued together
