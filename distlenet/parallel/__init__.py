@@ -3,8 +3,7 @@
 mpi4py is imported only in ``mpi*.py`` here, and only when a launcher started the process.
 """
 
-from distlenet.parallel.communicator import Communicator
-from distlenet.parallel.serial import Serial
+from distlenet.parallel.communicator import Communicator, Serial
 from distlenet.parallel.tree import owned_shards
 
 __all__ = ["Communicator", "Serial", "owned_shards"]

@@ -4,6 +4,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from distlenet.parallel.tree import Tree
+
 PIECE = 2**26  # bytes of an array that are sent at a time
 
 
@@ -73,6 +75,54 @@ class Communicator(Protocol):
     def abort(self, code: int) -> None:
         """End all ranks at once with exit code ``code``; does not return under MPI."""
         ...
+
+
+class Serial:
+    """The communicator of a single process. See ``Communicator`` for the methods."""
+
+    rank, size, is_root = 0, 1, True
+    description = "one process"
+    survives_losses = False
+    exchange_seconds = 0.0
+
+    def __init__(self) -> None:
+        self._trees: dict[int, Tree] = {}
+
+    def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
+        """Add up all leaves (shards, length) in tree order; returns (length,)."""
+        if shards not in self._trees:
+            self._trees[shards] = Tree(1, shards)
+        self._trees[shards].add_local(0, leaves)
+        return leaves[0]
+
+    def allreduce(self, values: np.ndarray) -> None:
+        """Nothing to add."""
+
+    def broadcast(self, value: Any, source: int = 0) -> Any:
+        """Return ``value``."""
+        return value
+
+    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
+        """Nothing to copy."""
+
+    def allgather(self, value: Any) -> list[Any]:
+        """Return ``[value]``."""
+        return [value]
+
+    def split(self, teams: int) -> tuple[int, "Serial"]:
+        """Return this process as the only team."""
+        return 0, self
+
+    def recover(self) -> list[int]:
+        """Nobody can be lost."""
+        return []
+
+    def leave(self, code: int) -> int:
+        """Return ``code``."""
+        return code
+
+    def abort(self, code: int) -> None:
+        """Nothing to end: the caller's exception ends the process."""
 
 
 def pieces_of(array: np.ndarray) -> list[np.ndarray]:

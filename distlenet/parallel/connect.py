@@ -9,9 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distlenet.errors import LaunchError
-from distlenet.parallel.communicator import Communicator
+from distlenet.parallel.communicator import Communicator, Serial
 from distlenet.parallel.orphan import end_with_launcher
-from distlenet.parallel.serial import Serial
 
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
 STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`

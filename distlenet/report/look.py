@@ -8,7 +8,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import DataError
 from distlenet.nn import Net
-from distlenet.parallel.serial import Serial
+from distlenet.parallel import Serial
 from distlenet.report.run import Run
 from distlenet.training.evaluation import DatasetSlice, Slices, own_chunks
 

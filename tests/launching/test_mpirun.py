@@ -113,10 +113,8 @@ def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
 
 def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_path):
     # nothing but the working directory leads to the package: neither -P nor an import path of its own is possible
-    program = (
-        "import sys\nfrom distlenet.launching.mpirun import python_command\nsys.meta_path[:] = sys.meta_path[:3]\n"
-    )
-    (tmp_path / "ask.py").write_text(f"{program}print(python_command('x')[1])")
+    program = "import sys\nfrom distlenet.launching.mpirun import python_command\nsys.meta_path[:] = sys.meta_path[:3]"
+    (tmp_path / "ask.py").write_text(f"{program}\nprint(python_command('x')[1])")
     site = [entry for entry in sys.path if entry.endswith("-packages")]
     (tmp_path / "distlenet").symlink_to(mpi_jobs.ROOT / "distlenet")
     environment = mpi_jobs.environment() | {"PYTHONPATH": os.pathsep.join(site)}
