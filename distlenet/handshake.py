@@ -1,6 +1,7 @@
-"""How a job and `distlenet launch`, if that started it, tell each other of its end: by files in a folder of the job's.
+"""What `distlenet launch` and the ranks it starts tell each other: by environment variables, and by files.
 
-The environment names the folder by its exit file.
+The environment names the exit file, which nothing else is called like: it is the job's name as well. The other files
+lie next to it.
 """
 
 import contextlib
@@ -8,9 +9,12 @@ import os
 from pathlib import Path
 
 EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
-LEFT = "left"  # made beside it by the other ranks, which know the code as well: the root may hang or die at its end
-READY = "ready"  # made beside the exit file when all ranks are connected
-ASKED = "asked"  # written beside it by the launcher: the signal that asked it to end the job
+LAUNCHER = "DISTLENET_LAUNCHER"  # names what was launched, restarts included: the identity of the launcher, and more
+FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the job outlives its ranks
+STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
+LEFT = "left"  # file made by the other ranks, which know the exit code as well: the root may hang or die at its end
+READY = "ready"  # file made when all ranks are connected
+ASKED = "asked"  # file written by the launcher: the signal that asked it to end the job
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
 

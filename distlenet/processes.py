@@ -13,18 +13,19 @@ import sys
 import time
 from pathlib import Path
 
-LAUNCH = "DISTLENET_LAUNCH"  # names what `distlenet launch` was asked to do, however often it is started again
-JOB = "DISTLENET_JOB"  # marks the processes of a job, so that none is left behind
 GRACE = 4.0  # seconds that a job without its launcher may take to save and end
 
 
-def processes(job: str) -> list[int]:
-    """Return the living processes of a job on this host, mpirun's own among them."""
-    mark, found = f"{JOB}={job}".encode(), []
+def processes(mark: str) -> list[int]:
+    """Return the living processes of a job on this host, mpirun's own: those that have ``mark`` in their environment.
+
+    ``mark`` is "NAME=VALUE".
+    """
+    entry_of_job, found = os.fsencode(mark), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):  # a zombie has no environment any more
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                if entry_of_job in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found
 
@@ -56,8 +57,11 @@ def identity() -> str:
 
 
 def is_alive(who: str) -> bool | None:
-    """Whether the process with identity ``who`` runs (or is stopped); None where that cannot be seen from here."""
-    place, pid, birth = who.split("-")
+    """Whether the process with identity ``who`` runs (or is stopped); None where that cannot be seen from here.
+
+    More may follow in ``who``, after another "-".
+    """
+    place, pid, birth, *_ = who.split("-")
     if place != _place():
         return None
     try:
@@ -75,16 +79,16 @@ def _place() -> str:
     return hashlib.sha256(f"{os.uname().nodename} {namespace}".encode()).hexdigest()[:8]
 
 
-def send(job: str, number: int) -> None:
+def send(mark: str, number: int) -> None:
     """Send signal ``number`` to all processes of a job on this host."""
-    for process in processes(job):
+    for process in processes(mark):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
 
 
-def end_processes(job: str) -> None:
+def end_processes(mark: str) -> None:
     """Kill what is left of a job on this host: ranks outlive an mpirun that was killed."""
-    send(job, signal.SIGKILL)
+    send(mark, signal.SIGKILL)
 
 
 def guard() -> None:

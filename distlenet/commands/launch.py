@@ -65,11 +65,13 @@ def run(args: argparse.Namespace) -> int:
     for option, value, least in lowest:
         if not value >= least:
             raise UsageError(f"--{option} is {value:g}, expected at least {least}")
-    check_ranks_before_start(args, module, inner.parse_args(words[1:]))
+    settings = inner.parse_args(words[1:])
+    check_ranks_before_start(args, module, settings)
     cores = len(os.sched_getaffinity(0))
     if not args.hosts and args.ranks > CROWD * cores:
         say(f"{args.ranks} ranks on {cores} cores: expect it to be slow")
-    job = Job(args.ranks, words, args.hosts, not args.no_fault_tolerance, args.stall_after)
+    run = Path(settings.run_directory) if command == "train" else None
+    job = Job(args.ranks, words, run, args.hosts, not args.no_fault_tolerance, args.stall_after)
     return launch(job, args.max_restarts)
 
 

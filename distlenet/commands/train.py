@@ -187,7 +187,7 @@ def overridden(args: argparse.Namespace) -> tuple[str, ...]:
 
 def patience() -> float:
     """Return after how many seconds without progress many ranks give up, where no option says so."""
-    from distlenet.parallel.connect import STALL_AFTER
+    from distlenet.handshake import STALL_AFTER
 
     return float(os.environ.get(STALL_AFTER, "60"))
 

@@ -8,16 +8,14 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from distlenet.errors import RanksLost
-from distlenet.handshake import ASKED, EXIT_FILE, LEFT, READY
+from distlenet.handshake import ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
 from distlenet.launching.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
 from distlenet.launching.scratch import Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
-from distlenet.parallel.connect import FAULT_TOLERANCE, STALL_AFTER
-from distlenet.processes import GRACE, LAUNCH, children, end_processes, processes
+from distlenet.processes import GRACE, children, end_processes, identity, processes
 from distlenet.streams import clean
 from distlenet.training.lock import JOB as OWNER
 from distlenet.training.lock import notes
@@ -34,6 +32,7 @@ class Job:
 
     ranks: int
     arguments: list[str]
+    run: Path | None = None  # the directory of a training run, which is resumed after a restart
     hosts: str | None = None
     fault_tolerance: bool = True
     stall_after: float = 60.0
@@ -45,56 +44,37 @@ def launch(job: Job, max_restarts: int = 0) -> int:
     A signal is passed on so that the ranks can save; a second one ends them at once.
     """
     with Requests() as requests, Guardian() as guardian:
-        return _launch(job, max_restarts, requests, guardian)
+        name, new_starts, restarts = f"{identity()}-{uuid.uuid4().hex}", 0, 0
+        while requests.asked is None:
+            with scratch(name, job.hosts) as place:
+                guardian.watch(place)
+                attempt = Attempt(job, arguments_now(job, name), place, requests, guardian)
+                code = attempt.run()
+            guardian.watch(None)
+            if attempt.orderly:
+                return code
+            if not attempt.connected and new_starts < NEW_STARTS:
+                new_starts += 1
+                say("no rank had started its work: starting again")
+                continue
+            if restarts == max_restarts:
+                return code
+            pause = min(60.0, 0.5 * 2**restarts)
+            restarts += 1
+            say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
+            requests.pause(pause)
+        return 128 + requests.asked
 
 
-def _launch(job: Job, max_restarts: int, requests: Requests, guardian: Guardian) -> int:
-    arguments, new_starts, restarts = list(job.arguments), 0, 0
-    name = uuid.uuid4().hex
-    while requests.asked is None:
-        with scratch(job.hosts) as place:
-            guardian.watch(place)
-            place.environment[LAUNCH] = name
-            attempt = Attempt(job, arguments, place, requests, guardian)
-            code = attempt.run()
-        guardian.watch(None)
-        if attempt.orderly:
-            return code
-        if not attempt.connected and new_starts < NEW_STARTS:
-            new_starts += 1
-            say("no rank had started its work: starting again")
-            continue
-        if restarts == max_restarts:
-            return code
-        pause = min(60.0, 0.5 * 2**restarts)
-        restarts += 1
-        say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
-        requests.pause(pause)
-        arguments = resumed(arguments, owner_of_run(arguments) == name)
-    return 128 + requests.asked
+def arguments_now(job: Job, name: str) -> list[str]:
+    """Return the arguments to start ``job``, called ``name``, with: its own, until the run in its directory is its own.
 
-
-def resumed(arguments: list[str], is_ours: bool) -> list[str]:
-    """Return the arguments with which a training run is started again.
-
-    Where its directory ``is_ours``, since this job has brought it to where the run starts, it is resumed from its
-    newest checkpoint. Until then the arguments are the same: --overwrite has not replaced the old run yet.
+    From then on the run is resumed from its newest checkpoint. Before that, --overwrite may not have replaced an old
+    run yet, whose checkpoints are not this job's.
     """
-    if not is_ours or arguments[:1] != ["train"]:
-        return arguments
-    kept = [argument for argument in arguments if argument != "--overwrite"]
-    place = next((place for place, word in enumerate(kept) if word.split("=")[0] == "--resume"), None)
-    if place is not None:
-        has_value = kept[place] == "--resume" and not "".join(kept[place + 1 : place + 2]).startswith("-")
-        del kept[place : place + 1 + has_value]
-    return [*kept, "--resume", "auto"]
-
-
-def owner_of_run(arguments: list[str]) -> str | None:
-    """Return the job whose run is in the directory of a training run, None if none is."""
-    words = [word for argument in arguments for word in argument.split("=", 1)]
-    run = next((value for option, value in reversed(list(pairwise(words))) if option == "--run"), None)
-    return notes(Path(run).expanduser() / "lock").get(OWNER) if run else None
+    if job.run is None or notes(job.run / "lock").get(OWNER) != name:
+        return job.arguments
+    return [*(word for word in job.arguments if word != "--overwrite"), "--resume", "auto"]  # the last --resume counts
 
 
 def say(text: str) -> None:
@@ -119,9 +99,9 @@ class Attempt:
         # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
         # hands on SIGTERM alone
         self._carrier = signal.SIGUSR2 if is_open_mpi(command[0]) else signal.SIGTERM
-        self._saves = arguments[:1] and arguments[0] in SAVING
+        self._saves = arguments[0] in SAVING
         self._stall_after, self._place = job.stall_after, place
-        self._exit_file = Path(self._environment[EXIT_FILE])
+        self._exit_file = place.exit_file
         self._requests, self._guardian = requests, guardian
         self._signals: list[int] = []  # to be passed on
         self._process: subprocess.Popen | None = None

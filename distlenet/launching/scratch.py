@@ -7,17 +7,15 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 
 from distlenet import processes
-from distlenet.handshake import ASKED, EXIT_FILE
+from distlenet.handshake import ASKED, EXIT_FILE, LAUNCHER
 from distlenet.launching.mpirun import mpi_environment
-from distlenet.parallel.orphan import LAUNCHER
-from distlenet.processes import JOB, end_processes, identity, is_alive
+from distlenet.processes import end_processes, identity, is_alive
 
 SHARED_MEMORY = "/dev/shm"
 PREFIX, SHARED_PREFIX = ".distlenet-", "distlenet-"  # followed by the identity of the launcher
@@ -25,32 +23,45 @@ PREFIX, SHARED_PREFIX = ".distlenet-", "distlenet-"  # followed by the identity 
 
 @dataclass(frozen=True)
 class Scratch:
-    """A job's mark, its environment, and the folders that are removed after it."""
+    """A job's environment, and the folders that are removed after it; the first one holds its exit file."""
 
-    mark: str
     environment: dict[str, str]
     folders: list[str]
 
+    @property
+    def exit_file(self) -> Path:
+        """Where the root leaves the exit code; the other files of the handshake lie next to it."""
+        return Path(self.folders[0]) / "exit-code"
+
+    @property
+    def mark(self) -> str:
+        """What all processes of the job have in their environment, and no others."""
+        return f"{EXIT_FILE}={self.exit_file}"
+
 
 @contextlib.contextmanager
-def scratch(hosts: str | None) -> Iterator[Scratch]:
-    """Yield what a job on ``hosts`` (None: this one) needs; afterwards its processes are ended, its folders removed."""
-    environment = mpi_environment() | {JOB: uuid.uuid4().hex, LAUNCHER: identity()}
+def scratch(launcher: str, hosts: str | None) -> Iterator[Scratch]:
+    """Yield what a job of ``launcher`` on ``hosts`` (None: this one) needs.
+
+    Afterwards its processes are ended, and its folders removed.
+    """
+    environment = mpi_environment() | {LAUNCHER: launcher}
     for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         environment.setdefault(variable, "1")
     # the root may be on another host: that sees the current directory, as it must for the run's
     place = os.getcwd() if hosts and os.access(".", os.W_OK) else tempfile.gettempdir()
-    folders = [_make(place, PREFIX)]
+    found = Scratch(environment, [_make(place, PREFIX)])
+    folders = found.folders
     try:
-        environment[EXIT_FILE] = str(Path(folders[0]) / "exit-code")
+        environment[EXIT_FILE] = str(found.exit_file)
         if not hosts:  # other hosts do not have these folders
             environment["TMPDIR"] = folders[0]
             if os.access(SHARED_MEMORY, os.W_OK):
                 folders.append(_make(SHARED_MEMORY, SHARED_PREFIX))
                 environment["OMPI_MCA_btl_sm_backing_directory"] = folders[1]
-        yield Scratch(environment[JOB], environment, folders)
+        yield found
     finally:
-        end_processes(environment[JOB])
+        end_processes(found.mark)
         for folder in folders:
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -98,7 +109,7 @@ class Guardian:
 
     def watch(self, scratch: Scratch | None, mpirun: int = 0, number: int = 0) -> None:
         """Name the job to end, by signal ``number`` to the process ``mpirun``; None: there is none any more."""
-        asked = scratch and str(Path(scratch.environment[EXIT_FILE]).with_name(ASKED))
+        asked = scratch and str(scratch.exit_file.with_name(ASKED))
         job = scratch and {
             **{"mark": scratch.mark, "folders": scratch.folders},
             **{"mpirun": mpirun, "signal": number, "asked": asked},

@@ -9,11 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from distlenet.errors import LaunchError
+from distlenet.handshake import FAULT_TOLERANCE
 from distlenet.parallel.communicator import Communicator, Serial
 from distlenet.parallel.orphan import end_with_launcher
-
-FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the launcher started the job with it
-STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 
 WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "

@@ -10,9 +10,9 @@ import signal
 import threading
 from collections.abc import Mapping
 
+from distlenet.handshake import LAUNCHER
 from distlenet.processes import is_alive
 
-LAUNCHER = "DISTLENET_LAUNCHER"  # the identity of the process `distlenet launch`
 PERIOD = 0.25  # seconds between two looks
 GRACE = 3.5  # seconds to save and end in good order
 

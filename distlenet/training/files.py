@@ -8,7 +8,7 @@ from typing import Any
 from distlenet.atomic import why_not_written
 from distlenet.config import Config, build_config, changes
 from distlenet.errors import ConfigError, RunDirectoryError, UsageError
-from distlenet.processes import LAUNCH
+from distlenet.handshake import LAUNCHER
 from distlenet.training.aftermath import Aftermath
 from distlenet.training.announcer import Announcer
 from distlenet.training.checkpoint import Checkpoint
@@ -110,7 +110,7 @@ class RunFiles(NoFiles):
                 self._notices += go_on(self._origin, self._directory, state)
             else:  # what a run left that was killed before its first checkpoint is done again
                 Journal.cut(self._directory.journal, 0, 0)
-            self._directory.claim(os.environ.get(LAUNCH))
+            self._directory.claim(os.environ.get(LAUNCHER))
             journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"

@@ -222,7 +222,8 @@ def test_an_identity_is_a_process_for_good():
     assert is_alive(f"{place}-{pid}-{int(birth) + 1}") is False  # its number was given to another process
     assert is_alive(f"{place}-{2**22 + 1}-{birth}") is False
     assert is_alive(f"{'0' * 8}-{pid}-{birth}") is None  # of another host
-    assert not processes("no such job")
+    assert not processes("NO=such job")
+    assert is_alive(f"{identity()}-{0:032x}")
 
 
 def test_folders_of_dead_launchers_are_removed_at_the_next_start(monkeypatch, tmp_path):
@@ -238,7 +239,7 @@ def test_folders_of_dead_launchers_are_removed_at_the_next_start(monkeypatch, tm
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
     (tmp_path / f".distlenet-{dead}-link").symlink_to(tmp_path / ".distlenet-mine")
-    with scratch.scratch(None) as place:
+    with scratch.scratch(alive, None) as place:
         assert len(place.folders) == 2
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == sorted([*kept, f".distlenet-{dead}-link"])

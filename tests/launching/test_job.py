@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import launches
 import mpi_jobs
@@ -14,33 +15,39 @@ import sessions
 from faults import runs
 
 from distlenet import cli
+from distlenet.cli import build_parser
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.launching import job as launch
+from distlenet.training.lock import notes
+
+AUTO = ["--resume", "auto"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "is_ours", "expected"),
     [
-        (["train", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
+        (["train", "--run", "a"], True, ["train", "--run", "a", *AUTO]),
         (["train", "--run", "a"], False, ["train", "--run", "a"]),
         (["train", "--run", "a", "--overwrite"], False, ["train", "--run", "a", "--overwrite"]),
-        (["train", "--overwrite", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--resume", "b/last.h5", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--resume", "b/last.h5", "--run", "a"], False, ["train", "--resume", "b/last.h5", "--run", "a"]),
-        (["train", "--resume=b/last.h5", "--overwrite"], True, ["train", "--resume", "auto"]),
-        (["train", "--resume", "--run", "a"], True, ["train", "--run", "a", "--resume", "auto"]),
-        (["train", "--run", "a", "--resume"], True, ["train", "--run", "a", "--resume", "auto"]),
-        *(  # what allows code of one's own allows it again
-            (["train", *own, "--overwrite"], True, ["train", *own, "--resume", "auto"])
-            for own in (["--model", "net.py:build"], ["--model=net.py:build"], ["--config", "a.toml", "--trust-code"])
+        (["train", "--overwrite", "--run", "a"], True, ["train", "--run", "a", *AUTO]),
+        *(  # the last --resume counts
+            (["train", *resume, "--run", "a"], True, ["train", *resume, "--run", "a", *AUTO])
+            for resume in (["--resume", "b/last.h5"], ["--resume=b/last.h5"], ["--resume"])
         ),
-        (["train", "--resume", "--trust-code"], True, ["train", "--trust-code", "--resume", "auto"]),
-        (["evaluate", "a", "--json"], True, ["evaluate", "a", "--json"]),
-        ([], True, []),
+        (["train", "--run", "a", "--resume"], True, ["train", "--run", "a", "--resume", *AUTO]),
+        (["train", "--resume", "b/last.h5", "--run", "a"], False, ["train", "--resume", "b/last.h5", "--run", "a"]),
     ],
 )
-def test_resumed(arguments, is_ours, expected):
-    assert launch.resumed(arguments, is_ours) == expected
+def test_arguments_of_a_restart(monkeypatch, arguments, is_ours, expected):
+    monkeypatch.setattr(launch, "notes", lambda path: {"job": "this" if is_ours else "another"})
+    found = launch.arguments_now(launch.Job(2, arguments, Path("a")), "this")
+    assert found == expected
+    assert build_parser("train").parse_args(found).resume == ("auto" if is_ours else expected_resume(arguments))
+    assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # no training run: nothing to resume
+
+
+def expected_resume(arguments):
+    return arguments[arguments.index("--resume") + 1] if "--resume" in arguments else None
 
 
 @pytest.mark.parametrize(
@@ -340,12 +347,16 @@ def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
 
 
 def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
-    # from where it starts on, and not before; the last --run counts; ~ is expanded
-    run, arguments = tmp_path / "run", ["train", "--run", "elsewhere", f"--run={tmp_path}/run"]
-    assert launch.owner_of_run(arguments) is None
+    # from where it starts on, and not before
+    run = tmp_path / "run"
+
+    def owner():
+        return notes(run / "lock").get("job")
+
+    assert owner() is None
     assert sessions.train_run(digits, run, flags={"epochs": 0}).code == 0
-    assert launch.owner_of_run(arguments) is None
-    monkeypatch.setenv("DISTLENET_LAUNCH", "job-1")
+    assert owner() is None
+    monkeypatch.setenv("DISTLENET_LAUNCHER", "job-1")
 
     def die(*_):
         raise ConfigError("killed")
@@ -354,14 +365,29 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
         with monkeypatch.context() as broken:
             broken.setattr(f"distlenet.training.{place}", die)
             assert sessions.train_run(digits, run, flags={"epochs": 1}, overwrite=True).code == 3
-        assert launch.owner_of_run(arguments) is None
+        assert owner() is None
     assert sessions.train_run(digits, run, flags={"epochs": 0}, overwrite=True).code == 0
-    assert launch.owner_of_run(arguments) == "job-1"
+    assert owner() == "job-1"
+    monkeypatch.setenv("DISTLENET_LAUNCHER", "job-2")
+    assert sessions.train_run(digits, run, resume="auto").code == 0
+    assert owner() == "job-2"
+    monkeypatch.delenv("DISTLENET_LAUNCHER")
+    assert sessions.train_run(digits, run, resume="auto").code == 0
+    assert owner() is None
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        ("train --run elsewhere --run=~/run", "run"),  # the last one counts, ~ is expanded
+        ("train --run ~/other --resume", "other"),
+        ("evaluate ~/run", None),
+        ("repeat -n 2 --run ~/run", None),  # its runs are resumed without being told
+    ],
+)
+def test_which_run_is_resumed_after_a_restart(tmp_path, monkeypatch, words, name):
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert launch.owner_of_run(["train", "--run=~/run"]) == "job-1"
-    monkeypatch.setenv("DISTLENET_LAUNCH", "job-2")
-    assert sessions.train_run(digits, run, resume="auto").code == 0
-    assert launch.owner_of_run(arguments) == "job-2"
-    monkeypatch.delenv("DISTLENET_LAUNCH")
-    assert sessions.train_run(digits, run, resume="auto").code == 0
-    assert launch.owner_of_run(arguments) is None
+    started = []
+    monkeypatch.setattr(launch, "launch", lambda job, restarts: started.append(job.run) or 0)
+    assert cli.main(["launch", "-n", "2", *words.split()]) == 0
+    assert started == [name and tmp_path / name]

@@ -15,10 +15,9 @@ from faults import runs
 
 from distlenet import activity
 from distlenet.errors import RanksLost
-from distlenet.handshake import EXIT_FILE
+from distlenet.handshake import EXIT_FILE, FAULT_TOLERANCE
 from distlenet.launching.mpirun import mpirun_command
 from distlenet.parallel import Serial
-from distlenet.parallel.connect import FAULT_TOLERANCE
 from distlenet.parallel.heartbeat import own_addresses
 from distlenet.training import portrait, replicas, watchdog
 from distlenet.training.checkpoint_file import write_checkpoint
