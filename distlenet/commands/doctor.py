@@ -9,9 +9,13 @@ The exit code is 0 unless ``train``, started in the same way, would refuse to st
 import argparse
 import os
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from distlenet.paths import path
+
+if TYPE_CHECKING:
+    from distlenet.errors import LaunchError
+    from distlenet.parallel import Communicator
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -32,10 +36,10 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.doctor.mpirun import check_before_start
     from distlenet.errors import LaunchError
     from distlenet.parallel import Serial
-    from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.connect import connect, launched_rank
+    from distlenet.parallel.connect import connect, launched_rank, run_ranks
 
-    misfit = None
+    comm: Communicator
+    misfit: LaunchError | None = None
     try:
         check_before_start(os.environ)
         comm = connect()
@@ -43,20 +47,18 @@ def run(args: argparse.Namespace) -> int:
         misfit, comm = error, Serial()
         if launched_rank() != 0:
             return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
-    with all_or_nothing(comm, args.debug):
-        examine(args, comm, str(misfit) if misfit else None)
-    return comm.leave(misfit.exit_code if misfit else 0)
+    return run_ranks(lambda comm: examine(args, comm, misfit), args.debug, comm)
 
 
-def examine(args: argparse.Namespace, comm: Any, misfit: str | None) -> None:
-    """Show the report, on the root; other ranks only tell of themselves."""
+def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError | None") -> int:
+    """Show the report, on the root; other ranks only tell of themselves. Return the exit code."""
     from distlenet.doctor.rank import describe_rank
+    from distlenet.parallel.agreement import on_root
     from distlenet.ui.doctor_view import show
 
-    ranks = comm.allgather(describe_rank())
-    if comm.is_root:
-        show(_examine_job(args.run_directory, ranks, misfit), as_json=args.json)
-    comm.broadcast(None)  # the other ranks wait here for the root, which asks other programs
+    ranks, said = comm.allgather(describe_rank()), str(misfit) if misfit else None
+    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, said), as_json=args.json))
+    return misfit.exit_code if misfit else 0
 
 
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:

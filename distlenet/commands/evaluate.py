@@ -5,10 +5,14 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 """
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
 from distlenet.streams import note
+
+if TYPE_CHECKING:
+    from distlenet.parallel import Communicator
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -26,23 +30,26 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.connect import connect
+    from distlenet.parallel.agreement import on_root
+    from distlenet.parallel.connect import run_ranks
 
-    comm = connect()
-    with all_or_nothing(comm, args.debug):
+    def work(comm: "Communicator") -> None:
         report = measure(args, comm)
-        if comm.is_root:
-            from distlenet.ui.evaluation_view import show
+        on_root(comm, lambda: tell(report, args.json))
 
-            for text in report["notes"]:
-                note(text)
-            show(report, as_json=args.json)
-        comm.broadcast(None)  # the other ranks wait until it is shown: what fails there fails the job
-    return comm.leave(0)
+    return run_ranks(work, args.debug)
 
 
-def measure(args: argparse.Namespace, comm: object) -> dict:
+def tell(report: dict[str, Any], as_json: bool) -> None:
+    """Show what was measured."""
+    from distlenet.ui.evaluation_view import show
+
+    for text in report["notes"]:
+        note(text)
+    show(report, as_json=as_json)
+
+
+def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
     """Evaluate on all ranks; return what is shown, the same on every rank."""
     from distlenet.data.augmentation import Resampler
     from distlenet.data.file.dataset_file import open_digit_file

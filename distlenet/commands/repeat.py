@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, Any
 from distlenet.commands.train import add_settings, at_least, given_settings, patience
 from distlenet.commands.trust import add_trust, make_trust
 from distlenet.config import RECIPES, Config, build_config
-from distlenet.errors import DistlenetError, RunDirectoryError, UsageError, report
+from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.paths import code_path, path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
+    from distlenet.parallel import Communicator
     from distlenet.series.outcome import Outcome
     from distlenet.series.table import Rows
     from distlenet.series.trials import Trial
@@ -137,48 +138,45 @@ def run_trials(
     title: str,
 ) -> int:
     """Train the trials and show what came of them; return the exit code. An interrupted series is resumed."""
-    from distlenet.parallel.agreement import all_or_nothing, in_agreement, on_root
-    from distlenet.parallel.launcher import connect
+    from distlenet.parallel.agreement import in_agreement, on_root
+    from distlenet.parallel.connect import run_ranks
     from distlenet.series.directory import SeriesDirectory
     from distlenet.series.trials import run_in_teams
     from distlenet.training.stopping import Signals
     from distlenet.ui.series import SeriesView
 
-    def tell(outcome: "Outcome", kept: bool) -> None:
-        view.tell(outcome, kept)
-        try:
-            directory.save()  # an interrupted series has its results too
-        except RunDirectoryError as error:  # tried again after the next run, and at the end
-            say(f"warning: {error}: the series continues")
+    def work(comm: "Communicator") -> int:
+        def tell(outcome: "Outcome", kept: bool) -> None:
+            view.tell(outcome, kept)
+            try:
+                directory.save()  # an interrupted series has its results too
+            except RunDirectoryError as error:  # tried again after the next run, and at the end
+                say(f"warning: {error}: the series continues")
 
-    def conclude() -> None:
-        results, rows = directory.save()
-        if args.json:
-            print(json.dumps(results))
-        else:
-            view.conclude(results, rows)
-            say(f"results and runs: {args.run_directory}")
+        def conclude() -> None:
+            results, rows = directory.save()
+            if args.json:
+                print(json.dumps(results))
+            else:
+                view.conclude(results, rows)
+                say(f"results and runs: {args.run_directory}")
+
+        signals.listen()
+        with ExitStack() as displays:
+            with in_agreement(comm):
+                if args.side_by_side > comm.size:
+                    raise UsageError(
+                        f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
+                        "more by mpirun, or leave it out"
+                    )
+                trials, folder = make_trials(), Path(args.run_directory)
+                directory = SeriesDirectory(folder, trials, make_rows, title, args.keep_defective)
+                view = SeriesView(trials, args.side_by_side, args.display, args.json, args.debug, displays)
+            on_root(comm, directory.check)
+            code = run_in_teams(trials, args.side_by_side, comm, signals, view.make_displays, tell)
+            if code == 0:
+                on_root(comm, conclude)
+        return code
 
     with Signals() as signals:  # before MPI starts
-        comm = connect()
-        signals.listen()
-        try:
-            with all_or_nothing(comm, args.debug), ExitStack() as displays:
-                with in_agreement(comm):
-                    if args.side_by_side > comm.size:
-                        raise UsageError(
-                            f"--side-by-side is {args.side_by_side}, but there are only {comm.size} ranks: start "
-                            "more by mpirun, or leave it out"
-                        )
-                    trials, folder = make_trials(), Path(args.run_directory)
-                    directory = SeriesDirectory(folder, trials, make_rows, title, args.keep_defective)
-                    view = SeriesView(trials, args.side_by_side, args.display, args.json, args.debug, displays)
-                on_root(comm, directory.check)
-                code = run_in_teams(trials, args.side_by_side, comm, signals, view.make_displays, tell)
-                if code == 0:
-                    on_root(comm, conclude)
-        except DistlenetError as error:
-            if args.debug or not error.agreed:
-                raise
-            code = report(error)
-    return comm.leave(code)
+        return run_ranks(work, args.debug)

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.trust import add_trust, make_trust
 from distlenet.config import RECIPES, Config, build_config, check_names
-from distlenet.errors import DistlenetError, UsageError, report
+from distlenet.errors import UsageError
 from distlenet.paths import path, path_or
 
 if TYPE_CHECKING:
+    from distlenet.parallel import Communicator
     from distlenet.training.stopping import Signals
 
 
@@ -137,8 +138,7 @@ def configs(args: argparse.Namespace) -> list[Config]:
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
-    from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.connect import connect
+    from distlenet.parallel.connect import run_ranks
     from distlenet.training.experiment import RunOptions
     from distlenet.training.session import Session
 
@@ -162,16 +162,13 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         tensorboard=args.tensorboard,
         trust=make_trust(args, args.model),
     )
-    comm = connect()
-    signals.listen()
-    try:
-        with all_or_nothing(comm, args.debug), ExitStack() as displays:
-            code = Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
-    except DistlenetError as error:
-        if args.debug or not error.agreed:
-            raise
-        code = report(error)
-    return comm.leave(code)
+
+    def work(comm: "Communicator") -> int:
+        signals.listen()
+        with ExitStack() as displays:
+            return Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
+
+    return run_ranks(work, args.debug)
 
 
 def given_settings(args: argparse.Namespace) -> dict[str, Any]:

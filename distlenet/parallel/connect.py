@@ -5,11 +5,12 @@ train N times and overwrite one another's checkpoints, so the two sides are comp
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from distlenet.errors import LaunchError
+from distlenet.errors import DistlenetError, LaunchError, report
 from distlenet.handshake import FAULT_TOLERANCE
+from distlenet.parallel.agreement import all_or_nothing
 from distlenet.parallel.communicator import Communicator, Serial
 from distlenet.parallel.orphan import end_with_launcher
 
@@ -97,3 +98,20 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             f"sees {comm.size}: they do not belong together; {WRONG_LAUNCHER}"
         )
     return comm
+
+
+def run_ranks(work: Callable[[Communicator], int | None], debug: bool = False, comm: Communicator | None = None) -> int:
+    """Do ``work`` on this rank, and leave the others in good order; return the exit code to end with.
+
+    It is what ``work`` returns (None: 0), or that of an error that all ranks know of; the root reports it. What else is
+    raised ends every rank, see ``all_or_nothing``. ``comm``: where the ranks are connected already.
+    """
+    comm = comm or connect()
+    try:
+        with all_or_nothing(comm, debug):
+            code = work(comm) or 0
+    except DistlenetError as error:
+        if debug or not error.agreed:
+            raise
+        code = report(error)
+    return comm.leave(code)
