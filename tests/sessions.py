@@ -119,7 +119,7 @@ def stop_after(step: int, rank: int = 0) -> Act:
     """Let ``rank`` get a signal when ``step`` steps are done: in the next step, or in the evaluation."""
 
     def act(own: int, state: TrainState, signals: Signals) -> None:
-        if own == rank and state.steps == step:
+        if own == rank and state.progress.steps == step:
             signals.ask_to_stop()
 
     return act

@@ -34,13 +34,13 @@ def run(args: argparse.Namespace) -> int:
     theta = checkpoint.theta
     pieces = (theta[start : start + PIECE] for start in range(0, theta.size, PIECE))
     wrong = sum(piece.size - np.count_nonzero(np.isfinite(piece)) for piece in pieces)
-    position, best = checkpoint.meta["position"], checkpoint.meta["best"]
+    progress = checkpoint.progress
     facts = {
         "file": str(checkpoint.path),
-        "position": f"{position['epoch']} epochs and {position['step']} steps, {position['steps']} steps in all",
+        "position": f"{progress.epoch} epochs and {progress.step} steps, {progress.steps} steps in all",
         "best": "none yet"
-        if best["epoch"] is None
-        else f"epoch {best['epoch'] + 1}, validation {best['accuracy']:.4f}",
+        if progress.best_epoch is None
+        else f"epoch {progress.best_epoch + 1}, validation {progress.best_accuracy:.4f}",
         "theta_sha256": theta_sha256(checkpoint.theta),
         "parameters": {name: list(shape) for name, shape in shapes.items()},
         **({"nan_or_infinite": int(wrong)} if wrong else {}),

@@ -1,6 +1,7 @@
 """A checkpoint to read digits with: the parameters alone, at a fifth of the size of one to train on."""
 
 import json
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from distlenet.errors import CheckpointError
@@ -13,8 +14,9 @@ def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
 
     It serves wherever a checkpoint is read; a run cannot be resumed from it.
     """
-    meta = {**checkpoint.meta, "history": checkpoint.meta["history"][-1:], "health": None}
-    return lay_out({"theta": checkpoint.averaged}, json.dumps(meta))
+    progress = replace(checkpoint.progress, history=checkpoint.progress.history[-1:], divergences=[])
+    facts = checkpoint.facts() | {"progress": asdict(progress), "good": None}
+    return lay_out({"theta": checkpoint.averaged}, json.dumps(facts))
 
 
 def is_exported_checkpoint(path: Path) -> bool:
@@ -23,4 +25,4 @@ def is_exported_checkpoint(path: Path) -> bool:
         checkpoint = read_checkpoint(path)
     except CheckpointError:
         return False
-    return not checkpoint.optimizer and len(checkpoint.meta["history"]) <= 1 and checkpoint.best_theta is None
+    return not checkpoint.optimizer and len(checkpoint.progress.history) <= 1 and checkpoint.best_theta is None

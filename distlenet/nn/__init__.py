@@ -18,7 +18,7 @@ Conventions, stated once:
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.inspection import outline
+from distlenet.nn.inspection import list_layers, outline
 from distlenet.nn.layer import Layer, Parameter
 from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
@@ -56,6 +56,7 @@ __all__ = [
     "input_statistics",
     "is_custom",
     "lenet5",
+    "list_layers",
     "outline",
     "source_sha256",
 ]

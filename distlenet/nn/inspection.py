@@ -34,6 +34,14 @@ def outline(net: Net) -> list[Row]:
     ]
 
 
+def list_layers(net: Net) -> list[str]:
+    """Return a line for each layer, "C1: Conv2d to 6 x 28 x 28, 156 parameters"."""
+    return [
+        f"{row.name}: {row.kind} to {' x '.join(map(str, row.shape))}, {row.parameters} parameters"
+        for row in outline(net)
+    ]
+
+
 def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Return (name, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N).
 

@@ -52,7 +52,7 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
             raise
         checkpoint = replace(newest, trust=trust)
     lines = _read_journal(path / "journal.jsonl", notes)
-    by_epoch = {entry.get("epoch"): entry for entry in newest.meta["history"] if isinstance(entry, dict)}
+    by_epoch = {entry.get("epoch"): entry for entry in newest.progress.history if isinstance(entry, dict)}
     by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
     epochs = [by_epoch[epoch] for epoch in sorted(epoch for epoch in by_epoch if type(epoch) is int)]
     steps = counting(lines, "step")

@@ -4,17 +4,20 @@
 """
 
 from dataclasses import asdict, dataclass, field, replace
+from math import log
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from distlenet.bounded import MIB
 from distlenet.config import Config
+from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
-from distlenet.nn import NOTHING, Net, Trust, build_model, is_custom, outline
-from distlenet.training.divergence import LossWatch
-from distlenet.training.snapshot import Snapshot
-from distlenet.training.state import Running, TrainState, is_finite
+from distlenet.nn import NOTHING, Net, Trust, build_model, is_custom, list_layers
+from distlenet.training.state import Progress, Running, Snapshot, TrainState, is_finite
+
+LARGEST_META = 32 * MIB  # bytes of the facts as JSON: the history of some 70,000 epochs
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,41 @@ class DatasetFacts:
     mean: float  # by which pixels of 0 to 1 are normalised: the training pixels' own, or the model's
     std: float
 
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "DatasetFacts":
+        """Return the facts that are JSON; raises TypeError, KeyError or ValueError if they make no sense."""
+        shape, names = tuple(facts["image_shape"]), tuple(facts["class_names"])
+        found = cls(**{**facts, "image_shape": shape, "class_names": names})
+        sound = (
+            len(shape) == 2
+            and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in shape)
+            and 2 <= len(names) <= 256
+            and all(type(name) is str for name in (*names, found.name, found.fingerprint))
+            and 0 <= found.mean <= 1
+            and 0 < found.std <= 1
+        )
+        if not sound:
+            raise ValueError("its dataset makes no sense")
+        return found
+
+
+def upgraded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a file of format 1 as those of format 2; raises like ``Checkpoint.of``.
+
+    Older files hold no health: no rate factor, divergences, loss watch and state to go back to.
+    """
+    position, best, health = facts["position"], facts["best"], facts.get("health") or {}
+    good, watch = health.get("good"), health.get("watch", {"guessing": log(len(facts["dataset"]["class_names"]))})
+    progress = {name: position[name] for name in ("epoch", "step", "steps", "running")}
+    progress |= {"watch": watch, "history": facts["history"]}
+    progress |= {"best_accuracy": best["accuracy"], "best_epoch": best["epoch"]}
+    progress |= {name: health[name] for name in ("factor", "divergences")} if health else {}
+    if good:
+        accuracy, epoch = good["best"]
+        good = {name: value for name, value in good.items() if name != "best"}
+        good |= {"best_accuracy": accuracy, "best_epoch": epoch}
+    return facts | {"progress": progress, "good": good}
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -37,36 +75,80 @@ class Checkpoint:
     """
 
     path: Path
-    theta: np.ndarray  # (parameters,) float32
-    optimizer: dict[str, np.ndarray]  # each (parameters,) float32
-    best_theta: np.ndarray | None  # (parameters,) float32
-    meta: dict[str, Any]
-    good: dict[str, np.ndarray] = field(default_factory=dict)  # a snapshot's vectors, each (parameters,) float32
+    meta: dict[str, Any]  # JSON: "config", "dataset", "numerics", "layers", "code"
+    now: Snapshot
+    good: Snapshot | None = None  # a state to go back to, where it is not the state itself
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of /parameters, if the file has them: "C1/W" ...
     trust: Trust = NOTHING
+
+    @classmethod
+    def of(cls, path: Path, facts: dict[str, Any], trust: Trust) -> "Checkpoint":
+        """Return the checkpoint ``path`` without its vectors, from the facts of format 2.
+
+        Raises TypeError, KeyError, ValueError or OverflowError, if they make no sense.
+        """
+        meta = {name: facts[name] for name in ("config", "dataset", "numerics")}
+        meta |= {name: facts.get(name) for name in ("layers", "code")}
+        good = facts.get("good")
+        moments = [Progress.of(found) for found in (facts["progress"], *([good] if good else []))]
+        for progress in moments:
+            progress.check()
+        DatasetFacts.of(meta["dataset"])
+        code = meta["code"]
+        if not (type(meta["config"]) is type(meta["numerics"]) is dict):
+            raise ValueError("its configuration or numerics make no sense")
+        if code is not None and not (type(code) is str and len(code) == 64 and code.isalnum()):
+            raise ValueError("its code makes no sense")
+        return cls(path, meta, *(Snapshot(progress, {}) for progress in moments), trust=trust)
+
+    def facts(self) -> dict[str, Any]:
+        """Return all but the vectors, JSON, as a file of format 2 holds it."""
+        good = asdict(self.good.progress) if self.good else None
+        return {"progress": asdict(self.progress), "good": good, **self.meta}
+
+    @property
+    def progress(self) -> Progress:
+        """The run's position and history."""
+        return self.now.progress
 
     @property
     def position(self) -> tuple[int, int]:
         """Steps and complete epochs of the run: after an epoch's last step its evaluation is still to come."""
-        return self.meta["position"]["steps"], self.meta["position"]["epoch"]
+        return self.progress.steps, self.progress.epoch
+
+    @property
+    def theta(self) -> np.ndarray:
+        """The parameters (parameters,) float32."""
+        return self.now.vectors["theta"]
+
+    @property
+    def optimizer(self) -> dict[str, np.ndarray]:
+        """The optimizer's vectors by name, each (parameters,) float32."""
+        names = (name for name in self.now.vectors if name.startswith("optimizer/"))
+        return {name.removeprefix("optimizer/"): self.now.vectors[name] for name in names}
+
+    @property
+    def best_theta(self) -> np.ndarray | None:
+        """The parameters (parameters,) of the best epoch so far, if one was chosen."""
+        return self.now.vectors.get("best/theta")
 
     @property
     def averaged(self) -> np.ndarray:
         """The parameters (parameters,) that answer: their average over the steps, if one was kept."""
-        return self.optimizer.get("average", self.theta)
+        return self.now.vectors.get("optimizer/average", self.theta)
 
     def at_best(self) -> "Checkpoint":
         """Return what this knows of the best epoch so far, itself if none was chosen.
 
         The optimizer's vectors of that epoch are not known: no run can go on from it.
         """
-        epoch = self.meta["best"]["epoch"]
-        if self.best_theta is None or epoch is None:
+        epoch, best = self.progress.best_epoch, self.best_theta
+        if best is None or epoch is None:
             return self
-        history = [entry for entry in self.meta["history"] if entry["epoch"] <= epoch]
-        position = {"epoch": epoch + 1, "step": 0, "steps": history[-1]["step"] if history else self.position[0]}
-        meta = self.meta | {"position": position | {"running": asdict(Running())}, "history": history}
-        return replace(self, theta=self.best_theta, optimizer={}, meta=meta, good={})
+        history = [entry for entry in self.progress.history if entry["epoch"] <= epoch]
+        steps = history[-1]["step"] if history else self.progress.steps
+        progress = replace(self.progress, epoch=epoch + 1, step=0, steps=steps, running=Running(), history=history)
+        return replace(self, now=Snapshot(progress, {"theta": best, "best/theta": best}), good=None)
 
     @property
     def config(self) -> Config:
@@ -79,14 +161,7 @@ class Checkpoint:
     @property
     def dataset(self) -> DatasetFacts:
         """The facts of the dataset."""
-        facts = self.meta["dataset"]
-        return DatasetFacts(
-            **{
-                **facts,
-                "image_shape": tuple(facts["image_shape"]),
-                "class_names": tuple(facts["class_names"]),
-            }
-        )
+        return DatasetFacts.of(self.meta["dataset"])
 
     @property
     def model(self) -> str:
@@ -182,41 +257,17 @@ class Checkpoint:
 
     def restore(self, state: TrainState) -> None:
         """Bring ``state`` to the checkpoint's position; its network and optimizer must be of the same kind."""
-        if self.theta.shape != state.net.theta.shape or set(self.optimizer) != set(state.optimizer.state):
+        kind = state.vectors().keys() - {"best/theta"}
+        if self.theta.shape != state.net.theta.shape or self.now.vectors.keys() - {"best/theta"} != kind:
             raise CheckpointError(
                 f"{self.path} has {self.theta.size} parameters and optimizer state {sorted(self.optimizer)}, expected "
                 f"{state.net.size} and {sorted(state.optimizer.state)}: it belongs to another model or optimizer"
             )
-        vectors = [*self.optimizer.values(), *([] if self.best_theta is None else [self.best_theta])]
-        if any(vector.shape != self.theta.shape for vector in vectors):
-            raise CheckpointError(f"{self.path} holds vectors of other lengths than its {self.theta.size} parameters")
+        if self.good and self.good.vectors.keys() - {"best/theta"} != kind:
+            raise CheckpointError(f"{self.path} holds a state to go back to that is of another kind than its own")
+        for moment in filter(None, (self.now, self.good)):
+            if any(vector.shape != self.theta.shape for vector in moment.vectors.values()):
+                size = self.theta.size
+                raise CheckpointError(f"{self.path} holds vectors of other lengths than its {size} parameters")
         self._check_layers(state.net)
-        state.net.theta[:] = self.theta
-        for name, vector in self.optimizer.items():
-            state.optimizer.state[name][:] = vector
-        position = self.meta["position"]
-        state.epoch, state.step = position["epoch"], position["step"]
-        state.optimizer.steps = position["steps"]
-        state.running = Running(**position["running"])
-        state.history = list(self.meta["history"])
-        best = self.meta["best"]
-        state.best_accuracy, state.best_epoch = best["accuracy"], best["epoch"]
-        state.best_theta = self.best_theta
-        health = self.meta["health"]
-        if health:  # versions that did not watch the loss wrote none
-            state.factor, state.divergences = health["factor"], list(health["divergences"])
-            state.watch = LossWatch(**health["watch"])
-        state.good = Snapshot.of(state)
-        if health and health["good"]:
-            names, expected = (set(vectors) - {"best/theta"} for vectors in (self.good, state.good.vectors))
-            if names != expected or any(vector.shape != self.theta.shape for vector in self.good.values()):
-                raise CheckpointError(f"{self.path} holds a state to go back to that is of another kind than its own")
-            state.good = Snapshot(health["good"], self.good)
-
-
-def list_layers(net: Net) -> list[str]:
-    """Return a line for each layer, "C1: Conv2d to 6 x 28 x 28, 156 parameters"."""
-    return [
-        f"{row.name}: {row.kind} to {' x '.join(map(str, row.shape))}, {row.parameters} parameters"
-        for row in outline(net)
-    ]
+        state.adopt(self.now, self.good)

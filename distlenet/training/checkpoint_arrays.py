@@ -10,7 +10,6 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -19,20 +18,23 @@ from distlenet.activity import advance
 from distlenet.bounded import MIB, parse_json
 from distlenet.data.file.hdf5 import attribute, datasets
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint_meta import LARGEST_META, parse_meta
+from distlenet.training.checkpoint import LARGEST_META
 
 PIECE = 4 * MIB  # numbers that are read at a time where an array is verified only
 LARGEST_SUMS = 16 * MIB  # bytes of the list of checksums
 MOST_PARAMETERS = 10_000  # arrays in /parameters
 MOST_VECTORS = 20  # of the length of theta: optimizer, best epoch, a state to go back to, parameters by name
 OTHERS = 64 * MIB  # bytes of all else in a file
-VECTOR = re.compile(r"(good/)?((best/)?theta|optimizer/[\w-]+)")
+VECTOR = re.compile(r"(good/)?(((?!parameters)\w+/)?theta|optimizer/[\w-]+)")
 PARAMETER = re.compile(r"parameters/.{1,300}")
 KNOWN = re.compile(f"{VECTOR.pattern}|{PARAMETER.pattern}")
 
 
 class CheckpointArrays:
-    """The arrays of the open ``file``, by name; ``meta`` are its facts. Raises CheckpointError and ForeignError."""
+    """The arrays of the open ``file``, by name; ``meta`` is the JSON of its facts.
+
+    Raises CheckpointError and ForeignError.
+    """
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         self._path, self._file = path, file
@@ -45,14 +47,11 @@ class CheckpointArrays:
         if theta.dtype != np.dtype("<f4") or theta.ndim != 1 or not theta.size:
             raise CheckpointError(f"{path}: /theta is {theta.shape} of {theta.dtype}, expected a vector of float32")
         self.size = int(theta.size)
-        self._meta = meta[...].tobytes()
-        try:
-            self.meta: dict[str, Any] = parse_meta(path, self._meta)
-        except Exception:
-            self._check_meta()  # is it damaged, or only strange?
-            raise
+        self.meta: bytes = meta[...].tobytes()
+        self._sums: dict[str, str] = {}
 
-    def _check_meta(self) -> None:
+    def check_meta(self) -> None:
+        """Read the checksums, and check that of /meta."""
         path, largest = self._path, 4 * MOST_VECTORS * self.size + OTHERS
         if path.stat().st_size > largest:
             raise CheckpointError(
@@ -60,12 +59,12 @@ class CheckpointArrays:
                 "parameters can need"
             )
         self._sums = parse_json(attribute(self._file, "sha256", LARGEST_SUMS))
-        self._verify("meta", hashlib.sha256(self._meta).hexdigest())
+        self._verify("meta", hashlib.sha256(self.meta).hexdigest())
 
     def check(self) -> None:
         """Check the names, types, shapes and sizes of all arrays, and the checksum of /meta."""
         path = self._path
-        self._check_meta()
+        self.check_meta()
         known = [name for name in self._sums if KNOWN.fullmatch(name)]
         if len(known) > MOST_PARAMETERS + MOST_VECTORS or len(self.vectors) > MOST_VECTORS:
             raise CheckpointError(f"{path} has {len(known):,} arrays, more than any checkpoint")

@@ -7,8 +7,8 @@
 ``/theta`` is the flat parameter vector, ``/parameters/<layer>/<W|b>`` the same by name and shape,
 ``/optimizer/<name>`` the optimizer's vectors, ``/best/theta`` the parameters of the best epoch so far.
 ``/good/...`` is the like of a state to go back to if the run diverges, where it is not the state itself.
-``/meta`` is JSON: position, configuration, history, dataset, numerics, health. The attribute ``sha256`` holds the
-checksum of every array.
+``/meta`` is JSON: progress (position, history, ...), that of the state to go back to, configuration, dataset, numerics,
+layers. The attribute ``sha256`` holds the checksum of every array. Files of format 1 are converted on reading.
 """
 
 import hashlib
@@ -25,19 +25,19 @@ import numpy as np
 
 from distlenet.activity import advance
 from distlenet.atomic import replacing
+from distlenet.bounded import parse_json
 from distlenet.config import Config
 from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
-from distlenet.nn import NOTHING, Trust
+from distlenet.nn import NOTHING, Trust, list_layers
 from distlenet.numerics import numerics
-from distlenet.training.checkpoint import Checkpoint, DatasetFacts, list_layers
+from distlenet.training.checkpoint import Checkpoint, DatasetFacts, upgraded
 from distlenet.training.checkpoint_arrays import CheckpointArrays
-from distlenet.training.state import TrainState
+from distlenet.training.state import Snapshot, TrainState
 
-FORMAT = 1
+FORMAT = 2
 PIECE = 2**26  # bytes that are written, and waited for, at a time
 UNREADABLE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MemoryError)
-NO_VECTOR = np.empty(0, np.float32)
 
 
 def write_checkpoint(
@@ -59,36 +59,19 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
 
     The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
     """
-    arrays = {"theta": state.net.theta}
-    arrays |= {f"parameters/{name}": parameter.value for name, parameter in state.net.parameters.items()}
-    arrays |= {f"optimizer/{name}": vector for name, vector in state.optimizer.state.items()}
-    if state.best_theta is not None:
-        arrays["best/theta"] = state.best_theta
-    elsewhere = not state.good.is_of(state)
-    if elsewhere:
-        arrays |= {f"good/{name}": vector for name, vector in state.good.vectors.items()}
     meta = {
-        "position": {
-            "epoch": state.epoch,
-            "step": state.step,
-            "steps": state.steps,
-            "running": asdict(state.running),
-        },
-        "best": {"accuracy": state.best_accuracy, "epoch": state.best_epoch},
         "config": config.to_dict(),
         "dataset": asdict(dataset),
         "numerics": numerics(),
         "layers": list_layers(state.net),
         "code": state.net.code_sha256,
-        "history": state.history,
-        "health": {
-            "factor": state.factor,
-            "divergences": state.divergences,
-            "watch": asdict(state.watch),
-            "good": state.good.place if elsewhere else None,
-        },
     }
-    return lay_out(arrays, json.dumps(meta))
+    checkpoint = Checkpoint(Path(), meta, *state.moments())
+    arrays = checkpoint.now.vectors
+    arrays |= {f"parameters/{name}": parameter.value for name, parameter in state.net.parameters.items()}
+    if checkpoint.good:
+        arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}
+    return lay_out(arrays, json.dumps(checkpoint.facts()))
 
 
 def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda: None) -> None:
@@ -130,18 +113,10 @@ def read_checkpoint(path: Path, trust: Trust | None = None, mapped: bool = False
         arrays.check()
         vectors = {name: arrays.read(name, mapped) for name in arrays.vectors}
         arrays.verify_parameters(vectors["theta"])
-        parts = {
-            part: {name.removeprefix(part): vector for name, vector in vectors.items() if name.startswith(part)}
-            for part in ("optimizer/", "good/")
-        }
-        return replace(
-            checkpoint,
-            theta=vectors["theta"],
-            optimizer=parts["optimizer/"],
-            best_theta=vectors.get("best/theta"),
-            good=parts["good/"],
-            shapes=arrays.shapes,
-        )
+        own = {name: vector for name, vector in vectors.items() if not name.startswith("good/")}
+        kept = {name.removeprefix("good/"): vector for name, vector in vectors.items() if name.startswith("good/")}
+        good = Snapshot(checkpoint.good.progress, kept) if checkpoint.good else None
+        return replace(checkpoint, now=Snapshot(checkpoint.progress, own), good=good, shapes=arrays.shapes)
 
 
 def read_position(path: Path) -> tuple[int, int]:
@@ -168,9 +143,15 @@ def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint
         if path.is_dir():
             raise CheckpointError(f"{path} is a directory, expected a checkpoint file")
         with open_hdf5(path) as file:
-            _check_format(path, file)
+            version = _check_format(path, file)
             arrays = CheckpointArrays(path, file)
-            checkpoint = Checkpoint(path, NO_VECTOR, {}, None, arrays.meta, trust=trust or NOTHING)
+            try:
+                facts = parse_json(arrays.meta)
+                facts = upgraded(facts) if version == 1 else facts
+                checkpoint = Checkpoint.of(path, facts, trust or NOTHING)
+            except Exception:
+                arrays.check_meta()  # is it damaged, or only strange?
+                raise
             if trust:
                 checkpoint.admit()
             expected = checkpoint.expected_size()
@@ -187,7 +168,7 @@ def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint
         raise CheckpointError(f"{path} is not a readable checkpoint ({reason})") from error
 
 
-def _check_format(path: Path, file: h5py.File) -> None:
+def _check_format(path: Path, file: h5py.File) -> int:
     version = attribute(file, "format", 100)
     if version is None or missing_or_linked(file, "theta").endswith("missing"):
         raise CheckpointError(
@@ -199,5 +180,6 @@ def _check_format(path: Path, file: h5py.File) -> None:
             f"{path} has checkpoint format {version}, this version reads format {FORMAT}: use the version that wrote "
             "it, or name an older checkpoint"
         )
-    if version != FORMAT:
+    if version not in (1, FORMAT):
         raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
+    return int(version)

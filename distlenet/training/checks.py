@@ -18,12 +18,11 @@ import distlenet
 from distlenet.config import Config
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
-from distlenet.nn import Net
+from distlenet.nn import Net, list_layers
 from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.nn.optimizers import Optimizer
 from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
-from distlenet.training.checkpoint import list_layers
 
 if TYPE_CHECKING:
     from distlenet.training.experiment import RunOptions

@@ -26,7 +26,7 @@ def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communi
     DataError if images that a rank streams cannot be read.
     """
     plan, curvature = leaves.plan, state.optimizer.state.get("curvature")
-    if curvature is None or not is_due(state.epoch, state.step, plan.batch_size):
+    if curvature is None or not is_due(state.progress.epoch, state.progress.step, plan.batch_size):
         return
     part = np.empty_like(curvature)
     steps = -(-state.optimizer.settings["curvature_samples"] // plan.batch_size)
@@ -34,8 +34,8 @@ def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communi
         for slot, shard in enumerate(leaves.shards):
             bus.clear(slot)
             count = 0
-            for step in range(state.step, state.step + steps):
-                x, labels = leaves.load(state.epoch, step, shard)
+            for step in range(state.progress.step, state.progress.step + steps):
+                x, labels = leaves.load(state.progress.epoch, step, shard)
                 if len(labels):
                     state.net.curvature(x, part)
                     bus.gradient(slot)[...] += part

@@ -26,7 +26,7 @@ def explain_non_finite(
     findings = []
     with in_agreement(comm):
         for shard in leaves.shards:
-            x, labels = leaves.load(state.epoch, state.step, shard)
+            x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
             place = first_non_finite(state.net, x, labels) if len(labels) else None
             if place:
                 findings.append(f"on rank {comm.rank}, shard {shard}, first in {place}")
@@ -34,9 +34,10 @@ def explain_non_finite(
     where = found[0] if found else otherwise
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"
-    advice = "lower --lr" if state.steps else "no rate helps before the first update: choose another --init or --sigma"
+    started = state.progress.steps > 0
+    advice = "lower --lr" if started else "no rate helps before the first update: choose another --init or --sigma"
     return NonFiniteError(
-        f"epoch {state.epoch + 1}, step {state.step + 1}: NaN or infinity {where}; the update was not made and the "
+        f"{state.progress.coming}: NaN or infinity {where}; the update was not made and the "
         f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
     ).of_every_rank()
 
@@ -50,7 +51,7 @@ def explain_spoiled(state: TrainState) -> NonFiniteError:
     vectors |= {f"the optimizer's {name}": vector for name, vector in state.optimizer.state.items()}
     where = next(name for name, vector in vectors.items() if not np.isfinite(vector).all())
     return NonFiniteError(
-        f"after {state.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
+        f"after {state.progress.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
         "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
     ).of_every_rank()
 

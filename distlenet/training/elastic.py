@@ -16,7 +16,7 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Event, Notice
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
-from distlenet.training.sharing import share_state
+from distlenet.training.state import broadcast_state
 
 
 @dataclass
@@ -65,8 +65,8 @@ class Survivor:
                 raise error
             try:
                 gone += len(comm.recover())
-                places = comm.allgather([len(state.divergences), state.epoch, state.step])
-                share_state(state, comm, source=places.index(max(places)))
+                places = comm.allgather([len(state.progress.divergences), state.progress.epoch, state.progress.step])
+                broadcast_state(state, comm, source=places.index(max(places)))
                 mine, self._unread = owned_shards(comm.rank, comm.size, leaves.plan.shards), None
                 try:
                     with in_agreement(comm):
@@ -79,6 +79,5 @@ class Survivor:
             except RanksLost as again:
                 error = again
         return (
-            f"{gone} of {size} ranks lost in epoch {state.epoch + 1}, step {state.step + 1}: "
-            f"going on with {comm.size}, the step is repeated"
+            f"{gone} of {size} ranks lost in {state.progress.coming}: going on with {comm.size}, the step is repeated"
         )

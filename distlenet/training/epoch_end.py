@@ -47,11 +47,11 @@ class EpochEnd:
             train = self.evaluate(state, self.train)
             validation = self.evaluate(state, self.validation) if self.validation else None
             test = self.evaluate(state, self.test) if self.test else None
-        running = state.running
+        running = state.progress.running
         event = EpochDone(
-            epoch=state.epoch,
-            step=state.steps,
-            lr=state.factor * schedule(state.steps - 1),
+            epoch=state.progress.epoch,
+            step=state.progress.steps,
+            lr=state.progress.factor * schedule(state.progress.steps - 1),
             running=Score(running.loss / running.count, running.correct / running.count, int(running.count)),
             train=train.score,
             validation=validation.score if validation else None,
@@ -61,9 +61,9 @@ class EpochEnd:
             images_per_second=images / seconds,
             exchange_share=exchange_share,
         )
-        state.history.append(asdict(event))
-        if validation and (state.best_accuracy is None or validation.accuracy >= state.best_accuracy):
+        state.progress.history.append(asdict(event))
+        if validation and (state.progress.best_accuracy is None or validation.accuracy >= state.progress.best_accuracy):
             # among equals the later: the learning rate has fallen further
-            state.best_accuracy, state.best_epoch = validation.accuracy, state.epoch
+            state.progress.best_accuracy, state.progress.best_epoch = validation.accuracy, state.progress.epoch
             state.best_theta = np.copy(state.averaged)
         yield event

@@ -111,7 +111,7 @@ class RunFiles(NoFiles):
             else:  # what a run left that was killed before its first checkpoint is done again
                 Journal.cut(self._directory.journal, 0, 0)
             self._directory.claim(os.environ.get(LAUNCHER))
-            journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
+            journal = Journal(self._directory.journal, options.log_every, state.progress.steps, announce)
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
             raise RunDirectoryError(text) from error
@@ -134,8 +134,8 @@ class RunFiles(NoFiles):
                 time.sleep(0.1)
         else:
             self._directory.open(resume=True)
-        Journal.cut(self._directory.journal, state.steps, state.epoch)
-        journal = Journal(self._directory.journal, options.log_every, state.steps, announce)
+        Journal.cut(self._directory.journal, state.progress.steps, state.progress.epoch)
+        journal = Journal(self._directory.journal, options.log_every, state.progress.steps, announce)
         self._write_from_now_on(journal, options, experiment, announce, signals)
 
     def catch_up(self, state: TrainState) -> None:

@@ -37,8 +37,8 @@ class Healer:
         the images that a post-mortem looks at cannot be read.
         """
         state = self._experiment.state
-        if state.divergences and state.divergences[-1]["action"] == STOPPED:
-            state.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
+        if state.progress.divergences and state.progress.divergences[-1]["action"] == STOPPED:
+            state.progress.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
         while True:
             try:
                 self._judge()  # a rank may have been lost while the others were at it
@@ -51,8 +51,8 @@ class Healer:
                 with in_agreement(self._comm):
                     report = examine(state, self._experiment.leaves, self.recorder)
                 report = self._comm.broadcast(report)
-                if error.kind == "dead" and not (report["blind"] or state.watch.wild):
-                    state.watch.be_patient()
+                if error.kind == "dead" and not (report["blind"] or state.progress.watch.wild):
+                    state.progress.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"
                     yield Notice(f"{error}, but the network is alive ({advice}): going on", "warning")
                 else:
@@ -64,7 +64,8 @@ class Healer:
         Looked at after every step, and wherever the course starts again: at the same place of the run whoever saves
         when, and whoever is lost.
         """
-        state, watch = self._experiment.state, self._experiment.state.watch
+        state = self._experiment.state
+        progress, watch = state.progress, state.progress.watch
         if not state.finite:
             raise explain_spoiled(state)
         if watch.verdict is None or self._policy == "ignore":
@@ -74,46 +75,47 @@ class Healer:
         else:
             what = f"no better than guessing for {divergence.DEAD_STEPS} steps"
         raise DivergedError(
-            watch.verdict, f"epoch {state.epoch + 1}, step {state.step}: {what}, the running loss is {watch.mean:.3g}"
+            watch.verdict,
+            f"epoch {progress.epoch + 1}, step {progress.step}: {what}, the running loss is {watch.mean:.3g}",
         ).of_every_rank()
 
     def _treat(self, error: DistlenetError, report: Report) -> Iterator[Event]:
         """Go back, or raise ``error``; nothing is sent until every rank has made its own change."""
-        state = self._experiment.state
-        healing = self._policy == "heal" and len(state.divergences) < self._most
+        state, divergences = self._experiment.state, self._experiment.state.progress.divergences
+        healing = self._policy == "heal" and len(divergences) < self._most
         record = self._record(error.kind, healing)
-        state.divergences.append(record)
+        divergences.append(record)
         if not healing:
-            yield Diverged(len(state.divergences), record, str(error), report, back_to=None)
+            yield Diverged(len(divergences), record, str(error), report, back_to=None)
             raise self._final(error)
-        state.good.restore(state)
-        state.factor *= FACTOR
+        state.go_back()
+        progress = state.progress
+        progress.factor *= FACTOR
         self.recorder.clear()
-        yield Diverged(len(state.divergences), record, str(error), report, back_to=(state.steps, state.epoch))
+        back_to = (progress.steps, progress.epoch)
+        yield Diverged(len(progress.divergences), record, str(error), report, back_to)
         yield Notice(f"{what_happened(error)}: {record['action']} ({report['findings'][0]})", "warning")
         yield self._restarted()
         yield from save(state, self._comm, "healed")
 
     def _record(self, kind: str, healing: bool) -> dict[str, Any]:
         """Return what the summary is to say: nothing in it depends on the number of ranks."""
-        state, watch = self._experiment.state, self._experiment.state.watch
-        good, factor = state.good.place, state.factor * FACTOR
-        back = (
-            f"gone back to epoch {good['epoch'] + 1}, step {good['step'] + 1}, the rate is {factor:g} of the schedule's"
-        )
+        progress, good = self._experiment.state.progress, self._experiment.state.good.progress
+        factor = progress.factor * FACTOR
+        back = f"gone back to {good.coming}, the rate is {factor:g} of the schedule's"
         return {
             "kind": kind,
-            "epoch": state.epoch,
-            "step": state.step if kind == "non-finite" else state.step - 1,  # that was not made, or showed it
-            "mean_loss": watch.mean,
-            "level": watch.level,
+            "epoch": progress.epoch,
+            "step": progress.step if kind == "non-finite" else progress.step - 1,  # that was not made, or showed it
+            "mean_loss": progress.watch.mean,
+            "level": progress.watch.level,
             "action": back if healing else STOPPED,
-            "lr_factor": factor if healing else state.factor,
+            "lr_factor": factor if healing else progress.factor,
         }
 
     def _final(self, error: DistlenetError) -> DistlenetError:
         """Return the error that ends the run, saying what was tried."""
-        heals = len(self._experiment.state.divergences) - 1
+        heals = len(self._experiment.state.progress.divergences) - 1
         tried = f", after going back {heals} time{'s' if heals > 1 else ''}" if heals else ""
         if isinstance(error, DivergedError):
             tried += "; lower --lr, or choose other --init; postmortem/ in the run directory says more"

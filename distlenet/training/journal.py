@@ -76,16 +76,11 @@ class Journal:
     def catch_up(self, state: TrainState) -> None:
         """Write the lines that the file lacks of what led to ``state``, which came from another rank.
 
-        The root was lost before it could write them, or was a step behind. At most the latest step is missing,
-        and the end of an epoch.
+        The root was lost before it could write them, or was a step behind: the end of an epoch may be missing.
         """
-        self._steps, step, has_step, epochs = state.steps, state.latest, False, set()
-        for entry in Cutting(self._path, state.steps, sys.maxsize).entries():
-            has_step = has_step or (entry["kind"] == "step" and entry["steps"] == state.steps)
-            epochs.add(entry.get("epoch"))
-        if step and self._steps % self._every == 0 and not has_step:
-            self._write("step", asdict(step))
-        for entry in state.history:
+        self._steps = state.progress.steps
+        epochs = {entry.get("epoch") for entry in Cutting(self._path, self._steps, sys.maxsize).entries()}
+        for entry in state.progress.history:
             if entry["epoch"] not in epochs:
                 self._write("epoch", entry | {"steps": entry["step"]})
 

@@ -75,16 +75,16 @@ class CheckpointKeeper:
 
     @property
     def _here(self) -> tuple[int, int]:
-        return self._state.steps, self._state.epoch
+        return self._state.progress.steps, self._state.progress.epoch
 
     def _due(self) -> list[tuple[str, str]]:
         """Return what is to be saved between two epochs, besides last.h5: (name, reason) each."""
         state, due = self._state, []
-        if state.epoch and state.step == 0:
-            if state.best_epoch == state.epoch - 1:
+        if state.progress.epoch and state.progress.step == 0:
+            if state.progress.best_epoch == state.progress.epoch - 1:
                 due.append(("best.h5", "best"))
-            if self._every and state.epoch % self._every == 0:
-                due.append((f"epoch-{state.epoch:04d}.h5", f"every {self._every} epochs"))
+            if self._every and state.progress.epoch % self._every == 0:
+                due.append((f"epoch-{state.progress.epoch:04d}.h5", f"every {self._every} epochs"))
         return due
 
     def _complete(self) -> None:
@@ -130,9 +130,9 @@ class CheckpointKeeper:
         image = checkpoint_image(self._state, self._config, self._dataset)
         others = sum(len(owed.image) for key, owed in self._owed.items() if key != name)
         if name == "best.h5" or len(image) + others <= MOST_OWED:
-            self._owed[name] = Owed(self._state.epoch, reason, image)
+            self._owed[name] = Owed(self._state.progress.epoch, reason, image)
         else:
-            self._given_up[name] = self._state.epoch
+            self._given_up[name] = self._state.progress.epoch
             most = MOST_OWED >> 20
             text = f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk"
             self._announce(Notice(text, "warning"))

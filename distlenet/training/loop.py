@@ -10,6 +10,7 @@ shards, and every rank applies the same update to the same parameters.
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -25,8 +26,7 @@ from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
 from distlenet.training.recorder import Recorder
 from distlenet.training.replicas import check_replicas
-from distlenet.training.snapshot import Snapshot
-from distlenet.training.state import Running, TrainState, is_finite
+from distlenet.training.state import Running, Snapshot, TrainState, is_finite
 from distlenet.training.stopping import Signals, Stopped, stopped_by
 
 
@@ -51,9 +51,9 @@ def train(
     """
     plan = leaves.plan
     bus, recorder = Bus(len(leaves.shards), state.net.size), recorder or Recorder()
-    while state.epoch < epochs:
+    while state.progress.epoch < epochs:
         epoch_start, images, seconds, exchange = time.perf_counter(), 0, 0.0, 0.0
-        while state.step < plan.steps_per_epoch:
+        while state.progress.step < plan.steps_per_epoch:
             try:
                 refresh_curvature(state, leaves, bus, comm)
                 event, tail = take_step(state, leaves, bus, schedule, comm, signals, recorder)
@@ -69,7 +69,7 @@ def train(
             if stop := stopped_by(tail):
                 yield from save(state, comm, str(stop))
                 raise stop
-            if tail["saves"] or (save_steps and state.steps % save_steps == 0):
+            if tail["saves"] or (save_steps and state.progress.steps % save_steps == 0):
                 yield from save(state, comm, "asked for")
         try:
             share = exchange / seconds if seconds else 0.0
@@ -77,8 +77,8 @@ def train(
         except (Stopped, DataError) as reason:  # of every rank, in the evaluation, which a resume does again
             yield from save(state, comm, str(reason))
             raise
-        state.epoch, state.step, state.running = state.epoch + 1, 0, Running()
-        if state.watch.calm and state.finite:
+        state.progress = replace(state.progress, epoch=state.progress.epoch + 1, step=0, running=Running())
+        if state.progress.watch.calm and state.finite:
             state.good = Snapshot.of(state, spare=state.good)
         yield from save(state, comm, "epoch")
 
@@ -100,15 +100,14 @@ def take_step(
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
     gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
-    lr, loss = state.factor * schedule(state.steps), tail["loss"] / tail["count"]
+    lr, loss = state.progress.factor * schedule(state.progress.steps), tail["loss"] / tail["count"]
     recorder.note(state, loss, gradient)
-    state.optimizer.step(state.net.theta, gradient, lr)
-    state.running.add(tail["loss"], tail["correct"], tail["count"])
-    state.watch.add(loss, tail["correct"] / tail["count"])
-    state.step += 1
-    state.latest = event = StepDone(
-        epoch=state.epoch,
-        step=state.step - 1,
+    state.update(gradient, lr)
+    state.progress.running.add(tail["loss"], tail["correct"], tail["count"])
+    state.progress.watch.add(loss, tail["correct"] / tail["count"])
+    event = StepDone(
+        epoch=state.progress.epoch,
+        step=state.progress.step - 1,
         lr=lr,
         loss=loss,
         accuracy=tail["correct"] / tail["count"],
@@ -124,7 +123,7 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
     votes = signals.votes()
     for slot, shard in enumerate(leaves.shards):
         try:
-            x, labels = leaves.load(state.epoch, state.step, shard)
+            x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
         except DataError:
             bus.leaves[slot] = np.nan  # so that all ranks stop at this step, and ask again what is wrong
             continue

@@ -16,7 +16,7 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
 
     Seen by one rank, through the images of its first shard.
     """
-    x = some_images(leaves, state.epoch)
+    x = some_images(leaves, state.progress.epoch)
     names = list(state.net.parameters)
     report: Report = {
         "images": x.shape[-1],
@@ -25,9 +25,9 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
         "gradient_norms": {
             name: [number(norms[place]) for _, _, norms in recorder.steps] for place, name in enumerate(names)
         },
-        "good": {"steps": state.good.place["steps"], **portray(state.net, state.good.vectors["theta"], x)},
+        "good": {"steps": state.good.progress.steps, **portray(state.net, state.good.vectors["theta"], x)},
         "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
-        "now": {"steps": state.steps, **portray(state.net, state.net.theta, x)},
+        "now": {"steps": state.progress.steps, **portray(state.net, state.net.theta, x)},
     }
     # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
     # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.

@@ -31,16 +31,16 @@ class Recorder:
         """Remember the step that is about to be taken: its ``loss`` and mean ``gradient`` (parameters,)."""
         if not self._slices:
             self._slices = slices(state.net)
-        self.steps.append((state.steps, loss, norms(gradient, self._slices)))
+        self.steps.append((state.progress.steps, loss, norms(gradient, self._slices)))
         if self.keep_gradient:
             if self._gradient is None:
                 self._gradient = np.empty_like(gradient)
             np.copyto(self._gradient, gradient)  # the optimizer may write over it
-        if state.steps % STRIDE == 0 and (most := min(self.copies.maxlen, ROOM // state.net.theta.nbytes)):
+        if state.progress.steps % STRIDE == 0 and (most := min(self.copies.maxlen, ROOM // state.net.theta.nbytes)):
             full = len(self.copies) == most
             copy = self.copies.popleft()[1] if full else np.empty_like(state.net.theta)  # memory does not grow
             np.copyto(copy, state.net.theta)
-            self.copies.append((state.steps, copy))
+            self.copies.append((state.progress.steps, copy))
 
     def latest_gradient(self, net: Net) -> dict[str, np.ndarray]:
         """Return the mean gradient of the latest step by parameter, flat; nothing if it was not kept."""

@@ -33,6 +33,6 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
     else:
         who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
     raise ReplicaError(
-        f"after {state.place}, the ranks no longer hold the same parameters: {who}; "
+        f"after {state.progress.place}, the ranks no longer hold the same parameters: {who}; "
         "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
     ).of_every_rank()

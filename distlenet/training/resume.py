@@ -101,14 +101,15 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
         if path.exists():
             aside.append(directory.rename_aside(path))
 
+    progress = state.progress
     elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
     if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
         copy(checkpoint.path, directory.checkpoints / "last.h5", make_way)
     # not before that is written: on a full disk the run must not be left without a checkpoint
-    aside += directory.set_aside((state.steps, state.epoch))
+    aside += directory.set_aside((progress.steps, progress.epoch))
     journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
-    damaged = Journal.cut(directory.journal, state.steps, state.epoch, state.history, source=journal)
-    notices = [Notice(f"going on from {checkpoint.path}: epoch {state.epoch + 1}, step {state.step + 1}")]
+    damaged = Journal.cut(directory.journal, progress.steps, progress.epoch, progress.history, source=journal)
+    notices = [Notice(f"going on from {checkpoint.path}: {progress.coming}")]
     best = directory.checkpoints / "best.h5"
     if state.best_theta is not None and not holds_best(best, state):
         source = find_best(checkpoint.path, state)
@@ -116,7 +117,8 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
             copy(source, best, make_way)
         else:
             make_way(best)
-            text = f"{best} is missing: the parameters of the best epoch, {state.best_epoch + 1}, are in last.h5 alone"
+            number = progress.best_epoch + 1
+            text = f"{best} is missing: the parameters of the best epoch, {number}, are in last.h5 alone"
             notices.append(Notice(text, "warning"))
     if aside:
         notices.append(Notice(f"damaged, later than that or in the way, and renamed: {', '.join(aside)}", "warning"))
@@ -137,8 +139,8 @@ def holds_best(path: Path, state: TrainState) -> bool:
         found = read_checkpoint(path)
     except CheckpointError:
         return False
-    place = found.meta["position"]["epoch"], found.meta["position"]["step"]
-    return place == (state.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
+    place = found.progress.epoch, found.progress.step
+    return place == (state.progress.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
 
 
 def copy(source: Path, target: Path, make_way: Callable[[Path], None]) -> None:

@@ -344,6 +344,6 @@ def _later_best(last: Path, best: Checkpoint, trust: Trust | None, mapped: bool)
         newest = read_checkpoint(last, trust, mapped)
     except CheckpointError:
         return None
-    epoch = newest.meta["best"]["epoch"]
+    epoch = newest.progress.best_epoch
     stale = epoch is not None and newest.best_theta is not None and epoch + 1 > best.position[1]
     return replace(newest.at_best(), trust=best.trust) if stale and newest.position > best.position else None

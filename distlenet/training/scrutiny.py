@@ -2,12 +2,11 @@
 
 import numpy as np
 
-from distlenet.nn import Net, build_model
+from distlenet.nn import Net, build_model, list_layers
 from distlenet.nn.inspection import check_gradients, check_layers, watch
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
-from distlenet.training.checkpoint import list_layers
 from distlenet.training.events import Notice
 from distlenet.training.experiment import Experiment
 

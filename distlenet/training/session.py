@@ -20,7 +20,7 @@ from distlenet.training.files import NoFiles, RunFiles
 from distlenet.training.healing import Healer
 from distlenet.training.loop import train
 from distlenet.training.scrutiny import watch_closely
-from distlenet.training.sharing import share_state
+from distlenet.training.state import broadcast_state
 from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 from distlenet.training.watchdog import Watchdog
@@ -111,7 +111,7 @@ class Session:
         experiment = set_up(self.options, self.comm, self.signals, self.comm.broadcast(origin))
         with in_agreement(self.comm):
             notices = self.files.begin(self.options, experiment, self.announce, self.signals)
-        share_state(experiment.state, self.comm)
+        broadcast_state(experiment.state, self.comm)
         self.announce(started(experiment, self.comm))
         for notice in notices + list(map(Notice, experiment.notices)):
             self.announce(notice)
@@ -162,10 +162,10 @@ def started(experiment: Experiment, comm: Communicator) -> RunStarted:
         facts=describe(experiment, comm),
         epochs=config.epochs,
         steps_per_epoch=experiment.plan.steps_per_epoch,
-        epoch=state.epoch,
-        step=state.step,
-        best_accuracy=state.best_accuracy,
-        best_epoch=state.best_epoch,
+        epoch=state.progress.epoch,
+        step=state.progress.step,
+        best_accuracy=state.progress.best_accuracy,
+        best_epoch=state.progress.best_epoch,
     )
 
 

@@ -1,19 +1,22 @@
-"""Everything that changes while a run goes on, and that a checkpoint must hold."""
+"""The state of a run: everything that changes while it trains, and that a checkpoint must hold.
+
+All of it is in two places: the dataclass Progress, which is JSON, and ``TrainState.vectors``. Checkpoints, broadcasts
+and going back handle these two as a whole, so a new piece of state is added to one of them and nowhere else.
+"""
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from math import log
+from dataclasses import asdict, dataclass, field, replace
+from math import isfinite, log
 from typing import Any
 
 import numpy as np
 
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
+from distlenet.parallel import Communicator
 from distlenet.training.divergence import LossWatch
-from distlenet.training.events import StepDone
-from distlenet.training.snapshot import Snapshot
 
 
 @dataclass
@@ -30,25 +33,131 @@ class Running:
 
 
 @dataclass
-class TrainState:
-    """The parameters, the optimizer, and the position: ``step`` steps of epoch ``epoch`` are complete."""
+class Progress:
+    """The state of a run but for its vectors, JSON: ``step`` steps of epoch ``epoch`` are complete."""
 
-    net: Net
-    optimizer: Optimizer
+    watch: LossWatch
     epoch: int = 0
     step: int = 0
+    steps: int = 0  # since the start of the run
     running: Running = field(default_factory=Running)
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per complete epoch
     best_accuracy: float | None = None  # on the validation set
     best_epoch: int | None = None
-    best_theta: np.ndarray | None = None  # (parameters,)
-    latest: StepDone | None = None  # the latest step, if this process has been there; not in checkpoints
     factor: float = 1.0  # of the schedule's learning rate; lowered when the run is healed
     divergences: list[dict[str, Any]] = field(default_factory=list)  # what went wrong so far, and what was done
 
-    def __post_init__(self) -> None:
-        self.watch = LossWatch(log(self.net.output_shape[0]))
-        self.good = Snapshot.of(self)  # where a run that diverges goes back to
+    @classmethod
+    def of(cls, facts: dict[str, Any]) -> "Progress":
+        """Return the progress of which ``facts`` is the ``asdict``; raises TypeError, KeyError if it is none."""
+        parts = {"watch": LossWatch(**facts["watch"]), "running": Running(**facts.get("running", {}))}
+        return cls(**{**facts, **parts})
+
+    def copy(self) -> "Progress":
+        """Return a copy that shares nothing with this one."""
+        return Progress.of(asdict(self))
+
+    @property
+    def place(self) -> str:
+        """The position for the user, who counts from 1."""
+        return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
+
+    @property
+    def coming(self) -> str:
+        """The step that comes next, for the user."""
+        return f"epoch {self.epoch + 1}, step {self.step + 1}"
+
+    def check(self) -> None:
+        """Raise ValueError, TypeError, KeyError or OverflowError if no run can have come to this."""
+        sums, watch = asdict(self.running).values(), asdict(self.watch).values()
+        epoch, accuracy = self.best_epoch, self.best_accuracy
+        sound = (
+            all(type(count) is int and count >= 0 for count in (self.epoch, self.step, self.steps))
+            and self.epoch + self.step <= self.steps < 2**63  # an epoch has one step at least
+            and all(type(value) in (int, float) and isfinite(value) for value in sums)
+            and (self.running.count > 0 or self.step == 0)
+            and all(type(value) in (int, float, type(None)) for value in watch)
+            and type(self.history) is type(self.divergences) is list
+            and all(type(entry["epoch"]) is type(entry["step"]) is int for entry in self.history)
+            and (type(epoch) is type(accuracy) is type(None) or (type(epoch) is int and epoch >= 0))
+            and (accuracy is None or 0 <= accuracy <= 1)
+            and 0 < self.factor <= 1
+        )
+        if not sound:
+            raise ValueError("its progress makes no sense")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A moment of a run: vectors by name as in ``TrainState.vectors``, each (parameters,) float32."""
+
+    progress: Progress
+    vectors: dict[str, np.ndarray]
+
+    @classmethod
+    def of(cls, state: "TrainState", spare: "Snapshot | None" = None) -> "Snapshot":
+        """Copy of ``state`` all that going back brings back, into the memory of ``spare`` if there is one."""
+        vectors = state.vectors()
+        for name, vector in vectors.items():
+            if name != "best/theta":  # is replaced, never changed
+                vectors[name] = spare.vectors[name] if spare else np.empty_like(vector)
+                vectors[name][:] = vector
+        return cls(replace(state.progress, history=[], divergences=[], factor=1.0).copy(), vectors)
+
+    def is_of(self, state: "TrainState") -> bool:
+        """Whether ``state`` is still as this was taken of it: at its position a curvature may have been renewed."""
+        if (self.progress.epoch, self.progress.step) != (state.progress.epoch, state.progress.step):
+            return False
+        pairs = ((self.vectors[f"optimizer/{name}"], vector) for name, vector in state.optimizer.state.items())
+        return all(np.array_equal(then, now, equal_nan=True) for then, now in pairs)
+
+
+class TrainState:
+    """The network, its optimizer and the progress of a run.
+
+    ``good`` is the moment that the run goes back to if it diverges. Every rank has it in memory and goes back by
+    itself: nothing is read or sent, and no failed disk has a say in it.
+    """
+
+    def __init__(self, net: Net, optimizer: Optimizer) -> None:
+        self.net, self.optimizer = net, optimizer
+        self.progress = Progress(LossWatch(log(net.output_shape[0])))
+        self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed
+        self.good = Snapshot.of(self)
+
+    def vectors(self) -> dict[str, np.ndarray]:
+        """Return the vectors of the state, (parameters,) each: "theta", "optimizer/<name>", "best/theta" if any."""
+        vectors = {"theta": self.net.theta}
+        vectors |= {f"optimizer/{name}": vector for name, vector in self.optimizer.state.items()}
+        return vectors if self.best_theta is None else vectors | {"best/theta": self.best_theta}
+
+    def moments(self) -> list[Snapshot]:
+        """Return the state as it is, not copied, and the good moment if that is another one."""
+        now = Snapshot(self.progress, self.vectors())
+        return [now] if self.good.is_of(self) else [now, self.good]
+
+    def adopt(self, now: Snapshot, good: Snapshot | None = None) -> None:
+        """Become ``now``, which is copied, with ``good`` (default: itself) to go back to."""
+        for name, vector in self.vectors().items():
+            if name != "best/theta":
+                vector[:] = now.vectors[name]
+        self.best_theta = now.vectors.get("best/theta")
+        self.progress = now.progress.copy()
+        self.optimizer.steps = self.progress.steps
+        self.good = good or Snapshot.of(self)
+
+    def go_back(self) -> None:
+        """Return to the good moment, but remember how often the run diverged: else it might do so for ever."""
+        good, now = self.good, self.progress
+        history = now.history[: good.progress.epoch]
+        progress = replace(good.progress, history=history, factor=now.factor, divergences=now.divergences)
+        self.adopt(Snapshot(progress, good.vectors), good)
+
+    def update(self, gradient: np.ndarray, lr: float) -> None:
+        """Take a step of the optimizer along the mean ``gradient`` (parameters,), which may be overwritten."""
+        self.optimizer.step(self.net.theta, gradient, lr)
+        self.progress.step += 1
+        self.progress.steps = self.optimizer.steps
 
     @property
     def averaged(self) -> np.ndarray:
@@ -60,11 +169,6 @@ class TrainState:
         """Whether no parameter and nothing that the optimizer keeps is NaN or infinite."""
         return all(map(is_finite, (self.net.theta, *self.optimizer.state.values())))
 
-    @property
-    def place(self) -> str:
-        """Where the state stands, for the user, who counts from 1."""
-        return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
-
     @contextmanager
     def using(self, theta: np.ndarray) -> Iterator[None]:
         """Let the network compute with the parameters ``theta`` for a while."""
@@ -75,14 +179,28 @@ class TrainState:
         finally:
             self.net.theta[:] = own
 
-    @property
-    def steps(self) -> int:
-        """Optimizer steps taken since the start of the run."""
-        return self.optimizer.steps
-
     def theta_sha256(self) -> str:
         """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""
         return theta_sha256(self.net.theta)
+
+
+def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
+    """Bring every rank's ``state`` to that of the rank ``source``.
+
+    All or nothing: what arrives is adopted only after the last message, so that a rank lost in the middle leaves every
+    other one with a whole state, its old one or the new one.
+    """
+    own = state.moments()
+    heads = comm.broadcast([[asdict(moment.progress), list(moment.vectors)] for moment in own], source)
+    arrived = []
+    for place, (facts, names) in enumerate(heads):
+        mine = own[place].vectors if place < len(own) else {}
+        vectors = {name: mine.get(name, state.net.theta).copy() for name in names}
+        for name in names:
+            comm.broadcast_array(vectors[name], source)
+        arrived.append(Snapshot(Progress.of(facts), vectors))
+    comm.allgather(None)  # everybody has everything
+    state.adopt(*arrived)
 
 
 def is_finite(vector: np.ndarray) -> bool:

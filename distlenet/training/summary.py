@@ -25,16 +25,16 @@ def summarize(
     state = experiment.state
     return {
         "status": status,
-        "epochs": state.epoch,
-        "steps": state.steps,
+        "epochs": state.progress.epoch,
+        "steps": state.progress.steps,
         "ranks": comm.size,
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if images else 0.0,
         "reduce_share": reduce_share(list(steps), comm),
         "memory_mib": max(comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
-        "divergences": state.divergences,
-        "lr_factor": state.factor,
+        "divergences": state.progress.divergences,
+        "lr_factor": state.progress.factor,
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "code_sha256": state.net.code_sha256,
@@ -61,7 +61,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
     state = experiment.state
     chosen = "last" if state.averaged is state.net.theta else "average"
     if state.best_theta is not None:
-        chosen = f"best (epoch {state.best_epoch + 1})"
+        chosen = f"best (epoch {state.progress.best_epoch + 1})"
     with state.using(state.averaged if state.best_theta is None else state.best_theta):
         result = experiment.epoch_end.evaluate(state, experiment.slices.test)
     return {
@@ -69,6 +69,6 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
         "test_error": 1 - result.accuracy,
         "test_loss": result.loss,
         "test_chance": float(result.confusion.sum(axis=1).max() / result.confusion.sum()),  # always the same answer
-        "val_accuracy": state.best_accuracy,
+        "val_accuracy": state.progress.best_accuracy,
         "evaluated": chosen,
     }

@@ -51,8 +51,8 @@ class TensorBoard:
         """See Listener."""
         if isinstance(event, RunStarted):
             self._begin(event)
-        elif isinstance(event, StepDone) and self._state.steps % self._every == 0:
-            self._points(self._state.steps, {**of_step(event), **self._gradient_norms()})
+        elif isinstance(event, StepDone) and self._state.progress.steps % self._every == 0:
+            self._points(self._state.progress.steps, {**of_step(event), **self._gradient_norms()})
         elif isinstance(event, EpochDone):
             self._points(event.step, of_epoch(event))
             for name, part in self._state.net.parameters.items():

@@ -91,7 +91,7 @@ class Watchdog:
             if not said:
                 said, judged = True, now
                 self._say(
-                    f"no progress for {still:.1f} s in epoch {self._state.epoch + 1}, step {self._state.step + 1}, "
+                    f"no progress for {still:.1f} s in {self._state.progress.coming}, "
                     f"{place.phase}{', waiting for the others' * place.waits}"
                 )
             elif now >= judged + 4 * self._pulse:  # by now the others have said so too

@@ -33,9 +33,9 @@ def test_for_people(trained, distlenet):
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["file", str(trained / "checkpoints/best.h5")]
     text = "\n".join(" ".join(line.split()) for line in lines)
-    best = checkpoint.meta["best"]
+    progress = checkpoint.progress
     for words in (
-        f"best epoch {best['epoch'] + 1}, validation {best['accuracy']:.4f}",
+        f"best epoch {progress.best_epoch + 1}, validation {progress.best_accuracy:.4f}",
         "C3/W 16 x 6 x 5 x 5",
         "output/b 10",
         "velocity 61706",

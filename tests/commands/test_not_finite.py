@@ -18,7 +18,7 @@ def broken(trained, tmp_path, request, monkeypatch):
     theta = whole.theta.copy()
     theta[[5, 70, 61705]] = request.param
     for name in ("best.h5", "last.h5"):
-        (tmp_path / "run/checkpoints" / name).write_bytes(lay_out({"theta": theta}, json.dumps(whole.meta)))
+        (tmp_path / "run/checkpoints" / name).write_bytes(lay_out({"theta": theta}, json.dumps(whole.facts())))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -43,14 +43,14 @@ def test_what_a_run_leaves(trained, summary_of):
     checkpoint = read_checkpoint(trained / "checkpoints/last.h5")
     assert tomllib.loads((trained / "config.toml").read_text()) == checkpoint.config.to_dict()
     assert checkpoint.config == Config(epochs=2, batch_size=64)
-    assert checkpoint.meta["position"] | {"running": 0} == {"epoch": 2, "step": 0, "steps": 22, "running": 0}
+    assert (checkpoint.progress.epoch, checkpoint.progress.step, checkpoint.progress.steps) == (2, 0, 22)
 
 
 def test_kept_checkpoints(digits, tmp_path, distlenet):
     run = tmp_path / "run"
     done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 5, "--keep-every", 2)
     assert done.returncode == 0, done.output
-    kept = {path.name: read_checkpoint(path).meta["position"]["epoch"] for path in (run / "checkpoints").iterdir()}
+    kept = {path.name: read_checkpoint(path).progress.epoch for path in (run / "checkpoints").iterdir()}
     del kept["best.h5"]
     assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last-1.h5": 4, "last.h5": 5}
 

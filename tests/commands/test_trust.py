@@ -50,7 +50,7 @@ def place(made, tmp_path, monkeypatch, digits):
 def claim(place, model: str) -> None:
     """Let the checkpoints of the run name ``model`` as their network, checksums and all."""
     for path in (place / "run/checkpoints").iterdir():
-        meta = read_checkpoint(path).meta
+        meta = read_checkpoint(path).facts()
         rewrite(path, path.read_bytes(), {**meta, "config": {**meta["config"], "model": model}})
 
 
@@ -218,7 +218,7 @@ def test_no_other_network_is_named_for_one_known_by_name(trained, digits, place,
 
 def test_a_checkpoint_without_the_hash_still_opens(place, capsys):
     for path in (place / "run/checkpoints").iterdir():
-        meta = read_checkpoint(path).meta
+        meta = read_checkpoint(path).facts()
         rewrite(path, path.read_bytes(), {name: value for name, value in meta.items() if name != "code"})
     assert main(COMMANDS["evaluate"]) == 3
     assert main([*COMMANDS["evaluate"], "--trust-code"]) == 0

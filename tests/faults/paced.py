@@ -13,8 +13,8 @@ compute_leaves = loop.compute_leaves
 
 def halt_first(state, *rest):
     patience = time.monotonic() + 120
-    while int((folder / "halt").read_text()) <= state.steps and time.monotonic() < patience:
-        (folder / f"halted-{state.steps}").touch()
+    while int((folder / "halt").read_text()) <= state.progress.steps and time.monotonic() < patience:
+        (folder / f"halted-{state.progress.steps}").touch()
         time.sleep(0.002)
     compute_leaves(state, *rest)
 

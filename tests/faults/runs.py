@@ -83,7 +83,7 @@ def same_end(run: Path, whole: Path) -> None:
     assert results(run) == results(whole)
     assert journal(run) == journal(whole)
     assert not leftovers(run)
-    assert newest(run).meta["position"] == newest(whole).meta["position"]
+    assert newest(run).position == newest(whole).position
 
 
 def resumes(

@@ -73,7 +73,7 @@ def test_vanishes(soak, whole, digits, tmp_path):
                 assert runs.results(run) == runs.results(whole)
                 assert runs.journal(run) == runs.journal(whole)
                 assert (run / "config.toml").read_text() == (whole / "config.toml").read_text()
-                assert runs.newest(run).meta["position"] == runs.newest(whole).meta["position"]
+                assert runs.newest(run).position == runs.newest(whole).position
 
 
 def interfere(digits, run, folder, step, act, runtime=None, ranks=1):

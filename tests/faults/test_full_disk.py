@@ -37,11 +37,11 @@ def full_for_a_while(fault, disk, folder, digits, whole, chance, end):
     with mpi_jobs.Job(runs.command([str(folder), *words], script="paced.py")) as job:
         pace.wait(job)
         filler = disks.fill(disk, spare)
-        before = runs.newest(run).meta["position"]["steps"] if runs.saved(run) else 0
+        before = runs.newest(run).progress.steps if runs.saved(run) else 0
         pace.halt_at(empties)
         pace.wait(job)
         # something may have been saved, in the room of what it replaced; all that is there is good
-        assert not before or runs.newest(run).meta["position"]["steps"] >= before
+        assert not before or runs.newest(run).progress.steps >= before
         if end == "goes on":
             filler.unlink()
         else:

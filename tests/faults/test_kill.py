@@ -64,7 +64,7 @@ def wait_or_end(job, condition):
 def check_what_is_left(run, output):
     """Every checkpoint is good; the newest is there if one was ever announced."""
     if list((run / "checkpoints").glob("*.h5")) or runs.announced(output):
-        return f"epoch {runs.newest(run).meta['position']['epoch'] + 1}"
+        return f"epoch {runs.newest(run).progress.epoch + 1}"
     return "no checkpoint yet"
 
 

@@ -59,10 +59,11 @@ def files(run):
     found = {str(path.relative_to(run)): None for path in sorted(run.rglob("*"))}
     for path in sorted((run / "checkpoints").glob("*.h5*")):
         checkpoint = read_checkpoint(path)
-        meta = checkpoint.meta | {"history": untimed(checkpoint.meta["history"])}
-        arrays = {"theta": checkpoint.theta, **checkpoint.optimizer, **checkpoint.good}
-        if checkpoint.best_theta is not None:
-            arrays["best"] = checkpoint.best_theta
+        meta = checkpoint.facts()
+        meta["progress"]["history"] = untimed(checkpoint.progress.history)
+        arrays = dict(checkpoint.now.vectors)
+        if checkpoint.good:
+            arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}
         arrays = {name: np.asarray(array).tobytes() for name, array in arrays.items()}
         found[str(path.relative_to(run))] = (json.dumps(meta, sort_keys=True), arrays)
     found["config.toml"] = (run / "config.toml").read_text()

@@ -74,7 +74,7 @@ def ends_like(run, whole):
     assert runs.summary(run)["divergences"] == runs.summary(whole)["divergences"]
     epochs, expected = ([line for line in runs.journal(folder) if line["kind"] == "epoch"] for folder in (run, whole))
     assert epochs == expected
-    assert runs.newest(run).meta["position"] == runs.newest(whole).meta["position"]
+    assert runs.newest(run).position == runs.newest(whole).position
     assert not runs.leftovers(run)
 
 

@@ -98,14 +98,14 @@ def send(job, row):
 def test_signal(digits, tmp_path, row):
     run = tmp_path / "run"
     with start(row.setup, digits, run) as job:
-        before = runs.newest(run).meta["position"]["steps"]
+        before = runs.newest(run).progress.steps
         send(job, row)
         done = job.finish()  # and no process outlives it by 5 s
         assert not job.left_behind()
     codes = {row.code, 143} if row.setup in LAUNCHES and row.saved == MAYBE else {row.code}
     assert done.returncode in codes, done.output
     assert "Traceback" not in done.output
-    position = runs.newest(run).meta["position"]["steps"]
+    position = runs.newest(run).progress.steps
     assert position >= before
     has_summary = (run / "summary.json").exists()
     assert has_summary if row.saved == SAVED else row.saved == MAYBE or not has_summary, done.output

@@ -95,7 +95,7 @@ def one_signal(fault, run, digits, undisturbed, chance, runtime, target, kind):
     if saved:
         fault.time(f"from the signal to the end, {where}", done.ended - sent)
         assert status == f"stopped by {kind}"
-        assert runs.newest(run).meta["position"]["steps"] == runs.summary(run)["steps"]
+        assert runs.newest(run).progress.steps == runs.summary(run)["steps"]
     fault.saw(f"{kind}: saved and left" if saved else f"{kind}: killed before all was saved")
     runs.resumes(run, whole, words)
 

@@ -39,11 +39,9 @@ def unsound(run: Path, keep_every: int | None) -> list[str]:
     if not (run / "checkpoints" / "last.h5").exists():
         return ["no last.h5"]
     last = read_checkpoint(run / "checkpoints" / "last.h5")
-    found, best, epochs = [], run / "checkpoints" / "best.h5", last.meta["position"]["epoch"]
+    found, best, epochs = [], run / "checkpoints" / "best.h5", last.progress.epoch
     if (last.best_theta is not None) != best.exists():
-        found.append(
-            f"best.h5 {'is there' if best.exists() else 'is missing'}, best epoch {last.meta['best']['epoch']}"
-        )
+        found.append(f"best.h5 {'is there' if best.exists() else 'is missing'}, best epoch {last.progress.best_epoch}")
     elif best.exists() and read_checkpoint(best).averaged.tobytes() != last.best_theta.tobytes():
         found.append("best.h5 holds other parameters than those of the best epoch")
     if keep_every is None:
@@ -100,11 +98,12 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
 
 
 def _content(checkpoint: Checkpoint) -> dict[str, Any]:
-    arrays = {"theta": checkpoint.theta, "best": checkpoint.best_theta}
-    arrays |= {f"optimizer/{name}": vector for name, vector in checkpoint.optimizer.items()}
-    arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.items()}
-    meta = checkpoint.meta | {"history": list(map(_timeless, checkpoint.meta["history"]))}
-    return meta | {name: None if array is None else array.tobytes() for name, array in arrays.items()}
+    arrays = dict(checkpoint.now.vectors)
+    if checkpoint.good:
+        arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}
+    facts = checkpoint.facts()
+    facts |= facts.pop("progress") | {"history": list(map(_timeless, checkpoint.progress.history))}
+    return facts | {name: array.tobytes() for name, array in arrays.items()}
 
 
 def _summary(run: Path) -> dict[str, Any]:

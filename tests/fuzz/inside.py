@@ -71,7 +71,7 @@ class InnerTrial(Trial):
         first: dict[int, int] = {}
 
         def act(rank: int, state: TrainState, signals: Signals) -> None:
-            taken = state.steps - first.setdefault(rank, state.steps) + 1
+            taken = state.progress.steps - first.setdefault(rank, state.progress.steps) + 1
             for fault in [fault for fault in waiting if (fault.rank, fault.count) == (rank, taken)]:
                 waiting.remove(fault)
                 self._came.append(fault)

@@ -23,7 +23,7 @@ def remember_the_communicator(*arguments):
 
 
 def send_the_signal_first(state, *rest):
-    if state.steps == wanted and comm.rank == rank:
+    if state.progress.steps == wanted and comm.rank == rank:
         if name == "HANG":
             os.read(os.pipe()[0], 1)
         os.kill(os.getpid(), getattr(signal, name))

@@ -180,12 +180,12 @@ def stops(digits, run, number, python=sys.executable):
     assert "Traceback" not in done.output, done.output
     assert runs.summary(run)["status"].startswith("stopped by "), done.output
     assert f"saved in {run}/checkpoints/last.h5; go on with the same command and --resume" in done.output
-    position = runs.newest(run).meta["position"]
-    assert position["steps"] == runs.summary(run)["steps"]
-    end = ["--epochs", position["epoch"] + 1, "--override", "epochs", "--resume", "auto"]
+    progress = runs.newest(run).progress
+    assert progress.steps == runs.summary(run)["steps"]
+    end = ["--epochs", progress.epoch + 1, "--override", "epochs", "--resume", "auto"]
     again = runs.do(runs.train(digits, run, "--validation", 50, *end))
     assert again.returncode == 0, again.output
-    assert runs.summary(run)["steps"] > position["steps"] or position["step"] == 0
+    assert runs.summary(run)["steps"] > progress.steps or progress.step == 0
     epochs = [line["epoch"] for line in runs.journal(run) if line["kind"] == "epoch"]
     assert epochs == sorted(set(epochs)) and len(epochs) == runs.summary(run)["epochs"]
 
@@ -203,7 +203,7 @@ def test_the_same_signal_twice_is_one(openmpi, digits, tmp_path):
             time.sleep(0.02)
         done = job.finish()
     assert done.returncode == 143, done.output
-    assert runs.newest(run).meta["position"]["steps"] == runs.summary(run)["steps"]
+    assert runs.newest(run).progress.steps == runs.summary(run)["steps"]
 
 
 def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch):

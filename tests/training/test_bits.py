@@ -73,8 +73,8 @@ def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str
         "optimizer": {name: vector.tobytes() for name, vector in state.optimizer.state.items()},
         "events": events,
         "test": (test.loss, test.confusion.tolist()),
-        "best": (state.best_accuracy, state.best_epoch, state.best_theta.tobytes()),
-        "steps": state.steps,
+        "best": (state.progress.best_accuracy, state.progress.best_epoch, state.best_theta.tobytes()),
+        "steps": state.progress.steps,
     }
 
 

@@ -48,7 +48,7 @@ def good(tmp_path_factory):
     net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
     net.initialize("he", 1)
     state = TrainState(net, build_optimizer("nesterov", net.decays))
-    state.epoch, state.optimizer.steps, state.best_epoch, state.best_accuracy = 2, 20, 1, 0.5
+    state.progress = dataclasses.replace(state.progress, epoch=2, steps=20, best_epoch=1, best_accuracy=0.5)
     state.best_theta = net.theta / 2
     write_checkpoint(path, state, Config(), FACTS)
     return path
@@ -198,7 +198,7 @@ def deep_list(file, sums) -> None:
 
 
 def test_neither_time_nor_memory_is_taken(forged, good, tmp_path):
-    meta = json.dumps(read_checkpoint(good).meta)
+    meta = json.dumps(read_checkpoint(good).facts())
     wide = dataclasses.asdict(FACTS) | {"image_shape": [512, 512], "class_names": [str(i) for i in range(256)]}
     files = [forged(change, f"{name}.h5") for name, (change, _) in ATTACKS.items() if name != "link to a pipe"]
     files += [forged(change, f"{change.__name__}.h5") for change in (sparse, long_list, deep_list)]

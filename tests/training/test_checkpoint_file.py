@@ -13,7 +13,7 @@ from distlenet.errors import CheckpointError
 from distlenet.nn import build_model, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
-from distlenet.training.state import Running, TrainState
+from distlenet.training.state import Running, Snapshot, TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 
@@ -29,10 +29,16 @@ def filled_state() -> TrainState:
     state.net.theta[:] = random.standard_normal(state.net.size)
     for vector in state.optimizer.state.values():
         vector[:] = random.standard_normal(state.net.size)
-    state.epoch, state.step, state.optimizer.steps = 3, 7, 101
-    state.running = Running(0.1 + 0.2, 41.0, 59.0)
-    state.history = [{"epoch": 0, "step": 33, "train": {"loss": 1 / 3}}]
-    state.best_accuracy, state.best_epoch = 2 / 3, 1
+    state.progress = dataclasses.replace(
+        state.progress,
+        epoch=3,
+        step=7,
+        steps=101,
+        running=Running(0.1 + 0.2, 41.0, 59.0),
+        history=[{"epoch": 0, "step": 33, "train": {"loss": 1 / 3}}],
+        best_accuracy=2 / 3,
+        best_epoch=1,
+    )
     return state
 
 
@@ -46,7 +52,7 @@ def good(tmp_path_factory):
 def same(one: object, other: object) -> bool:
     arrays = [one.theta.tobytes(), *(one.optimizer[name].tobytes() for name in sorted(one.optimizer))]
     others = [other.theta.tobytes(), *(other.optimizer[name].tobytes() for name in sorted(other.optimizer))]
-    return arrays == others and one.meta == other.meta
+    return arrays == others and one.facts() == other.facts()
 
 
 def test_round_trip(good):
@@ -58,8 +64,7 @@ def test_round_trip(good):
     assert after.theta_sha256() == before.theta_sha256()
     for name, vector in before.optimizer.state.items():
         assert after.optimizer.state[name].tobytes() == vector.tobytes()
-    for name in ("epoch", "step", "steps", "running", "history", "best_accuracy", "best_epoch"):
-        assert getattr(after, name) == getattr(before, name), name
+    assert after.progress == before.progress
     assert checkpoint.build_net().theta.tobytes() == before.net.theta.tobytes()
 
 
@@ -132,9 +137,9 @@ def test_strange_contents(good, tmp_path, name, change):
 
 def test_other_format(good, tmp_path):
     path = tmp_path / "newer.h5"
-    for version in (0, 2, 99):
+    for version in (0, 3, 99):
         rewrite(path, good.read_bytes(), format=version)
-        with pytest.raises(CheckpointError, match=f"checkpoint format {version}, this version reads format 1"):
+        with pytest.raises(CheckpointError, match=f"checkpoint format {version}, this version reads format 2"):
             read_checkpoint(path)
     for nonsense in ("one", np.arange(3)):
         rewrite(path, good.read_bytes(), format=nonsense)
@@ -155,31 +160,42 @@ def test_other_format(good, tmp_path):
         ("config", {"unknown": 1}),
         ("config", []),
         ("config", {"model": "resnet"}),
-        ("position", {}),
-        ("position", {"epoch": -1, "step": 0, "steps": 0, "running": {}}),
-        ("position", {"epoch": 0, "step": 10**9, "steps": 101, "running": {"count": 3}}),
-        ("position", {"epoch": 0, "step": 10**9, "steps": 10**9, "running": {}}),  # nothing to divide by
-        ("position", {"epoch": 0, "step": 1, "steps": 10**30, "running": {"count": 3}}),
-        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": {"count": float("inf")}}),
-        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": {"count": 10**400}}),
-        ("position", {"epoch": 0, "step": 1, "steps": 1, "running": None}),
-        ("best", 5),
-        ("best", {"accuracy": 0.5, "epoch": 0.5}),
-        ("history", {"a": 1}),
-        ("history", [None]),
-        ("history", [{"epoch": "first"}]),
+        ("progress", None),
+        ("progress", {"epoch": -1}),
+        ("progress", {"epoch": 0.5}),
+        ("progress", {"step": 10**9}),
+        ("progress", {"running": {}}),  # nothing to divide by
+        ("progress", {"steps": 10**30}),
+        ("progress", {"running": {"count": float("inf")}}),
+        ("progress", {"running": {"count": 10**400}}),
+        ("progress", {"running": {"count": "3"}}),
+        ("progress", {"running": None}),
+        ("progress", {"best_accuracy": 5}),
+        ("progress", {"best_epoch": 0.5}),
+        ("progress", {"best_epoch": None}),
+        ("progress", {"history": {"a": 1}}),
+        ("progress", {"history": [None]}),
+        ("progress", {"history": [{"epoch": "first"}]}),
+        ("progress", {"factor": 2}),
+        ("progress", {"divergences": {}}),
+        ("progress", {"watch": {}}),
+        ("progress", {"watch": {"guessing": "2.3"}}),
+        ("progress", {"unknown": 1}),
+        ("good", {"epoch": -1}),
+        ("code", 5),
         ("numerics", None),
         ("numerics", ["numpy"]),
         ("dataset", {**dataclasses.asdict(FACTS), "fingerprint": 5}),
-        ("health", {}),
     ],
 )
 def test_meta_that_makes_no_sense(good, tmp_path, part, value):
     path = tmp_path / "strange.h5"
-    meta = read_checkpoint(good).meta
+    facts = read_checkpoint(good).facts()
     if part == "config" and value == {}:
         value = {"batch_size": 7}
-    rewrite(path, good.read_bytes(), {**meta, part: value})
+    if part == "progress" and value:
+        value = facts[part] | value
+    rewrite(path, good.read_bytes(), {**facts, part: value})
 
     def use() -> None:
         checkpoint = read_checkpoint(path)
@@ -188,6 +204,49 @@ def test_meta_that_makes_no_sense(good, tmp_path, part, value):
 
     with pytest.raises(CheckpointError, match="strange.h5"):
         use()
+
+
+def as_format_1(facts):
+    """Return ``facts`` as older versions wrote them."""
+    progress, good = facts["progress"], facts["good"]
+    position = {name: progress[name] for name in ("epoch", "step", "steps", "running")}
+    health = {name: progress[name] for name in ("factor", "divergences", "watch")}
+    if good:
+        health["good"] = {name: good[name] for name in ("epoch", "step", "steps", "running", "watch")}
+        health["good"]["best"] = [good["best_accuracy"], good["best_epoch"]]
+    best = {"accuracy": progress["best_accuracy"], "epoch": progress["best_epoch"]}
+    rest = {name: facts[name] for name in ("config", "dataset", "numerics", "layers", "code")}
+    return {"position": position, "best": best, "history": progress["history"], "health": health, **rest}
+
+
+@pytest.mark.parametrize("good_elsewhere", [False, True])
+def test_files_of_format_1_are_converted(tmp_path, good_elsewhere):
+    path, state, after = tmp_path / "old.h5", filled_state(), make_state()
+    state.progress.factor, state.progress.divergences = 0.5, [{"kind": "dead"}]
+    state.progress.watch.add(2.0, 0.5)
+    if not good_elsewhere:
+        state.good = Snapshot.of(state)
+    else:
+        state.good.progress.best_epoch, state.good.progress.best_accuracy = 0, 0.25
+    write_checkpoint(path, state, Config(optimizer="adam"), FACTS)
+    expected = read_checkpoint(path)
+    rewrite(path, path.read_bytes(), as_format_1(expected.facts()), format=1)
+    found = read_checkpoint(path)
+    assert same(found, expected) and (found.good is not None) == good_elsewhere
+    found.restore(after)
+    assert after.progress == state.progress and after.good.progress == state.good.progress
+
+
+def test_older_files_hold_no_health(good, tmp_path):
+    path, state = tmp_path / "older.h5", make_state()
+    facts = as_format_1(read_checkpoint(good).facts())
+    rewrite(path, good.read_bytes(), {name: facts[name] for name in facts.keys() - {"health", "code"}}, format=1)
+    read_checkpoint(path).restore(state)
+    assert state.progress == filled_state().progress and state.good.progress.steps == 101
+    for part, value in [("position", {}), ("best", 5), ("health", {"factor": 1}), ("history", None)]:
+        rewrite(path, good.read_bytes(), facts | {part: value}, format=1)
+        with pytest.raises(CheckpointError, match="older.h5"):
+            read_checkpoint(path)
 
 
 def test_what_is_no_checkpoint(tmp_path, digits):
@@ -210,12 +269,10 @@ def test_another_model_or_optimizer(good, tmp_path):
         with pytest.raises(CheckpointError, match="it belongs to another model or optimizer"):
             checkpoint.restore(state)
         assert state.theta_sha256() == before
-    for vectors in (
-        {"best_theta": np.zeros(5, "f4")},
-        {"optimizer": checkpoint.optimizer | {"mean": np.zeros(5, "f4")}},
-    ):
+    for name in ("best/theta", "optimizer/mean"):
+        now = Snapshot(checkpoint.progress, checkpoint.now.vectors | {name: np.zeros(5, "f4")})
         with pytest.raises(CheckpointError, match="vectors of other lengths than its 61706 parameters"):
-            dataclasses.replace(checkpoint, **vectors).restore(make_state())
+            dataclasses.replace(checkpoint, now=now).restore(make_state())
     path = tmp_path / "other.h5"
     write_checkpoint(path, make_state(pixels=24), Config(), FACTS)
     with pytest.raises(CheckpointError, match="parameters, expected 61706"):

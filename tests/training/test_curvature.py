@@ -11,7 +11,7 @@ from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.experiment import RunOptions, set_up
-from distlenet.training.sharing import share_state
+from distlenet.training.state import broadcast_state
 from distlenet.training.stopping import Signals
 
 FLAGS = {
@@ -59,7 +59,7 @@ def test_is_estimated_before_each_pass_and_often_in_the_first(digits):
     assert [step for step in range(200) if is_due(1, step, 32)] == [0]
     assert is_due(0, 1, 4000)
     experiment, refresh = prepared(digits)
-    experiment.state.epoch, experiment.state.step = 1, 1
+    experiment.state.progress.epoch, experiment.state.progress.step = 1, 1
     refresh()
     assert not experiment.state.optimizer.state["curvature"].any()
 
@@ -70,7 +70,7 @@ def test_ranks_that_share_their_state_share_the_older_one_to_go_back_to_as_well(
     assert state.good.is_of(state)
     before = state.good.vectors["optimizer/curvature"].copy()
     refresh()  # at the place of that older state
-    share_state(state, Serial())
+    broadcast_state(state, Serial())
     np.testing.assert_array_equal(state.good.vectors["optimizer/curvature"], before)
 
 

@@ -1,5 +1,7 @@
 """The choice of the best epoch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -33,19 +35,19 @@ def test_the_best_epoch(right, best, average):
     net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
     state = TrainState(net, build_optimizer("sgd", net.decays, average=average))
     for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
-        state.epoch, state.optimizer.steps, state.running = epoch, epoch + 1, Running(1.0, 1.0, 1.0)
+        state.progress = replace(state.progress, epoch=epoch, steps=epoch + 1, running=Running(1.0, 1.0, 1.0))
         state.averaged[:] = epoch
         ends = Marked((99 - epoch,), (validation,), (10 * epoch,), None, Serial(), 2, Signals())  # others do not choose
         (event,) = ends.run(state, lambda step: 0.1, 1.0, 100, 0.0)
         assert event.validation.accuracy == validation / 100
-        assert state.best_epoch == expected
-        assert state.best_accuracy == right[expected] / 100
+        assert state.progress.best_epoch == expected
+        assert state.progress.best_accuracy == right[expected] / 100
         assert (state.best_theta == expected).all()
 
 
 def test_without_validation_nothing_is_chosen():
     net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
     state = TrainState(net, build_optimizer("sgd", net.decays))
-    state.optimizer.steps, state.running = 1, Running(1.0, 1.0, 1.0)
+    state.progress = replace(state.progress, steps=1, running=Running(1.0, 1.0, 1.0))
     list(Marked((90,), None, (90,), None, Serial(), 2, Signals()).run(state, lambda step: 0.1, 1.0, 100, 0.0))
-    assert state.best_epoch is state.best_accuracy is state.best_theta is None
+    assert state.progress.best_epoch is state.progress.best_accuracy is state.best_theta is None

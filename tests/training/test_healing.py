@@ -6,22 +6,14 @@ import os
 import types
 
 import mortal
-import numpy as np
-import pretend
 import pytest
 import sessions
 
-from distlenet.config import Config
 from distlenet.errors import ConfigError, RanksLost
-from distlenet.nn import build_model, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training import divergence, keeper
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Diverged
-from distlenet.training.sharing import share_state
-from distlenet.training.snapshot import Snapshot
-from distlenet.training.state import TrainState
 
 FLAGS = {
     **{"batch_size": 64, "shards": 8, "train_sample": 50, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "epochs": 8},
@@ -33,7 +25,7 @@ HARMED = {"dead": 3, "spike": 69, "non-finite": 72}  # steps after which the net
 
 def harm(name, state):
     """Make the run diverge, once: what a wild rate does depends on the last bit of every product."""
-    if state.steps == HARMED[name] and not state.divergences:
+    if state.progress.steps == HARMED[name] and not state.progress.divergences:
         value = {name: parameter.value for name, parameter in state.net.parameters.items()}
         if name == "dead":
             value["C3/b"][:] = -1000
@@ -78,7 +70,7 @@ def outcome(run):
         summary["lr_factor"],
         sessions.journal(run, "step", "epoch", "divergence"),
         last.theta.tobytes(),
-        last.meta["health"],
+        (last.progress.factor, last.progress.divergences, last.progress.watch, last.good and last.good.progress),
     )
 
 
@@ -136,13 +128,13 @@ def test_stopped_before_and_after(healed, digits, tmp_path, name):
     run = tmp_path / "run"
 
     def healed_and_on(rank, state, signals):
-        if state.divergences and state.step == 3:
+        if state.progress.divergences and state.progress.step == 3:
             signals.ask_to_stop()
 
     # within an epoch: the checkpoint holds another state to go back to than its own
     assert train(digits, run, name, 2, sessions.stop_after(27 if name == "dead" else 69)).code == 130
     checkpoint = read_checkpoint(run / "checkpoints/last.h5")
-    assert checkpoint.meta["health"]["good"]["steps"] < checkpoint.position[0]
+    assert checkpoint.good.progress.steps < checkpoint.position[0]
     assert train(digits, run, name, 1, healed_and_on, resume="auto").code == 130
     assert train(digits, run, name, 3, resume="auto").code == 0
     assert outcome(run) == outcome(healed[name].run)
@@ -156,7 +148,7 @@ def test_nothing_but_later_checkpoints_where_it_goes_back_to_the_start(
     run, real, refused = tmp_path / "run", keeper.write_checkpoint, []
 
     def write(path, state, *others):
-        if state.divergences and state.steps <= 1 and not refused:
+        if state.progress.divergences and state.progress.steps <= 1 and not refused:
             refused.append(sorted(os.listdir(run / "checkpoints")))
             if trouble == "killed":
                 raise ConfigError("the power is cut")
@@ -198,7 +190,7 @@ def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
     watching = []
 
     def act(rank, state, signals):
-        watching[:] = [state.watch]
+        watching[:] = [state.progress.watch]
 
     monkeypatch.setattr(sessions, "Serial", Losing)
     session = train(digits, tmp_path / "run", "dead", 1, act)
@@ -260,53 +252,3 @@ def test_a_network_that_is_alive_is_left_alone(digits, tmp_path):
     assert session.code == 0
     assert sum("the network is alive" in text for text in session.notices) == 1
     assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
-
-
-def make_state(seed):
-    """A state within an epoch, whose good one lies elsewhere; no two numbers are alike."""
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
-    net.initialize("he", seed)
-    state = TrainState(net, build_optimizer("adam", net.decays))
-    state.watch.add(2.0 + seed)
-    state.best_accuracy, state.best_epoch, state.best_theta = 0.5, 0, net.theta + 1
-    state.epoch, state.optimizer.steps = 2, 20
-    state.good = Snapshot.of(state)
-    net.theta += 3
-    state.best_theta = net.theta + 4
-    state.step, state.optimizer.steps, state.factor = 5, 25, 1 / 2**seed
-    state.running.add(1.0 + seed, 2.0, 3.0)
-    state.divergences = [{"kind": "dead"}] * seed
-    state.watch.add(0.1)
-    return state
-
-
-def health(state):
-    good = state.good
-    return (
-        (state.factor, state.divergences, state.watch, good.place),
-        {name: vector.tobytes() for name, vector in good.vectors.items()},
-    )
-
-
-def test_states_are_shared_whole():
-    def job(comm):
-        state = make_state(comm.rank)
-        share_state(state, comm, source=2)
-        return health(state)
-
-    expected = health(make_state(2))
-    assert pretend.run(3, job) == [expected] * 3
-
-
-def test_going_back(tmp_path):
-    facts = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
-    before, after = make_state(1), make_state(2)
-    write_checkpoint(tmp_path / "last.h5", before, Config(optimizer="adam"), facts)
-    read_checkpoint(tmp_path / "last.h5").restore(after)
-    assert health(after) == health(before)
-    after.history = [{"epoch": epoch} for epoch in range(3)]
-    after.good.restore(after)
-    assert (after.epoch, after.step, after.steps, len(after.history)) == (2, 0, 20, 2)
-    assert (after.factor, len(after.divergences)) == (0.5, 1)  # these know what happened
-    np.testing.assert_array_equal(after.net.theta, make_state(1).good.vectors["theta"])
-    np.testing.assert_array_equal(after.best_theta, make_state(1).good.vectors["best/theta"])

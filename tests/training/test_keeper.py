@@ -35,23 +35,21 @@ class Kept:
         self.keeper = CheckpointKeeper(folder, self.state, Config(), FACTS, self.events.append, **settings)
 
     def step(self) -> None:
-        self.state.optimizer.steps += 1
-        self.state.step += 1
-        self.state.running.add(1.0, 1.0, 1.0)
-        self.state.net.theta[:] = self.state.steps
+        self.state.progress.steps += 1
+        self.state.progress.step += 1
+        self.state.progress.running.add(1.0, 1.0, 1.0)
+        self.state.net.theta[:] = self.state.progress.steps
         self.keeper.on(SaveAsked("asked for"))
 
     def epoch(self, best: bool = False) -> None:
-        score = Score(1.0, 0.5, 10)
-        self.state.optimizer.steps += 1
-        self.state.net.theta[:] = self.state.steps
+        score, progress = Score(1.0, 0.5, 10), self.state.progress
+        self.state.progress.steps += 1
+        self.state.net.theta[:] = self.state.progress.steps
         if best:
-            self.state.best_epoch, self.state.best_accuracy = self.state.epoch, 0.5
+            progress.best_epoch, progress.best_accuracy = progress.epoch, 0.5
             self.state.best_theta = self.state.net.theta.copy()
-        self.keeper.on(
-            EpochDone(self.state.epoch, self.state.steps, 0.1, score, score, score, None, 1.0, 1.0, 1.0, 0.0)
-        )
-        self.state.epoch, self.state.step = self.state.epoch + 1, 0
+        self.keeper.on(EpochDone(progress.epoch, progress.steps, 0.1, score, score, score, None, 1.0, 1.0, 1.0, 0.0))
+        progress.epoch, progress.step = progress.epoch + 1, 0
         self.keeper.on(SaveAsked("epoch"))
 
     def good(self) -> dict[str, int]:
@@ -92,7 +90,7 @@ def test_fewer_than_before(tmp_path, newest):
     for name in ("last-of-all.h5", "last-2024.h5"):  # not the keeper's
         (tmp_path / name).write_bytes((tmp_path / "last.h5").read_bytes())
     kept = Kept(tmp_path, newest=newest)
-    kept.state.optimizer.steps = kept.state.step = 6
+    kept.state.progress.steps = kept.state.progress.step = 6
     kept.step()
     names = ["last.h5", "last-1.h5", "last-2.h5"][:newest]
     assert kept.good() == {name: 7 - age for age, name in enumerate(names)} | {
@@ -313,7 +311,7 @@ def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monk
     refused = refuse(monkeypatch, "last.h5")
     kept.step()
     refused.clear()
-    kept.state.optimizer.steps += 1
+    kept.state.progress.steps += 1
     kept.keeper.settle()
     assert kept.good() == {"last-1.h5": 1} and kept.keeper.failing
 
@@ -341,7 +339,7 @@ def test_a_disk_that_is_full_just_when_the_best_is_written(digits, tmp_path, mon
 
     def act(rank, state, signals):
         nonlocal steps
-        steps = state.steps
+        steps = state.progress.steps
 
     def replace(source, target):
         nonlocal refused
@@ -380,7 +378,7 @@ def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
 
     def act(rank, state, signals):
         nonlocal failing
-        failing = 7 <= state.steps < 10  # the end of the third epoch
+        failing = 7 <= state.progress.steps < 10  # the end of the third epoch
 
     done = sessions.train_run(digits, tmp_path / "run", act=act, flags=FLAGS, log_every=1)
     assert (whole.code, done.code) == (0, 0)
@@ -406,7 +404,7 @@ def test_what_is_inside(trained):
         file.visititems(lambda name, item: names.update({name: item}) if isinstance(item, h5py.Dataset) else None)
         shapes = {name: item.shape for name, item in names.items()}
         sums, meta = json.loads(file.attrs["sha256"]), json.loads(file["meta"][:].tobytes())
-        assert file.attrs["format"] == 1
+        assert file.attrs["format"] == 2
         flat = np.concatenate([file[f"parameters/{name}"][:].ravel() for name in parameter_names()])
         assert flat.tobytes() == file["theta"][:].tobytes()  # layer order, weights then biases
         assert all(item.dtype == np.float32 for name, item in names.items() if name != "meta")
@@ -426,9 +424,8 @@ def test_what_is_inside(trained):
     }
     for name in ("theta", "optimizer/velocity", "best/theta"):
         assert shapes[name] == (61706,)
-    assert set(meta["position"]) == {"epoch", "step", "steps", "running"}
     assert Config(**meta["config"]) == read_checkpoint(path).config
-    assert len(meta["history"]) == meta["position"]["epoch"] == 2
+    assert len(meta["progress"]["history"]) == meta["progress"]["epoch"] == 2
     assert set(meta["numerics"]) >= {"numpy", "blas", "kernel", "threads"}
     assert len(meta["dataset"]["fingerprint"]) == 64
 

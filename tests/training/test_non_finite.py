@@ -41,7 +41,7 @@ def test_poisoned_leaf(runtime, ranks, digits, tmp_path, only_sentence):
     rank = 0 if ranks == 1 else 1
     only_sentence(done, 8, "epoch 2, step 4", f"on rank {rank}, shard 5", "the input", "--lr")
     # what was saved is that of the last complete epoch, and nothing after the step was done
-    assert read_checkpoint(run / "checkpoints/last.h5").meta["position"]["epoch"] == 1
+    assert read_checkpoint(run / "checkpoints/last.h5").progress.epoch == 1
     steps = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     assert max(line["steps"] for line in steps) == 11 + 3
 
@@ -97,7 +97,7 @@ def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
         return found
 
     def act(rank, state, signals):
-        if state.steps == 13:
+        if state.progress.steps == 13:
             monkeypatch.setattr(Net, "loss_and_grad", huge)
 
     done = sessions.train_run(digits, tmp_path / "run", ranks, act, flags=FLAGS | {"on_divergence": "stop"})
@@ -112,7 +112,7 @@ def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
 @pytest.mark.parametrize("policy", ["stop", "heal"])
 def test_what_an_update_spoiled_is_not_saved(digits, tmp_path, ranks, what, policy):
     def act(rank, state, signals):
-        if state.steps == 13 and not state.divergences:  # as an update that overflows does
+        if state.progress.steps == 13 and not state.progress.divergences:  # as an update that overflows does
             vector = state.net.theta if what == "theta" else state.optimizer.state["velocity"]
             vector[5] = np.inf
 

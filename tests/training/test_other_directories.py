@@ -473,7 +473,7 @@ def test_replaced_by_a_link_during_the_run(digits, tmp_path, replaced):
     (theirs / "last.h5").write_text("theirs")
 
     def act(rank, state, signals):
-        if state.steps == 3:
+        if state.progress.steps == 3:
             (run / replaced).rename(tmp_path / "moved")
             (tmp_path / ("run" if replaced == "." else "run/checkpoints")).symlink_to(theirs)
 

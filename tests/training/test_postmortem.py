@@ -70,7 +70,7 @@ def test_a_network_on_the_way_to_death(state):
 def test_explosion(state):
     recorder, gradient = Recorder(), np.full(state.net.size, 1e-3, np.float32)
     for step in range(STEPS + 60):
-        state.optimizer.steps = step
+        state.progress.steps = step
         if step == STEPS + 50:
             gradient[:156] *= 1e6  # of C1
         recorder.note(state, 2.0, gradient)

@@ -25,7 +25,7 @@ def flip_on(rank: int, step: int, what: str, **place: int):
     """Flip on ``rank`` when ``step`` steps are done."""
 
     def act(own, state, signals):
-        if own == rank and state.steps == step:
+        if own == rank and state.progress.steps == step:
             flip(state, what, **place)
 
     return act
@@ -45,7 +45,7 @@ def test_ranks_on_unlike_cpus_stay_together(openmpi, digits, tmp_path):
 def good_checkpoints(run):
     """Return the positions of all the checkpoints, every one of which must be good."""
     found = {path.name: read_checkpoint(path) for path in (run / "checkpoints").iterdir()}
-    return {name: checkpoint.meta["position"]["steps"] for name, checkpoint in found.items()}
+    return {name: checkpoint.progress.steps for name, checkpoint in found.items()}
 
 
 @pytest.mark.parametrize("what", ["theta", "velocity"])
@@ -95,7 +95,7 @@ def test_before_a_stop(digits, tmp_path):
 
 def test_two_ranks_of_five(digits, tmp_path):
     def act(rank, state, signals):
-        if state.steps == 3 and rank in (1, 4):
+        if state.progress.steps == 3 and rank in (1, 4):
             flip(state, "velocity", place=rank)
 
     done = sessions.train_run(digits, tmp_path / "run", 5, act, flags={**FLAGS, "optimizer": "momentum"})
@@ -133,7 +133,7 @@ take_step = loop.take_step
 
 def flipping(state, *rest):
     done = take_step(state, *rest)
-    if state.steps == 9 and launched_rank() == 1:
+    if state.progress.steps == 9 and launched_rank() == 1:
         state.net.theta.view(np.uint32)[777] ^= np.uint32(8)
     return done
 

@@ -48,9 +48,10 @@ def check_same_run(run, whole):
     assert {name: v.tobytes() for name, v in last.optimizer.items()} == {
         name: v.tobytes() for name, v in expected.optimizer.items()
     }
-    assert (last.best_theta.tobytes(), last.meta["best"]) == (expected.best_theta.tobytes(), expected.meta["best"])
-    assert last.meta["position"] == expected.meta["position"]
-    assert untimed(last.meta["history"]) == untimed(expected.meta["history"])
+    assert last.best_theta.tobytes() == expected.best_theta.tobytes()
+    assert last.progress.best_epoch == expected.progress.best_epoch
+    assert last.position == expected.position
+    assert untimed(last.progress.history) == untimed(expected.progress.history)
     best, expected = (read_checkpoint(path / "checkpoints/best.h5") for path in (run, whole))
     assert best.theta.tobytes() == expected.theta.tobytes()
 
@@ -147,7 +148,7 @@ def test_from_every_checkpoint(digits, tmp_path, whole, kept):
         assert sessions.results(run) == sessions.results(whole), path.name
         assert sessions.journal(run) == sessions.journal(whole), path.name
         last, expected = (read_checkpoint(each / "checkpoints/last.h5") for each in (run, whole))
-        assert untimed(last.meta["history"]) == untimed(expected.meta["history"])
+        assert untimed(last.progress.history) == untimed(expected.progress.history)
         best, expected = (read_checkpoint(each / "checkpoints/best.h5") for each in (run, whole))
         assert best.theta.tobytes() == expected.theta.tobytes(), path.name
 
@@ -169,14 +170,14 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
     shutil.copytree(kept, run)
     checkpoint = read_checkpoint(run / "checkpoints" / name)
     flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
-    if checkpoint.meta["position"]["step"]:  # last-1.h5 may be within an epoch
+    if checkpoint.progress.step:  # last-1.h5 may be within an epoch
         flags["flags"]["epochs"] += 1
     done = sessions.train_run(digits, target, 1, resume=str(checkpoint.path), log_every=1, **flags)
     assert done.code == 0
     last, best = (read_checkpoint(target / "checkpoints" / each) for each in ("last.h5", "best.h5"))
     assert last.position == (flags["flags"]["epochs"] * STEPS, flags["flags"]["epochs"])
     assert sessions.results(target)["theta_sha256"] == hashlib.sha256(last.theta.tobytes()).hexdigest()
-    assert best.position[1] == last.meta["best"]["epoch"] + 1
+    assert best.position[1] == last.progress.best_epoch + 1
     assert best.averaged.tobytes() == last.best_theta.tobytes()
 
 
@@ -294,7 +295,7 @@ def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
     shutil.copytree(kept, run)
 
     def fail(rank, state, signals):
-        if state.steps == STEPS + 2:
+        if state.progress.steps == STEPS + 2:
             raise ConfigError("the power is cut")
 
     failed = sessions.train_run(
@@ -302,7 +303,7 @@ def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
     )
     assert failed.code == 3
     assert [text for text in failed.notices if "last.h5.aside" in text]  # nothing is removed, and it is said
-    assert read_checkpoint(run / "checkpoints/last.h5.aside").meta["position"]["steps"] == ALL
+    assert read_checkpoint(run / "checkpoints/last.h5.aside").progress.steps == ALL
     assert sessions.train_run(digits, run, 2, resume="auto", log_every=1).code == 0
     check_same_run(run, whole)
     # and a run that replaces this one leaves nothing of it
@@ -318,7 +319,7 @@ def test_back_before_an_evaluation_and_interrupted_again(digits, tmp_path, whole
     before = next(path for path in (run / "checkpoints").iterdir() if read_checkpoint(path).position == (14, 1))
 
     def fail(rank, state, signals):
-        if state.steps == 15:
+        if state.progress.steps == 15:
             raise ConfigError("the power is cut")
 
     for epoch in (run / "checkpoints").glob("epoch-*.h5"):
@@ -342,7 +343,7 @@ def test_from_a_killed_run(digits, tmp_path, whole):
     run = tmp_path / "run"
 
     def fail(rank, state, signals):
-        if state.steps == 12:
+        if state.progress.steps == 12:
             raise ConfigError("killed")
 
     assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, save_steps=5, log_every=1).code == 3
@@ -585,7 +586,7 @@ def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_p
 
 def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
     # of a run that goes on from its first epoch, a best checkpoint of a later one is no part
-    assert read_checkpoint(kept / "checkpoints/best.h5").meta["position"]["epoch"] > 1
+    assert read_checkpoint(kept / "checkpoints/best.h5").progress.epoch > 1
 
     def fail(rank, state, signals):
         raise ConfigError("killed")
@@ -607,7 +608,7 @@ def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
     assert done.code == 0
     assert sessions.results(second)["evaluated"] == "best (epoch 1)"
     best = read_checkpoint(second / "checkpoints/best.h5")
-    assert best.meta["best"]["epoch"] == 0
+    assert best.progress.best_epoch == 0
     assert best.theta.tobytes() == read_checkpoint(first / "checkpoints/best.h5").theta.tobytes()
 
 
@@ -640,7 +641,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
 def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
     # it is whole, and newer than all that this version can read: to go back behind it silently would lose work
     last = stopped / "checkpoints/last.h5"
-    forge(last, read_checkpoint(last).meta, format=checkpoint_file.FORMAT + 1)
+    forge(last, read_checkpoint(last).facts(), format=checkpoint_file.FORMAT + 1)
     before = contents(stopped)
     for source in ("auto", str(last)):
         done = sessions.train_run(digits, stopped, ranks, resume=source)
@@ -689,7 +690,7 @@ def best_first(digits, tmp_path):
     assert sessions.train_run(digits, run, 1, flags={**flags, "epochs": 1}, keep_every=1).code == 0
     ruin = {"flags": {"weight_decay": 30.0, "epochs": 4}, "override": ("weight_decay", "epochs")}
     assert sessions.train_run(digits, run, 1, resume="auto", **ruin).code == 0
-    assert read_checkpoint(run / "checkpoints/last.h5").meta["best"]["epoch"] == 0
+    assert read_checkpoint(run / "checkpoints/last.h5").progress.best_epoch == 0
     return run
 
 
@@ -760,7 +761,7 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
     run = tmp_path / "run"
 
     def fail(rank, state, signals):
-        if state.steps == 4:
+        if state.progress.steps == 4:
             raise ConfigError("killed")
 
     assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, log_every=1).code == 3
@@ -818,8 +819,8 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
         {"config": {"warp": 9}},
         {"config": {"lr": "fast"}},
         {"numerics": None},
-        {"position": {"epoch": 0, "step": 10**9, "steps": 10**9, "running": {}}},
-        {"history": [5]},
+        {"progress": {"step": 10**9, "steps": 10**9, "running": {}}},
+        {"progress": {"history": [5]}},
     ],
     ids=str,
 )
@@ -827,10 +828,8 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
 def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged, auto):
     # checksums are right; "auto" may pass over what makes no sense, but not settings that only a newer version has
     path = stopped / "checkpoints/last.h5"
-    meta = read_checkpoint(path).meta
-    if "config" in forged:
-        forged = {"config": meta["config"] | forged["config"]}
-    forge(path, meta | forged)
+    facts = read_checkpoint(path).facts()
+    forge(path, facts | {part: value and facts[part] | value for part, value in forged.items()})
     done = sessions.train_run(digits, stopped, 2, resume="auto" if auto else str(path))
     if auto and "config" not in forged:
         assert done.code == 0
@@ -871,7 +870,7 @@ def test_a_chain_under_mpirun(runtime, digits, tmp_path, whole, distlenet):
     done = mpi_jobs.run(runtime.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto"))
     assert done.returncode == 130, done.output
     assert "Traceback" not in done.output
-    assert read_checkpoint(run / "checkpoints/last.h5").meta["position"]["step"] == STEPS
+    assert read_checkpoint(run / "checkpoints/last.h5").progress.step == STEPS
     done = distlenet(*words, "--resume", "auto", runtime=runtime, ranks=2)
     assert done.returncode == 0, done.output
     if runtime.python == sys.executable:  # another Python may bring another numpy

@@ -143,13 +143,13 @@ def test_the_best_parameters_are_those_of_best(trained, tmp_path):
         assert found.path.name == "last.h5"
         assert found.build_net().theta.tobytes() == expected.build_net().theta.tobytes()
         assert found.position == expected.position
-        assert len(found.meta["history"]) == len(expected.meta["history"])
+        assert len(found.progress.history) == len(expected.progress.history)
         assert len(told) == sentences
         told.clear()
     best.write_bytes(image)
     with h5py.File(best, "r+") as file:
-        file.attrs["format"] = 2
-    with pytest.raises(NewerFormatError, match=r"best.h5 has checkpoint format 2"):
+        file.attrs["format"] = 3
+    with pytest.raises(NewerFormatError, match=r"best.h5 has checkpoint format 3"):
         find_checkpoint(tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(data, tmp_p
     session = sessions.train_run(path, run, ranks, flags=STREAM)
     assert session.code == 4
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
-    assert read_checkpoint(run / "checkpoints/last.h5").meta["position"]["steps"] < 2 * STEPS
+    assert read_checkpoint(run / "checkpoints/last.h5").progress.steps < 2 * STEPS
     mend()
     assert sessions.train_run(path, run, ranks, resume="auto").code == 0
     assert sessions.results(run) == sessions.results(whole)
@@ -125,12 +125,12 @@ def test_validation_images_that_are_damaged_meanwhile_cost_no_epoch(copied, tmp_
     mends = []
 
     def act(rank, state, signals):
-        if rank == 0 and state.steps == STEPS - 3:
+        if rank == 0 and state.progress.steps == STEPS - 3:
             mends.append(damage(copied, 3150))
 
     session = sessions.train_run(copied, tmp_path / "run", ranks, act, flags=FLAGS)
     assert session.code == 4
-    assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").meta["position"]["step"] == STEPS
+    assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").progress.step == STEPS
     mends[0]()
     assert sessions.train_run(copied, tmp_path / "run", 2, resume="auto").code == 0
     assert sessions.results(tmp_path / "run") == sessions.results(whole)

@@ -142,7 +142,7 @@ def test_a_resumed_run_has_every_point_once(whole, resumed):
 
 def test_an_evaluation_that_is_done_again_is_shown_once(digits, tmp_path):
     def stop_in_evaluation(rank, state, signals):
-        if state.steps == STEPS:
+        if state.progress.steps == STEPS:
             signals.ask_to_stop()
 
     session = train_run(digits, tmp_path / "run", act=stop_in_evaluation, flags=FLAGS, log_every=2, tensorboard=True)
@@ -156,7 +156,7 @@ def test_an_evaluation_that_is_done_again_is_shown_once(digits, tmp_path):
 
 def test_a_healed_run_shows_what_counts(whole, digits, tmp_path):
     def explode(rank, state, signals):
-        if state.steps == STEPS + 7 and not state.divergences:
+        if state.progress.steps == STEPS + 7 and not state.progress.divergences:
             state.net.theta[:] = np.nan
 
     session = train_run(digits, tmp_path / "run", act=explode, flags=FLAGS, log_every=2, tensorboard=True)

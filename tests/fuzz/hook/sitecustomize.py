@@ -17,7 +17,7 @@ from pathlib import Path
 
 PLACES = {
     "start": "distlenet.training.experiment:open_digit_file",
-    "share": "distlenet.training.session:share_state",
+    "share": "distlenet.training.session:broadcast_state",
     "step": "distlenet.training.loop:compute_leaves",
     "sum": "distlenet.training.loop:is_finite",  # the sum is here, the update is not made
     "update": "distlenet.nn.optimizers:Optimizer.step",

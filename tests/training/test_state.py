@@ -1,0 +1,151 @@
+"""The state of a run: all of it passes through files, broadcasts and going back."""
+
+from dataclasses import fields
+
+import numpy as np
+import pretend
+import pytest
+
+from distlenet.config import Config
+from distlenet.errors import RanksLost
+from distlenet.nn import build_model, build_optimizer
+from distlenet.parallel import Serial
+from distlenet.training.checkpoint import DatasetFacts
+from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
+from distlenet.training.divergence import LossWatch
+from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
+
+FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
+KEPT = {"factor", "divergences"}  # when a run goes back: it would heal for ever
+
+
+def example() -> Progress:
+    """Progress of which no field has its default; a new field belongs in here."""
+    return Progress(
+        watch=LossWatch(2.3, 1.1, 1.0, 0.3, 4, 5),
+        epoch=2,
+        step=3,
+        steps=25,
+        running=Running(1.5, 2.0, 3.0),
+        history=[{"epoch": epoch, "step": 11 * (epoch + 1)} for epoch in range(2)],
+        best_accuracy=0.5,
+        best_epoch=1,
+        factor=0.5,
+        divergences=[{"kind": "dead"}],
+    )
+
+
+def later() -> Progress:
+    return Progress(
+        watch=LossWatch(2.3, 9.0, 8.0, 0.1, 7, 8),
+        epoch=4,
+        step=0,
+        steps=44,
+        running=Running(),
+        history=[{"epoch": epoch, "step": 11 * (epoch + 1)} for epoch in range(4)],
+        best_accuracy=0.75,
+        best_epoch=3,
+        factor=0.25,
+        divergences=[{"kind": "dead"}, {"kind": "spike"}],
+    )
+
+
+def fresh() -> TrainState:
+    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    return TrainState(net, build_optimizer("adam", net.decays, average=0.9))
+
+
+def fill(state: TrainState, seed: int) -> None:
+    """Give every vector numbers of its own."""
+    state.best_theta = np.zeros_like(state.net.theta)
+    for place, vector in enumerate(state.vectors().values()):
+        vector[:] = np.random.default_rng([seed, place]).standard_normal(vector.size)
+
+
+def filled() -> TrainState:
+    """A state within an epoch, and another one to go back to; no two numbers are alike."""
+    state = fresh()
+    fill(state, 1)
+    state.progress = example()
+    state.good = Snapshot.of(state)
+    fill(state, 2)
+    state.progress = later()
+    state.optimizer.steps = state.progress.steps
+    return state
+
+
+def content(moment: Snapshot) -> tuple:
+    return moment.progress, {name: vector.tobytes() for name, vector in moment.vectors.items()}
+
+
+def whole(state: TrainState) -> list:
+    return [*map(content, state.moments()), state.optimizer.steps]
+
+
+def test_every_field_is_looked_at():
+    default = fresh().progress
+    for item in fields(Progress):
+        assert getattr(example(), item.name) != getattr(default, item.name), item.name
+        assert getattr(example(), item.name) != getattr(later(), item.name), item.name
+    names = {"theta", "best/theta", "optimizer/mean", "optimizer/square", "optimizer/average"}
+    assert set(filled().vectors()) == names
+
+
+def test_a_file_holds_all_of_it(tmp_path):
+    after = fresh()
+    write_checkpoint(tmp_path / "last.h5", filled(), Config(optimizer="adam"), FACTS)
+    read_checkpoint(tmp_path / "last.h5").restore(after)
+    assert whole(after) == whole(filled())
+
+
+def test_a_broadcast_carries_all_of_it():
+    def job(comm):
+        state = filled() if comm.rank == 2 else fresh()
+        theta = state.net.theta
+        broadcast_state(state, comm, source=2)
+        assert state.net.theta is theta  # the layers hold views of it
+        return whole(state)
+
+    assert pretend.run(3, job) == [[*whole(filled())]] * 3
+
+
+def test_going_back():
+    state, before = filled(), later()
+    state.go_back()
+    for item in fields(Progress):
+        expected = getattr(before if item.name in KEPT else example(), item.name)
+        assert getattr(state.progress, item.name) == expected, item.name
+    assert content(Snapshot(state.progress, state.vectors()))[1] == content(filled().good)[1]
+    assert state.optimizer.steps == 25
+    state.progress.running.add(1.0, 1.0, 1.0)  # it may go back to the same moment again
+    state.net.theta += 1
+    assert content(state.good) == content(filled().good)
+
+
+class Dying(Serial):
+    """Ranks are lost before the message ``last`` of a broadcast."""
+
+    def __init__(self, last: int) -> None:
+        super().__init__()
+        self.left = last
+
+    def _message(self) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise RanksLost("lost")
+
+    def broadcast_array(self, array, source=0):
+        self._message()
+        array[:] = 1
+
+    def allgather(self, value):
+        self._message()
+        return [value]
+
+
+@pytest.mark.parametrize("last", [0, 4, 9, 10])
+def test_half_a_broadcast_changes_nothing(last):
+    state = filled()
+    with pytest.raises(RanksLost):
+        broadcast_state(state, Dying(last))
+    assert whole(state) == whole(filled())
