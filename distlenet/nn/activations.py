@@ -8,8 +8,7 @@ from distlenet.nn.layer import Layer
 class Activation(Layer):
     """An elementwise function whose derivative is known from its own output."""
 
-    elementwise = True
-    reads_output_in_backward = True
+    elementwise = takes_split = shares_arrays = True
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """See Layer.forward."""

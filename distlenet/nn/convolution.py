@@ -69,6 +69,8 @@ class Conv2d(Layer):
     (H' = H + kernel - 1); the border is zero.
     """
 
+    takes_split = shares_arrays = output_is_free = True
+
     def __init__(self, channels: int, kernel: int = 5, padding: str = "valid") -> None:
         super().__init__()
         borders = {"valid": 0, "same": kernel // 2, "full": kernel - 1}

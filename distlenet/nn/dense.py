@@ -10,7 +10,7 @@ from distlenet.nn.split import merged, picture_size, windows
 class Flatten(Layer):
     """Pictures (C, H, W, N) to vectors (C*H*W, N): a reshape, since samples come last."""
 
-    reads_output_in_backward = True  # its output may be the memory of the layer before, which may read it
+    takes_split = shares_arrays = True  # the output is not free: it may be the memory of the layer before
 
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
@@ -36,6 +36,8 @@ class Flatten(Layer):
 
 class Dense(Layer):
     """y = W x + b, (inputs, N) -> (units, N)."""
+
+    takes_split = shares_arrays = output_is_free = True
 
     def __init__(self, units: int) -> None:
         super().__init__()

@@ -6,7 +6,7 @@ import numpy as np
 
 from distlenet.nn.layer import Layer
 from distlenet.nn.net import Net
-from distlenet.nn.split import merged, picture_size, plain
+from distlenet.nn.split import plain, to_plain
 
 TRIALS = 4  # directions in which a layer is tried: a kink lies in one of them now and then, a wrong gradient in all
 
@@ -43,20 +43,8 @@ def list_layers(net: Net) -> list[str]:
 
 
 def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return (name, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N).
-
-    Layers overwrite each other's memory, so each output is copied before the next layer runs.
-    """
-    found = []
-    value = plain(x)
-    for layer in net.layers:
-        value = layer.forward(value)
-        if value.ndim == 6:  # split by phase: see split.py
-            shape = (1, 1, value.shape[2], *picture_size(value), value.shape[-1])
-            found.append((layer.name, merged(value, np.empty(shape, value.dtype))[0, 0].copy()))
-        else:
-            found.append((layer.name, value.copy()))
-    return found
+    """Return (name, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
+    return [(layer.name, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
 
 
 @dataclass(frozen=True)
@@ -188,18 +176,18 @@ def check_layers(net: Net, x: np.ndarray, seed: int = 0) -> list[LayerCheck]:
     net.write_gradients_to(gradient)
     y, checks = plain(x) if len(net.input_shape) == 3 else x, []
     for layer in net.layers:
-        x, y = y, np.array(layer.forward(y.copy()))
-        repeatable = np.array_equal(y, layer.forward(x.copy()), equal_nan=True)
+        x, y = y, np.array(net.run(layer, "forward", y.copy()))
+        repeatable = np.array_equal(y, net.run(layer, "forward", x.copy()), equal_nan=True)
         moved = x + 0.1 * x.std() * abs(random.standard_normal(x.shape))
-        worst = min(_try(layer, moved, random) for _ in range(TRIALS))
+        worst = min(_try(net, layer, moved, random) for _ in range(TRIALS))
         checks.append(LayerCheck(layer.name, type(layer).__name__, worst, y.dtype, repeatable))
     return checks
 
 
-def _try(layer: Layer, x: np.ndarray, random: np.random.Generator, epsilon: float = 1e-7) -> float:
+def _try(net: Net, layer: Layer, x: np.ndarray, random: np.random.Generator, epsilon: float = 1e-7) -> float:
     """Return how far the layer's derivative in one random direction, at ``x``, is from a finite difference."""
-    weights = random.standard_normal(layer.forward(x.copy()).shape)  # the loss is their sum with the output
-    dx = layer.backward(weights.copy())
+    weights = random.standard_normal(net.run(layer, "forward", x.copy()).shape)  # the loss is their sum with the output
+    dx = net.run(layer, "backward", weights.copy())
     direction = random.standard_normal(x.shape) if dx is not None else np.zeros(x.shape)
     terms = [] if dx is None else [np.array(dx).ravel() * direction.ravel()]
     steps = [random.standard_normal(parameter.shape) for parameter in layer.parameters]
@@ -211,7 +199,7 @@ def _try(layer: Layer, x: np.ndarray, random: np.random.Generator, epsilon: floa
     for sign in (1, -1):
         for parameter, value, step in zip(layer.parameters, values, steps, strict=True):
             parameter.value[...] = value + sign * epsilon * step
-        sums.append((layer.forward(x + sign * epsilon * direction) * weights).sum())
+        sums.append((net.run(layer, "forward", x + sign * epsilon * direction) * weights).sum())
     for parameter, value in zip(layer.parameters, values, strict=True):
         parameter.value[...] = value
     difference = (sums[0] - sums[1]) / (2 * epsilon)

@@ -1,10 +1,15 @@
-"""What every layer is: a shape rule, parameters, a forward and a backward pass."""
+"""What every layer is: a shape rule, parameters, a forward and a backward pass; and the one function that runs it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
 from distlenet.errors import ConfigError
+from distlenet.nn.split import plain, to_plain, to_split
+
+Direction = Literal["forward", "backward", "curvature"]
 
 
 @dataclass
@@ -42,13 +47,26 @@ class Layer:
     ``connect`` is called once with the shape of one input sample and returns that of one output sample;
     afterwards ``forward`` and ``backward`` may be called with any number of samples (the last axis).
     ``backward`` takes the gradient of the loss with respect to the layer's output, stores those of its
-    parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it). It
-    may overwrite what ``forward`` returned; it must not write to its argument, which may be a broadcast
-    view or of a finer split, with the same elements in the same order.
+    parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it).
+
+    A layer of one's own needs nothing else: pictures come as (C, H, W, N), vectors as (features, N), and every
+    array it gets is a copy that it may keep and overwrite. The built-in layers are faster by three promises:
+
+    ``takes_split``: pictures come as they are stored, split by phase (see ``split.py``).
+    ``shares_arrays``: nothing is copied. ``forward`` does not write to its argument, unless ``in_place``, nor
+    ``backward`` to its own, which may be a broadcast view or of a finer split, with the same elements in the same
+    order. ``backward`` may overwrite what ``forward`` returned.
+    ``output_is_free``: ``backward`` does not read what ``forward`` returned, nor any array that shares its memory:
+    the next layer may work in place on it.
+
+    The last two hold for the methods they were made for: a class outside this package that overrides one of these
+    does without them, unless it makes them again.
     """
 
     parameters: tuple[Parameter, ...] = ()
-    reads_output_in_backward = False  # then the next layer must not work in place on it
+    takes_split = False
+    shares_arrays = False
+    output_is_free = False
     elementwise = False  # the layout of its input passes through
     needs_input_gradient = True  # False for the first layer with parameters
     in_place = False  # the layer may write its output over its input
@@ -56,6 +74,14 @@ class Layer:
     name = ""
     output_shape: tuple[int, ...] = ()  # of one sample; the network notes it
     dtype: type = np.float32
+    _shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # of the latest input, as it came, and output
+
+    def __init_subclass__(cls) -> None:
+        methods = [getattr(cls, name, None) for name in ("forward", "backward", "curvature", "apply")]
+        package = __name__.partition(".")[0]
+        if any(method and method.__module__.partition(".")[0] != package for method in methods):
+            for promise in {"shares_arrays", "output_is_free"} - vars(cls).keys():
+                setattr(cls, promise, False)
 
     def __init__(self) -> None:
         self._scratch: dict[tuple, np.ndarray] = {}
@@ -91,3 +117,49 @@ class Layer:
         if buffer is None:
             buffer = self._scratch[key, shape] = np.zeros(shape, dtype or self.dtype)
         return buffer
+
+
+def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray | None:
+    """Return what the method ``direction`` of ``layer`` makes of ``value``, in the layout of its neighbours.
+
+    A layer that does not share arrays is given copies, its parameters' gradients start at zero, and it may set
+    them in any way. Raises ConfigError if it returns an array of another shape than expected.
+    """
+    function: Callable[[np.ndarray], np.ndarray | None] = getattr(layer, direction)
+    if layer.shares_arrays:
+        return function(value)
+    if direction == "forward":
+        split = value.ndim == 6 and not layer.takes_split
+        y = function(to_plain(value) if split else value.copy())
+        if not layer.takes_split:
+            y = _expected(layer, direction, y, (*layer.output_shape, value.shape[-1]))
+        layer._shapes = value.shape, y.shape
+        return plain(y) if y.ndim == 4 else y
+    came, left = layer._shapes
+    views = [parameter.gradient for parameter in layer.parameters]
+    for view in views:
+        view[...] = 0
+    dx = function(value.copy().reshape(left))
+    for parameter, view in zip(layer.parameters, views, strict=True):
+        if parameter.gradient is not view:
+            view[...] = parameter.gradient
+            parameter.gradient = view
+    if not layer.needs_input_gradient:
+        return None
+    if layer.takes_split and dx is not None:
+        return dx
+    if len(came) != 6:
+        return _expected(layer, direction, dx, came)
+    a, b, channels, rows, columns, n = came
+    return to_split(_expected(layer, direction, dx, (channels, a * rows, b * columns, n)), came)
+
+
+def _expected(layer: Layer, direction: Direction, array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
+    """Return ``array`` if it has ``shape``."""
+    if array is None or array.shape != shape:
+        found = "None" if array is None else f"one of shape {array.shape}"
+        raise ConfigError(
+            f"layer {layer.name} ({type(layer).__name__}): {direction} returned {found}, expected an array of shape "
+            f"{shape}: that of one sample as connect has it, and the samples last"
+        )
+    return array

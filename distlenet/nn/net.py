@@ -11,7 +11,7 @@ import numpy as np
 from distlenet.activity import advance
 from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
-from distlenet.nn.layer import Layer, Parameter
+from distlenet.nn.layer import Layer, Parameter, run_layer
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.nn.pooling import Pool2d
 from distlenet.nn.split import plain
@@ -52,12 +52,13 @@ class Net:
         self.input_shape = input_shape
         self.layers = [layer for _, layer in layers]
         self.loss = loss or SoftmaxCrossEntropy()
+        self.run = run_layer  # every call of a layer goes through it; --debug puts a watch around it
         shape = tuple(input_shape)
         previous = None
         for position, (name, layer) in enumerate(layers):
             layer.name, layer.dtype = name, dtype
             layer.window_after = self._window_after(position)
-            layer.in_place = previous is not None and not previous.reads_output_in_backward
+            layer.in_place = previous is not None and previous.output_is_free
             try:
                 shape = layer.connect(shape)
             except ConfigError as error:
@@ -112,12 +113,21 @@ class Net:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logits (classes, N) of ``x`` (C, H, W, N) or (features, N)."""
+        *_, (_, logits) = self.walk(x)
+        return logits
+
+    def walk(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
+        """Yield every layer, in order, with what it outputs for ``x`` (C, H, W, N) or (features, N).
+
+        Pictures come as they are stored, see ``split.py``; layers overwrite each other's memory: an output is valid
+        until the next layer runs.
+        """
         if len(self.input_shape) == 3:
             x = plain(x)
         for layer in self.layers:
-            x = layer.forward(x)
+            x = self.run(layer, "forward", x)
             advance()
-        return x
+            yield layer, x
 
     def loss_and_grad(self, x: np.ndarray, labels: np.ndarray, gradient: np.ndarray) -> tuple[float, int]:
         """Write the gradient of the summed loss to ``gradient`` (parameters,).
@@ -136,7 +146,7 @@ class Net:
         """Pass ``dlogits`` (classes, N) back; every parameter's gradient is written on the way."""
         dy = dlogits
         for layer in reversed(self.layers[self._first_trained :]):
-            dy = layer.backward(dy)
+            dy = self.run(layer, "backward", dy)
             advance()
 
     def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
@@ -148,7 +158,7 @@ class Net:
         self.write_gradients_to(curvature)
         d2y = self.loss.curvature(self.forward(x))
         for layer in reversed(self.layers[self._first_trained :]):
-            d2y = layer.curvature(d2y)
+            d2y = self.run(layer, "curvature", d2y)
             advance()
 
     def require_curvature(self) -> None:

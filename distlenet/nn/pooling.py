@@ -15,6 +15,8 @@ class Pool2d(Layer):
     input comes split by a multiple of the window, the taps are contiguous blocks.
     """
 
+    takes_split = shares_arrays = True
+
     def __init__(self, window: int = 2, stride: int | None = None) -> None:
         super().__init__()
         self.window, self.stride = window, stride or window
@@ -72,6 +74,8 @@ class Pool2d(Layer):
 
 class AveragePool2d(Pool2d):
     """The mean of each window."""
+
+    output_is_free = True
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
@@ -163,8 +167,6 @@ class TrainablePool2d(AveragePool2d):
 class MaxPool2d(Pool2d):
     """The maximum of each window; among equals the first, in reading order, gets the gradient."""
 
-    reads_output_in_backward = True
-
     def forward(self, x: np.ndarray) -> np.ndarray:
         """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
         taps, out = self._enter(x)
@@ -194,6 +196,8 @@ class MaxPool2d(Pool2d):
 
 class Pad2d(Layer):
     """(C, H, W, N) -> (C, H + 2 border, W + 2 border, N); the border has the value ``value``."""
+
+    takes_split = shares_arrays = output_is_free = True
 
     def __init__(self, border: int, value: float = 0.0) -> None:
         super().__init__()

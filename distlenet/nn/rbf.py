@@ -38,6 +38,8 @@ class RBF(Layer):
     Minus, so that the best score is the largest, as with every other output. The codes are not trained.
     """
 
+    takes_split = shares_arrays = output_is_free = True
+
     def __init__(self, codes: np.ndarray) -> None:
         super().__init__()
         self._given = codes

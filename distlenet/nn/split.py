@@ -86,3 +86,15 @@ def merged(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     for source, target in windows(x, out):
         target[...] = source
     return out
+
+
+def to_plain(x: np.ndarray) -> np.ndarray:
+    """Return a copy of ``x`` (a, b, C, h, w, N) as a plain picture (C, H, W, N)."""
+    _, _, channels, _, _, n = x.shape
+    return x.transpose(2, 3, 0, 4, 1, 5).copy().reshape(channels, *picture_size(x), n)
+
+
+def to_split(x: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return a copy of the plain picture ``x`` (C, H, W, N) as a split one of ``shape`` (a, b, C, h, w, N)."""
+    a, b, channels, rows, columns, n = shape
+    return x.reshape(channels, rows, a, columns, b, n).transpose(2, 4, 0, 1, 3, 5).copy()

@@ -2,11 +2,9 @@
 
 import numpy as np
 
-from distlenet.activity import advance
 from distlenet.data.leaves import Leaves
 from distlenet.errors import NonFiniteError
 from distlenet.nn import Net
-from distlenet.nn.split import plain
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.state import TrainState
@@ -66,10 +64,7 @@ def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
             return f"the parameter {name}"
     if not np.isfinite(x).all():
         return "the input"
-    y = plain(x)
-    for layer in net.layers:
-        y = layer.forward(y)
-        advance()
+    for layer, y in net.walk(x):
         if not np.isfinite(y).all():
             return f"the output of {layer.name}"
     gradient = np.empty_like(net.theta)

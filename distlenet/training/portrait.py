@@ -7,10 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.activity import advance
 from distlenet.data.leaves import Leaves
 from distlenet.nn import Net
-from distlenet.nn.split import plain
 from distlenet.training.recorder import norms, slices
 
 IMAGES = 64  # at least, where the shard has as many
@@ -35,12 +33,10 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     the median distance of an output from its median over the images, of the output where it is largest: 0 when
     most images get the same answer, whatever a few of them set off in a dying network.
     """
-    before, layers, y = net.theta.copy(), [], plain(x)
+    before, layers = net.theta.copy(), []
     net.theta[:] = theta
     try:
-        for layer in net.layers:
-            y = layer.forward(y)
-            advance()
+        for layer, y in net.walk(x):
             units = np.moveaxis(y, -4 if y.ndim > 2 else 0, 0).reshape(y.shape[-4 if y.ndim > 2 else 0], -1)
             layers.append(
                 {

@@ -78,7 +78,7 @@ def judge(net: Net, x: np.ndarray, labels: np.ndarray) -> Notice:
     if wrong:
         return Notice(f"{text}; the backward pass of {', '.join(wrong)} does not fit its forward pass", "warning")
     return Notice(
-        f"{text}; each layer alone is right: does one read its output in backward without saying so by "
-        "reads_output_in_backward = True, or write to its argument?",
+        f"{text}; each layer alone is right: does one that says output_is_free = True read its output in backward, or "
+        "one that says shares_arrays = True write to its argument?",
         "warning",
     )

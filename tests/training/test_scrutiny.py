@@ -18,7 +18,7 @@ from distlenet.nn import Dense, Flatten, Layer, Net, ReLU, Sequential
 
 
 class Own(Layer):
-    reads_output_in_backward = {reads}
+    shares_arrays = output_is_free = {promises}
 
     def forward(self, x):
         self._x = x
@@ -32,7 +32,7 @@ def build(input_shape, classes):
     return Sequential(input_shape, Flatten(), Dense(12), Own(), {after}Dense(classes){dtype})
 """
 TANH = {
-    **{"reads": "True", "forward": "self._y = np.tanh(x); return self._y", "after": "", "dtype": ""},
+    **{"promises": "False", "forward": "self._y = np.tanh(x); return self._y", "after": "", "dtype": ""},
     "backward": "return dy * (1 - self._y**2)",
 }
 
@@ -65,6 +65,7 @@ def notice_of(folder: Path, code: str, name="net.py"):
         readme_network(),
         OWN.format(**TANH),
         OWN.format(**TANH | {"dtype": ", dtype=np.float32"}),
+        OWN.format(**TANH | {"after": "ReLU(), "}),
         "from distlenet.nn import lenet5\n\ndef build(shape, classes):\n    return lenet5(shape, classes)\n",
     ],
 )
@@ -79,7 +80,7 @@ def test_a_right_network_passes(tmp_path, code):
     [
         ({"backward": "return dy * (1 - self._y)"}, ["the backward pass of own1 (Own) does not fit"]),
         ({"backward": "return 1.02 * dy * (1 - self._y**2)"}, ["the backward pass of own1 (Own) does not fit"]),
-        ({"reads": "False", "after": "ReLU(), "}, ["each layer alone is right", "reads_output_in_backward = True"]),
+        ({"promises": "True", "after": "ReLU(), "}, ["each layer alone is right", "output_is_free = True"]),
         (
             {"forward": "self._y = np.tanh(x).astype(np.float32); return self._y"},
             ["no gradient check: layer own1 (Own) computes in float32"],
