@@ -135,7 +135,7 @@ class SafeStream:
         return getattr(self.stream, name)
 
 
-def reason(error: OSError | ValueError) -> str:
+def reason(error: Exception) -> str:
     """Return why a stream could not be written, in a few words."""
     return getattr(error, "strerror", None) or str(error)
 

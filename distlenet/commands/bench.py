@@ -27,9 +27,9 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(report))
     else:
-        from distlenet.ui.bench_view import show
+        from distlenet.ui.machine import show_bench
 
-        show(report)
+        show_bench(report)
     return 0
 
 

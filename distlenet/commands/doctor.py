@@ -7,6 +7,7 @@ The exit code is 0 unless ``train``, started in the same way, would refuse to st
 """
 
 import argparse
+import json
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -54,11 +55,20 @@ def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError
     """Show the report, on the root; other ranks only tell of themselves. Return the exit code."""
     from distlenet.doctor.rank import describe_rank
     from distlenet.parallel.agreement import on_root
-    from distlenet.ui.doctor_view import show
 
     ranks, said = comm.allgather(describe_rank()), str(misfit) if misfit else None
-    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, said), as_json=args.json))
+    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, said), args.json))
     return misfit.exit_code if misfit else 0
+
+
+def show(report: dict[str, Any], as_json: bool) -> None:
+    """Print the report, as tables or one JSON object."""
+    if as_json:
+        print(json.dumps(report))
+        return
+    from distlenet.ui.machine import show_doctor
+
+    show_doctor(report)
 
 
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:

@@ -5,14 +5,16 @@ mpirun -n 4 distlenet evaluate runs/a/checkpoints/last.h5 --split train --json
 """
 
 import argparse
+import json
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.trust import add_trust, make_trust
 from distlenet.paths import path
-from distlenet.streams import note
+from distlenet.streams import note, say
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
+    from distlenet.training.evaluation import Result
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -35,18 +37,43 @@ def run(args: argparse.Namespace) -> int:
 
     def work(comm: "Communicator") -> None:
         report = measure(args, comm)
-        on_root(comm, lambda: tell(report, args.json))
+        on_root(comm, lambda: show(report, args.json))
 
     return run_ranks(work, args.debug)
 
 
-def tell(report: dict[str, Any], as_json: bool) -> None:
-    """Show what was measured."""
-    from distlenet.ui.evaluation_view import show
-
+def show(report: dict[str, Any], as_json: bool) -> None:
+    """Print the evaluation, as tables or one JSON object."""
     for text in report["notes"]:
         note(text)
-    show(report, as_json=as_json)
+    result: Result = report["result"]
+    if as_json:
+        print(json.dumps(to_json(report, result)))
+        return
+    from distlenet.ui.console import make_console
+    from distlenet.ui.tables import evaluation_table
+
+    say(f"{report['checkpoint']} on {report['data']}, {report['split']}")
+    make_console().print(evaluation_table(result.confusion, result.loss, report["class_names"]))
+
+
+def to_json(report: dict[str, Any], result: "Result") -> dict[str, Any]:
+    """Return the report as JSON values."""
+    from distlenet.training.metrics import per_class
+
+    figures = per_class(result.confusion)
+    return {
+        **{key: report[key] for key in ("checkpoint", "data", "split")},
+        "accuracy": result.accuracy,
+        "error": 1 - result.accuracy,
+        "loss": result.loss,
+        "count": int(result.confusion.sum()),
+        "classes": [
+            {"name": name, **{key: float(values[place]) for key, values in figures.items()}}
+            for place, name in enumerate(report["class_names"])
+        ],
+        "confusion": result.confusion.tolist(),
+    }
 
 
 def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:

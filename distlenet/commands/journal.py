@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     entries = counting(lines, "step" if args.steps else "epoch")
     if args.csv is None:
         from distlenet.ui.console import make_console
-        from distlenet.ui.journal_view import journal_table
+        from distlenet.ui.tables import journal_table
 
         shown = {name: keys for name, keys in columns.items() if name not in CSV_ONLY}
         make_console().print(journal_table(list(shown), [cells(shown, entry) for entry in entries]))

@@ -38,7 +38,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.errors import PictureError
     from distlenet.pictures import Recognizer, digits_in, read_picture
     from distlenet.training.rundir import find_checkpoint
-    from distlenet.ui.prediction_view import Prediction, Reading, show, to_json
+    from distlenet.ui.predictions import Prediction, Reading, show, to_json
 
     checkpoint, images = args.checkpoint or "pretrained", args.images
     if args.checkpoint not in (None, "pretrained") and is_picture(Path(args.checkpoint)):

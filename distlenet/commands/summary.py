@@ -76,7 +76,7 @@ def show(net: "Net", name: str, rows: "list[Row]", as_json: bool) -> int:
     from dataclasses import asdict
 
     from distlenet.ui.console import make_console
-    from distlenet.ui.network_view import outline_table
+    from distlenet.ui.tables import outline_table
 
     if as_json:
         facts = {"model": name, "input": list(net.input_shape), "parameters": net.size}

@@ -191,9 +191,8 @@ def patience() -> float:
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     """Return what the root shows; ``displays`` gives the terminal back at the end."""
-    from distlenet.ui.debug_view import DebugView
-    from distlenet.ui.display import Guarded, make_display
-    from distlenet.ui.hints import QUICKSTART, hints
+    from distlenet.ui.display import DebugView, Guarded, make_display
+    from distlenet.ui.text import QUICKSTART, hints
 
     at_the_end = (
         () if QUICKSTART in os.environ else hints(args.run_directory, args.data, model=getattr(args, "model", None))

@@ -1,26 +1,36 @@
-"""Consoles of rich on which only our own escape codes and colours work, never those of outside text."""
+"""Consoles of rich on which only our own escape codes and colours work, never those of outside text.
+
+Bars are lines at the bottom of a terminal that are drawn again and again; what is printed goes above them. All ranks
+wait for the root, so they are drawn only a few times a second, from within ``draw``: a thread of its own would take
+the core from the training.
+"""
 
 import sys
-from collections.abc import Iterable
-from typing import Any, TextIO
+import time
+from collections.abc import Callable, Iterable
+from typing import IO, Any, TextIO, cast
 
 from rich.console import Console, ConsoleOptions, RenderableType
+from rich.control import Control
 from rich.file_proxy import FileProxy
-from rich.segment import Segment
+from rich.live import Live
+from rich.segment import ControlType, Segment
 from rich.text import Text
 
 from distlenet.streams import SafeStream, shown
-from distlenet.ui.terminal import is_live
+from distlenet.ui.terminal import is_live, window
 
 LOG_WIDTH = 100  # columns of what is written to a file or a pipe
+PERIOD = 0.2  # seconds between two drawings
+SPARE = 100  # and at least so many times as long as a drawing took: never more than 1 % of the time
 
 
 class SafeConsole(Console):
     """A console that escapes every text it renders, and takes nothing in it for markup."""
 
-    def __init__(self, stream: TextIO, **settings: Any) -> None:
-        stream = stream if isinstance(stream, SafeStream) else SafeStream(stream)
-        super().__init__(file=Coded(stream), markup=False, highlight=False, emoji=False, **settings)
+    def __init__(self, stream: TextIO | SafeStream, **settings: Any) -> None:
+        file = cast("IO[str]", Coded(stream if isinstance(stream, SafeStream) else SafeStream(stream)))
+        super().__init__(file=file, markup=False, highlight=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
         """Return ``text`` as rich does, escaped before it is measured: it must fit its column."""
@@ -58,3 +68,91 @@ def make_console(stream: TextIO | None = None) -> SafeConsole:
     live = is_live(stream)
     # None: as the environment (NO_COLOR) says
     return SafeConsole(stream, force_terminal=live, no_color=None if live else True, width=None if live else LOG_WIDTH)
+
+
+class SteadyConsole(SafeConsole):
+    """A console that never hides the cursor.
+
+    A rank that is killed could not show it again, and Open MPI's mpirun drops the last words of its
+    ranks after Ctrl-C. Each drawing is one write, so the cursor does not flicker either.
+    """
+
+    def show_cursor(self, show: bool = True) -> bool:
+        """Do nothing."""
+        return False
+
+
+class Bars:
+    """What ``lines`` returns for a console, at the bottom of the terminal behind ``stream``."""
+
+    def __init__(
+        self,
+        stream: SafeStream,
+        lines: Callable[[SafeConsole], list[Text]],
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self._stream, self._lines, self._clock = stream, lines, clock
+        self.console = SteadyConsole(stream, force_terminal=True)
+        self.drawn: list[int] = []  # cells in each line
+        self._due = 0.0
+        self._live: Live | None = None  # while they are on the screen
+        self._redirected = sys.stdout, sys.stderr
+        self.fit()
+
+    def start(self) -> None:
+        """Draw for the first time, if this was not done."""
+        if self._live is None:
+            self._live = Live(
+                console=self.console,
+                get_renderable=self._frame,
+                auto_refresh=False,
+                vertical_overflow="crop",
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._redirected = sys.stdout, sys.stderr
+            sys.stdout, sys.stderr = (AboveBars(self.console, stream) for stream in self._redirected)
+            self._live.start()
+
+    def draw(self) -> None:
+        """Draw again if it is time."""
+        if self._live is not None and (began := self._clock()) >= self._due:
+            self.fit()
+            self._live.refresh()
+            ended = self._clock()
+            self._due = ended + max(PERIOD, SPARE * (ended - began))
+
+    def stop(self, keep: bool = True) -> None:
+        """Stop drawing; the last lines stay if ``keep``, and what is printed next begins below them."""
+        if self._live is not None:
+            self.fit()
+            live, self._live = self._live, None
+            live.transient = not keep
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            sys.stdout, sys.stderr = self._redirected
+            live.stop()
+
+    def print(self, what: object, **settings: Any) -> None:
+        """Print ``what`` above the lines, with ``settings`` of rich's Console.print."""
+        self.fit()
+        self.console.print(what, **settings)
+
+    def fit(self) -> None:
+        """Take the size of the window as it is now."""
+        columns, rows = window(self._stream)
+        old, new = self.console.width, columns or 80
+        self.console.size = (new, rows or 24)
+        if self._live is not None and new < old:
+            # Terminals break lines that no longer fit: rich would clear too few of them.
+            broken = sum(max(0, cells - 1) // new for cells in self.drawn)
+            self.console.control(Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * broken))
+
+    def _frame(self) -> Text:
+        lines = self._lines(self.console)
+        if self._live is not None:
+            # The cursor waits below the bars: there a killed run leaves the prompt, and Open MPI's
+            # mpirun passes on only whole lines. Rich drops an empty last line, hence the blank.
+            lines.append(Text(" "))
+        self.drawn = [line.cell_len for line in lines]
+        return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)

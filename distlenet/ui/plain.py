@@ -6,8 +6,7 @@ as a shell would, so ``shlex.split`` takes a line apart.
 
 import shlex
 import time
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from distlenet.streams import SafeStream, clean
@@ -21,20 +20,8 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui.display import (
-    DISPLAY_LOST,
-    LEGEND,
-    RESUME,
-    Display,
-    Progress,
-    duration,
-    milliseconds,
-    number,
-    parting,
-    percent,
-    step_time,
-)
-from distlenet.ui.hints import Hints
+from distlenet.ui.progress import DISPLAY_LOST, Display, Progress
+from distlenet.ui.text import LEGEND, RESUME, Hints, duration, milliseconds, number, percent
 
 INTERVAL = 10.0  # seconds between lines within an epoch
 
@@ -52,23 +39,19 @@ class PlainDisplay(Display):
         hints: Hints = (),
     ) -> None:
         self._stream = SafeStream(stream, DISPLAY_LOST)
-        self._quiet = quiet
-        self._interval = interval
-        self._clock = clock
+        self._quiet, self._hints = quiet, hints
+        self._interval, self._clock = interval, clock
         self._due = clock() + interval
-        self._progress = Progress(clock)
+        self._progress = Progress(clock, again)
         self._explained = False
         self._saved: set[tuple[str, str]] = set()
-        self._newest: Path | None = None  # the checkpoint written last
-        self._again, self._hints = again, hints
 
     def on(self, event: Event) -> None:
         """Write the line of ``event``, if it has one now."""
+        self._progress.add(event)
         match event:
-            case StepDone():
-                self._progress.add_step(event)
-                if self._is_due():
-                    self._line("step", self._step())
+            case StepDone() if self._is_due():
+                self._line("step", self._step())
             case EpochDone():
                 self._epoch(event)
             case Notice():
@@ -80,7 +63,7 @@ class PlainDisplay(Display):
                 self._start(event)
             case RunFinished():
                 self._write("result", result(event.summary))
-                if text := parting(event.summary, self._newest, self._again):
+                if text := self._progress.parting(event.summary):
                     self._write("info", {"text": text})
                 if self._hints and event.summary.get("status") == "complete":
                     self._line("next", {f"{n}": command for n, (command, _) in enumerate(self._hints, 1)})
@@ -93,9 +76,8 @@ class PlainDisplay(Display):
         return True
 
     def _start(self, event: RunStarted) -> None:
-        self._progress.start(event)
         self._due = self._clock() + self._interval
-        position = {"epochs": event.epochs, "steps_per_epoch": event.steps_per_epoch}
+        position: dict[str, object] = {"epochs": event.epochs, "steps_per_epoch": event.steps_per_epoch}
         if event.epoch or event.step:
             position["resumed_at"] = f"{event.epoch}+{event.step}/{event.steps_per_epoch}"
         facts = {key.replace(" ", "_"): value for key, value in event.facts.items()}
@@ -114,7 +96,7 @@ class PlainDisplay(Display):
             "running": percent(now.running_accuracy),
             "lr": f"{now.lr:.4g}",
             "images/s": f"{now.images_per_second:.0f}",
-            "ms/step": "-" if now.step_seconds is None else milliseconds(now.step_seconds),
+            "ms/step": milliseconds(now.step_seconds),
             "exchange": percent(now.exchange_share, 1),
             **self._times(),
         }
@@ -123,35 +105,32 @@ class PlainDisplay(Display):
         return {"elapsed": duration(self._progress.elapsed), "left": duration(self._progress.seconds_left)}
 
     def _epoch(self, event: EpochDone) -> None:
-        best = self._progress.add_epoch(event)
         self._due = self._clock() + self._interval
         scores = score("running", event.running) | score("train", event.train)
         scores |= score("valid", event.validation) | score("test", event.test)
-        step_seconds = step_time(event, self._progress.steps_per_epoch)
         speed = {
             "images/s": f"{event.images_per_second:.0f}",
-            "ms/step": "-" if step_seconds is None else milliseconds(step_seconds),
+            "ms/step": milliseconds(self._progress.mean_step_seconds(event)),
             "seconds": f"{event.seconds:.2f}",
             "evaluation_seconds": f"{event.evaluation_seconds:.2f}",
             "exchange": percent(event.exchange_share, 1),
             "lr": f"{event.lr:.4g}",
             **self._times(),
         }
-        epoch = f"{event.epoch + 1}/{self._progress.epochs}"
+        epoch, best = f"{event.epoch + 1}/{self._progress.epochs}", self._progress.is_best(event)
         self._line("epoch", {"epoch": epoch} | scores | speed | ({"best": "yes"} if best else {}))
 
     def _checkpoint(self, event: CheckpointSaved) -> None:
-        self._newest = event.path
         known = (event.reason, str(event.path))
         if known not in self._saved:  # "last" is written again every epoch: once is news
             self._saved.add(known)
             self._line("checkpoint", {"reason": event.reason, "path": event.path})
 
-    def _line(self, kind: str, values: dict[str, object]) -> None:
+    def _line(self, kind: str, values: Mapping[str, object]) -> None:
         if not self._quiet:
             self._write(kind, values)
 
-    def _write(self, kind: str, values: dict[str, object]) -> None:
+    def _write(self, kind: str, values: Mapping[str, object]) -> None:
         pairs = " ".join(f"{clean(key)}={quote(value)}" for key, value in values.items())
         # One write for the whole line: the lines of several processes meet in one log.
         self._stream.write(f"{time.strftime('%H:%M:%S')} {kind} {pairs}\n")
@@ -171,7 +150,7 @@ def score(name: str, value: Score | None) -> dict[str, str]:
     return {f"{name}_loss": number(value.loss), name: percent(value.accuracy)}
 
 
-def result(summary: dict[str, object]) -> dict[str, object]:
+def result(summary: Mapping[str, object]) -> dict[str, object]:
     """Return the pairs of the one line that ends a run: the plain values of ``summary``, rounded."""
     shown: dict[str, object] = {}
     for key, value in summary.items():

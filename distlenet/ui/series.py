@@ -5,24 +5,23 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any, TextIO
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from distlenet.series.outcome import Outcome
 from distlenet.series.table import Rows, as_text, line, remarks
 from distlenet.series.trials import Trial
 from distlenet.streams import SafeStream, clean, say
-from distlenet.training.events import CheckpointSaved, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
-from distlenet.ui.bars import Bars
-from distlenet.ui.console import make_console
-from distlenet.ui.display import Display, Guarded, Progress, duration, make_display, parting, percent
-from distlenet.ui.frame import bar, flow
-from distlenet.ui.live import notice
+from distlenet.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.ui.console import Bars, make_console
+from distlenet.ui.display import Guarded, make_display
+from distlenet.ui.live import bar, notice
+from distlenet.ui.progress import Display, Progress
+from distlenet.ui.tables import table
 from distlenet.ui.terminal import is_live
+from distlenet.ui.text import duration, flow, percent
 
 SERIES_LOST = "the series is not shown any more, but goes on: its results are written to its directory"
 INTERVAL = 10.0  # seconds between plain lines of a run
@@ -89,26 +88,20 @@ class SeriesLine(Display):
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._course, self._place, self._name, self._again, self._quiet = course, place, clean(name), again, quiet
+        self._course, self._place, self._name, self._quiet = course, place, clean(name), quiet
         self._stream = SafeStream(sys.stdout if stream is None else stream, SERIES_LOST)
-        self._progress, self._clock = Progress(clock), clock
+        self._progress, self._clock = Progress(clock, again), clock
         self._bars = Bars(self._stream, self._lines, clock) if live and not quiet else None
-        self._newest: Path | None = None  # the checkpoint written last
         self._due = 0.0
 
     def on(self, event: Event) -> None:
         """See Display."""
+        self._progress.add(event)
         match event:
-            case StepDone():
-                self._progress.add_step(event)
-                self._write_if_due()
-            case EpochDone():
-                self._progress.add_epoch(event)
+            case StepDone() | EpochDone():
                 self._write_if_due()
             case RunStarted():
                 self._start(event)
-            case CheckpointSaved():
-                self._newest = event.path
             case Notice() if event.level != "info":
                 self._print(notice(event))
             case RunFinished():
@@ -122,7 +115,6 @@ class SeriesLine(Display):
             self._bars.stop(keep=False)
 
     def _start(self, event: RunStarted) -> None:
-        self._progress.start(event)
         self._due = self._clock() + INTERVAL
         if self._bars:
             self._bars.start()
@@ -131,7 +123,7 @@ class SeriesLine(Display):
 
     def _finish(self, event: RunFinished) -> None:
         self.close()
-        if text := parting(event.summary, self._newest, self._again):
+        if text := self._progress.parting(event.summary):
             self._print(Text(f"{clean(event.summary.get('status'))}: {clean(text)}"))
 
     def _write_if_due(self) -> None:
@@ -160,10 +152,9 @@ class SeriesLine(Display):
 
     def _lines(self, console: Console) -> list[Text]:
         width, run = console.width - 1, f"run {self._place}/{len(self._course.settings)}"
-        share = self._course.fraction(self._progress.fraction)
-        shape = {"left": len(run), "right": 0, "width": min(width, 60), "ascii_only": console.options.ascii_only}
-        figures = flow([*self._figures(), self._name], width)
-        return [bar(run, share, "", "green", **shape), *map(Text, figures[:2])]
+        share, ascii_only = self._course.fraction(self._progress.fraction), console.options.ascii_only
+        progress = bar(run, share, "", "green", left=len(run), right=0, width=min(width, 60), ascii_only=ascii_only)
+        return [progress, *map(Text, flow([*self._figures(), self._name], width)[:2])]
 
 
 class SeriesView:
@@ -208,7 +199,8 @@ class SeriesView:
     def conclude(self, results: dict[str, Any], rows: Rows) -> None:
         """Show the table of the whole series."""
         if self._console.is_terminal:
-            self._console.print(table(fitted(rows, self._console.width)))
+            head, *others = fitted(rows, self._console.width)
+            self._console.print(table(head, others))
         else:  # a log has room for every column
             print(as_text(rows), end="")
         for remark in remarks(results):
@@ -227,13 +219,3 @@ def fitted(rows: Rows, width: int) -> Rows:
             for row in rows:
                 del row[place]
     return rows
-
-
-def table(rows: Rows) -> Table:
-    """Return ``rows`` as a table for the terminal."""
-    shown = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for place, head in enumerate(rows[0]):
-        shown.add_column(head, justify="right" if place else "left", no_wrap=bool(place))
-    for row in rows[1:]:
-        shown.add_row(*map(Text, row))
-    return shown

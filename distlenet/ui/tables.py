@@ -1,70 +1,71 @@
-"""The tables of the terminal: epochs of a run, and an evaluation."""
+"""The tables of the terminal: one function that lays them out; the outline of a network, a journal, an evaluation."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from distlenet.nn.inspection import Row
 from distlenet.streams import clean
-from distlenet.training.events import EpochDone
 from distlenet.training.metrics import accuracy, per_class
-from distlenet.ui.display import milliseconds, number, percent, step_time
+from distlenet.ui.text import percent
 
-CELL = 7  # least width of a column of the table of epochs
-WIDE = {"lr": 9, "images/s": 9}
-NARROW = ("exchange", "lr", "seconds", "ms/step", "images/s", "test", "train", "train loss", "valid loss")  # leave so
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window
 CONFUSIONS = 15  # listed in place of such a matrix
 
 
-def epoch_cells(event: EpochDone, steps_per_epoch: int, best: bool = False) -> dict[str, str]:
-    """Return the row of one epoch: column name -> text; columns without a value are left out."""
-    cells = {"epoch": f"{event.epoch + 1}", "train loss": number(event.train.loss)}
-    if event.validation is not None:
-        cells["valid loss"] = number(event.validation.loss)
-    cells["train"] = percent(event.train.accuracy)
-    if event.validation is not None:
-        cells["valid"] = percent(event.validation.accuracy) + ("*" if best else "")
-    if event.test is not None:
-        cells["test"] = percent(event.test.accuracy)
-    seconds = step_time(event, steps_per_epoch)
-    cells |= {
-        "lr": f"{event.lr:.4g}",
-        "images/s": f"{event.images_per_second:,.0f}",
-        "ms/step": "-" if seconds is None else milliseconds(seconds),
-        "seconds": f"{event.seconds:.1f}",
-    }
-    if event.exchange_share:  # one process has none
-        cells["exchange"] = percent(event.exchange_share, 1)
-    return cells
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[object]], words: int = 1, gap: int = 2, foot: Sequence[str] = ()
+) -> Table:
+    """Return a table of ``rows``.
+
+    The first ``words`` columns hold words, which are broken where the window has no room; the others hold figures,
+    which are whole and stand at the right. ``gap`` cells are between two columns; ``foot`` is a last row, in bold.
+    """
+    made = Table(box=None, padding=(0, gap, 0, 0), header_style="dim", show_footer=bool(foot), footer_style="bold")
+    for place, name in enumerate(head):
+        is_figure = place >= words
+        made.add_column(
+            name,
+            footer=foot[place] if foot else "",
+            justify="right" if is_figure else "left",
+            no_wrap=is_figure,
+            overflow="ellipsis" if is_figure else "fold",
+            vertical="bottom" if is_figure else "top",
+        )
+    for row in rows:
+        made.add_row(*(Text(clean(cell)) for cell in row))
+    return made
 
 
-def fitting(names: Iterable[str], width: int) -> list[str]:
-    """Return those of the columns ``names`` that have room in ``width`` cells."""
-    kept = list(names)
-    for name in NARROW:
-        if sum(map(cell, kept)) <= width:
-            break
-        if name in kept:
-            kept.remove(name)
-    return kept
+def outline_table(rows: Sequence[Row], input_shape: Sequence[int]) -> Table:
+    """Return the outline ``rows`` of a network for samples of ``input_shape``, with its total."""
+    layers = [("input", "", in_words(input_shape), "")]
+    layers += [(row.name, row.kind, in_words(row.shape), f"{row.parameters:,}") for row in rows]
+    foot = ("total", "", "", f"{sum(row.parameters for row in rows):,}")
+    return table(("layer", "kind", "output", "parameters"), layers, words=3, foot=foot)
 
 
-def cell(name: str) -> int:
-    """Return the width of the column ``name``, with the space or star behind it."""
-    return max(CELL, len(name), WIDE.get(name, 0)) + 1
+def in_words(shape: Sequence[int]) -> str:
+    """Return the shape of one sample as "6 x 28 x 28"."""
+    return " x ".join(map(str, shape))
 
 
-def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = "") -> Text:
-    """Return one line of the table of epochs: right-aligned cells; a best epoch's star stands behind."""
-    line = Text(style=style)
-    for name in columns:
-        text, star = cells[name].removesuffix("*"), cells[name].endswith("*")
-        line.append(text.rjust(cell(name) - 1), "bold green" if star else "")
-        line.append("*" if star else " ", "bold green" if star else "")
-    return line
+def journal_table(names: Sequence[str], rows: Sequence[Sequence[float | None]]) -> Table:
+    """Return a table with a column for each of ``names`` under which ``rows`` have a figure."""
+    kept = [place for place in range(len(names)) if any(row[place] is not None for row in rows)]
+    head = [names[place].replace("validation", "valid").replace("_", "\n") for place in kept]
+    return table(head, ([_figure(row[place]) for place in kept] for row in rows), words=0)
+
+
+def _figure(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, int):
+        return str(value)
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:,.0f}"
 
 
 def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[str]) -> Group:
@@ -87,20 +88,10 @@ def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[s
         ("   loss ", "dim"),
         f"{loss:.4f}",
     )
-    return Group(head, "", class_table(confusion, names), "", Confusion(confusion, names))
-
-
-def class_table(confusion: np.ndarray, names: Sequence[str]) -> Table:
-    """Return precision, recall, F1 and support of each class; ``confusion`` as in evaluation_table."""
-    table = Table(box=None, padding=(0, 1, 0, 0), header_style="dim")
-    table.add_column("class", overflow="ellipsis", max_width=24)
     figures = per_class(confusion)
-    for name in figures:
-        table.add_column(name, justify="right", no_wrap=True)
-    for i, label in enumerate(names):
-        cells = [percent(v[i]) if key != "support" else f"{v[i]:,.0f}" for key, v in figures.items()]
-        table.add_row(Text(label), *cells)
-    return table
+    columns = [[f"{v:,.0f}" if key == "support" else percent(v) for v in values] for key, values in figures.items()]
+    classes = table(("class", *figures), zip(names, *columns, strict=True), gap=1)
+    return Group(head, "", classes, "", Confusion(confusion, names))
 
 
 class Confusion:
@@ -116,7 +107,8 @@ class Confusion:
         if classes <= MATRIX_CLASSES and left + classes * (cell + 1) <= options.max_width:
             yield from self._matrix(cell, left)
         else:
-            yield from self._frequent()
+            yield Text("most frequent confusions", "dim")
+            yield table(("true", "predicted", "images"), self._frequent(), words=2)
 
     def _matrix(self, cell: int, left: int) -> Iterable[Text]:
         yield Text("true \\ predicted", "dim")
@@ -132,17 +124,10 @@ class Confusion:
                 line.append((str(count) if count else ".").rjust(cell + 1), style)
             yield line
 
-    def _frequent(self) -> Iterable[Table | Text]:
+    def _frequent(self) -> Iterable[tuple[str, str, str]]:
         wrong = self.confusion.copy()
         np.fill_diagonal(wrong, 0)
         order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-        table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-        table.add_column("true", overflow="ellipsis", no_wrap=True)
-        table.add_column("predicted", overflow="ellipsis", no_wrap=True)
-        table.add_column("images", justify="right", no_wrap=True)
         for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
-            if wrong[true, predicted]:
-                count = f"{wrong[true, predicted]:,}"
-                table.add_row(Text(self.names[true]), Text(self.names[predicted]), count)
-        yield Text("most frequent confusions", "dim")
-        yield table
+            if count := wrong[true, predicted]:
+                yield self.names[true], self.names[predicted], f"{count:,}"

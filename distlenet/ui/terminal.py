@@ -4,17 +4,19 @@ import os
 import stat
 from typing import TextIO
 
+from distlenet.streams import SafeStream
+
 RANK = "OMPI_COMM_WORLD_RANK"  # set by Open MPI's mpirun
 MODES = ("auto", "live", "plain", "quiet")
 
 
-def window(stream: TextIO) -> tuple[int, int]:
+def window(stream: TextIO | SafeStream) -> tuple[int, int]:
     """Return (columns, rows) of the terminal window behind ``stream``; (0, 0) if there is none."""
     try:
-        size = tuple(os.get_terminal_size(stream.fileno()))
+        columns, rows = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError, AttributeError):  # no descriptor, closed, or not a terminal
         return (0, 0)
-    return mpirun_window() or size if size[0] and RANK in os.environ else size
+    return (columns and RANK in os.environ and mpirun_window()) or (columns, rows)
 
 
 def mpirun_window() -> tuple[int, int] | None:
@@ -28,7 +30,8 @@ def mpirun_window() -> tuple[int, int] | None:
             return None
         terminal = os.open(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK)
         try:
-            return tuple(os.get_terminal_size(terminal))
+            columns, rows = os.get_terminal_size(terminal)
+            return columns, rows
         finally:
             os.close(terminal)
     except OSError:

@@ -80,7 +80,7 @@ def test_the_terminal(finished, capsys):
     head, *rows = capsys.readouterr().out.splitlines()[-3:]
     assert "accuracy" in head and [row.split()[0] for row in rows] == ["1", "2"]
     assert main(["journal", str(finished), "--steps"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 12
+    assert len(capsys.readouterr().out.splitlines()) == 2 + 11  # a head of two lines
 
 
 def test_what_is_wrong_is_said(finished, tmp_path, capsys):

@@ -13,7 +13,7 @@ from PIL import Image
 
 from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
-from distlenet.ui.prediction_view import share
+from distlenet.ui.predictions import share
 
 
 @pytest.fixture

@@ -251,10 +251,10 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
 def test_a_result_that_is_not_shown_is_no_success(openmpi, trained, digits, tmp_path, tolerance):
     fails = "import distlenet.ui, sys\nclass Refuse:\n"
     fails += "    def find_spec(self, name, path, target=None):\n"
-    fails += "        if name == 'distlenet.ui.evaluation_view':\n            raise OSError('no such view')\n"
+    fails += "        if name == 'distlenet.ui.tables':\n            raise OSError('no such view')\n"
     (tmp_path / "sitecustomize.py").write_text(f"{fails}sys.meta_path.insert(0, Refuse())\n")
     path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
-    done = launched(*tolerance, "evaluate", trained, "--data", digits, "--json", PYTHONPATH=path)
+    done = launched(*tolerance, "evaluate", trained, "--data", digits, PYTHONPATH=path)
     assert done.returncode != 0, done.output
     assert "no such view" in done.output
 

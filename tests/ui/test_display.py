@@ -1,5 +1,4 @@
 import io
-import math
 import os
 import signal
 import subprocess
@@ -8,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from distlenet.training.events import EpochDone, RunStarted, Score, StepDone
-from distlenet.ui.display import Display, Guarded, Progress, duration, make_display, milliseconds, number, percent
+from distlenet.training.events import RunStarted
+from distlenet.ui.display import Guarded, make_display
 from distlenet.ui.live import LiveDisplay
 from distlenet.ui.plain import PlainDisplay
+from distlenet.ui.progress import Display
 
 ROOT = Path(__file__).parents[2]
 
@@ -143,80 +143,6 @@ def test_plain_output_does_not_load_rich():
     code = "import sys; from distlenet.ui.display import make_display; make_display('plain'); "
     code += "sys.exit(any(name.split('.')[0] in ('rich', 'mpi4py') for name in sys.modules))"
     subprocess.run([sys.executable, "-c", code], env=environment(), timeout=30, check=True)
-
-
-def steps(progress, count, **changes):
-    for i in range(count):
-        values = {"epoch": 0, "step": i, "lr": 0.1, "loss": 0.5, "accuracy": 0.9, "count": 100}
-        progress.add_step(StepDone(**(values | {"seconds": 0.01, "exchange_seconds": 0.002} | changes)))
-
-
-def test_progress_follows_the_steps():
-    progress = Progress()
-    progress.start(RunStarted("", {}, epochs=2, steps_per_epoch=100, epoch=0, step=0))
-    assert progress.seconds_left is None
-    assert progress.running_loss is None and progress.running_accuracy is None and progress.step_seconds is None
-    steps(progress, 50)
-    assert progress.images_per_second == pytest.approx(10000)
-    assert progress.exchange_share == pytest.approx(0.2)
-    assert progress.running_loss == pytest.approx(0.5)
-    assert progress.running_accuracy == pytest.approx(0.9)
-    assert progress.fraction == 0.25
-    assert progress.seconds_left == pytest.approx(1.5)
-
-
-def test_progress_counts_the_evaluations_to_come():
-    progress = Progress()
-    progress.start(RunStarted("", {}, epochs=3, steps_per_epoch=100, epoch=0, step=0))
-    steps(progress, 100)
-    score = Score(0.1, 0.98, 10)
-    done = EpochDone(0, 100, 0.1, score, score, score, None, 1.0, 0.4, 1e4, 0.2)
-    assert progress.add_epoch(done)
-    assert progress.add_epoch(done)  # among equals the later is the best, as for the checkpoints
-    assert progress.seconds_left == pytest.approx(2 * (1.0 + 0.4))
-
-
-def test_accuracy_starts_anew_with_each_epoch():
-    progress = Progress()
-    steps(progress, 5, accuracy=0.1)
-    steps(progress, 5, epoch=1, accuracy=0.8)
-    assert progress.running_accuracy == pytest.approx(0.8)
-
-
-def test_a_nan_does_not_stay_in_the_average():
-    progress = Progress()
-    steps(progress, 3)
-    steps(progress, 1, loss=math.nan)
-    assert progress.running_loss == pytest.approx(0.5)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(None, "?"), (0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7800, "2h10m"), (100800, "1d04h")],
-)
-def test_duration(seconds, text):
-    assert duration(seconds) == text
-
-
-def test_percent():
-    assert percent(0.98765) == "98.77%"
-    assert percent(0.021, 1) == "2.1%"
-    assert percent(None) == "-"
-
-
-def test_time_passes_through_resumed_and_healed_parts():
-    now = [100.0]
-    progress = Progress(lambda: now[0])
-    assert progress.elapsed == 0
-    for seconds in (100.0, 130.0):
-        now[0] = seconds
-        progress.start(RunStarted("", {}, epochs=2, steps_per_epoch=100, epoch=0, step=0))
-    assert progress.elapsed == 30
-
-
-def test_figures():
-    assert [number(value) for value in (None, 0.02134, 123456.7, math.nan)] == ["-", "0.0213", "1.235e+05", "nan"]
-    assert [milliseconds(value) for value in (0.00472, 0.0999, 0.25, 12.5)] == ["4.72", "99.90", "250", "12,500"]
 
 
 def test_a_defect_of_the_display_does_not_end_the_run(capsys):

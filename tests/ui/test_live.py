@@ -15,10 +15,9 @@ from distlenet.training.events import (
     Score,
     StepDone,
 )
-from distlenet.ui import bars
-from distlenet.ui.display import Progress
-from distlenet.ui.frame import bar, flow, frame
-from distlenet.ui.live import LiveDisplay
+from distlenet.ui import console
+from distlenet.ui.live import LiveDisplay, bar, epoch_cells, epoch_line, fitting, frame
+from distlenet.ui.progress import Progress
 
 START = RunStarted("LeNet-5", {"ranks": "2", "shards": "8"}, epochs=20, steps_per_epoch=215, epoch=0, step=0)
 
@@ -47,7 +46,7 @@ class Clock:
 def size(monkeypatch):
     """The window, as [columns, rows]."""
     size = [80, 24]
-    monkeypatch.setattr(bars, "window", lambda stream: tuple(size))
+    monkeypatch.setattr(console, "window", lambda stream: tuple(size))
     monkeypatch.setenv("TERM", "xterm")
     return size
 
@@ -146,11 +145,11 @@ def test_the_table_follows_the_width(size):
 @pytest.mark.parametrize("width", [10, 40, 60, 80, 120, 200])
 def test_the_frame_fits(width):
     progress = Progress()
-    progress.start(START)
+    progress.add(START)
     for i in range(100):
-        progress.add_step(step(i))
-    progress.add_epoch(epoch_done(0, 0.9712))
-    progress.add_step(step(3, epoch=1))
+        progress.add(step(i))
+    progress.add(epoch_done(0, 0.9712))
+    progress.add(step(3, epoch=1))
     console = Console(width=width, record=True, file=io.StringIO())
     lines = frame(progress, "saved last.h5 12:00", console, rows=35)
     assert all(line.cell_len < width for line in lines)
@@ -180,13 +179,13 @@ def test_the_frame_fits(width):
 @pytest.mark.parametrize("epochs", [1, 30, 10_000])
 def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows, epochs):
     progress = Progress(lambda: 5000.0)
-    progress.start(replace(START, epochs=epochs))
+    progress.add(replace(START, epochs=epochs))
     console = Console(width=width, file=io.StringIO())
     first = "\n".join(line.plain for line in frame(progress, "", console, rows))
     assert "nan" not in first and "None" not in first and "?" not in first
     for i in range(100):
-        progress.add_step(step(i))
-    progress.add_epoch(epoch_done(0, 0.9712))
+        progress.add(step(i))
+    progress.add(epoch_done(0, 0.9712))
     lines = [line.plain for line in frame(progress, "saved last.h5 12:00", console, rows)]
     assert len(lines) <= rows - 3  # the head and the last row of the table, and the cursor
     for line in lines[:2]:
@@ -198,7 +197,7 @@ def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows
 
 def test_the_first_frame_of_a_resumed_run_knows_its_best():
     progress = Progress()
-    progress.start(replace(START, epoch=3, best_accuracy=0.98, best_epoch=1))
+    progress.add(replace(START, epoch=3, best_accuracy=0.98, best_epoch=1))
     text = "\n".join(line.plain for line in frame(progress, "", Console(width=80), 24))
     assert "* best 98.00% (epoch 2)" in text and "nan" not in text
 
@@ -219,7 +218,39 @@ def test_bar():
     assert len(bar("step", 0.5, "note", "red", **shape).plain) == 50
 
 
-def test_flow():
-    assert flow(["aa", "bb", "cc"], 7) == ["aa   bb", "cc"]
-    assert flow(["abcdefgh"], 3) == ["abc"]
-    assert flow([], 3) == []
+def progress_with(event, steps_per_epoch):
+    progress = Progress()
+    progress.add(replace(START, steps_per_epoch=steps_per_epoch))
+    progress.add(event)
+    return progress
+
+
+def test_epoch_rows():
+    score = Score(0.1, 0.98, 10)
+    event = EpochDone(2, 300, 0.05, score, score, score, None, 1.5, 0.2, 38000.0, 0.021)
+    cells = epoch_cells(event, progress_with(event, 100))
+    assert "test" not in cells
+    columns = fitting(cells, 99)
+    assert columns == list(cells)
+    head = epoch_line({name: name for name in columns}, columns).plain
+    assert " ".join(head.split()) == "epoch train loss valid loss train valid lr images/s ms/step seconds exchange"
+    line = epoch_line(cells, columns).plain
+    assert line.split() == ["3", "0.1000", "0.1000", "98.00%", "98.00%*", "0.05", "38,000", "0.00", "1.5", "2.1%"]
+    assert fitting(cells, 59) == ["epoch", "train loss", "valid loss", "train", "valid", "images/s"]
+    assert fitting(cells, 39) == ["epoch", "train loss", "valid loss", "valid"]
+    assert fitting(cells, 5) == ["epoch", "valid"]
+
+
+def test_cells_never_touch():
+    score = Score(1e9, 1.0, 10**9)
+    event = EpochDone(9_999, 300, 0.001234567, score, score, score, score, 99999.5, 0.2, 1_234_567.8, 1.0)
+    cells = epoch_cells(event, progress_with(event, 1))
+    assert len(epoch_line(cells, list(cells)).plain.replace("*", " ").split()) == len(cells)
+
+
+def test_one_process_has_no_exchange():
+    score = Score(0.1, 0.98, 10)
+    event = EpochDone(0, 300, 0.05, score, score, None, None, 0.0, 0.2, 0.0, 0.0)
+    cells = epoch_cells(event, progress_with(event, 100))
+    assert not {"exchange", "valid", "valid loss"} & set(cells)
+    assert cells["ms/step"] == "-"

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from distlenet.training.events import EpochDone, Score
-from distlenet.ui.tables import epoch_cells, epoch_line, evaluation_table, fitting
+from distlenet.ui.tables import evaluation_table
 
 FASHION = ["T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"]
 FASHION += ["Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"]
@@ -66,34 +65,3 @@ def test_the_matrix_is_not_changed():
     confusion = np.full((30, 30), 2, np.int64)
     render(evaluation_table(confusion, 0.0, [str(i) for i in range(30)]), 80)
     assert (confusion == 2).all()
-
-
-def test_epoch_rows():
-    score = Score(0.1, 0.98, 10)
-    event = EpochDone(2, 300, 0.05, score, score, score, None, 1.5, 0.2, 38000.0, 0.021)
-    cells = epoch_cells(event, 100, best=True)
-    assert "test" not in cells
-    columns = fitting(cells, 99)
-    assert columns == list(cells)
-    head = epoch_line({name: name for name in columns}, columns).plain
-    assert " ".join(head.split()) == "epoch train loss valid loss train valid lr images/s ms/step seconds exchange"
-    line = epoch_line(cells, columns).plain
-    assert line.split() == ["3", "0.1000", "0.1000", "98.00%", "98.00%*", "0.05", "38,000", "0.00", "1.5", "2.1%"]
-    assert fitting(cells, 59) == ["epoch", "train loss", "valid loss", "train", "valid", "images/s"]
-    assert fitting(cells, 39) == ["epoch", "train loss", "valid loss", "valid"]
-    assert fitting(cells, 5) == ["epoch", "valid"]
-
-
-def test_cells_never_touch():
-    score = Score(1e9, 1.0, 10**9)
-    event = EpochDone(9_999, 300, 0.001234567, score, score, score, score, 99999.5, 0.2, 1_234_567.8, 1.0)
-    cells = epoch_cells(event, 1, best=True)
-    assert len(epoch_line(cells, list(cells)).plain.replace("*", " ").split()) == len(cells)
-
-
-def test_one_process_has_no_exchange():
-    score = Score(0.1, 0.98, 10)
-    event = EpochDone(0, 300, 0.05, score, score, None, None, 0.0, 0.2, 0.0, 0.0)
-    cells = epoch_cells(event, 100)
-    assert not {"exchange", "valid", "valid loss"} & set(cells)
-    assert cells["ms/step"] == "-"

@@ -4,8 +4,7 @@ import json
 import pytest
 from rich.console import Console
 
-from distlenet.ui import ending
-from distlenet.ui.ending import Ending
+from distlenet.ui.results import Ending, main
 
 SUMMARY = {
     "status": "complete",
@@ -58,7 +57,7 @@ def test_an_empty_summary():
 
 def test_the_end_of_quickstart(tmp_path, capsys):
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
-    ending.main(str(tmp_path), "datasets/mnist.h5")
+    main(str(tmp_path), "datasets/mnist.h5")
     said = capsys.readouterr().out
     assert "99.12%" in said
     for command in ("report", "predict", "draw"):
@@ -69,5 +68,5 @@ def test_the_end_of_quickstart(tmp_path, capsys):
 def test_a_summary_that_cannot_be_read_ends_in_a_sentence(tmp_path, capsys, content):
     if content is not None:
         (tmp_path / "summary.json").write_text(content, errors="surrogateescape")
-    ending.main(str(tmp_path), "datasets/mnist.h5")
+    main(str(tmp_path), "datasets/mnist.h5")
     assert capsys.readouterr().out.startswith(f"note: cannot read {tmp_path}/summary.json: ")

@@ -1,6 +1,6 @@
 """The last screen of a run: its result, and three commands to try next.
 
-``python -m distlenet.ui.ending RUN`` shows it for a run that is over: the end of scripts/quickstart.
+``python -m distlenet.ui.results RUN DATA`` shows it for a run that is over: the end of scripts/quickstart.
 """
 
 import sys
@@ -14,8 +14,7 @@ from rich.text import Text
 from distlenet.bounded import read_json
 from distlenet.streams import clean, reason, safe_streams, say
 from distlenet.ui.console import make_console
-from distlenet.ui.display import duration, percent
-from distlenet.ui.hints import Hints, hints
+from distlenet.ui.text import Hints, duration, hints, percent
 
 
 class Ending:

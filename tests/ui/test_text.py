@@ -1,8 +1,11 @@
+import math
 import shutil
 import sys
 
-from distlenet.ui import hints as module
-from distlenet.ui.hints import hints, program_name
+import pytest
+
+from distlenet.ui import text as module
+from distlenet.ui.text import duration, flow, hints, milliseconds, number, percent, program_name
 
 
 def test_the_commands_can_be_typed(monkeypatch, tmp_path):
@@ -29,3 +32,34 @@ def test_code_of_the_users_own_is_named_again():
         assert command.endswith(" --model 'my net.py:build'")
     for model in (None, "lenet5"):
         assert not any("--model" in command for command, _ in hints("r", "a.h5", model=model))
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(None, "?"), (0.4, "0s"), (59.6, "1m00s"), (185, "3m05s"), (7800, "2h10m"), (100800, "1d04h")],
+)
+def test_duration(seconds, text):
+    assert duration(seconds) == text
+
+
+def test_percent():
+    assert percent(0.98765) == "98.77%"
+    assert percent(0.021, 1) == "2.1%"
+    assert percent(None) == "-"
+
+
+def test_figures():
+    assert [number(value) for value in (None, 0.02134, 123456.7, math.nan)] == ["-", "0.0213", "1.235e+05", "nan"]
+    assert [milliseconds(value) for value in (None, 0.00472, 0.0999, 0.25, 12.5)] == [
+        "-",
+        "4.72",
+        "99.90",
+        "250",
+        "12,500",
+    ]
+
+
+def test_flow():
+    assert flow(["aa", "bb", "cc"], 7) == ["aa   bb", "cc"]
+    assert flow(["abcdefgh"], 3) == ["abc"]
+    assert flow([], 3) == []

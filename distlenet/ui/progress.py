@@ -1,0 +1,157 @@
+"""Where a run stands and how fast it goes, from its events alone: what every display shows."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from distlenet.training.events import CheckpointSaved, EpochDone, Event, RunStarted, Score, StepDone
+from distlenet.ui.text import RESUME
+
+RATE_MEMORY = 3.0  # seconds over which speeds are averaged
+LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
+DISPLAY_LOST = "the run is not shown any more, but goes on: what it writes is in its directory"
+
+
+class Display:
+    """A listener that shows a run, and a context manager that leaves the terminal as it was."""
+
+    def on(self, event: Event) -> None:
+        """Show ``event``, or take note of it for later."""
+        raise NotImplementedError
+
+    def close(self) -> None:
+        """Give the terminal back."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Progress:
+    """The figures of a run. ``again`` says what resumes it after a stop."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic, again: str = RESUME) -> None:
+        self._clock, self._again = clock, again
+        self._started: float | None = None
+        self.epochs = self.steps_per_epoch = 0
+        self.epoch = self.step = 0  # running epoch, 0-based; steps complete in it
+        self.lr = 0.0
+        self.train: Score | None = None  # after the last complete epoch
+        self.valid: Score | None = None
+        self.best: float | None = None
+        self.best_epoch = 0
+        self.saved: Path | None = None  # the checkpoint written last
+        self._evaluation_seconds = 0.0
+        self._images = self._seconds = self._exchange = self._steps = 0.0  # fading sums: recent steps weigh most
+        self._loss = self._loss_weight = 0.0
+        self._correct = self._seen = 0.0  # of the running epoch
+
+    def add(self, event: Event) -> None:
+        """Take note of ``event``; called at every step, so it must be cheap."""
+        match event:
+            case StepDone():
+                self._add_step(event)
+            case EpochDone():
+                self.epoch, self.step, self.lr = event.epoch, self.steps_per_epoch, event.lr
+                self._evaluation_seconds = event.evaluation_seconds
+                self.train, self.valid = event.train, event.validation
+                if self.valid is not None and (self.best is None or self.valid.accuracy >= self.best):
+                    self.best, self.best_epoch = self.valid.accuracy, event.epoch
+            case CheckpointSaved():
+                self.saved = event.path
+            case RunStarted():
+                self._start(event)
+
+    def _start(self, event: RunStarted) -> None:
+        """Take the position from ``event``; a run that was healed may start again further back."""
+        if self._started is None:
+            self._started = self._clock()
+        self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
+        self.epoch, self.step = event.epoch, event.step
+        self.best, self.best_epoch = event.best_accuracy, event.best_epoch or 0
+        self._correct = self._seen = 0.0
+
+    def _add_step(self, event: StepDone) -> None:
+        if event.epoch != self.epoch or event.step < self.step:
+            self._correct = self._seen = 0.0
+        self.epoch, self.step, self.lr = event.epoch, event.step + 1, event.lr
+        self._correct += event.accuracy * event.count
+        self._seen += event.count
+        fade = math.exp(-event.seconds / RATE_MEMORY)
+        self._images = self._images * fade + event.count
+        self._seconds = self._seconds * fade + event.seconds
+        self._exchange = self._exchange * fade + event.exchange_seconds
+        self._steps = self._steps * fade + 1
+        if math.isfinite(event.loss):  # one NaN must not spoil the average of a run that was healed
+            self._loss = self._loss * LOSS_MEMORY + event.loss
+            self._loss_weight = self._loss_weight * LOSS_MEMORY + 1
+
+    def is_best(self, event: EpochDone) -> bool:
+        """Whether ``event``, added last, has the best validation accuracy so far."""
+        return event.validation is not None and self.best_epoch == event.epoch
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since this process started or resumed the run."""
+        return 0.0 if self._started is None else self._clock() - self._started
+
+    @property
+    def running_loss(self) -> float | None:
+        """Smoothed loss of the last steps; None before the first."""
+        return self._loss / self._loss_weight if self._loss_weight else None
+
+    @property
+    def running_accuracy(self) -> float | None:
+        """Training accuracy of the running epoch so far, 0 to 1; None before its first step."""
+        return self._correct / self._seen if self._seen else None
+
+    @property
+    def step_seconds(self) -> float | None:
+        """Smoothed time of a step; None before the first."""
+        return self._seconds / self._steps if self._steps else None
+
+    @property
+    def images_per_second(self) -> float:
+        """Smoothed training speed; 0 before the first step."""
+        return self._images / self._seconds if self._seconds else 0.0
+
+    @property
+    def exchange_share(self) -> float:
+        """Smoothed share of the step time spent exchanging gradients, 0 to 1."""
+        return self._exchange / self._seconds if self._seconds else 0.0
+
+    @property
+    def fraction(self) -> float:
+        """Share of the whole run that is done, 0 to 1."""
+        total = self.epochs * self.steps_per_epoch
+        return min(1.0, (self.epoch * self.steps_per_epoch + self.step) / total) if total else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """Time left for the whole run, evaluations included once one was seen; None before a step."""
+        if not self._steps:
+            return None
+        steps = self.epochs * self.steps_per_epoch - self.epoch * self.steps_per_epoch - self.step
+        evaluations = self.epochs - self.epoch - (self.step >= self.steps_per_epoch)
+        return max(0.0, steps * self._seconds / self._steps + evaluations * self._evaluation_seconds)
+
+    def mean_step_seconds(self, event: EpochDone) -> float | None:
+        """Return the mean time of a step of the epoch; None if this process trained nothing of it."""
+        if not (event.images_per_second and self.steps_per_epoch):
+            return None
+        return event.running.count / self.steps_per_epoch / event.images_per_second
+
+    def parting(self, summary: Mapping[str, Any]) -> str | None:
+        """Return how to resume a run that was asked to end; None of any other, or if nothing was saved."""
+        if summary.get("failure") != "Stopped" or self.saved is None:
+            return None
+        if summary.get("unsaved"):  # on a disk that fails
+            return f"the end could not be saved, {self.saved} is older; go on with {self._again}"
+        return f"saved in {self.saved}; go on with {self._again}"
