@@ -1,7 +1,6 @@
 """What all tests share: the two MPIs, small datasets, and the command line as a user starts it."""
 
 import os
-import sys
 
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
@@ -135,14 +134,8 @@ def _write(path: Path, train: tuple, test: tuple) -> None:
 
 @pytest.fixture(scope="session")
 def distlenet() -> Callable[..., mpi_jobs.Finished]:
-    """``distlenet(*arguments, runtime=None, ranks=1)``: the command line, alone or under an mpirun."""
-
-    def start(*arguments: object, runtime: mpi_jobs.Runtime | None = None, ranks: int = 1) -> mpi_jobs.Finished:
-        words = ["-m", "distlenet", *map(str, arguments)]
-        command = [sys.executable, *words] if runtime is None else runtime.command(ranks, *words)
-        return mpi_jobs.run(command)
-
-    return start
+    """``distlenet(*words, runtime=None, ranks=1)``: the command line, in this process or under an mpirun."""
+    return mpi_jobs.distlenet
 
 
 @pytest.fixture(scope="session")

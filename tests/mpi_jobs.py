@@ -1,5 +1,7 @@
 """Start programs, alone or under mpirun, so that no test can hang and no process or file is left behind."""
 
+import contextlib
+import io
 import os
 import signal
 import subprocess
@@ -9,6 +11,9 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from distlenet.cli import main
 
 ROOT = Path(__file__).resolve().parent.parent
 JOBS = Path(__file__).resolve().parent / "jobs"
@@ -172,10 +177,26 @@ class Job:
         self.process.wait()
 
 
-def run(command: Sequence[str], *, timeout: float = TIMEOUT, env: Mapping[str, str] | None = None) -> Finished:
-    """Run ``command`` to its end."""
-    with Job(command, env=env) as job:
+def run(command: Sequence[str], *, timeout: float = TIMEOUT, **more: Any) -> Finished:
+    """Run ``command`` to its end; ``more`` are Job's: cwd, env."""
+    with Job(command, **more) as job:
         return job.finish(timeout)
+
+
+def distlenet(*words: object, runtime: Runtime | None = None, ranks: int = 1, cwd: str | Path = "/") -> Finished:
+    """Run ``distlenet WORDS``: under an mpirun, or in this process, on streams that are neither file nor terminal."""
+    arguments = list(map(str, words))
+    if runtime is not None:
+        return run(runtime.command(ranks, "-m", "distlenet", *arguments), cwd=cwd)
+    if words[0] == "train":  # the lock of a run is held until the process ends
+        return run([sys.executable, "-m", "distlenet", *arguments], cwd=cwd)
+    begun, out, err = time.monotonic(), io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd):
+        try:
+            code = main(arguments)
+        except SystemExit as left:  # of argparse
+            code = left.code
+    return Finished(code, out.getvalue(), err.getvalue(), time.monotonic() - begun, time.time())
 
 
 def wait_for(condition: object, job: Job, timeout: float = TIMEOUT) -> None:

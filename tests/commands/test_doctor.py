@@ -21,8 +21,15 @@ def env_of(runtime, **more):
     return mpi_jobs.environment(PATH=f"{Path(runtime.mpirun).parent}:{os.environ['PATH']}", **more)
 
 
-def test_alone(openmpi, tmp_path):
-    found = report(mpi_jobs.run([sys.executable, *DOCTOR, "--run", str(tmp_path / "new")], env=env_of(openmpi)))
+@pytest.fixture
+def doctor(openmpi, distlenet, monkeypatch):
+    """``doctor(folder, *options)``: its outcome in one process, with Open MPI's mpirun on the PATH."""
+    monkeypatch.setenv("PATH", env_of(openmpi)["PATH"])
+    return lambda folder, *options: distlenet("doctor", "--run", folder, *options)
+
+
+def test_alone(doctor, tmp_path):
+    found = report(doctor(tmp_path / "new", "--json"))
     assert found["launcher"] is None
     assert found["mpi"]["name"] == found["mpirun"]["name"] == "Open MPI"
     assert found["mpirun_belongs"] is True
@@ -34,8 +41,8 @@ def test_alone(openmpi, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-def test_alone_as_text(openmpi):
-    done = mpi_jobs.run([sys.executable, *DOCTOR[:-1], "--run", "/tmp"], env=env_of(openmpi))
+def test_alone_as_text(doctor):
+    done = doctor("/tmp")
     assert done.returncode == 0, done.output
     assert "\x1b" not in done.stdout
     for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to mend"):
@@ -52,12 +59,12 @@ def test_alone_never_loads_mpi(tmp_path):
     assert done.returncode == 0, done.output
 
 
-def test_without_any_mpi(tmp_path):
+def test_without_any_mpi(tmp_path, distlenet, monkeypatch):
     (tmp_path / "mpi4py").mkdir()
     (tmp_path / "mpi4py/__init__.py").write_text("raise ImportError('there is none')\n")
-    env = mpi_jobs.environment(PATH="/nowhere")
-    env["PYTHONPATH"] = f"{tmp_path}:{mpi_jobs.ROOT}"
-    found = report(mpi_jobs.run([sys.executable, *DOCTOR, "--run", str(tmp_path)], env=env))
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{mpi_jobs.ROOT}")  # of the process that looks at the MPI
+    found = report(distlenet("doctor", "--json", "--run", tmp_path))
     assert found["mpi"] == {"error": "there is none"}
     assert "no usable MPI (there is none): training works in one process" in found["advice"][0]
 
@@ -113,7 +120,6 @@ def test_the_wrong_mpirun(starter, tmp_path):
     assert f"use {own.mpirun}" in found["advice"][0]
 
 
-def test_a_folder_that_cannot_be_written(openmpi):
-    done = mpi_jobs.run([sys.executable, *DOCTOR, "--run", "/proc/nothing"], env=env_of(openmpi))
-    found = report(done)
+def test_a_folder_that_cannot_be_written(doctor):
+    found = report(doctor("/proc/nothing", "--json"))
     assert "choose a folder that you may write" in found["advice"][-1]

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import sys
 
 import mpi_jobs
 import numpy as np
@@ -51,11 +50,8 @@ def folder(tmp_path):
     return tmp_path
 
 
-def start(folder, *arguments, runtime=None, ranks=1):
-    words = ["-m", "distlenet", *map(str, arguments)]
-    command = [sys.executable, *words] if runtime is None else runtime.command(ranks, *words)
-    with mpi_jobs.Job(command, cwd=folder) as job:
-        return job.finish()
+def start(folder, *words, **where):
+    return mpi_jobs.distlenet(*words, cwd=folder, **where)
 
 
 def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only_sentence, summary_of):

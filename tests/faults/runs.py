@@ -36,7 +36,7 @@ def command(
 
 def do(words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1) -> mpi_jobs.Finished:
     """Run ``distlenet WORDS`` to its end."""
-    return mpi_jobs.run(command(words, runtime, ranks))
+    return mpi_jobs.distlenet(*words, runtime=runtime, ranks=ranks)
 
 
 def summary(run: Path) -> dict:
