@@ -15,6 +15,7 @@ from distlenet.parallel import Communicator, Serial
 from distlenet.training import session as training
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.experiment import RunOptions
+from distlenet.training.logbook import counting
 from distlenet.training.state import TrainState
 from distlenet.training.stopping import Signals
 
@@ -126,12 +127,11 @@ def stop_after(step: int, rank: int = 0) -> Act:
 
 
 def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Return the journal's lines of ``kinds`` (default: steps and epochs) without what is measured by a clock."""
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-    wanted = kinds or ("step", "epoch")
-    return [
-        {key: value for key, value in line.items() if key not in TIMING} for line in lines if line["kind"] in wanted
-    ]
+    """Return the journal's lines of ``kinds``, "step" and "epoch", that count, without what is measured by a clock."""
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines() if line.endswith("}")]
+    counted = [line for kind in kinds or ("step", "epoch") for line in counting(lines, kind)]
+    counted.sort(key=lambda line: (line["steps"], line["kind"] == "epoch"))
+    return [{key: value for key, value in line.items() if key not in TIMING} for line in counted]
 
 
 def results(run: Path) -> dict[str, Any]:

@@ -108,10 +108,11 @@ class RunFiles(NoFiles):
         try:
             if self._origin:
                 self._notices += go_on(self._origin, self._directory, state)
-            else:  # what a run left that was killed before its first checkpoint is done again
-                Journal.cut(self._directory.journal, 0, 0)
+            journal = Journal(self._directory.journal, state, options.log_every, announce)
+            if damaged := journal.complete(state.progress.history):
+                text = f"{self._directory.journal} has {damaged} damaged line{'s' * (damaged > 1)}: left out"
+                self._notices.append(Notice(text, "warning"))
             self._directory.claim(os.environ.get(LAUNCHER))
-            journal = Journal(self._directory.journal, options.log_every, state.progress.steps, announce)
         except OSError as error:
             text = f"cannot write the run directory {self._directory.path}: {why_not_written(error)}"
             raise RunDirectoryError(text) from error
@@ -134,13 +135,12 @@ class RunFiles(NoFiles):
                 time.sleep(0.1)
         else:
             self._directory.open(resume=True)
-        Journal.cut(self._directory.journal, state.progress.steps, state.progress.epoch)
-        journal = Journal(self._directory.journal, options.log_every, state.progress.steps, announce)
+        journal = Journal(self._directory.journal, state, options.log_every, announce)
         self._write_from_now_on(journal, options, experiment, announce, signals)
 
     def catch_up(self, state: TrainState) -> None:
         """See NoFiles."""
-        self._journal.catch_up(state)
+        self._journal.complete(state.progress.history)
 
     def _write_from_now_on(
         self, journal: Journal, options: RunOptions, experiment: Experiment, announce: Announcer, signals: Signals

@@ -67,13 +67,13 @@ def short(value: Any, inside: bool = False) -> Any:
 def counting(lines: list[Line], kind: str) -> list[Line]:
     """Return those of ``lines`` of ``kind``, "step" or "epoch", that led to where the run is, in order.
 
-    A run that was gone on with from an earlier point, or went back by itself, does steps again. Its journal is cut
-    there; where that failed, or when a kill left both, the later line counts.
+    A run that is resumed from an earlier point, or goes back by itself, does steps again: the later line counts, and
+    none of a step or epoch after the one that it went back to.
     """
     found: list[Line] = []
     for line in lines:
         steps = number(line, "steps")
-        again, back = line["kind"] == kind, line["kind"] in ("start", "divergence")
+        again, back = line["kind"] == kind, line["kind"] in ("start", "divergence", "back")
         if steps is None or not (again or back):
             continue
         while found and (found[-1]["steps"] > steps or (again and found[-1]["steps"] == steps)):

@@ -15,7 +15,6 @@ from distlenet.numerics import numerics
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice
-from distlenet.training.journal import Journal
 from distlenet.training.ours import is_config
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.state import TrainState
@@ -107,8 +106,9 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
         copy(checkpoint.path, directory.checkpoints / "last.h5", make_way)
     # not before that is written: on a full disk the run must not be left without a checkpoint
     aside += directory.set_aside((progress.steps, progress.epoch))
-    journal = folder.parent / "journal.jsonl" if elsewhere and folder.name == "checkpoints" else directory.journal
-    damaged = Journal.cut(directory.journal, progress.steps, progress.epoch, progress.history, source=journal)
+    journal = folder.parent / "journal.jsonl"
+    if elsewhere and folder.name == "checkpoints" and journal.is_file():
+        copy(journal, directory.journal, lambda path: None)
     notices = [Notice(f"going on from {checkpoint.path}: {progress.coming}")]
     best = directory.checkpoints / "best.h5"
     if state.best_theta is not None and not holds_best(best, state):
@@ -122,8 +122,6 @@ def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) ->
             notices.append(Notice(text, "warning"))
     if aside:
         notices.append(Notice(f"damaged, later than that or in the way, and renamed: {', '.join(aside)}", "warning"))
-    if damaged:
-        notices.append(Notice(f"{journal} had {damaged} damaged line{'s' * (damaged > 1)}: left out", "warning"))
     return notices
 
 
@@ -144,7 +142,7 @@ def holds_best(path: Path, state: TrainState) -> bool:
 
 
 def copy(source: Path, target: Path, make_way: Callable[[Path], None]) -> None:
-    """Copy a checkpoint: whole, or not at all; ``make_way(target)`` is called before it takes its name.
+    """Copy a file: whole, or not at all; ``make_way(target)`` is called before it takes its name.
 
     Raises OSError.
     """

@@ -10,6 +10,7 @@ from pathlib import Path
 import mpi_jobs
 
 from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.logbook import counting, read_lines
 from distlenet.training.rundir import RunDirectory
 
 HERE = Path(__file__).resolve().parent
@@ -50,9 +51,11 @@ def results(run: Path) -> dict:
 
 
 def journal(run: Path) -> list[dict]:
-    """Return the lines of steps and epochs, without what was timed."""
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-    kept = [line for line in lines if line["kind"] in ("step", "epoch")]
+    """Return the lines of steps and epochs that count, without what was timed."""
+    lines, _ = read_lines(run / "journal.jsonl")
+    kept = sorted(
+        [*counting(lines, "step"), *counting(lines, "epoch")], key=lambda line: (line["steps"], line["kind"] == "epoch")
+    )
     return [{key: value for key, value in line.items() if key not in TIMES} for line in kept]
 
 

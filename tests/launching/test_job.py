@@ -361,7 +361,7 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
     def die(*_):
         raise ConfigError("killed")
 
-    for place in ("rundir.RunDirectory._remove_run", "files.Journal.cut"):
+    for place in ("rundir.RunDirectory._remove_run", "files.Journal"):
         with monkeypatch.context() as broken:
             broken.setattr(f"distlenet.training.{place}", die)
             assert sessions.train_run(digits, run, flags={"epochs": 1}, overwrite=True).code == 3

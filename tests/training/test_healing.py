@@ -68,7 +68,7 @@ def outcome(run):
         sessions.results(run),
         summary["divergences"],
         summary["lr_factor"],
-        sessions.journal(run, "step", "epoch", "divergence"),
+        sessions.journal(run),
         last.theta.tobytes(),
         (last.progress.factor, last.progress.divergences, last.progress.watch, last.good and last.good.progress),
     )

@@ -1,15 +1,27 @@
-"""The journal: whole lines of JSON, and none of them twice after a resume."""
+"""The journal: whole lines of JSON, only ever added, of which none counts twice after a resume."""
 
 import json
 import math
+import os
 from types import SimpleNamespace
 
-from distlenet.training.events import Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.events import Diverged, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.journal import Journal
+from distlenet.training.logbook import counting, read_lines
+
+
+def state_of(steps):
+    """Return what a journal asks of a state."""
+    return SimpleNamespace(progress=SimpleNamespace(steps=steps))
+
+
+def open_journal(path, every=1, steps=0):
+    return Journal(path, state_of(steps), every)
 
 
 def steps(journal: Journal, first: int, last: int) -> None:
     for step in range(first, last):
+        journal._state.progress.steps = step + 1
         journal.on(StepDone(0, step, 0.1, 1 / 3, 0.5, 64, 0.01, 0.0))
 
 
@@ -17,9 +29,16 @@ def lines(path) -> list[dict]:
     return [json.loads(line) for line in path.read_text().splitlines()]
 
 
+def counted(path) -> list[dict]:
+    """The lines of steps and epochs that count, in the order of the run."""
+    found, _ = read_lines(path)
+    both = [*counting(found, "step"), *counting(found, "epoch")]
+    return sorted(both, key=lambda line: (line["steps"], line["kind"] == "epoch"))
+
+
 def test_one_object_a_line(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path, every=3)
+    journal = open_journal(path, every=3)
     journal.on(RunStarted("a title\nof two lines", {"ranks": "é"}, 1, 10, 0, 0))
     steps(journal, 0, 10)
     journal.on(Notice("a \u2028 strange\r\nnotice"))
@@ -30,85 +49,79 @@ def test_one_object_a_line(tmp_path):
     assert lines(path)[1]["loss"] == 1 / 3
 
 
-def test_cut(tmp_path):
+def test_a_resumed_run_adds_to_its_journal_after_a_torn_line(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = Journal(path, every=1)
+    journal = open_journal(path)
     steps(journal, 0, 5)
     journal.on(RunFinished({"status": "stopped"}))
     with path.open("a") as file:
         file.write('{"kind": "step", "st')  # a kill in the middle of a line
-    Journal.cut(path, 3, 1)
-    assert [line["steps"] for line in lines(path)] == [1, 2, 3]
-    journal = Journal(path, every=1, start=3)
+    before = path.read_bytes()
+    journal = open_journal(path, steps=3)
+    assert journal.complete([]) == 0  # damaged lines of steps are left to who reads them
+    journal.on(RunStarted("", {}, 1, 10, 0, 3))
+    assert [line["steps"] for line in counted(path)] == [1, 2, 3]
     steps(journal, 3, 5)
     journal.on(RunFinished({"status": "complete"}))
-    assert [line["steps"] for line in lines(path)] == [1, 2, 3, 4, 5, 5]
+    assert [line["steps"] for line in counted(path)] == [1, 2, 3, 4, 5]
+    assert path.read_bytes().startswith(before + b'\n{"kind": "start", "steps": 3,')
 
 
-def test_cut_of_nothing(tmp_path):
+def test_a_run_that_went_back_says_why(tmp_path):
     path = tmp_path / "journal.jsonl"
-    Journal.cut(path, 3, 1)
-    assert not path.exists()
-    path.write_bytes(b"\xff\xfe\n[1]\n3\n\n")
-    Journal.cut(path, 3, 1)
-    assert path.read_text() == ""
+    journal = open_journal(path)
+    steps(journal, 0, 5)
+    journal._state.progress.steps = 2
+    journal.on(Diverged(1, {"kind": "spike", "action": "gone back"}, "", {}, (2, 0)))
+    assert lines(path)[-1] == {"kind": "divergence", "steps": 2, "cause": "spike", "action": "gone back"}
+    assert [line["steps"] for line in counted(path)] == [1, 2]
 
 
-def test_a_history_is_made_up_for(tmp_path):
+def test_epochs_that_are_missing_come_from_the_history(tmp_path):
     history = [{"epoch": n, "step": 5 * (n + 1), "running": {"loss": 1.0 - n / 10}, "seconds": 2.0} for n in range(3)]
-    path, old = tmp_path / "journal.jsonl", tmp_path / "old.jsonl"
+    path = tmp_path / "journal.jsonl"
     epochs = [{"kind": "epoch", "steps": entry["step"], **entry} for entry in history]
     each = [{"kind": "step", "steps": n, "epoch": (n - 1) // 5, "loss": 1 / n} for n in range(1, 18)]
     whole = sorted([*each, *epochs], key=lambda line: (line["steps"], line["kind"] == "epoch"))
 
-    def cut(given, source=None):
-        (source or path).write_text("".join(json.dumps(line) + "\n" for line in given))
-        Journal.cut(path, 16, 3, history, source)
-        return lines(path)
+    def complete(given, added):
+        path.write_text("".join(json.dumps(line) + "\n" for line in given))
+        open_journal(path, steps=16).complete(history)
+        assert lines(path) == [*given, *added]
+        return counted(path)
 
-    expected = [line for line in whole if line["steps"] <= 16]
-    assert cut(whole) == expected
-    assert cut(whole, old) == expected
-    assert lines(old) == whole
-    assert cut([line for line in whole if line != epochs[1]]) == expected  # a line that a full disk refused
-    assert cut([line | {"seconds": 3.0} if line in epochs else line for line in whole])[5]["seconds"] == 3.0
+    assert complete(whole, []) == whole
+    assert complete([line for line in whole if line != epochs[1]], epochs[1:]) == whole  # one that a full disk refused
+    timed = [line | {"seconds": 3.0} if line in epochs else line for line in whole]
+    assert complete(timed, []) == timed
     # another course from the second epoch on
-    other = [line | {"running": {"loss": 9.0}} if line in epochs[1:] else line for line in whole if line["steps"] <= 17]
-    assert cut(other) == [*whole[:6], *epochs[1:]]
-    assert cut([]) == epochs
-    path.unlink()
-    old.unlink()
-    Journal.cut(path, 16, 3, history, old)
-    assert lines(path) == epochs
+    other = [line | {"running": {"loss": 9.0}} if line in epochs[1:] else line for line in whole]
+    assert complete(other, [{"kind": "back", "steps": 5}, *epochs[1:]]) == [*whole[:6], *epochs[1:]]
+    assert complete([], epochs) == epochs
+    strange = {"kind": "epoch", "steps": 5, "epoch": {"a": 1}, "running": [1]}
+    assert complete([strange], epochs) == epochs
 
 
-def test_a_journal_too_long_for_its_history_is_cut_line_by_line(tmp_path, monkeypatch):
+def test_a_journal_longer_than_any_run_s_is_only_added_to(tmp_path, monkeypatch):
     path = tmp_path / "journal.jsonl"
-    entries = [{"kind": "step", "steps": n} for n in range(1, 9)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in entries) + "damaged\n{}\n")
-    monkeypatch.setattr("distlenet.bounded.MOST_LINES", 5)
-    assert Journal.cut(path, 6, 1, [{"epoch": 0, "step": 6}]) == 1
-    assert lines(path) == entries[:6]
-    assert not list(tmp_path.glob(".*"))
+    path.write_text('{"kind": "notice", "steps": 1}\n' * 8)
+    monkeypatch.setattr("distlenet.training.logbook.MOST_OTHERS", 5)
+    journal = open_journal(path, steps=8)
+    assert journal.complete([{"epoch": 0, "step": 6}]) == 0
+    steps(journal, 8, 9)
+    assert lines(path)[8:] == [lines(path)[-1]] and lines(path)[-1]["steps"] == 9
 
 
-def test_a_long_history_is_compared_in_one_pass(tmp_path):
-    path = tmp_path / "journal.jsonl"
-    entry = {"kind": "epoch", "running": {"loss": 1.0}, "text": "not bytes"}
-    history = [{**entry, "epoch": n, "step": n + 1, "steps": n + 1} for n in range(3000)]
-    path.write_text("".join(json.dumps(line) + "\n" for line in history[::2]))
-    Journal.cut(path, 3000, 3000, history)
-    assert lines(path) == history
-
-
-def test_the_lines_of_a_lost_root_are_made_up_for(tmp_path):
-    path = tmp_path / "journal.jsonl"
-    journal = Journal(path, every=5)
-    steps(journal, 0, 9)
-    state = SimpleNamespace(progress=SimpleNamespace(steps=10, history=[{"epoch": 0, "step": 10}]))
-    for _ in range(2):  # the second time there is nothing to add
-        journal.catch_up(state)
-    assert [(line["kind"], line["steps"]) for line in lines(path)] == [("step", 5), ("epoch", 10)]
+def test_lines_that_a_full_disk_refuses_are_written_later(tmp_path, monkeypatch):
+    path, told = tmp_path / "journal.jsonl", []
+    write = os.write
+    journal = Journal(path, state_of(0), 1, told.append)
+    monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:5]))
+    steps(journal, 0, 3)
+    assert path.read_bytes() == b"" and len(told) == 1 and "disk is full" in told[0].text
+    monkeypatch.undo()
+    steps(journal, 3, 4)
+    assert [line["steps"] for line in lines(path)] == [1, 2, 3, 4]
 
 
 def test_of_a_run(trained):
