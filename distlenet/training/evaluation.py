@@ -12,7 +12,7 @@ import numpy as np
 from distlenet.activity import advance
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
-from distlenet.data.digitfile import DigitFile
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import ConfigError
 from distlenet.nn import Net
 from distlenet.parallel import Communicator, owned_shards

@@ -6,7 +6,7 @@ from typing import Any
 
 from distlenet.config import Config, build_config, check_names, check_ranks
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.digitfile import open_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.nn import NOTHING, Trust, build_model, build_optimizer, build_schedule, input_statistics

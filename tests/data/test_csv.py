@@ -3,7 +3,7 @@ import gzip
 import numpy as np
 import pytest
 
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.data.sources import csv as csvfile
 from distlenet.data.sources.csv import read_csv
 from distlenet.errors import DataError

@@ -5,7 +5,7 @@ import sys
 import numpy as np
 import pytest
 
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.data.sources.folder import read_folder
 from distlenet.data.sources.picture import read_image
 from distlenet.errors import DataError, UsageError

@@ -3,7 +3,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.data.sources.npz import read_npz
 from distlenet.errors import DataError
 

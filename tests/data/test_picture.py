@@ -12,7 +12,7 @@ import pytest
 Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) is not installed")
 
 import distlenet
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.data.sources import picture_decoder
 from distlenet.data.sources import picture_process as imageprocess
 from distlenet.data.sources.folder import read_folder

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.data.sources import mnist, published
 from distlenet.data.sources.idx import write_idx
 from distlenet.data.sources.published import LIKE_MNIST, PUBLISHED, read_emnist, read_published

@@ -122,7 +122,7 @@ from pathlib import Path
 from distlenet.data.sources.csv import read_csv
 from distlenet.data.sources.mnist import load_mnist
 from distlenet.data.sources.npz import read_npz
-from distlenet.data.progress import silent
+from distlenet.data.file.writer import silent
 from distlenet.errors import DataError
 peak = lambda: int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 before = peak()

@@ -14,10 +14,14 @@ from distlenet.data import digitblocks
 from distlenet.data.digitattributes import is_name
 from distlenet.data.digitblocks import BLOCK_ROWS, FORMAT_VERSION, LARGEST_SIDE, LONGEST_TEXT
 from distlenet.data.file.hdf5 import new_hdf5_file
-from distlenet.data.progress import Progress, silent
 from distlenet.errors import DataError
 
 Block = tuple[np.ndarray, np.ndarray]  # images uint8 (n, rows, columns), labels uint8 (n,)
+Progress = Callable[[str, int, int], None]  # (stage in a few words, done, total: 0 while it is unknown)
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Take no notice of progress: the default when nobody watches."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ import numpy as np
 
 from distlenet.data.digitblocks import LARGEST_SIDE
 from distlenet.data.file.kind import HEAD, kind_of, kind_of_bytes
+from distlenet.data.file.writer import Progress
 from distlenet.data.labels import number_classes
-from distlenet.data.progress import Progress
 from distlenet.data.sources.csv_columns import Columns, columns_of, is_number
 from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.sources.numbers import LARGEST_LABEL, as_pixels

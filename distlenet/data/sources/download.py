@@ -1,22 +1,25 @@
-"""Fetch a file over HTTPS that may be cut off at any byte, by a server that may do anything.
+"""Fetch a file of a few megabytes over HTTPS from servers that may do anything.
 
-What has arrived stays in ``<name>.part`` and the next attempt asks for the rest. Whatever servers say of
-lengths and ranges, only a file with the right SHA-256 gets its name.
+It is held in memory until it is complete: only a file with the right SHA-256 is written.
 """
 
 import hashlib
-import os
+import http.client
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any
 from urllib.parse import urlsplit
 
-from distlenet.data.https import FailureError, connection, extent, next_piece
-from distlenet.data.partfile import open_part
-from distlenet.data.progress import Progress, silent
+from distlenet import atomic
+from distlenet.data.file.writer import Progress, silent
 from distlenet.errors import DownloadError
+
+PIECE = 64 * 1024  # bytes read at once
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,14 @@ class Patience:
 PATIENT = Patience()
 
 
+class FailureError(Exception):
+    """Why an attempt failed; ``again`` tells whether the same mirror deserves another."""
+
+    def __init__(self, reason: str, *, again: bool = True) -> None:
+        super().__init__(reason)
+        self.again = again
+
+
 def download(
     urls: Sequence[str],
     path: Path,
@@ -44,92 +55,81 @@ def download(
     """Fetch ``path`` from the first of ``urls`` that delivers the right bytes; return that URL.
 
     ``sha256`` is hexadecimal, ``largest`` the most bytes to accept. Raises DownloadError that says what
-    each mirror did, or why the file cannot be stored.
+    each mirror did, or why the file cannot be written.
     """
     failures = []
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open_part(path) as part:
-            transfer = _Transfer(part, sha256, largest, patience, lambda *n: progress(f"downloading {path.name}", *n))
-            for url in urls:
-                failure = transfer.attempt(url)
-                if failure is None:
-                    os.fsync(part.fileno())
-                    os.replace(part.name, path)
-                    return url
-                failures.append(f"{urlsplit(url).netloc} {failure}")
-    except OSError as error:  # those of the network were taken care of: this is the disk
-        raise DownloadError(f"cannot store {path}: {error.strerror or error}") from error
+    for url in urls:
+        for attempt in range(1, patience.attempts + 1):
+            try:
+                content = _fetch(url, largest, patience, partial(progress, f"downloading {path.name}"))
+                if hashlib.sha256(content).hexdigest() != sha256:
+                    raise FailureError("sent other bytes than expected (wrong SHA-256)")
+            except FailureError as failure:
+                if attempt == patience.attempts or not failure.again:
+                    failures.append(f"{urlsplit(url).netloc} {failure}")
+                    break
+                time.sleep(patience.pause)
+            else:
+                atomic.write(path, content, DownloadError)
+                return url
     raise DownloadError(f"cannot download {path.name} ({'; '.join(failures)})")
 
 
-class _Transfer:
-    """The attempts to complete one open ``.part`` file."""
-
-    def __init__(
-        self,
-        part: BinaryIO,
-        sha256: str,
-        largest: int,
-        patience: Patience,
-        progress: Callable[[int, int], None],
-    ) -> None:
-        self.part = part
-        self.sha256 = sha256
-        self.largest = largest
-        self.patience = patience
-        self.progress = progress  # (bytes so far, bytes in all or 0)
-
-    def attempt(self, url: str) -> FailureError | None:
-        """Fetch from ``url``, several times if it breaks off; return the last failure, None on success."""
-        failure = None
-        for number in range(self.patience.attempts):
-            if number:
-                time.sleep(self.patience.pause)
-            try:
-                self._fetch(url)
-                return None
-            except FailureError as error:
-                failure = error
-                if not error.again:
-                    break
-        return failure
-
-    def _fetch(self, url: str) -> None:
-        have = self.part.seek(0, os.SEEK_END)
-        if have and self._is_complete():
-            return  # an earlier run was stopped just before the renaming
-        if have >= self.largest:  # as long as can be, but wrong
-            have = self.part.truncate(0)
-        end = time.monotonic() + self.patience.transfer
-        with connection(url, have, self.patience.silence) as response:
-            start, total = extent(response)
-            if start != have:  # the server ignored the range, or has another idea of it
-                have = self.part.truncate(0)
-                if start:
-                    raise FailureError(f"sent the bytes from {start:,} on, which nobody asked for")
-            if total > self.largest:
-                raise FailureError(f"offers {total:,} bytes, expected at most {self.largest:,}", again=False)
-            self.part.seek(have)
-            while piece := next_piece(response, self.patience.silence):
-                have += len(piece)
-                if have > self.largest:
-                    self.part.truncate(0)
-                    raise FailureError(f"sent more than {self.largest:,} bytes", again=False)
-                self._store(piece)
-                self.progress(have, total)
+def _fetch(url: str, largest: int, patience: Patience, progress: Callable[[int, int], None]) -> bytes:
+    """Return the file at ``url``; calls ``progress(bytes so far, bytes in all or 0)``. Raises FailureError."""
+    _check_scheme(url)
+    content, total, end = bytearray(), 0, time.monotonic() + patience.transfer
+    request = urllib.request.Request(url, headers={"User-Agent": "distlenet"})
+    try:
+        with _OPENER.open(request, timeout=patience.silence) as response:
+            length = response.headers.get("Content-Length", "")
+            total = int(length) if length.isdigit() else 0
+            if total > largest:
+                raise FailureError(f"offers {total:,} bytes, expected at most {largest:,}", again=False)
+            while piece := response.read1(PIECE):
+                content += piece
+                if len(content) > largest:
+                    raise FailureError(f"sent more than {largest:,} bytes", again=False)
+                progress(len(content), total)
                 if time.monotonic() > end:
-                    raise FailureError(f"took longer than {self.patience.transfer:g} s")
-        if have < total:
-            raise FailureError(f"broke off after {have:,} of {total:,} bytes")
-        if not self._is_complete():
-            self.part.truncate(0)  # the beginning may be another server's: the next attempt starts anew
-            raise FailureError("sent other bytes than expected (wrong SHA-256)")
+                    raise FailureError(f"took longer than {patience.transfer:g} s")
+    except urllib.error.HTTPError as error:
+        error.close()
+        raise FailureError(f"answered {error.code} {error.reason}", again=error.code >= 500) from error
+    except http.client.IncompleteRead:
+        pass  # told by the length
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise FailureError(_reason(error, patience.silence)) from error
+    if len(content) < total:
+        raise FailureError(f"broke off after {len(content):,} of {total:,} bytes")
+    return bytes(content)
 
-    def _store(self, piece: bytes) -> None:
-        while piece:  # unbuffered: a disk that fills up may take half of it
-            piece = piece[self.part.write(piece) :]
 
-    def _is_complete(self) -> bool:
-        self.part.seek(0)
-        return hashlib.file_digest(self.part, "sha256").hexdigest() == self.sha256
+def _reason(error: Exception, silence: float) -> str:
+    inner = getattr(error, "reason", error)  # urllib wraps what the socket said
+    if isinstance(inner, TimeoutError):
+        return f"was silent for {silence:g} s"
+    if isinstance(inner, OSError) and inner.strerror:
+        return f"failed: {inner.strerror}"
+    return f"failed: {(str(inner).splitlines() or [type(inner).__name__])[0]}"
+
+
+def _check_scheme(url: str) -> None:
+    parts = urlsplit(url)
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname == "127.0.0.1"):
+        raise FailureError(f"leads to {parts.scheme}://{parts.netloc}, expected https", again=False)
+
+
+class _OnlyHttps(urllib.request.HTTPRedirectHandler):
+    def redirect_request(
+        self, req: urllib.request.Request, fp: IO[bytes], code: int, msg: str, headers: Any, newurl: str
+    ) -> urllib.request.Request | None:
+        try:
+            _check_scheme(newurl)
+        except FailureError:
+            fp.close()
+            raise
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+_OPENER = urllib.request.build_opener(_OnlyHttps)

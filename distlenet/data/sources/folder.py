@@ -4,8 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.file.writer import Block
-from distlenet.data.progress import Progress
+from distlenet.data.file.writer import Block, Progress
 from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks
 from distlenet.data.sources.folder_layout import layout_of
 from distlenet.data.sources.picture import read_image

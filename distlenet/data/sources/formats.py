@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from distlenet.errors import DataError
 
 if TYPE_CHECKING:
-    from distlenet.data.progress import Progress
+    from distlenet.data.file.writer import Progress
     from distlenet.data.sources.dataset import Dataset
 
 EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")

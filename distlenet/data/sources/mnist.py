@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.data.file.kind import kind_of
+from distlenet.data.file.writer import Progress, silent
 from distlenet.data.kerasfile import KERAS_FILE, read_keras_file
-from distlenet.data.progress import Progress, silent
 from distlenet.data.sources.idx import idx_sha256, read_idx
 from distlenet.errors import DataError
 from distlenet.paths import as_path, home

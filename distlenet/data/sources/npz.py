@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from distlenet.data.file.writer import Progress
 from distlenet.data.labels import number_classes
-from distlenet.data.progress import Progress
 from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
 from distlenet.data.sources.npz_archive import Archive
 from distlenet.data.sources.numbers import as_pixels

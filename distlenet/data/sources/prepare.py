@@ -8,9 +8,8 @@ import numpy as np
 
 from distlenet.data.digitblocks import BLOCK_ROWS, block_digests, fingerprint
 from distlenet.data.file.dataset_file import DigitFile, open_digit_file
-from distlenet.data.file.writer import Block, BlockStream, write_digit_file
+from distlenet.data.file.writer import Block, BlockStream, Progress, silent, write_digit_file
 from distlenet.data.prepared import Prepared, describe, existing, other_data, verify
-from distlenet.data.progress import Progress, silent
 from distlenet.data.sources import mnist
 from distlenet.data.sources.dataset import Dataset
 from distlenet.data.sources.download import PATIENT, Patience, download

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.progress import Progress
+from distlenet.data.file.writer import Progress
 from distlenet.data.sources import mnist
 from distlenet.data.sources.dataset import Dataset
 from distlenet.data.sources.idx import idx_sha256, read_idx
