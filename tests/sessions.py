@@ -16,8 +16,8 @@ from distlenet.training import session as training
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.experiment import RunOptions
 from distlenet.training.logbook import counting
+from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
 
 TIMING = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
 RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")

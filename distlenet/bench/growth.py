@@ -97,7 +97,7 @@ def work(path: str, limit: int, steps: int) -> None:
     from distlenet.training.events import StepDone
     from distlenet.training.experiment import RunOptions, set_up
     from distlenet.training.loop import train
-    from distlenet.training.stopping import Signals
+    from distlenet.training.signals import Signals
 
     flags = {"memory_limit": limit, "validation": 0, "train_sample": 250, "epochs": 10**4}
     comm, signals = connect(), Signals()

@@ -14,7 +14,7 @@ from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import make_state
 from distlenet.training.loop import train
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
 FIRST_LAYER = 117_600  # whose input needs no gradient

@@ -82,7 +82,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
     from distlenet.data.file.dataset_file import open_digit_file
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
-    from distlenet.training.checks import (
+    from distlenet.training.audits import (
         Fact,
         compare_ranks,
         of_dataset,

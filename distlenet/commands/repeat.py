@@ -142,7 +142,7 @@ def run_trials(
     from distlenet.parallel.connect import run_ranks
     from distlenet.series.directory import SeriesDirectory
     from distlenet.series.trials import run_in_teams
-    from distlenet.training.stopping import Signals
+    from distlenet.training.signals import Signals
     from distlenet.ui.series import SeriesView
 
     def work(comm: "Communicator") -> int:

@@ -18,7 +18,7 @@ from distlenet.paths import path, path_or
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
-    from distlenet.training.stopping import Signals
+    from distlenet.training.signals import Signals
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     if args.check:
         return check(args)
-    from distlenet.training.stopping import Signals
+    from distlenet.training.signals import Signals
 
     with Signals() as signals:  # before MPI starts, and before anything that takes its time to load
         return train(args, signals)

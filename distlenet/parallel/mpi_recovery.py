@@ -2,7 +2,7 @@
 
 MPI's user-level failure mitigation reports a dead rank as an error of the call that needed it, on some
 ranks; the others hear of it when the communicator is revoked. The survivors then shrink the communicator
-to themselves and go on. What that means for the training is ``training/elastic.py``.
+to themselves and go on. What that means for the training is ``training/lost_ranks.py``.
 """
 
 import json

@@ -17,12 +17,12 @@ from distlenet.nn import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.series.outcome import Outcome, read_outcome, read_summary
-from distlenet.training.checks import Fact, compare_ranks, of_dataset, of_package, of_settings
+from distlenet.training.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
 from distlenet.training.experiment import RunOptions
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.session import Session
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ no second message.
 
 import numpy as np
 
-from distlenet.training.stopping import STOPS
+from distlenet.training.signals import STOPS
 
 TAIL = ("loss", "correct", "count", "saves", *STOPS)
 

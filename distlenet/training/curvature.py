@@ -6,7 +6,7 @@ from distlenet.data.leaves import Leaves
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.bus import Bus
-from distlenet.training.diagnosis import explain_non_finite
+from distlenet.training.non_finite import explain_non_finite
 from distlenet.training.state import TrainState
 
 FIRST_PASS = 2000  # images from one estimate to the next within the first pass, where the curvature grows fast

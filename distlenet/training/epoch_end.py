@@ -11,8 +11,8 @@ from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.evaluation import DatasetSlice, Result, evaluate
 from distlenet.training.events import EpochDone, Event, Score
+from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
 
 
 class EpochEnd:

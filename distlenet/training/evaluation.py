@@ -19,7 +19,7 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Score
 from distlenet.training.metrics import accuracy
-from distlenet.training.stopping import STOPS, Signals, stopped_by
+from distlenet.training.signals import STOPS, Signals, stopped_by
 
 CHUNK = 250  # images evaluated together
 READ = 8  # chunks read from the file together

@@ -13,8 +13,7 @@ from distlenet.nn import NOTHING, Trust, build_model, build_optimizer, build_sch
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checks import (
+from distlenet.training.audits import (
     compare_ranks,
     of_dataset,
     of_network,
@@ -22,12 +21,13 @@ from distlenet.training.checks import (
     of_package,
     of_settings,
 )
+from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Slices
 from distlenet.training.recorder import Recorder
 from distlenet.training.resume import compare
+from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
 
 
 @dataclass(frozen=True)

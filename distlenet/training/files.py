@@ -19,8 +19,8 @@ from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.lock import REPLACING
 from distlenet.training.resume import find_source, go_on, settings_of
 from distlenet.training.rundir import RunDirectory
+from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
 from distlenet.training.tensorboard import TensorBoard, check_installed
 
 PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lost one

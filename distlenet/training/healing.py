@@ -11,11 +11,11 @@ from typing import Any
 from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
-from distlenet.training import divergence
-from distlenet.training.diagnosis import explain_spoiled
+from distlenet.training import loss_watch
 from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
 from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
+from distlenet.training.non_finite import explain_spoiled
 from distlenet.training.postmortem import Report, examine
 
 FACTOR = 0.5  # of the rate, each time
@@ -71,9 +71,9 @@ class Healer:
         if watch.verdict is None or self._policy == "ignore":
             return
         if watch.verdict == "spike":
-            what = f"the loss was far above its level of {watch.level:.3g} for {divergence.SPIKE_STEPS} steps"
+            what = f"the loss was far above its level of {watch.level:.3g} for {loss_watch.SPIKE_STEPS} steps"
         else:
-            what = f"no better than guessing for {divergence.DEAD_STEPS} steps"
+            what = f"no better than guessing for {loss_watch.DEAD_STEPS} steps"
         raise DivergedError(
             watch.verdict,
             f"epoch {progress.epoch + 1}, step {progress.step}: {what}, the running loss is {watch.mean:.3g}",

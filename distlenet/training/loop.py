@@ -21,13 +21,13 @@ from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus
 from distlenet.training.curvature import refresh_curvature
-from distlenet.training.diagnosis import explain_non_finite, explain_spoiled
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.events import Event, SaveAsked, StepDone
+from distlenet.training.non_finite import explain_non_finite, explain_spoiled
 from distlenet.training.recorder import Recorder
 from distlenet.training.replicas import check_replicas
+from distlenet.training.signals import Signals, Stopped, stopped_by
 from distlenet.training.state import Running, Snapshot, TrainState, is_finite
-from distlenet.training.stopping import Signals, Stopped, stopped_by
 
 
 def train(

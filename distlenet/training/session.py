@@ -12,16 +12,16 @@ from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
-from distlenet.training.checks import compare_numerics
-from distlenet.training.elastic import Survivor
+from distlenet.training.audits import compare_numerics
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.training.experiment import Experiment, RunOptions, set_up
 from distlenet.training.files import NoFiles, RunFiles
 from distlenet.training.healing import Healer
 from distlenet.training.loop import train
+from distlenet.training.lost_ranks import Survivor
 from distlenet.training.scrutiny import watch_closely
+from distlenet.training.signals import Signals, Stopped
 from distlenet.training.state import broadcast_state
-from distlenet.training.stopping import Signals, Stopped
 from distlenet.training.summary import final_test, summarize
 from distlenet.training.watchdog import Watchdog
 

@@ -16,7 +16,7 @@ import numpy as np
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
 from distlenet.parallel import Communicator
-from distlenet.training.divergence import LossWatch
+from distlenet.training.loss_watch import LossWatch
 
 
 @dataclass

@@ -18,8 +18,8 @@ from fuzz.runs import Trial
 
 from distlenet.commands.train import interval
 from distlenet.errors import DistlenetError, RanksLost
+from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.stopping import Signals
 
 KILLED = 137
 

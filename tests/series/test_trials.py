@@ -12,7 +12,7 @@ from distlenet.series.outcome import summarize_series
 from distlenet.series.trials import Trial, read_outcomes, run_series
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 FLAGS = {"epochs": 1, "batch_size": 64, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}
 

@@ -22,7 +22,7 @@ from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
 from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.loop import train
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 RANKS = (1, 2, 3, 4, 5, 8)
 SHARDS = (1, 2, 4, 6, 8, 16)

@@ -11,8 +11,8 @@ from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.experiment import RunOptions, set_up
+from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state
-from distlenet.training.stopping import Signals
 
 FLAGS = {
     **{"model": "lenet5-1998", "init": "fan-in", "optimizer": "levenberg-marquardt", "lr": 0.001, "clip": 0.0},

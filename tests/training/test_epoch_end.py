@@ -9,8 +9,8 @@ from distlenet.nn import build_model, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Result
+from distlenet.training.signals import Signals
 from distlenet.training.state import Running, TrainState
-from distlenet.training.stopping import Signals
 
 
 class Marked(EpochEnd):

@@ -8,7 +8,7 @@ from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_model
 from distlenet.parallel import Serial
 from distlenet.training.evaluation import DatasetSlice, evaluate, own_chunks
-from distlenet.training.stopping import Signals, Stopped
+from distlenet.training.signals import Signals, Stopped
 
 
 @pytest.fixture

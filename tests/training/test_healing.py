@@ -11,7 +11,7 @@ import sessions
 
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.parallel import Serial
-from distlenet.training import divergence, keeper
+from distlenet.training import keeper, loss_watch
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Diverged
 
@@ -38,10 +38,10 @@ def harm(name, state):
 @pytest.fixture(scope="module", autouse=True)
 def hasty():
     """Judge after fewer steps than usual: the runs are short."""
-    before = divergence.DEAD_STEPS, divergence.SPIKE_STEPS
-    divergence.DEAD_STEPS, divergence.SPIKE_STEPS = 60, 8
+    before = loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS
+    loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS = 60, 8
     yield
-    divergence.DEAD_STEPS, divergence.SPIKE_STEPS = before
+    loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS = before
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_nothing_but_later_checkpoints_where_it_goes_back_to_the_start(
         assert train(digits, run, "dead", resume="auto", keep_newest=newest, save_steps=4).code == 0
     assert outcome(run) == outcome(healed["dead"].run)
     later = [read_checkpoint(path).position for path in (run / "checkpoints").glob("*.aside*")]
-    assert max(later)[0] > divergence.DEAD_STEPS - STEPS  # and is then set aside
+    assert max(later)[0] > loss_watch.DEAD_STEPS - STEPS  # and is then set aside
 
 
 @pytest.mark.parametrize("call", range(5))

@@ -16,7 +16,7 @@ from distlenet.series.trials import Trial, run_series
 from distlenet.training import session
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 ROOM = 64 * 1024  # bytes
 EPOCH = 4096 // 256  # steps, of whole leaves

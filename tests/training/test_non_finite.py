@@ -10,7 +10,7 @@ import sessions
 
 from distlenet.nn import Net, build_model
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.diagnosis import first_non_finite
+from distlenet.training.non_finite import first_non_finite
 
 # the command line, but the leaf of shard 5 in step 13 of the run holds a NaN
 POISONED = """

@@ -12,7 +12,7 @@ from distlenet.nn import build_model, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
-from distlenet.training.divergence import LossWatch
+from distlenet.training.loss_watch import LossWatch
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)

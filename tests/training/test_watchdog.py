@@ -22,7 +22,7 @@ from distlenet.parallel.heartbeat import own_addresses
 from distlenet.training import portrait, replicas, watchdog
 from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.experiment import RunOptions, set_up
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 from distlenet.training.watchdog import look, names
 
 STALL_AFTER = 1.5

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distlenet.training.divergence import DEAD_STEPS, SPIKE_STEPS, LossWatch
+from distlenet.training.loss_watch import DEAD_STEPS, SPIKE_STEPS, LossWatch
 
 # losses of 430 steps each: SGD at a constant 0.5, weights N(0, 0.1), MNIST, several seeds
 CURVES = json.loads(Path(__file__).with_name("curves.json").read_text())

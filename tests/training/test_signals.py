@@ -119,7 +119,7 @@ def test_live_directory_is_refused_and_kill_9_leaves_no_lock(digits, distlenet, 
 def test_handlers_are_put_back():
     program = (
         "import signal\n"
-        "from distlenet.training.stopping import Signals\n"
+        "from distlenet.training.signals import Signals\n"
         "before = [signal.getsignal(n) for n in (2, 10, 15)]\n"
         "with Signals() as signals:\n"
         "    signal.raise_signal(10)\n"

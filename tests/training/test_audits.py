@@ -21,9 +21,9 @@ from distlenet.nn import Dense, Flatten, ReLU, Sequential, Trust, build_model
 from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
 from distlenet.parallel.agreement import in_agreement
 from distlenet.series.trials import Trial, run_in_teams
-from distlenet.training import checks
+from distlenet.training import audits as checks
 from distlenet.training.experiment import RunOptions, set_up
-from distlenet.training.stopping import Signals
+from distlenet.training.signals import Signals
 
 HOST = os.uname().nodename
 NET = """
