@@ -4,9 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from distlenet.data.digitattributes import AGAIN, PREPARE
-from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS
-from distlenet.data.file.dataset_file import DigitFile, open_digit_file
+from distlenet.data.file.dataset_file import AGAIN, PREPARE, DigitFile, open_digit_file
+from distlenet.data.file.header import BLOCK_ROWS, SPLITS
 from distlenet.data.file.writer import Progress
 from distlenet.errors import DataError
 

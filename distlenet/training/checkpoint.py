@@ -12,7 +12,7 @@ import numpy as np
 
 from distlenet.bounded import MIB
 from distlenet.config import Config
-from distlenet.data.digitblocks import LARGEST_SIDE
+from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
 from distlenet.nn import NOTHING, Net, Trust, build_model, is_custom, list_layers
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, is_finite

@@ -89,7 +89,7 @@ def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda:
 def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
     """Return the bytes of a checkpoint file of ``arrays``, by name, and of ``meta``, as JSON."""
     image = io.BytesIO()
-    with hdf5_to(image, "latest") as file:
+    with hdf5_to(image, "latest") as (file, _):
         sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
         for name, array in arrays.items():
             array = np.ascontiguousarray(array, "<f4")

@@ -17,39 +17,33 @@ import h5py
 import numpy as np
 
 from distlenet.activity import advance
-from distlenet.data.digitattributes import AGAIN, PREPARE
-from distlenet.data.digitblocks import BLOCK_ROWS, SPLITS, block_digests
 from distlenet.data.file.hdf5 import ForeignError, open_hdf5
-from distlenet.data.file.header import DATASETS, read_header
+from distlenet.data.file.header import (
+    BLOCK_ROWS,
+    DATASETS,
+    SPLITS,
+    AnotherKindError,
+    Header,
+    block_digests,
+    read_header,
+)
 from distlenet.data.file.kind import kind_of, prepare_command
 from distlenet.data.file.writer import BlockStream, write_digit_file
 from distlenet.errors import DataError
 
+AGAIN = "make it again with `distlenet prepare ... --force`"
+PREPARE = "make one with `distlenet prepare mnist`"
 PIECE = 2**22  # bytes that are read at a time: a slow disk is not taken for a dead one
 
 __all__ = ["BlockStream", "DigitFile", "open_digit_file", "write_digit_file"]
 
 
-class DigitFile:
-    """An open dataset file; made by ``open_digit_file``, usable in ``with``.
-
-    Attributes: ``path``, ``name``, ``class_names`` (tuple), ``image_shape`` (rows, columns), ``mean`` and
-    ``std`` of the training pixels in units of [0, 1], ``source`` (a sentence on where the data comes
-    from) and ``fingerprint`` (SHA-256 of the stored digests: which data this is).
-    """
+class DigitFile(Header):
+    """An open dataset file; made by ``open_digit_file``, usable in ``with``. Its header is told by its attributes."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
-        header = read_header(file, path)
+        super().__init__(**vars(read_header(file)))
         self.path = path
-        self.name = header.name
-        self.class_names = header.class_names
-        self.image_shape = header.image_shape
-        self.mean = header.mean
-        self.std = header.std
-        self.source = header.source
-        self.fingerprint = header.fingerprint
-        self._lengths = header.lengths
-        self._digests = header.digests
         self._file = file
         # contiguous bytes: read past HDF5, whose one lock, held while a disk is slow, would stop all threads
         self._descriptor = file.id.get_vfd_handle()
@@ -57,14 +51,14 @@ class DigitFile:
 
     def length(self, split: str) -> int:
         """Return the number of images of ``split`` ("train" or "test")."""
-        if split not in self._lengths:
+        if split not in self.lengths:
             raise DataError(f"{self.path} has no split {split!r}, expected one of {', '.join(SPLITS)}")
-        return self._lengths[split]
+        return self.lengths[split]
 
     def digests(self, split: str) -> np.ndarray:
         """Return the stored digests of ``split``, uint8 (blocks, 32)."""
         self.length(split)
-        return self._digests[split]
+        return self.sums[split]
 
     def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return rows ``start`` to ``stop - 1``: images uint8 (n, rows, columns), labels uint8 (n,).
@@ -133,7 +127,7 @@ class DigitFile:
         """Compare rows from block boundary ``first`` on: images (n, rows, columns), labels (n,)."""
         found = block_digests(images, labels)
         block = first // BLOCK_ROWS
-        wrong = (found != self._digests[split][block : block + len(found)]).any(axis=1)
+        wrong = (found != self.sums[split][block : block + len(found)]).any(axis=1)
         if wrong.any():
             row = first + int(wrong.argmax()) * BLOCK_ROWS
             last = min(row + BLOCK_ROWS, self.length(split)) - 1
@@ -172,12 +166,14 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
     file = _open(path)
     try:
         return DigitFile(path, file)
-    except DataError:
-        file.close()
-        raise
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        # all that h5py raises when HDF5 stumbles over damaged structures
         file.close()
+        if isinstance(error, AnotherKindError):
+            raise DataError(f"{path} is an HDF5 file of another kind: {error}; {PREPARE}") from error
+        if isinstance(error, ForeignError):
+            repack = ", or rewrite it with `h5repack -l CONTI -f NONE`" if "chunked" in str(error) else ""
+            raise DataError(f"{path}: {error}; {AGAIN}{repack}") from error
+        # all else that h5py raises when HDF5 stumbles over damaged structures
         raise DataError(f"{path} is damaged ({_reason(error)}); {AGAIN}") from error
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from distlenet.atomic import replacing
+from distlenet.bounded import kind
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGE = 2**28  # bytes from which on a file may not be mostly holes
@@ -38,10 +38,9 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     A directory, a named pipe or a device is refused before it is opened, since opening one can block forever.
     """
     path = Path(path)
-    mode = path.stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise ForeignError("is not a file but a " + ("directory" if stat.S_ISDIR(mode) else "pipe or a device"))
     status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ForeignError(f"is not a file but {kind(os.path.realpath(path))}")
     there = 512 * status.st_blocks  # 0 where the file system does not tell
     if status.st_size > LARGE and 0 < there < status.st_size // SPARSE:
         raise ForeignError(
@@ -134,27 +133,17 @@ def _dataset(file: h5py.File, name: str, file_size: int) -> h5py.Dataset:
 
 
 @contextmanager
-def new_hdf5_file(path: str | os.PathLike[str]) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Give a new HDF5 file that becomes ``path`` as a whole when the body ends, and a function ``check``.
+def hdf5_to(
+    raw: io.RawIOBase | io.BytesIO, libver: str | tuple[str, str]
+) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
+    """Give a new HDF5 file of the format ``libver`` that is written to ``raw``, and a function ``check``.
 
-    ``check()`` raises the OSError of a write that failed, so that long work can stop early; it is called
-    at the end in any case. After an error ``path`` is as it was.
+    ``check()`` raises the OSError of a write that failed, so that long work can stop early; it is called at the end in
+    any case.
     """
-    with replacing(path) as temporary, open(temporary, "x+b", buffering=0) as raw:
-        sink = _Sink(raw)
-        # The 1.8 format: its headers carry checksums (the older default has none) and every HDF5 library
-        # since 2008 reads it.
-        with h5py.File(sink, "w", libver=("v108", "v108")) as file:
-            yield file, sink.check
-        sink.check()
-
-
-@contextmanager
-def hdf5_to(raw: io.RawIOBase, libver: str) -> Iterator[h5py.File]:
-    """Give a new HDF5 file of the format ``libver`` that is written to ``raw``; raises its OSError at the end."""
     sink = _Sink(raw)
     with h5py.File(sink, "w", libver=libver) as file:
-        yield file
+        yield file, sink.check
     sink.check()
 
 

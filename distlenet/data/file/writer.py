@@ -9,13 +9,20 @@ from dataclasses import dataclass
 import h5py
 import numpy as np
 
-from distlenet.atomic import require_space, why_not_written
-from distlenet.data import digitblocks
-from distlenet.data.digitattributes import is_name
-from distlenet.data.digitblocks import BLOCK_ROWS, FORMAT_VERSION, LARGEST_SIDE, LONGEST_TEXT
-from distlenet.data.file.hdf5 import new_hdf5_file
+from distlenet.atomic import replacing, require_space, why_not_written
+from distlenet.data.file.hdf5 import hdf5_to
+from distlenet.data.file.header import (
+    BLOCK_ROWS,
+    FORMAT_VERSION,
+    LARGEST_SIDE,
+    LONGEST_TEXT,
+    block_digests,
+    fingerprint_of,
+    is_name,
+)
 from distlenet.errors import DataError
 
+LIBRARY = ("v108", "v108")  # headers of 1.8 carry checksums; every HDF5 library since 2008 reads them
 Block = tuple[np.ndarray, np.ndarray]  # images uint8 (n, rows, columns), labels uint8 (n,)
 Progress = Callable[[str, int, int], None]  # (stage in a few words, done, total: 0 while it is unknown)
 
@@ -29,7 +36,7 @@ class BlockStream:
     """A split that is made while it is written: ``count`` images in blocks of any length."""
 
     count: int
-    image_shape: tuple[int, int]  # (rows, columns)
+    image_shape: tuple[int, ...]  # (rows, columns)
     blocks: Callable[[], Iterable[Block]]
 
 
@@ -41,7 +48,7 @@ def write_digit_file(
     name: str,
     class_names: Sequence[str],
     source: str,
-    progress: Progress | None = None,
+    progress: Progress = silent,
 ) -> str:
     """Write the dataset file ``path`` and return its fingerprint (64 hexadecimal digits).
 
@@ -50,15 +57,19 @@ def write_digit_file(
     file to the last byte. The file appears as a whole or not at all: after an error (a full disk
     included) an older ``path`` is as it was. Raises DataError.
     """
-    splits = {"train": _as_stream(train), "test": _as_stream(test)}
+    splits = {"train": as_stream(train), "test": as_stream(test)}
     texts = {"name": name, "class_names": json.dumps(list(class_names)), "source": source}
     size = sum(split.count * (math.prod(split.image_shape) + 1) for split in splits.values())
     try:
         _check_splits(splits)
         _check_texts(texts, class_names)
         require_space(path, size)
-        with new_hdf5_file(path) as (file, check):
-            return _write(file, check, splits, texts, progress or silent)
+        with (
+            replacing(path) as temporary,
+            open(temporary, "x+b", buffering=0) as raw,
+            hdf5_to(raw, LIBRARY) as (file, check),
+        ):
+            return _write(file, check, splits, texts, progress)
     except DataError as error:
         raise DataError(f"cannot write {path}: {error}") from None
     except OSError as error:
@@ -83,13 +94,12 @@ def _write(
         labels = file.create_dataset(f"{split}/labels", (stream.count,), np.uint8)
         of_blocks = []
         row = 0
-        for block_images, block_labels in _whole_blocks(stream, split):
+        for block_images, block_labels in _whole_blocks(stream, split, classes):
             stop = row + len(block_labels)
-            _check_labels(block_labels, row, classes, split)
             images[row:stop] = block_images
             labels[row:stop] = block_labels
             check()
-            of_blocks.append(digitblocks.block_digests(block_images, block_labels))
+            of_blocks.append(block_digests(block_images, block_labels))
             if split == "train":
                 histogram += np.bincount(block_images.ravel(), minlength=256)
             row = stop
@@ -97,7 +107,7 @@ def _write(
         digests.append(np.concatenate(of_blocks))
         file.create_dataset(f"{split}/sha256", data=digests[-1])
     mean, std = _mean_and_std(histogram)
-    fingerprint = digitblocks.fingerprint(digests)
+    fingerprint = fingerprint_of(digests)
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
     file.attrs["pixel_mean"] = np.float64(mean)
     file.attrs["pixel_std"] = np.float64(std)
@@ -107,7 +117,8 @@ def _write(
     return fingerprint
 
 
-def _as_stream(split: Block | BlockStream) -> BlockStream:
+def as_stream(split: Block | BlockStream) -> BlockStream:
+    """Return images and labels in memory as a stream of blocks; a stream as it is."""
     if isinstance(split, BlockStream):
         return split
     images, labels = split
@@ -119,30 +130,23 @@ def _as_stream(split: Block | BlockStream) -> BlockStream:
     return BlockStream(len(labels), images.shape[1:], blocks)
 
 
-def _whole_blocks(stream: BlockStream, split: str) -> Iterator[Block]:
-    """Cut the stream's blocks anew into blocks of BLOCK_ROWS rows, and check what comes."""
-    images = np.empty((BLOCK_ROWS, *stream.image_shape), np.uint8)
-    labels = np.empty(BLOCK_ROWS, np.uint8)
-    filled = done = 0
-    for some_images, some_labels in stream.blocks():
-        _check_block(some_images, some_labels, stream, split)
-        taken = 0
-        while taken < len(some_labels):
-            more = min(BLOCK_ROWS - filled, len(some_labels) - taken)
-            images[filled : filled + more] = some_images[taken : taken + more]
-            labels[filled : filled + more] = some_labels[taken : taken + more]
-            filled += more
-            taken += more
-            done += more
-            if done > stream.count:
-                raise DataError(f"{split} yields more than the {stream.count:,} images it announced")
-            if filled == BLOCK_ROWS:
-                yield images, labels
-                filled = 0
+def _whole_blocks(stream: BlockStream, split: str, classes: int) -> Iterator[Block]:
+    """Cut the stream's blocks into blocks of BLOCK_ROWS rows, and check what comes."""
+    images, labels = np.empty((0, *stream.image_shape), np.uint8), np.empty(0, np.uint8)
+    done = 0
+    for block in stream.blocks():
+        _check_block(*block, done, classes, stream, split)
+        done += len(block[1])
+        if done > stream.count:
+            raise DataError(f"{split} yields more than the {stream.count:,} images it announced")
+        images, labels = np.concatenate([images, block[0]]), np.concatenate([labels, block[1]])
+        while len(labels) >= BLOCK_ROWS:
+            yield images[:BLOCK_ROWS], labels[:BLOCK_ROWS]
+            images, labels = images[BLOCK_ROWS:], labels[BLOCK_ROWS:]
     if done < stream.count:
         raise DataError(f"{split} ended after {done:,} of {stream.count:,} images")
-    if filled:
-        yield images[:filled], labels[:filled]
+    if len(labels):
+        yield images, labels
 
 
 def _check_splits(splits: dict[str, BlockStream]) -> None:
@@ -166,16 +170,15 @@ def _check_texts(texts: dict[str, str], class_names: Sequence[str]) -> None:
         raise DataError(f"a class is named {strange[0]!r:.80}, expected text without control characters")
 
 
-def _check_block(images: np.ndarray, labels: np.ndarray, stream: BlockStream, split: str) -> None:
+def _check_block(
+    images: np.ndarray, labels: np.ndarray, first_row: int, classes: int, stream: BlockStream, split: str
+) -> None:
     expected = (len(labels), *stream.image_shape)
     if images.dtype != np.uint8 or labels.dtype != np.uint8 or labels.ndim != 1 or images.shape != expected:
         raise DataError(
             f"{split} has images {images.dtype} {images.shape} and labels {labels.dtype} {labels.shape}, "
             f"expected uint8 {('n', *stream.image_shape)} and uint8 (n,)"
         )
-
-
-def _check_labels(labels: np.ndarray, first_row: int, classes: int, split: str) -> None:
     wrong = labels >= classes  # (n,)
     if wrong.any():
         row = int(wrong.argmax())

@@ -15,7 +15,7 @@ from typing import TextIO
 
 import numpy as np
 
-from distlenet.data.digitblocks import LARGEST_SIDE
+from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.data.file.kind import HEAD, kind_of, kind_of_bytes
 from distlenet.data.file.writer import Progress
 from distlenet.data.labels import number_classes

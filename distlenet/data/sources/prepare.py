@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.digitblocks import BLOCK_ROWS, block_digests, fingerprint
 from distlenet.data.file.dataset_file import DigitFile, open_digit_file
+from distlenet.data.file.header import BLOCK_ROWS, block_digests, fingerprint_of
 from distlenet.data.file.writer import Block, BlockStream, Progress, silent, write_digit_file
 from distlenet.data.prepared import Prepared, describe, existing, other_data, verify
 from distlenet.data.sources import mnist
@@ -113,7 +113,7 @@ def prepare_dataset(
     dataset = read(progress)
     if old is not None:
         with old as digits:
-            found = fingerprint(block_digests(*block) for block in (dataset.train, dataset.test))
+            found = fingerprint_of(block_digests(*block) for block in (dataset.train, dataset.test))
             if (digits.fingerprint, digits.class_names) != (found, dataset.class_names):
                 raise other_data(out, digits)
             verify(digits, progress)
