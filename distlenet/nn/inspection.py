@@ -1,10 +1,12 @@
-"""A look into a network: its outline, what its layers output, watching it at work, and its gradient checked."""
+"""A look into a network: its outline, figures of what goes through its layers, and its gradient checked."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from distlenet.nn.layer import Layer
+from distlenet.nn.layer import Direction, Layer
 from distlenet.nn.net import Net
 from distlenet.nn.split import plain, to_plain
 
@@ -47,69 +49,117 @@ def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
     return [(layer.name, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
 
 
+def norms(net: Net, vector: np.ndarray) -> dict[str, float]:
+    """Return the Euclidean norm of each parameter's part of ``vector`` (parameters,), by name."""
+    parts = ((name, part.ravel()) for name, part in net.views(vector).items())
+    return {name: float(np.dot(part, part)) ** 0.5 for name, part in parts}
+
+
+# ---- figures of what goes through the layers
+
+
+def figures(y: np.ndarray) -> dict[str, float]:
+    """Return mean, standard deviation, largest magnitude and share of exact zeros of an output."""
+    found = {"mean": y.mean(), "deviation": y.std(), "largest": abs(y).max(), "zeros": (y == 0).mean()}
+    return {name: float(value) for name, value in found.items()}
+
+
+def number(value: float) -> float | None:
+    """Return ``value`` for JSON, which knows no NaN and no infinity."""
+    return float(value) if np.isfinite(value) else None
+
+
+def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
+    """Return figures of all layers, for JSON: with the parameters ``theta``, on the images ``x`` (1, rows, columns, n).
+
+    ``dead`` units are zero for every image: feature maps of a convolution, neurons of a dense layer. ``spread`` is
+    the median distance of an output from its median over the images, of the output where it is largest: 0 when
+    most images get the same answer, whatever a few of them set off in a dying network.
+    """
+    layers, y = [], x
+    with net.using(theta):
+        for layer, y in net.walk(x):
+            maps = -4 if y.ndim > 2 else 0
+            units = np.moveaxis(y, maps, 0).reshape(y.shape[maps], -1)
+            found = {name: number(value) for name, value in figures(y).items()}
+            counts = {"units": len(units), "dead": int((units == 0).all(axis=1).sum())}
+            layers.append({"name": layer.name, **found, **counts, "saturated": number((abs(y) > 0.99).mean())})
+    distances = abs(y - np.median(y, axis=-1, keepdims=True))
+    weights = norms(net, theta.astype(np.float64))
+    return {
+        "layers": layers,
+        "spread": number(np.median(distances, axis=-1).max()),
+        "weight_norms": {name: number(norm) for name, norm in weights.items()},
+    }
+
+
+def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
+    """Return the first place where a number is not finite, in the order of computation; None if all are.
+
+    ``x`` is (C, H, W, N), ``labels`` (N,).
+    """
+    gradient = np.empty_like(net.theta)
+
+    def numbers() -> Iterator[tuple[str, Any]]:
+        yield from ((f"the parameter {name}", parameter.value) for name, parameter in net.parameters.items())
+        yield "the input", x
+        yield from ((f"the output of {layer.name}", y) for layer, y in net.walk(x))
+        yield "the loss", net.loss_and_grad(x, labels, gradient)[0]
+        # backward: the last layer comes first
+        yield from ((f"the gradient of {name}", part) for name, part in reversed(net.views(gradient).items()))
+
+    return next((place for place, found in numbers() if not np.isfinite(found).all()), None)
+
+
 @dataclass(frozen=True)
 class LayerStatistics:
     """What went through a layer in its last call."""
 
     name: str
-    mean: float  # of the output
-    deviation: float
-    largest: float  # absolute
-    zeros: float  # share of exact zeros, 0 to 1
-    gradient_norm: float  # of the parameters' gradient, 0 without parameters
+    output: dict[str, float]  # see ``figures``
+    gradient_norm: float  # of its parameters' gradient, 0 without parameters
     weight_norm: float
 
 
-class WatchedLayer:
-    """A layer that raises at the first floating-point error and remembers statistics of its output."""
+class Watch:
+    """Watches every layer of ``net`` at work.
 
-    def __init__(self, layer: Layer) -> None:
-        self._layer = layer
-        self.output = (0.0, 0.0, 0.0, 0.0)
+    Raises FloatingPointError, naming the layer, at the first floating-point error, and remembers figures of outputs.
+    """
 
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._layer, name)
+    def __init__(self, net: Net) -> None:
+        self._net, self._run = net, net.run
+        self._figures: dict[str, dict[str, float]] = {}
+        net.run = self
 
-    def forward(self, x: np.ndarray) -> np.ndarray:
-        """See Layer.forward; raises FloatingPointError naming the layer."""
-        y = self._guarded("forward", self._layer.forward, x)
-        self.output = float(y.mean()), float(y.std()), float(abs(y).max()), float((y == 0).mean())
-        return y
-
-    def backward(self, dy: np.ndarray) -> np.ndarray | None:
-        """See Layer.backward; raises FloatingPointError naming the layer."""
-        return self._guarded("backward", self._layer.backward, dy)
-
-    def _guarded(self, direction: str, function: object, argument: np.ndarray) -> np.ndarray | None:
+    def __call__(self, layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
+        """Run ``layer`` as the network would; see run_layer."""
         try:
             with np.errstate(over="raise", invalid="raise", divide="raise"):
-                result = function(argument)
+                result = self._run(layer, direction, value)
         except FloatingPointError as error:
-            raise FloatingPointError(f"layer {self._layer.name}, {direction}: {error}") from error
-        if result is not None and not np.isfinite(result).all():
-            raise FloatingPointError(f"layer {self._layer.name}, {direction}: NaN or infinity in the result")
+            raise FloatingPointError(f"layer {layer.name}, {direction}: {error}") from error
+        if not np.isfinite(result).all():
+            raise FloatingPointError(f"layer {layer.name}, {direction}: NaN or infinity in the result")
+        if direction == "forward":
+            self._figures[layer.name] = figures(result)
         return result
 
-    def statistics(self) -> LayerStatistics:
-        """Return the statistics of the last call."""
-        gradients = [p.gradient for p in self._layer.parameters if p.gradient is not None]
-        return LayerStatistics(
-            self._layer.name,
-            *self.output,
-            gradient_norm=_norm(gradients),
-            weight_norm=_norm([parameter.value for parameter in self._layer.parameters]),
-        )
+    def statistics(self) -> list[LayerStatistics]:
+        """Return the statistics of every layer's last call, in order."""
+        return [
+            LayerStatistics(
+                layer.name,
+                self._figures.get(layer.name) or dict.fromkeys(("mean", "deviation", "largest", "zeros"), 0.0),
+                _norm([parameter.gradient for parameter in layer.parameters]),
+                _norm([parameter.value for parameter in layer.parameters]),
+            )
+            for layer in self._net.layers
+        ]
 
 
 def _norm(arrays: list[np.ndarray]) -> float:
     return float(np.sqrt(sum(float((array.astype(np.float64) ** 2).sum()) for array in arrays)))
-
-
-def watch(net: Net) -> list[WatchedLayer]:
-    """Put a watch on every layer of ``net``; return the watched layers, in order."""
-    watched = [WatchedLayer(layer) for layer in net.layers]
-    net.layers[:] = watched
-    return watched
 
 
 # ---- the gradient against finite differences
@@ -136,22 +186,18 @@ def check_gradients(
     analytic = np.zeros_like(net.theta)
     net.loss_and_grad(x, labels, analytic)
     random = np.random.Generator(np.random.Philox(seed))
-    checks, start = [], 0
-    for name, parameter in net.parameters.items():
-        places = start + random.permutation(parameter.size)[:elements]
-        worst = 0.0
+    checks = []
+    for name, gradient in net.views(analytic).items():
+        value, places, worst = net.parameters[name].value, random.permutation(gradient.size)[:elements], 0.0
         for place in places:
-            value = net.theta[place]
-            net.theta[place] = value + epsilon
-            above = net.loss.losses(net.forward(x), labels).sum()
-            net.theta[place] = value - epsilon
-            below = net.loss.losses(net.forward(x), labels).sum()
-            net.theta[place] = value
-            difference = (above - below) / (2 * epsilon)
-            scale = max(1.0, abs(analytic[place]), abs(difference))
-            worst = max(worst, abs(analytic[place] - difference) / scale)
+            before, losses = value.flat[place], []
+            for sign in (1, -1):
+                value.flat[place] = before + sign * epsilon
+                losses.append(net.loss.losses(net.forward(x), labels).sum())
+            value.flat[place] = before
+            found, difference = gradient.flat[place], (losses[0] - losses[1]) / (2 * epsilon)
+            worst = max(worst, abs(found - difference) / max(1.0, abs(found), abs(difference)))
         checks.append(ParameterCheck(name, len(places), worst))
-        start += parameter.size
     return checks
 
 
@@ -188,13 +234,13 @@ def _try(net: Net, layer: Layer, x: np.ndarray, random: np.random.Generator, eps
     """Return how far the layer's derivative in one random direction, at ``x``, is from a finite difference."""
     weights = random.standard_normal(net.run(layer, "forward", x.copy()).shape)  # the loss is their sum with the output
     dx = net.run(layer, "backward", weights.copy())
-    direction = random.standard_normal(x.shape) if dx is not None else np.zeros(x.shape)
-    terms = [] if dx is None else [np.array(dx).ravel() * direction.ravel()]
+    direction = random.standard_normal(x.shape) if dx.size else np.zeros(x.shape)
+    parts = [dx.ravel() * direction.ravel()] if dx.size else []
     steps = [random.standard_normal(parameter.shape) for parameter in layer.parameters]
-    terms += [(parameter.gradient * step).ravel() for parameter, step in zip(layer.parameters, steps, strict=True)]
-    if not terms:
+    parts += [(parameter.gradient * step).ravel() for parameter, step in zip(layer.parameters, steps, strict=True)]
+    if not parts:
         return 0.0
-    terms, sums = np.concatenate(terms), []
+    terms, sums = np.concatenate(parts), []
     values = [parameter.value.copy() for parameter in layer.parameters]
     for sign in (1, -1):
         for parameter, value, step in zip(layer.parameters, values, steps, strict=True):

@@ -10,6 +10,7 @@ from distlenet.errors import ConfigError
 from distlenet.nn.split import plain, to_plain, to_split
 
 Direction = Literal["forward", "backward", "curvature"]
+NOTHING = np.empty(0)
 
 
 @dataclass
@@ -26,8 +27,8 @@ class Parameter:
     shape: tuple[int, ...]
     fan_in: int | np.ndarray
     fan_out: int | np.ndarray
-    value: np.ndarray = field(default=None, repr=False)  # shape
-    gradient: np.ndarray = field(default=None, repr=False)  # shape
+    value: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)  # shape
+    gradient: np.ndarray = field(default_factory=lambda: NOTHING, repr=False)  # shape
     start: float | None = None
 
     @property
@@ -84,7 +85,11 @@ class Layer:
                 setattr(cls, promise, False)
 
     def __init__(self) -> None:
-        self._scratch: dict[tuple, np.ndarray] = {}
+        self._scratch: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
+
+    def clear(self) -> None:
+        """Forget all buffers."""
+        self._scratch = {}
 
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """Fix the input ``shape`` of one sample, (C, H, W) or (features,); return the output shape.
@@ -119,20 +124,23 @@ class Layer:
         return buffer
 
 
-def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray | None:
+def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
     """Return what the method ``direction`` of ``layer`` makes of ``value``, in the layout of its neighbours.
+
+    An empty array stands for the gradient that nobody needs.
 
     A layer that does not share arrays is given copies, its parameters' gradients start at zero, and it may set
     them in any way. Raises ConfigError if it returns an array of another shape than expected.
     """
     function: Callable[[np.ndarray], np.ndarray | None] = getattr(layer, direction)
     if layer.shares_arrays:
-        return function(value)
+        found = function(value)
+        return NOTHING if found is None else found
     if direction == "forward":
         split = value.ndim == 6 and not layer.takes_split
-        y = function(to_plain(value) if split else value.copy())
+        y = layer.forward(to_plain(value) if split else value.copy())
         if not layer.takes_split:
-            y = _expected(layer, direction, y, (*layer.output_shape, value.shape[-1]))
+            _expected(layer, direction, y, (*layer.output_shape, value.shape[-1]))
         layer._shapes = value.shape, y.shape
         return plain(y) if y.ndim == 4 else y
     came, left = layer._shapes
@@ -145,7 +153,7 @@ def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarr
             view[...] = parameter.gradient
             parameter.gradient = view
     if not layer.needs_input_gradient:
-        return None
+        return NOTHING
     if layer.takes_split and dx is not None:
         return dx
     if len(came) != 6:

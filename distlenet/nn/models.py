@@ -11,7 +11,7 @@ from distlenet.nn.custom import build_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
 from distlenet.nn.losses import MAPLoss
-from distlenet.nn.net import Net, Sequential, precision
+from distlenet.nn.net import Net, Sequential
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF, digit_codes
 from distlenet.nn.source import is_custom
@@ -187,8 +187,8 @@ def build_model(
     constant j of a MAPLoss. Raises ConfigError, UntrustedCodeError.
     """
     if is_custom(name):
-        with precision(dtype):
-            return build_custom(name, input_shape, classes, trust)
+        net = build_custom(name, input_shape, classes, trust)
+        return net.to(dtype) if dtype else net
     net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype or np.float32)
     if isinstance(net.loss, MAPLoss):
         net.loss.j = rubbish

@@ -1,34 +1,21 @@
 """The network: layers in a row, one flat parameter vector, a loss."""
 
+import copy
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import cached_property
 
 import numpy as np
 
 from distlenet.activity import advance
 from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
-from distlenet.nn.layer import Layer, Parameter, run_layer
+from distlenet.nn.layer import Direction, Layer, Parameter, run_layer
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.nn.pooling import Pool2d
 from distlenet.nn.split import plain
 
 CALLED = {"Conv2d": "conv", "AveragePool2d": "pool", "MaxPool2d": "pool", "TrainablePool2d": "pool"}
-
-_precision: ContextVar[type | None] = ContextVar("precision", default=None)
-
-
-@contextmanager
-def precision(dtype: type | None) -> Iterator[None]:
-    """Let every network that is built in the block compute in ``dtype``, whatever it asks for; None: as it asks."""
-    token = _precision.set(dtype)
-    try:
-        yield
-    finally:
-        _precision.reset(token)
 
 
 class Net:
@@ -48,14 +35,15 @@ class Net:
         dtype: type = np.float32,
         loss: SoftmaxCrossEntropy | None = None,
     ) -> None:
-        dtype = _precision.get() or dtype
         self.input_shape = input_shape
         self.layers = [layer for _, layer in layers]
         self.loss = loss or SoftmaxCrossEntropy()
-        self.run = run_layer  # every call of a layer goes through it; --debug puts a watch around it
+        # every call of a layer; --debug puts a watch around it
+        self.run: Callable[[Layer, Direction, np.ndarray], np.ndarray] = run_layer
         shape = tuple(input_shape)
         previous = None
         for position, (name, layer) in enumerate(layers):
+            layer.clear()
             layer.name, layer.dtype = name, dtype
             layer.window_after = self._window_after(position)
             layer.in_place = previous is not None and previous.output_is_free
@@ -64,13 +52,22 @@ class Net:
             except ConfigError as error:
                 raise ConfigError(f"layer {name} ({type(layer).__name__}): {error}") from error
             if min(shape) < 1:
-                raise ConfigError(f"layer {name} ({type(layer).__name__}) puts out nothing: samples of shape {shape}")
+                raise ConfigError(f"layer {name} ({type(layer).__name__}) outputs nothing: samples of shape {shape}")
             layer.output_shape = shape
             previous = layer
         self.output_shape = shape
-        self._allocate(dtype)
+        self.parameters: dict[str, Parameter] = {}
+        for layer in self.layers:
+            for parameter in layer.parameters:
+                name = f"{layer.name}/{parameter.name}"
+                if self.parameters.setdefault(name, parameter) is not parameter:
+                    raise ConfigError(f"two parameters are called {name}: give each a name of its own")
+        self.size = sum(parameter.size for parameter in self.parameters.values())
         if not self.size:
             raise ConfigError("the network has no layer with parameters: there is nothing to train")
+        self.theta: np.ndarray = np.zeros(self.size, dtype)
+        for parameter, value in zip(self.parameters.values(), self.views(self.theta).values(), strict=True):
+            parameter.value = value
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.parameters)
         self.layers[self._first_trained].needs_input_gradient = False
 
@@ -83,27 +80,37 @@ class Net:
                 break
         return 1, 1
 
-    def _allocate(self, dtype: type) -> None:
-        self.parameters: dict[str, Parameter] = {
-            f"{layer.name}/{parameter.name}": parameter for layer in self.layers for parameter in layer.parameters
-        }
-        sizes = [parameter.size for parameter in self.parameters.values()]
-        ends = np.cumsum([0, *sizes])
-        self._places = [
-            (parameter, int(start), int(stop))
-            for parameter, start, stop in zip(self.parameters.values(), ends[:-1], ends[1:], strict=True)
-        ]
-        self.size = int(ends[-1])
-        self.theta = np.zeros(self.size, dtype)
-        for parameter, start, stop in self._places:
-            parameter.value = self.theta[start:stop].reshape(parameter.shape)
+    def to(self, dtype: type) -> "Net":
+        """Return a copy of the network, parameters and all, that computes in ``dtype``: its layers connect again."""
+        net = copy.deepcopy(self)
+        Net.__init__(net, [(layer.name, layer) for layer in net.layers], net.input_shape, dtype, net.loss)
+        net.theta[:] = self.theta
+        return net
 
-    @cached_property
+    def views(self, vector: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the part of every parameter in ``vector`` (parameters,) by name, "C1/W": views of the right shape."""
+        found, start = {}, 0
+        for name, parameter in self.parameters.items():
+            found[name] = vector[start : start + parameter.size].reshape(parameter.shape)
+            start += parameter.size
+        return found
+
+    @contextmanager
+    def using(self, theta: np.ndarray) -> Iterator[None]:
+        """Compute with the parameters ``theta`` (parameters,) in the block, and with its own again afterwards."""
+        own = self.theta.copy()
+        self.theta[:] = theta
+        try:
+            yield
+        finally:
+            self.theta[:] = own
+
+    @property
     def decays(self) -> np.ndarray:
-        """(parameters,): 1 where weight decay applies, 0 for biases; made when an optimizer asks for it."""
+        """(parameters,): 1 where weight decay applies, 0 for biases."""
         decays = np.zeros_like(self.theta)
-        for parameter, start, stop in self._places:
-            decays[start:stop] = parameter.is_weight
+        for name, part in self.views(decays).items():
+            part[...] = self.parameters[name].is_weight
         return decays
 
     def initialize(self, method: str, seed: int, sigma: float = 0.1) -> None:
@@ -137,17 +144,14 @@ class Net:
         """
         self.write_gradients_to(gradient)
         logits = self.forward(x)
-        correct = np.count_nonzero(logits.argmax(axis=0) == labels)
+        correct = int(np.count_nonzero(logits.argmax(axis=0) == labels))
         loss, dlogits = self.loss.loss_and_gradient(logits, labels)
         self.backward(dlogits)
         return loss, correct
 
     def backward(self, dlogits: np.ndarray) -> None:
         """Pass ``dlogits`` (classes, N) back; every parameter's gradient is written on the way."""
-        dy = dlogits
-        for layer in reversed(self.layers[self._first_trained :]):
-            dy = self.run(layer, "backward", dy)
-            advance()
+        self._back("backward", dlogits)
 
     def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
         """Write each parameter's second derivative of the summed loss to ``curvature`` (parameters,).
@@ -156,9 +160,11 @@ class Net:
         1998, appendix C): never negative, and at the cost of a gradient. ``x`` is (C, H, W, N).
         """
         self.write_gradients_to(curvature)
-        d2y = self.loss.curvature(self.forward(x))
+        self._back("curvature", self.loss.curvature(self.forward(x)))
+
+    def _back(self, direction: Direction, derivative: np.ndarray) -> None:
         for layer in reversed(self.layers[self._first_trained :]):
-            d2y = self.run(layer, "curvature", d2y)
+            derivative = self.run(layer, direction, derivative)
             advance()
 
     def require_curvature(self) -> None:
@@ -172,8 +178,8 @@ class Net:
 
     def write_gradients_to(self, vector: np.ndarray) -> None:
         """Let the layers write their gradients to ``vector`` (parameters,)."""
-        for parameter, start, stop in self._places:
-            parameter.gradient = vector[start:stop].reshape(parameter.shape)
+        for parameter, part in zip(self.parameters.values(), self.views(vector).values(), strict=True):
+            parameter.gradient = part
 
 
 class Sequential(Net):

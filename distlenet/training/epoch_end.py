@@ -43,7 +43,7 @@ class EpochEnd:
         ``images`` were trained on in ``seconds``: fewer than the epoch's if the run was resumed within it.
         """
         begun = time.perf_counter()
-        with state.using(state.averaged):
+        with state.net.using(state.averaged):
             train = self.evaluate(state, self.train)
             validation = self.evaluate(state, self.validation) if self.validation else None
             test = self.evaluate(state, self.test) if self.test else None

@@ -4,9 +4,12 @@ The loop in ``training/loop.py`` is a generator of these events. Only the root r
 (display, journal, checkpoint keeper); on every other rank the events are made and dropped.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
+
+from distlenet.nn.inspection import LayerStatistics
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,22 @@ class Notice:
 
 
 @dataclass(frozen=True)
+class LayersWatched:
+    """With --debug every layer is watched from now on; ``statistics`` returns those of the last calls."""
+
+    statistics: Callable[[], list[LayerStatistics]]
+
+
+@dataclass(frozen=True)
 class RunFinished:
     """The run is over; ``summary`` is what summary.json holds (status, test_accuracy, seconds, ...)."""
 
     summary: dict[str, Any] = field(default_factory=dict)
 
 
-Event = RunStarted | StepDone | EpochDone | SaveAsked | CheckpointSaved | Diverged | Notice | RunFinished
+Event = (
+    RunStarted | StepDone | EpochDone | SaveAsked | CheckpointSaved | Diverged | Notice | LayersWatched | RunFinished
+)
 
 
 class Listener(Protocol):

@@ -4,7 +4,7 @@ import numpy as np
 
 from distlenet.data.leaves import Leaves
 from distlenet.errors import NonFiniteError
-from distlenet.nn import Net
+from distlenet.nn.inspection import first_non_finite
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.state import TrainState
@@ -52,26 +52,3 @@ def explain_spoiled(state: TrainState) -> NonFiniteError:
         f"after {state.progress.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
         "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
     ).of_every_rank()
-
-
-def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
-    """Return the first place where a number is not finite, in the order of computation; None if all are.
-
-    ``x`` is (C, H, W, N), ``labels`` (N,).
-    """
-    for name, parameter in net.parameters.items():
-        if not np.isfinite(parameter.value).all():
-            return f"the parameter {name}"
-    if not np.isfinite(x).all():
-        return "the input"
-    for layer, y in net.walk(x):
-        if not np.isfinite(y).all():
-            return f"the output of {layer.name}"
-    gradient = np.empty_like(net.theta)
-    loss, _ = net.loss_and_grad(x, labels, gradient)
-    if not np.isfinite(loss):
-        return "the loss"
-    for name, parameter in reversed(net.parameters.items()):  # backward: the last layer comes first
-        if not np.isfinite(parameter.gradient).all():
-            return f"the gradient of {name}"
-    return None

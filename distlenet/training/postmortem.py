@@ -3,12 +3,15 @@
 from statistics import median
 from typing import Any
 
+import numpy as np
+
 from distlenet.data.leaves import Leaves
-from distlenet.training.portrait import number, portray, some_images
+from distlenet.nn.inspection import number, portray
 from distlenet.training.recorder import Recorder
 from distlenet.training.state import TrainState
 
 Report = dict[str, Any]
+IMAGES = 64  # at least, where the shard has as many
 
 
 def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
@@ -17,13 +20,12 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
     Seen by one rank, through the images of its first shard.
     """
     x = some_images(leaves, state.progress.epoch)
-    names = list(state.net.parameters)
     report: Report = {
         "images": x.shape[-1],
         "steps": [steps for steps, _, _ in recorder.steps],
         "loss": [number(loss) for _, loss, _ in recorder.steps],
         "gradient_norms": {
-            name: [number(norms[place]) for _, _, norms in recorder.steps] for place, name in enumerate(names)
+            name: [number(norms[name]) for _, _, norms in recorder.steps] for name in state.net.parameters
         },
         "good": {"steps": state.good.progress.steps, **portray(state.net, state.good.vectors["theta"], x)},
         "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
@@ -36,6 +38,18 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
     report["blind"] = spread is not None and (report["now"]["spread"] or 0) <= 0.5 * spread
     report["findings"] = findings(report)
     return report
+
+
+def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
+    """Return x (1, rows, columns, n): the first leaves of the rank's first shard in ``epoch``."""
+    found, count = [], 0
+    for step in range(leaves.plan.steps_per_epoch):
+        x, _ = leaves.load(epoch, step, leaves.shards[0])
+        found.append(x.copy())
+        count += x.shape[-1]
+        if count >= IMAGES:
+            break
+    return np.concatenate(found, axis=-1)
 
 
 def findings(report: Report) -> list[str]:

@@ -5,11 +5,11 @@ what went on within the network is worked out from the copies, if ever it is ask
 """
 
 from collections import deque
-from itertools import pairwise
 
 import numpy as np
 
 from distlenet.nn import Net
+from distlenet.nn.inspection import norms
 from distlenet.training.state import TrainState
 
 STEPS = 200  # that are remembered
@@ -21,17 +21,15 @@ class Recorder:
     """Remembers the last steps of this process; a resumed run starts with an empty one."""
 
     def __init__(self) -> None:
-        self.steps: deque[tuple[int, float, list[float]]] = deque(maxlen=STEPS)  # steps before, loss, gradient norms
+        # steps before, loss, gradient norms
+        self.steps: deque[tuple[int, float, dict[str, float]]] = deque(maxlen=STEPS)
         self.copies: deque[tuple[int, np.ndarray]] = deque(maxlen=STEPS // STRIDE)  # steps before, theta
         self.keep_gradient = False  # of the latest step: somebody wants to see it
         self._gradient: np.ndarray | None = None  # (parameters,)
-        self._slices: list[slice] = []
 
     def note(self, state: TrainState, loss: float, gradient: np.ndarray) -> None:
         """Remember the step that is about to be taken: its ``loss`` and mean ``gradient`` (parameters,)."""
-        if not self._slices:
-            self._slices = slices(state.net)
-        self.steps.append((state.progress.steps, loss, norms(gradient, self._slices)))
+        self.steps.append((state.progress.steps, loss, norms(state.net, gradient)))
         if self.keep_gradient:
             if self._gradient is None:
                 self._gradient = np.empty_like(gradient)
@@ -43,24 +41,12 @@ class Recorder:
             self.copies.append((state.progress.steps, copy))
 
     def latest_gradient(self, net: Net) -> dict[str, np.ndarray]:
-        """Return the mean gradient of the latest step by parameter, flat; nothing if it was not kept."""
+        """Return the mean gradient of the latest step by parameter; nothing if it was not kept."""
         if self._gradient is None:
             return {}
-        parts = zip(net.parameters, self._slices, strict=True)
-        return {name: self._gradient[part] for name, part in parts}
+        return net.views(self._gradient)
 
     def clear(self) -> None:
         """Forget everything: the run has gone back."""
         self.steps.clear()
         self.copies.clear()
-
-
-def slices(net: Net) -> list[slice]:
-    """Return where each parameter of ``net`` lies in the flat vector."""
-    ends = np.cumsum([parameter.size for parameter in net.parameters.values()]).tolist()
-    return [slice(start, end) for start, end in pairwise([0, *ends])]
-
-
-def norms(vector: np.ndarray, parts: list[slice]) -> list[float]:
-    """Return the Euclidean norm of each part of a flat ``vector`` (parameters,)."""
-    return [float(np.dot(vector[part], vector[part])) ** 0.5 for part in parts]

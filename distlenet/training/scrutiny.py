@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from distlenet.nn import Net, build_model, list_layers
-from distlenet.nn.inspection import check_gradients, check_layers, watch
+from distlenet.nn import Net
+from distlenet.nn.inspection import Watch, check_gradients, check_layers
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.announcer import Announcer
-from distlenet.training.events import Notice
+from distlenet.training.events import LayersWatched, Notice
 from distlenet.training.experiment import Experiment
 
 WRONG = 1e-4  # relative deviation from finite differences above which a gradient is wrong
@@ -19,41 +19,24 @@ def watch_closely(experiment: Experiment, comm: Communicator, announce: Announce
 
     Raises DataError, on every rank, if images that one of them streams cannot be read.
     """
-    state, leaves = experiment.state, experiment.leaves
+    net, leaves = experiment.state.net, experiment.leaves
     with in_agreement(comm):
         x, labels = leaves.load(0, 0, leaves.shards[0])
-    announce(check_network(experiment, x[..., :IMAGES].astype(np.float64), labels[:IMAGES]))
-    watched = watch(state.net)
-    for listener in announce.listeners:
-        if hasattr(listener, "watched"):
-            listener.watched = watched
+    announce(check_network(net, experiment.config.model, x[..., :IMAGES].astype(np.float64), labels[:IMAGES]))
+    announce(LayersWatched(Watch(net).statistics))
 
 
-def check_network(experiment: Experiment, x: np.ndarray, labels: np.ndarray) -> Notice:
-    """Return what the gradient check finds in a copy of the network that computes in float64.
+def check_network(net: Net, model: str, x: np.ndarray, labels: np.ndarray) -> Notice:
+    """Return what the gradient check finds in a copy of ``net`` that computes in float64.
 
     ``x`` is (1, rows, columns, n) float64, ``labels`` (n,).
     """
-    config, dataset, state = experiment.config, experiment.dataset, experiment.state
-    net = build_model(
-        config.model,
-        (1, *dataset.image_shape),
-        len(dataset.class_names),
-        config.activation,
-        config.pooling,
-        dtype=np.float64,
-        rubbish=config.rubbish,
-        trust=experiment.trust,
-    )
-    if list_layers(net) != list_layers(state.net):
-        return Notice(f"no gradient check: {config.model} builds another network each time it is called", "warning")
-    net.theta[:] = state.net.theta
     try:
-        return judge(net, x, labels)
+        return judge(net.to(np.float64), x, labels)
     except Exception as error:
-        if ":" not in config.model:
+        if ":" not in model:
             raise
-        text = f"no gradient check: {config.model} cannot compute in float64 ({type(error).__name__}: {error})"
+        text = f"no gradient check: {model} cannot compute in float64 ({type(error).__name__}: {error})"
         return Notice(text, "warning")
 
 

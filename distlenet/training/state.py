@@ -5,8 +5,6 @@ and going back handle these two as a whole, so a new piece of state is added to 
 """
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, log
 from typing import Any
@@ -168,16 +166,6 @@ class TrainState:
     def finite(self) -> bool:
         """Whether no parameter and nothing that the optimizer keeps is NaN or infinite."""
         return all(map(is_finite, (self.net.theta, *self.optimizer.state.values())))
-
-    @contextmanager
-    def using(self, theta: np.ndarray) -> Iterator[None]:
-        """Let the network compute with the parameters ``theta`` for a while."""
-        own = self.net.theta.copy()
-        self.net.theta[:] = theta
-        try:
-            yield
-        finally:
-            self.net.theta[:] = own
 
     def theta_sha256(self) -> str:
         """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""

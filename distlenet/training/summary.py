@@ -62,7 +62,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
     chosen = "last" if state.averaged is state.net.theta else "average"
     if state.best_theta is not None:
         chosen = f"best (epoch {state.progress.best_epoch + 1})"
-    with state.using(state.averaged if state.best_theta is None else state.best_theta):
+    with state.net.using(state.averaged if state.best_theta is None else state.best_theta):
         result = experiment.epoch_end.evaluate(state, experiment.slices.test)
     return {
         "test_accuracy": result.accuracy,

@@ -73,8 +73,8 @@ class TensorBoard:
         """Return the norms of the latest step's mean gradient, before any clipping: of each weight, and of all."""
         _, _, norms = self._recorder.steps[-1]
         parameters = self._state.net.parameters
-        found = {f"gradient_norm/{n}": v for (n, p), v in zip(parameters.items(), norms, strict=True) if p.is_weight}
-        return {"gradient_norm": float(np.linalg.norm(norms)), **found}
+        found = {f"gradient_norm/{name}": norm for name, norm in norms.items() if parameters[name].is_weight}
+        return {"gradient_norm": float(np.linalg.norm(list(norms.values()))), **found}
 
     def _points(self, step: int, values: Mapping[str, float]) -> None:
         from tensorboardX.proto.summary_pb2 import Summary

@@ -10,9 +10,9 @@ import sys
 from collections.abc import Callable
 from typing import TextIO
 
-from distlenet.nn.inspection import WatchedLayer
+from distlenet.nn.inspection import LayerStatistics
 from distlenet.streams import note
-from distlenet.training.events import EpochDone, Event
+from distlenet.training.events import EpochDone, Event, LayersWatched
 from distlenet.ui.progress import DISPLAY_LOST, Display
 from distlenet.ui.terminal import choose
 from distlenet.ui.text import RESUME, Hints
@@ -65,20 +65,22 @@ class DebugView:
     """A listener that prints the statistics of every layer's last call when an epoch is done: for --debug."""
 
     def __init__(self) -> None:
-        self.watched: list[WatchedLayer] = []
+        self._statistics: Callable[[], list[LayerStatistics]] = list
 
     def on(self, event: Event) -> None:
         """See Listener."""
-        if isinstance(event, EpochDone):
+        if isinstance(event, LayersWatched):
+            self._statistics = event.statistics
+        elif isinstance(event, EpochDone):
             sys.stdout.write(self.table())
             sys.stdout.flush()
 
     def table(self) -> str:
         """Return the table, a line a layer."""
         lines = ["layer            mean   deviation    largest  zeros  |gradient|    |weight|"]
-        for layer in self.watched:
-            s = layer.statistics()
-            norms = f"{s.gradient_norm:11.4g} {s.weight_norm:11.4g}" if s.weight_norm else ""
-            output = f"{s.mean:10.4g} {s.deviation:11.4g} {s.largest:10.4g} {100 * s.zeros:5.1f}%"
-            lines.append(f"{s.name:14} {output} {norms}".rstrip())
+        for row in self._statistics():
+            mean, deviation, largest, zeros = row.output.values()
+            norms = f"{row.gradient_norm:11.4g} {row.weight_norm:11.4g}" if row.weight_norm else ""
+            output = f"{mean:10.4g} {deviation:11.4g} {largest:10.4g} {100 * zeros:5.1f}%"
+            lines.append(f"{row.name:14} {output} {norms}".rstrip())
         return "\n".join(lines) + "\n"

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from distlenet.nn.activations import Tanh
-from distlenet.nn.inspection import watch
+from distlenet.nn.inspection import Watch
 from distlenet.nn.models import lenet5
 
 
@@ -17,7 +17,7 @@ def test_watching_changes_no_bit():
     net, x, labels = net_and_digits()
     expected, found = np.zeros((2, net.size), np.float32)
     plain = net.loss_and_grad(x, labels, expected)
-    watch(net)
+    Watch(net)
     assert net.loss_and_grad(x, labels, found) == plain
     np.testing.assert_array_equal(found, expected)
 
@@ -25,27 +25,25 @@ def test_watching_changes_no_bit():
 def test_statistics_are_those_of_every_layer():
     net, x, labels = net_and_digits()
     outputs = {}
-    y = x[None, None]
-    for layer in net.layers:
-        y = layer.forward(y)
+    for layer, y in net.walk(x):
         outputs[layer.name] = y.astype(np.float64)  # a copy: the next layer may work in place
-    watched = watch(net)
+    watch = Watch(net)
     gradient = np.zeros(net.size, np.float32)
     net.loss_and_grad(x, labels, gradient)
-    assert [layer.statistics().name for layer in watched] == list(outputs)
+    assert [row.name for row in watch.statistics()] == list(outputs)
     squares = 0.0
-    for layer in watched:
-        found, y = layer.statistics(), outputs[layer.name]
-        assert found.mean == pytest.approx(y.mean(), abs=1e-5)
-        assert found.deviation == pytest.approx(y.std(), rel=1e-4)
-        assert found.largest == pytest.approx(abs(y).max(), rel=1e-6)
-        assert found.zeros == pytest.approx((y == 0).mean(), abs=1e-12)
+    for found in watch.statistics():
+        y = outputs[found.name]
+        assert found.output["mean"] == pytest.approx(y.mean(), abs=1e-5)
+        assert found.output["deviation"] == pytest.approx(y.std(), rel=1e-4)
+        assert found.output["largest"] == pytest.approx(abs(y).max(), rel=1e-6)
+        assert found.output["zeros"] == pytest.approx((y == 0).mean(), abs=1e-12)
         weights = [net.parameters[key].value.ravel() for key in net.parameters if key.startswith(f"{found.name}/")]
         assert found.weight_norm == pytest.approx(np.linalg.norm(np.concatenate(weights)) if weights else 0, rel=1e-5)
         squares += found.gradient_norm**2
     assert squares == pytest.approx(np.linalg.norm(gradient.astype(np.float64)) ** 2, rel=1e-5)
-    by_name = {layer.statistics().name: layer.statistics() for layer in watched}
-    assert 0.2 < by_name["C1.activation"].zeros < 0.8  # a ReLU
+    by_name = {row.name: row for row in watch.statistics()}
+    assert 0.2 < by_name["C1.activation"].output["zeros"] < 0.8  # a ReLU
     assert by_name["S2"].gradient_norm == by_name["S2"].weight_norm == 0
 
 
@@ -53,7 +51,7 @@ def test_statistics_are_those_of_every_layer():
 @pytest.mark.parametrize("value", [3e38, np.nan, np.inf])
 def test_the_layer_where_numbers_break_is_named(name, value):
     net, x, labels = net_and_digits()
-    watch(net)
+    Watch(net)
     net.parameters[f"{name}/W"].value[...] = value
     with pytest.raises(FloatingPointError, match=f"layer {name}, forward: "):
         net.loss_and_grad(x, labels, np.zeros(net.size, np.float32))
@@ -61,7 +59,7 @@ def test_the_layer_where_numbers_break_is_named(name, value):
 
 def test_bad_input_is_the_first_layers():
     net, x, _ = net_and_digits()
-    watch(net)
+    Watch(net)
     x[0, 3, 3, 2] = np.nan
     with pytest.raises(FloatingPointError, match="layer C1, forward: "):
         net.forward(x)
@@ -76,7 +74,7 @@ def test_overflow_on_the_way_back_is_named(monkeypatch):
         return dx * np.float32(1e38) * np.float32(1e38) if self.name == "C5.activation" else dx
 
     monkeypatch.setattr(Tanh, "backward", explode)
-    watch(net)
+    Watch(net)
     with pytest.raises(FloatingPointError, match=r"layer C5.activation, backward: overflow"):
         net.loss_and_grad(x, labels, np.zeros(net.size, np.float32))
 
@@ -84,6 +82,6 @@ def test_overflow_on_the_way_back_is_named(monkeypatch):
 def test_silent_nan_on_the_way_back_is_named(monkeypatch):
     net, x, labels = net_and_digits(activation="tanh")
     monkeypatch.setattr(Tanh, "backward", lambda self, dy: np.full(self._out.shape, np.nan, np.float32))
-    watch(net)
+    Watch(net)
     with pytest.raises(FloatingPointError, match=r"layer F6.activation, backward: NaN or infinity"):
         net.loss_and_grad(x, labels, np.zeros(net.size, np.float32))

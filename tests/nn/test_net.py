@@ -224,7 +224,7 @@ def test_layers_that_do_not_fit_are_refused():
         lenet5((1, 8, 8))
     with pytest.raises(ConfigError, match=r"layer second .Conv2d.: a 5x5 convolution does not fit into 2x2"):
         Net([("first", Conv2d(3, 3)), ("second", Conv2d(3, 5))], (1, 4, 4))
-    with pytest.raises(ConfigError, match=r"layer none .Dense. puts out nothing"):
+    with pytest.raises(ConfigError, match=r"layer none .Dense. outputs nothing"):
         Net([("none", Dense(0))], (5,))
     with pytest.raises(ConfigError, match="nothing to train"):
         Net([("flatten", Flatten())], (1, 4, 4))

@@ -9,8 +9,8 @@ import pytest
 import sessions
 
 from distlenet.nn import Net, build_model
+from distlenet.nn.inspection import first_non_finite
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.non_finite import first_non_finite
 
 # the command line, but the leaf of shard 5 in step 13 of the run holds a NaN
 POISONED = """

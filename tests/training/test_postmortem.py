@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from distlenet.nn import build_model, build_optimizer
-from distlenet.training.portrait import IMAGES
-from distlenet.training.postmortem import examine, findings, in_words
+from distlenet.training.postmortem import IMAGES, examine, findings, in_words
 from distlenet.training.recorder import STEPS, STRIDE, Recorder
 from distlenet.training.state import TrainState
 

@@ -17,9 +17,10 @@ from distlenet import activity
 from distlenet.errors import RanksLost
 from distlenet.handshake import EXIT_FILE, FAULT_TOLERANCE
 from distlenet.launching.mpirun import mpirun_command
+from distlenet.nn.inspection import portray
 from distlenet.parallel import Serial
 from distlenet.parallel.heartbeat import own_addresses
-from distlenet.training import portrait, replicas, watchdog
+from distlenet.training import replicas, watchdog
 from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.signals import Signals
@@ -214,7 +215,7 @@ def test_what_counts_as_progress(work, digits, tmp_path):
         "verify": (lambda: experiment.slices.test.digits.verify("test"), 2),
         "write": (lambda: write_checkpoint(tmp_path / "a.h5", state, experiment.config, experiment.dataset), 12),
         "share": (lambda: replicas.check_replicas(state, Serial()), 1),
-        "portray": (lambda: portrait.portray(state.net, state.net.theta, x), layers),
+        "portray": (lambda: portray(state.net, state.net.theta, x), layers),
     }
     do, expected = jobs[work]
     before = activity.pieces()
