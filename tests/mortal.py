@@ -42,7 +42,7 @@ class World:
         self.names, self.job = names, job
         self.revoked = False
         self.mail: dict[tuple[int, int, int], deque[np.ndarray]] = defaultdict(deque)
-        self.leaving: dict[str, set[int]] = defaultdict(set)
+        self.leaving: set[int] = set()  # the ranks that shrink it
         self.heir: World | None = None
 
     @property
@@ -93,7 +93,6 @@ class Comm:
     def __init__(self, world: World, name: int) -> None:
         self.world, self.job, self.name = world, world.job, name
         self.rank, self.size = world.names.index(name), len(world.names)
-        self._turn = 0
 
     def Dup(self) -> "Comm":
         return self
@@ -137,20 +136,6 @@ class Comm:
 
         return pretend.Request(wait=wait)
 
-    def _meet(self, what: str, lost: Callable[[], str | None], expected: Callable[[], set[int]]) -> None:
-        """Wait until all of ``expected`` are here."""
-        self.job.die_if_due(self.name)
-        with self.job.changed:
-            here = self.world.leaving[what]
-            here.add(self.rank)
-            self.job.changed.notify_all()
-            self.job.wait(lambda: expected() <= here, lost)
-
-    def Barrier(self) -> None:
-        self._turn += 1
-        everybody = set(range(self.size))
-        self._meet(f"barrier {self._turn}", self._lost(everybody), lambda: everybody)
-
     def Revoke(self) -> None:
         self.job.die_if_due(self.name)
         with self.job.changed:
@@ -159,8 +144,11 @@ class Comm:
 
     def Shrink(self) -> "Comm":
         world = self.world
-        self._meet("shrink", lambda: None, lambda: set(range(self.size)) - world.dead)
+        self.job.die_if_due(self.name)
         with self.job.changed:
+            world.leaving.add(self.rank)
+            self.job.changed.notify_all()
+            self.job.wait(lambda: set(range(self.size)) - world.dead <= world.leaving, lambda: None)
             if world.heir is None:
                 world.heir = World([name for name in world.names if name not in self.job.dead], self.job)
             return Comm(world.heir, self.name)
@@ -197,7 +185,7 @@ def _load() -> type:
         **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
     )
     plain = types.ModuleType("distlenet.parallel.mpi")
-    plain.MPICommunicator = pretend.PretendCommunicator
+    plain.MPICommunicator, plain.TAG = pretend.PretendCommunicator, 32_767
     path = Path(distlenet.parallel.__file__).with_name("mpi_recovery.py")
     spec = importlib.util.spec_from_file_location("mortal_mpi_recovery", path)
     module = importlib.util.module_from_spec(spec)

@@ -1,8 +1,7 @@
 """Pretend ranks: an MPI of threads in one process, beneath the very communicator that real ranks use.
 
 ``distlenet/parallel/mpi.py`` is loaded once more, with a stand-in for mpi4py: its messages go through
-queues, its collectives through a table. Everything above them, the exchange of chunks and the tree
-included, is the code that runs under mpirun.
+queues. Everything above them, the exchange of chunks and the tree included, is the code that runs under mpirun.
 """
 
 import importlib.util
@@ -59,8 +58,6 @@ MPI = types.SimpleNamespace(
     Request=Request,
     Prequest=Request,
     Comm=object,
-    IN_PLACE=object(),
-    SUM=object(),
     get_vendor=lambda: ("pretend", (1, 0)),
 )
 
@@ -72,7 +69,6 @@ class World:
         self.size = size
         self.broken = False
         self._mail: dict[tuple[int, int, int], deque[np.ndarray]] = defaultdict(deque)
-        self._tables: dict[int, dict[int, tuple[str, Any]]] = defaultdict(dict)
         self._changed = threading.Condition()
 
     def fail(self) -> None:
@@ -97,29 +93,12 @@ class World:
             self._wait(lambda: bool(self._mail[key]))
             return self._mail[key].popleft()
 
-    def everyone(self, turn: int, rank: int, kind: str, value: Any) -> list[Any]:
-        """Return what all ranks give in their ``turn``-th collective; it must be the same one everywhere."""
-        with self._changed:
-            table = self._tables[turn]
-            table[rank] = kind, value
-            self._changed.notify_all()
-            self._wait(lambda: len(table) == self.size)
-            self._tables.pop(turn - 1, None)  # all have left it: they are here
-        kinds = {kind for kind, _ in table.values()}
-        assert len(kinds) == 1, f"ranks call unlike collectives: {kinds}"
-        return [table[rank][1] for rank in range(self.size)]
-
 
 class Comm:
     """One rank's end of the ``world``: what is used of mpi4py's Comm, under its names."""
 
     def __init__(self, world: World, rank: int) -> None:
         self.world, self.rank, self.size = world, rank, world.size
-        self._turn = 0
-
-    def _all(self, kind: str, value: np.ndarray) -> list[np.ndarray]:
-        self._turn += 1
-        return self.world.everyone(self._turn, self.rank, kind, value.copy())
 
     def Send_init(self, buffer: np.ndarray, dest: int, tag: int) -> Request:
         assert buffer.flags.c_contiguous
@@ -134,27 +113,6 @@ class Comm:
             buffer[...] = message
 
         return Request(wait=wait)
-
-    def Allreduce(self, send: object, values: np.ndarray, operation: object) -> None:
-        assert send is MPI.IN_PLACE and operation is MPI.SUM
-        parts = self._all("Allreduce", values)
-        values[...] = parts[-1]
-        for part in reversed(parts[:-1]):  # an order that nobody may rely on
-            values += part
-
-    def Barrier(self) -> None:
-        self._all("Barrier", np.empty(0))
-
-    def Bcast(self, buffer: np.ndarray, root: int = 0) -> None:
-        buffer[...] = self._all("Bcast", buffer if self.rank == root else buffer[:0])[root]
-
-    def Allgather(self, part: np.ndarray, whole: np.ndarray) -> None:
-        whole[...] = np.concatenate(self._all("Allgather", part))
-
-    def Allgatherv(self, part: np.ndarray, whole: tuple[np.ndarray, list[int]]) -> None:
-        parts = self._all("Allgatherv", part)
-        assert [len(part) for part in parts] == whole[1]
-        whole[0][...] = np.concatenate(parts)
 
     def Abort(self, code: int) -> None:
         self.world.fail()

@@ -1,6 +1,9 @@
-"""Many processes: the communicator over MPI. The only place that imports mpi4py.
+"""Many processes: the communicator over MPI.
 
-A training step exchanges one vector, see ``Exchange``.
+A training step exchanges one vector, see ``Exchange``. All else goes through rank 0, by plain messages. MPI's own
+collectives are not used, so that a job that may lose ranks runs the same code as any other: Open MPI gives up the
+messages inside a collective that is interrupted, and ends the job if one of them is answered all the same. Up to 64
+ranks that costs no more: what is sent is short, or sent once.
 """
 
 import atexit
@@ -20,6 +23,8 @@ from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.communicator import pieces_of
 from distlenet.parallel.tree import Tree
 
+TAG = 32_767  # of messages outside the exchange, whose tags are numbers of shards; MPI's largest for sure
+
 
 class MPICommunicator:
     """The ranks of an MPI job. See ``Communicator`` for the methods."""
@@ -32,26 +37,24 @@ class MPICommunicator:
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
+        self._retired: list[object] = []  # what messages that were interrupted may still need
         atexit.register(self._free)
         if comm is None:
             self._say_ready()
 
     def _say_ready(self) -> None:
         """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
-        self._comm.Barrier()
-        if EXIT_FILE not in os.environ:
-            return
-        ready = Path(os.environ[EXIT_FILE]).with_name(READY)
-        host = self.broadcast(None if ready.parent.exists() else os.uname().nodename)
-        if host:  # every rank leaves, and one that does see it leaves the exit code there
+        folder = Path(os.environ[EXIT_FILE]).parent if EXIT_FILE in os.environ else None
+        host, sees_it = self.allgather([os.uname().nodename, folder is None or folder.exists()])[0]
+        if not sees_it:  # every rank leaves, and one that does see it leaves the exit code there
             error = LaunchError(
-                f"rank 0, on {host}, does not see {ready.parent}, where `distlenet launch` waits for it: start the job "
-                "in a directory that all hosts share"
+                f"rank 0, on {host}, does not see {folder}, where `distlenet launch` waits for it: start the job in a "
+                "directory that all hosts share"
             )
             error.agreed, error.reported = True, not self.is_root
             raise error
-        if self.is_root:
-            ready.touch()
+        if folder and self.is_root:
+            (folder / READY).touch()
 
     @property
     def description(self) -> str:
@@ -76,7 +79,9 @@ class MPICommunicator:
 
     def allreduce(self, values: np.ndarray) -> None:
         """See Communicator.allreduce."""
-        self._comm.Allreduce(MPI.IN_PLACE, values, MPI.SUM)
+        for part in self._collect([np.empty_like(values) for _ in range(1, self.size)], values):
+            values += part
+        self.broadcast_array(values)
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
         """See Communicator.broadcast."""
@@ -89,21 +94,40 @@ class MPICommunicator:
 
     def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
         """See Communicator.broadcast_array."""
+        peers = [rank for rank in range(self.size) if rank != source]
         for piece in pieces_of(array):
-            self._comm.Bcast(piece, source)
+            if self.rank == source:
+                self._run([self._send(piece, peer) for peer in peers])
+            else:
+                self._run([self._comm.Recv_init(piece, source, TAG)])
             advance()
 
     def allgather(self, value: Any) -> list[Any]:
         """See Communicator.allgather."""
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-        lengths = np.empty(self.size, np.int64)
-        self._comm.Allgather(np.array([len(text)], np.int64), lengths)
-        everything = np.empty(lengths.sum(), np.uint8)
-        self._comm.Allgatherv(text, [everything, lengths.tolist()])
-        ends = np.cumsum(lengths)
-        return [
-            json.loads(everything[stop - length : stop].tobytes()) for stop, length in zip(ends, lengths, strict=True)
-        ]
+        lengths = self._collect([np.empty(1, np.int64) for _ in range(1, self.size)], np.array([len(text)]))
+        texts = self._collect([np.empty(length[0], np.uint8) for length in lengths], text)
+        return self.broadcast([json.loads(part.tobytes()) for part in (text, *texts)])
+
+    def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
+        """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""
+        if self.rank:
+            self._run([self._send(array, 0)])
+            return []
+        self._run([self._comm.Recv_init(buffer, peer, TAG) for peer, buffer in enumerate(buffers, 1)])
+        return buffers
+
+    def _send(self, array: np.ndarray, peer: int) -> MPI.Prequest:
+        return self._comm.Send_init(array, peer, TAG)
+
+    def _run(self, requests: list[MPI.Prequest]) -> None:
+        """Start the messages and wait until they are received, or their buffers may be used again."""
+        self._retired.append(requests)
+        MPI.Prequest.Startall(requests)
+        MPI.Request.Waitall(requests)
+        self._retired.pop()
+        for request in requests:
+            request.Free()
 
     def split(self, teams: int) -> "tuple[int, MPICommunicator]":
         """See Communicator.split."""
@@ -195,3 +219,8 @@ class Exchange:
         MPI.Prequest.Startall(self._sums[receives:])
         MPI.Request.Waitall(self._sums)
         return self._total
+
+
+def allreduce_by_mpi(values: np.ndarray) -> None:
+    """Add up ``values`` of all ranks in place by MPI's own Allreduce: what the exchange is measured against."""
+    MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, values, MPI.SUM)

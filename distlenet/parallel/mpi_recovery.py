@@ -22,16 +22,13 @@ mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
 
 from mpi4py import MPI  # noqa: E402
 
-from distlenet.activity import advance  # noqa: E402
 from distlenet.errors import RanksLost  # noqa: E402
 from distlenet.handshake import EXIT_FILE, tell_launcher  # noqa: E402
-from distlenet.parallel.communicator import pieces_of  # noqa: E402
-from distlenet.parallel.mpi import MPICommunicator  # noqa: E402
+from distlenet.parallel.mpi import TAG, MPICommunicator  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
 BEAT = 0.2  # seconds
 LOW_PRIORITY = 8  # Open MPI looks after its detector in one call of so many
-TAG = 32_767  # of messages outside the reduction, whose tags are numbers of shards; MPI's largest for sure
 
 
 def _reported(method: Callable) -> Callable:
@@ -55,7 +52,6 @@ class RecoverableCommunicator(MPICommunicator):
     survives_losses = True
 
     def __init__(self) -> None:
-        self._retired: list[object] = []  # what messages that were interrupted may still need
         self._keep_alive()
         try:
             world = MPI.COMM_WORLD.Dup()
@@ -87,52 +83,14 @@ class RecoverableCommunicator(MPICommunicator):
         return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
 
     allreduce_leaves = _reported(MPICommunicator.allreduce_leaves)
+    allreduce = _reported(MPICommunicator.allreduce)
     broadcast = _reported(MPICommunicator.broadcast)
+    broadcast_array = _reported(MPICommunicator.broadcast_array)
+    allgather = _reported(MPICommunicator.allgather)
 
-    # MPI's own collectives are not used: Open MPI gives up the messages inside one that is interrupted, and ends
-    # the job if one of them is answered all the same. Messages of our own are kept, see Exchange.
-
-    @_reported
-    def allreduce(self, values: np.ndarray) -> None:
-        """See Communicator.allreduce."""
-        for part in self._collect([np.empty_like(values) for _ in range(1, self.size)], values):
-            values += part
-        self.broadcast_array(values)
-
-    @_reported
-    def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
-        """See Communicator.broadcast_array."""
-        peers = [rank for rank in range(self.size) if rank != source]
-        for piece in pieces_of(array):
-            if self.rank == source:
-                self._run([self._comm.Ssend_init(piece, peer, TAG) for peer in peers])
-            else:
-                self._run([self._comm.Recv_init(piece, source, TAG)])
-            advance()
-
-    @_reported
-    def allgather(self, value: Any) -> list[Any]:
-        """See Communicator.allgather."""
-        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-        lengths = self._collect([np.empty(1, np.int64) for _ in range(1, self.size)], np.array([len(text)]))
-        texts = self._collect([np.empty(length[0], np.uint8) for length in lengths], text)
-        return self.broadcast([json.loads(part.tobytes()) for part in (text, *texts)])
-
-    def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
-        """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""
-        if self.rank:
-            self._run([self._comm.Ssend_init(array, 0, TAG)])
-            return []
-        self._run([self._comm.Recv_init(buffer, peer, TAG) for peer, buffer in enumerate(buffers, 1)])
-        return buffers
-
-    def _run(self, requests: list[MPI.Prequest]) -> None:
-        """Start the messages and wait until they have arrived: the sends are synchronous."""
-        self._retired.append(requests)
-        MPI.Prequest.Startall(requests)
-        MPI.Request.Waitall(requests)
-        for request in self._retired.pop():
-            request.Free()
+    def _send(self, array: np.ndarray, peer: int) -> MPI.Prequest:
+        """Make a synchronous message: it ends when it has arrived, so that a lost receiver is noticed."""
+        return self._comm.Ssend_init(array, peer, TAG)  # type: ignore[return-value]  # mpi4py declares a plain Request
 
     def _translated(self, error: MPI.Exception) -> Exception:
         # ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
