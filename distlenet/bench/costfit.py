@@ -1,31 +1,26 @@
 """Fit the cost model to a machine: whole steps on one core, and exchanges between two ranks."""
 
-import json
-import shlex
-import subprocess
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from distlenet.bench.costmodel import Compute, Traffic, Transport, nodes
-from distlenet.bench.exchange import GRADIENT
-from distlenet.bench.ranks import run_ranks
+from distlenet.bench.exchange import GRADIENT, REPEATS
+from distlenet.bench.jobs import last_json, start, time_steps
+from distlenet.bench.scaling import Compute, Traffic, Transport, nodes
 from distlenet.bench.timing import spread, take_turns
-from distlenet.errors import LaunchError
-from distlenet.launching.mpirun import mpi_environment, mpirun_command, python
 from distlenet.parallel import owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them
 LAYOUTS = ((8, 1), (32, 1), (64, 1), (64, 8), (256, 4), (256, 8), (256, 32))
-TIMEOUT = 120  # seconds for one job
 
 
-def measure_steps(rounds: int) -> dict[tuple[int, int], list[float]]:
-    """Return the seconds of a step on one core by (batch, shards), every round's fastest; the layouts take turns."""
-    found: dict[tuple[int, int], list[float]] = {layout: [] for layout in LAYOUTS}
+def measure_steps(cases: Sequence[tuple[int, int, int]], steps: int, rounds: int) -> list[list[float]]:
+    """Return the seconds of a step by case (ranks, batch, shards), every round's fastest; the cases take turns."""
+    found: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):
-        for batch, shards in LAYOUTS:
-            found[batch, shards].append(run_ranks(1, 60, batch, shards)["fastest_step"])
+        for seconds, (ranks, batch, shards) in zip(found, cases, strict=True):
+            seconds.append(time_steps(ranks, steps, batch, shards)["fastest_step"])
     return found
 
 
@@ -81,15 +76,9 @@ def positive(rows: np.ndarray, targets: np.ndarray) -> list[float]:
     return result
 
 
-def run_exchange(ranks: int, mpirun: str | None = None, repeats: int = 200) -> dict[str, Any]:
+def run_exchange(ranks: int, mpirun: str | None = None, repeats: int = REPEATS) -> dict[str, Any]:
     """Run the timed exchange on ``ranks`` ranks, or by the words of ``mpirun``; returns its JSON."""
-    prefix = shlex.split(mpirun) if mpirun else [*mpirun_command(ranks), *python()]
-    command = [*prefix, "-m", "distlenet.bench.exchange", str(repeats)]
-    done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    for line in done.stdout.splitlines():
-        if line.startswith("{"):
-            return json.loads(line)
-    raise LaunchError(f"`{' '.join(command)}` gave no result: {done.stderr.strip()[-500:]}")
+    return last_json(start(ranks, "distlenet.bench.exchange", repeats, mpirun=mpirun))
 
 
 def gradient_seconds(report: dict[str, Any]) -> float:
@@ -103,12 +92,3 @@ def fastest(reports: list[dict[str, Any]]) -> dict[str, Any]:
     """Return one report: the smallest of each row over ``reports``, as other programs only ever add time."""
     rows = [[*same[0][:2], min(row[2] for row in same)] for same in zip(*(r["rows"] for r in reports), strict=True)]
     return reports[0] | {"rows": rows}
-
-
-def measure_rates(ranks: tuple[int, ...], batch: int, shards: int, rounds: int) -> dict[int, list[float]]:
-    """Return the seconds of a whole step on so many ranks of this machine, every round's fastest."""
-    found: dict[int, list[float]] = {count: [] for count in ranks}
-    for _ in range(rounds):
-        for count in ranks:
-            found[count].append(run_ranks(count, 100, batch, shards)["fastest_step"])
-    return found

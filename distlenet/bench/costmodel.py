@@ -1,193 +1,133 @@
-"""What a training step costs on P ranks: a model, to think beyond the machine at hand. See SCALING.md.
+"""The cost model's tables as plain text, for a terminal and for SCALING.md, from stored parameters."""
 
-    python -m distlenet.bench.costmodel                  tables, from stored parameters
-    python -m distlenet.bench.costmodel --measure        fits the parameters to this machine first
-
-A step is the leaves of the busiest rank one after the other, its local additions, the exchange, the update:
-
-    step     = fixed + leaves * (leaf_fixed + image * leaf + addition) + exchange
-    exchange = 2 latency + overhead * messages + max(copy * bytes, bytes of the host / bandwidth)
-
-``messages`` and ``bytes`` are those that one rank sends and receives, in both phases.
-"""
-
+import argparse
+import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 
-from distlenet.parallel.tree import owned_shards
+from distlenet.bench import costfit, scaling
+from distlenet.bench.jobs import as_program
+from distlenet.bench.scaling import Compute, Plan, Transport, efficiency, exchanging, overlap_gain, wire
 
-FLOATS = 61_714  # LeNet-5 with the bus's tail, nearly: 61,706 + 8
-HIDEABLE = 0.53  # of a leaf's time: the backward pass below the dense layers, which hold 96 % of the gradient
-
-
-@dataclass(frozen=True)
-class Compute:
-    """One core, in seconds."""
-
-    fixed: float  # of a step: the update and the checks
-    leaf: float  # of a leaf, whatever its size: gradients of the size of the parameters, calls
-    image: float  # of an image in a leaf
-    addition: float  # of one addition of two gradients
-
-    def step(self, leaves: int, leaf: float, additions: int) -> float:
-        """Return the time of ``leaves`` leaves of ``leaf`` images, ``additions`` and the update."""
-        return self.fixed + leaves * (self.leaf + self.image * leaf) + additions * self.addition
+RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+LEAF = 32
 
 
-@dataclass(frozen=True)
-class Transport:
-    """What messages cost over one way of sending them, in seconds."""
-
-    latency: float  # of a phase: from the last message sent to its arrival
-    overhead: float  # of a message, for the one who sends it and again for the one who receives it
-    copy: float  # of a byte sent or received: the processor's work
-    bandwidth: float = float("inf")  # bytes a second out of a host, for all its ranks together
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
+    lines = [head, ["---:"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-# Fitted on two cores of an AMD EPYC (Zen 5), Open MPI 5.0.11: SCALING.md has the commands and the errors
-COMPUTE = Compute(fixed=44.7e-6, leaf=248.6e-6, image=22.6e-6, addition=4.0e-6)
-SHARED_MEMORY = Transport(latency=2.22e-6, overhead=0.49e-6, copy=0.111e-9)
-TCP = Transport(latency=3.08e-6, overhead=3.26e-6, copy=0.177e-9)
-WIRES = {"1 Gbit/s": (1e9, 25e-6), "10 Gbit/s": (10e9, 10e-6), "100 Gbit/s": (100e9, 5e-6)}  # bits/s, assumed latency
-PAYLOAD = 0.94  # of Ethernet's bits are the messages'
+def strong(batch: int, per_host: int) -> list[Plan]:
+    """Return the plans of one batch on more and more ranks: a shard a rank at least, leaves of 64 images at most."""
+    shards = [max(8, ranks, batch // 64) for ranks in RANKS]
+    return [Plan(ranks, count, batch, min(per_host, ranks)) for ranks, count in zip(RANKS, shards, strict=True)]
 
 
-def wire(name: str, tcp: Transport = TCP) -> Transport:
-    """Return ``tcp`` over a real network: the measured software, a wire's bandwidth and its assumed latency."""
-    bits, latency = WIRES[name]
-    return replace(tcp, latency=tcp.latency + latency, bandwidth=PAYLOAD * bits / 8)
+def weak(leaves: int, per_host: int) -> list[Plan]:
+    """Return the plans of ``leaves`` leaves of 32 images on every rank."""
+    return [Plan(ranks, leaves * ranks, LEAF * leaves * ranks, min(per_host, ranks)) for ranks in RANKS]
 
 
-@dataclass(frozen=True)
-class Traffic:
-    """What the busiest rank sends and receives in both phases of an exchange, and its host's share of the wire."""
-
-    messages: float
-    sent: float  # bytes, by one rank
-    host: float  # bytes out of one host
-
-    def time(self, by: Transport, phases: int = 2) -> float:
-        """Return the time over ``by``; one rank's copying and the wire go on at the same time."""
-        if not self.messages:
-            return 0.0
-        return phases * by.latency + by.overhead * self.messages + max(by.copy * self.sent, self.host / by.bandwidth)
+def efficiencies(network: str, tcp: Transport, compute: Compute, per_host: int) -> str:
+    """Return the table of efficiencies over one network."""
+    lines = {f"batch {batch:,}": strong(batch, per_host) for batch in (256, 512, 1024, 4096)}
+    lines |= {f"{leaves} x {LEAF} a rank": weak(leaves, per_host) for leaves in (1, 8)}
+    rows = []
+    for name, plans in lines.items():
+        shares = [efficiency(plan, wire(network, tcp), compute) for plan in plans if plan.batch >= plan.shards]
+        rows.append([name, *(f"{100 * share:.0f}" for share in shares), *[""] * (len(plans) - len(shares))])
+    return table([f"{network}, {per_host} a host", *map(str, RANKS)], rows)
 
 
-def nodes(run: range, shards: int) -> int:
-    """Return how many tree nodes a rank that owns ``run`` of ``shards`` has left after its local additions."""
-    count, start = 0, run.start
-    while start < run.stop:
-        reach = 1
-        # the largest node that begins here and lies within the run; beyond the last shard there is nothing
-        while start % (2 * reach) == 0 and min(start + 2 * reach, shards) <= run.stop and start + reach < shards:
-            reach *= 2
-        start, count = start + reach, count + 1
-    return count
+def ways(network: str, tcp: Transport, compute: Compute, per_host: int) -> str:
+    """Return the table of the exchange's milliseconds by each way, and what overlapping would save."""
+    rows = []
+    for way in ("direct", "hierarchical", "halving"):
+        cells = [f"{1e3 * exchanging(plan, wire(network, tcp), way=way):.2f}" for plan in weak(1, per_host)]
+        rows.append([way, *cells])
+    gains = [f"{100 * overlap_gain(plan, wire(network, tcp), compute):.1f} %" for plan in weak(1, per_host)]
+    return table([f"ms, {network}, {per_host} a host", *map(str, RANKS)], [*rows, ["overlap would save", *gains]])
 
 
-def direct(ranks: int, per_host: int, shards: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
-    """Return the traffic within a host and between hosts of what ``parallel/mpi.py`` does: all to all, directly."""
-    own = max(nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks))
-    chunk = 4 * floats / ranks
-    pairs = 2 * (own + 1)  # messages with one peer: nodes and a sum, sent and received
-    near, far = min(per_host, ranks) - 1, ranks - min(per_host, ranks)
-    return (
-        Traffic(near * pairs, near * pairs * chunk, 0.0),
-        Traffic(far * pairs, far * pairs * chunk, min(per_host, ranks) * far * (own + 1) * chunk),
+def parameters(compute: Compute, transports: dict[str, Transport]) -> str:
+    """Return the parameters in microseconds, nanoseconds a byte."""
+    rows = [[name, f"{1e6 * value:.2f} us"] for name, value in vars(compute).items()]
+    for name, by in transports.items():
+        rows += [
+            [f"{name}: latency of a phase", f"{1e6 * by.latency:.2f} us"],
+            [f"{name}: overhead of a message, at either end", f"{1e6 * by.overhead:.2f} us"],
+            [f"{name}: a byte, at either end", f"{1e9 * by.copy:.3f} ns"],
+        ]
+    return table(["parameter", "value"], rows)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--measure", action="store_true", help="fit to this machine first: takes half a minute")
+    parser.add_argument("--rounds", type=int, default=3, help="how often each job is run (%(default)s)")
+    parser.add_argument("--tcp", metavar="MPIRUN", help="with --measure: words that start Python on 2 hosts' ranks")
+    parser.add_argument("--ranks-per-host", type=int, default=1, choices=(1, 2, 4, 8, 16, 32))
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print all tables; return the exit code."""
+    compute, transports = scaling.COMPUTE, {"shared memory": scaling.SHARED_MEMORY, "TCP": scaling.TCP}
+    if args.measure:
+        compute, transports = measure(args.rounds, args.tcp, transports)
+    print(parameters(compute, transports))
+    for network in scaling.WIRES:
+        shares = efficiencies(network, transports["TCP"], compute, args.ranks_per_host)
+        print(f"\nEfficiency in percent\n\n{shares}")
+        print(f"\nThe exchange\n\n{ways(network, transports['TCP'], compute, args.ranks_per_host)}")
+    return 0
+
+
+def measure(rounds: int, tcp: str | None, transports: dict[str, Transport]) -> tuple[Compute, dict[str, Transport]]:
+    """Fit to this machine; print predicted beside measured."""
+    print(f"load before: {os.getloadavg()[0]:.1f}\n")
+    found = costfit.measure_steps([(1, *layout) for layout in costfit.LAYOUTS], 60, rounds)
+    seconds = dict(zip(costfit.LAYOUTS, found, strict=True))
+    compute = costfit.fit_compute(
+        {layout: min(values) for layout, values in seconds.items()},
+        costfit.measure_addition(scaling.FLOATS, 20 * rounds),
     )
+    rows = [
+        compare(f"1 rank, batch {batch}, {shards} shards", scaling.computing(Plan(1, shards, batch), compute), values)
+        for (batch, shards), values in seconds.items()
+    ]
+    jobs = {"shared memory": None} | ({"TCP": tcp} if tcp else {})
+    for name, words in jobs.items():
+        reports = [costfit.run_exchange(2, words) for _ in range(rounds)]
+        transports = transports | {name: costfit.fit_transport(costfit.fastest(reports))}
+        for place, (floats, shards, _) in enumerate(reports[0]["rows"]):
+            sent = costfit.traffic(reports[0]["ranks"], shards, floats)
+            what = f"{name}, {floats:,} floats, {sent.messages:.0f} messages"
+            rows.append(compare(what, sent.time(transports[name]), [report["rows"][place][2] for report in reports]))
+    cores = len(os.sched_getaffinity(0))
+    crowd = max(1.0, 4 / cores)  # the processor's work takes turns
+    exchange = [costfit.gradient_seconds(costfit.run_exchange(4)) for _ in range(rounds)]
+    predicted = crowd * exchanging(Plan(4, 4, 4, 4), transports["TCP"], transports["shared memory"])
+    rows.append(compare(f"the exchange alone on 4 ranks, {cores} cores", predicted, exchange))
+    sizes = (1, 2, 4)
+    found = costfit.measure_steps([(ranks, 256, 8) for ranks in sizes], 100, rounds)
+    for ranks, values in zip(sizes, found, strict=True):
+        plan = Plan(ranks, 8, 256, ranks)
+        crowd = max(1.0, ranks / cores)
+        predicted = scaling.computing(plan, compute, cores)
+        predicted += crowd * exchanging(plan, transports["TCP"], transports["shared memory"]) if ranks > 1 else 0.0
+        rows.append(compare(f"a step on {ranks} ranks, {cores} cores", predicted, values))
+    print(table(["what", "predicted, ms", "measured, ms (fastest)", "slowest", "error"], rows), end="\n\n")
+    return compute, transports
 
 
-def halving(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, Traffic, int]:
-    """Return the traffic, and the phases, of recursive halving and doubling with the sibling in the tree.
-
-    For a power of two of ranks: neighbours first, so that every sum is a node of the tree and the bits stay.
-    """
-    near, far, distance, size, phases = [0, 0.0], [0, 0.0], 1, 4.0 * floats, 0
-    while distance < ranks:
-        size /= 2
-        kind = near if distance < per_host else far
-        kind[0] += 4  # a half out and in, and later its sum in and out
-        kind[1] += 4 * size
-        phases += 2 * (kind is far)
-        distance *= 2
-    return Traffic(*near, 0.0), Traffic(*far, per_host * far[1] / 2), phases
-
-
-def hierarchical(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
-    """Return the traffic of adding up within a host first; then ranks i of all hosts exchange their part i of it."""
-    hosts = ranks // per_host
-    part = 4 * floats / per_host
-    near = 4 * (per_host - 1)
-    far = 4 * (hosts - 1)
-    return (
-        Traffic(near, near * part, 0.0),
-        Traffic(far, far * part / hosts, per_host * far / 2 * part / hosts),
-    )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """A way to train: so many ranks, shards and images a step."""
-
-    ranks: int
-    shards: int
-    batch: int
-    per_host: int = 1
-
-    @property
-    def leaves(self) -> int:
-        """Return the leaves of the busiest rank."""
-        return -(-self.shards // self.ranks)
-
-
-def computing(plan: Plan, by: Compute = COMPUTE, cores: int | None = None) -> float:
-    """Return the time of a step without its exchange; fewer ``cores`` than ranks take turns."""
-    own = plan.leaves - nodes(range(plan.leaves), plan.shards)
-    alone = by.step(plan.leaves, plan.batch / plan.shards, own)
-    return alone * max(1.0, plan.ranks / cores) if cores else alone
-
-
-def exchanging(plan: Plan, far: Transport, near: Transport = SHARED_MEMORY, way: str = "direct") -> float:
-    """Return the time of the exchange by ``way``: direct, halving or hierarchical."""
-    if way == "halving":
-        within, between, phases = halving(plan.ranks, plan.per_host)
-        return within.time(near, 2 * (plan.per_host > 1)) + between.time(far, phases)
-    both = (
-        direct(plan.ranks, plan.per_host, plan.shards) if way == "direct" else hierarchical(plan.ranks, plan.per_host)
-    )
-    return both[0].time(near) + both[1].time(far)
-
-
-def step_time(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str = "direct") -> float:
-    """Return the time of a training step on hosts joined by ``far``."""
-    return computing(plan, compute) + exchanging(plan, far, way=way)
-
-
-def efficiency(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str = "direct") -> float:
-    """Return images/s a rank over those of one rank alone with leaves of 32 and a batch of 256."""
-    alone = 256 / computing(Plan(1, 8, 256), compute)
-    return plan.batch / step_time(plan, far, compute, way) / plan.ranks / alone
-
-
-def overlap_gain(plan: Plan, far: Transport, compute: Compute = COMPUTE) -> float:
-    """Return the share of a step that overlapping the exchange with the last leaf's backward pass would save.
-
-    Only waiting can be hidden, not the processor's work for the messages: the same core computes.
-    """
-    between = direct(plan.ranks, plan.per_host, plan.shards)[1]
-    busy = between.messages * far.overhead + far.copy * between.sent
-    waiting = max(0.0, between.time(far) - busy)
-    hidden = min(waiting, HIDEABLE * (compute.leaf + compute.image * plan.batch / plan.shards))
-    return hidden / step_time(plan, far, compute)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Print the tables; see the module's docstring."""
-    from distlenet.bench import costreport
-
-    return costreport.main(arguments)
+def compare(what: str, predicted: float, measured: Sequence[float]) -> list[str]:
+    """Return a row of predicted beside the fastest measured seconds."""
+    value = min(measured)
+    slowest = f"{1e3 * max(measured):.3f}"
+    return [what, f"{1e3 * predicted:.3f}", f"{1e3 * value:.3f}", slowest, f"{100 * (predicted / value - 1):+.0f} %"]
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(as_program(configure, run, f"{__doc__}\n{scaling.__doc__}"))

@@ -9,40 +9,35 @@ import os
 import sys
 from statistics import median
 
+import numpy as np
+
+from distlenet.parallel import Communicator, owned_shards
+from distlenet.parallel.agreement import on_root
+from distlenet.parallel.connect import run_ranks
+
 GRADIENT = 61_712  # floats: LeNet-5 with the bus's tail, nearly
 LENGTHS = (64, 4_096, 16_384, GRADIENT)
 UNEVEN = ((64, 7), (64, 31), (16_384, 7))  # (length, shards a rank): such runs end in 3 or 5 tree nodes
+REPEATS = 200
 BATCHES, WARMUP = 5, 5  # the repeats of a case are cut into batches that take turns
 
 
-def main() -> None:
+def work(comm: Communicator, repeats: int) -> None:
     """Time every case; print the median seconds of one exchange."""
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    import numpy as np
-
-    from distlenet.parallel import owned_shards
-    from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.connect import connect
-
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 200
-    comm = connect()
-    with all_or_nothing(comm):
-        cases = [(length, comm.size) for length in LENGTHS] + [(length, comm.size * each) for length, each in UNEVEN]
-        seconds: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
-        for _ in range(BATCHES):
-            for length, shards in cases:
-                leaves = np.zeros((len(owned_shards(comm.rank, comm.size, shards)), length), np.float32)
-                for turn in range(WARMUP + repeats // BATCHES):
-                    before = comm.exchange_seconds
-                    comm.allreduce_leaves(leaves, shards)
-                    if turn >= WARMUP:
-                        seconds[length, shards].append(comm.exchange_seconds - before)
-        hosts = len(set(comm.allgather(os.uname().nodename)))
-        if comm.is_root:
-            rows = [[*case, median(values)] for case, values in seconds.items()]
-            print(json.dumps({"ranks": comm.size, "hosts": hosts, "rows": rows}), flush=True)
+    cases = [(length, comm.size) for length in LENGTHS] + [(length, comm.size * each) for length, each in UNEVEN]
+    seconds: dict[tuple[int, int], list[float]] = {case: [] for case in cases}
+    for _ in range(BATCHES):
+        for length, shards in cases:
+            leaves = np.zeros((len(owned_shards(comm.rank, comm.size, shards)), length), np.float32)
+            for turn in range(WARMUP + repeats // BATCHES):
+                before = comm.exchange_seconds
+                comm.allreduce_leaves(leaves, shards)
+                if turn >= WARMUP:
+                    seconds[length, shards].append(comm.exchange_seconds - before)
+    hosts = len(set(comm.allgather(os.uname().nodename)))
+    report = {"ranks": comm.size, "hosts": hosts, "rows": [[*case, median(values)] for case, values in seconds.items()]}
+    on_root(comm, lambda: print(json.dumps(report), flush=True))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_ranks(lambda comm: work(comm, int(sys.argv[1]) if len(sys.argv) > 1 else REPEATS)))

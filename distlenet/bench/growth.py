@@ -1,4 +1,4 @@
-"""Do time and memory grow with the training set? ``python -m distlenet.bench.growth`` tries it.
+"""Do time and memory grow with the training set?
 
 Datasets of growing size are made of repeated drawn digits, and each is trained on for some steps by the real
 loop, with augmentation; the sizes take turns, since a machine is rarely quiet for long. For a machine that is not
@@ -9,18 +9,26 @@ of reading ahead and of waiting for other ranks.
 import argparse
 import json
 import os
-import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
+from typing import Any
 
+from distlenet.bench.jobs import as_program, last_json, start
+from distlenet.data.sources.prepare import prepare_synthetic
+from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import on_root
+from distlenet.parallel.connect import run_ranks
 from distlenet.paths import as_path
+from distlenet.training.events import StepDone
+from distlenet.training.experiment import RunOptions, set_up
+from distlenet.training.loop import train
+from distlenet.training.signals import Signals
 
+WORK = "--work"  # how a rank of a job is called: then come the dataset, the memory limit and the steps
 DISTINCT = 60_000  # digits that are drawn; larger sets repeat them
-TIMEOUT = 900  # seconds for one job
 MEASURED = {  # of each job: heading, factor to its unit, decimals
     "start": ("start, s", 1, 2),
     "step": ("step, ms", 1e3, 3),
@@ -33,9 +41,8 @@ MEASURED = {  # of each job: heading, factor to its unit, decimals
 }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Make the files, run the jobs in turn, print a table."""
-    parser = argparse.ArgumentParser(prog="python -m distlenet.bench.growth", description=__doc__)
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument("--sizes", type=int, nargs="+", default=[60_000, 600_000, 6_000_000], metavar="N")
     parser.add_argument("--memory-limits", type=int, nargs="+", default=[128], metavar="MiB", help="of each rank")
     parser.add_argument("--ranks", type=int, default=2)
@@ -43,16 +50,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="jobs of each size (%(default)s)")
     parser.add_argument("--cold", action="store_true", help="have the system forget a file before each job reads it")
     parser.add_argument("--folder", type=as_path, help="where the files are made and kept (default: they are deleted)")
-    args = parser.parse_args(arguments)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Make the files, run the jobs in turn, print a table; return the exit code."""
     with tempfile.TemporaryDirectory(prefix="growth-", dir=args.folder or Path.cwd()) as temporary:
         folder = args.folder or Path(temporary)
-        cases = {(size, limit): [] for size in args.sizes for limit in args.memory_limits}
+        cases: dict[tuple[int, int], list[dict[str, Any]]] = {
+            (size, limit): [] for size in args.sizes for limit in args.memory_limits
+        }
         files = {size: make_file(folder, size) for size in args.sizes}
         for _ in range(args.rounds):
             for (size, limit), found in cases.items():
                 if args.cold:
                     forget(files[size])
-                found.append(run_job(args.ranks, files[size], limit, args.steps))
+                output = start(args.ranks, "distlenet.bench.growth", WORK, files[size], limit, args.steps)
+                found.append(last_json(output))
                 print(json.dumps(found[-1]), file=sys.stderr, flush=True)
     head = ["images", "limit, MiB", "read", *(heading for heading, *_ in MEASURED.values())]
     rows = [row(size, limit, found) for (size, limit), found in cases.items()]
@@ -62,8 +75,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def make_file(folder: Path, size: int) -> Path:
     """Return a dataset of ``size`` training images; makes it if the folder does not hold it."""
-    from distlenet.data.sources.prepare import prepare_synthetic
-
     path = folder / f"growth-{size}.h5"
     prepare_synthetic(path, train=size, distinct=DISTINCT)
     return path
@@ -75,45 +86,26 @@ def forget(path: Path) -> None:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
-def run_job(ranks: int, path: Path, limit: int, steps: int) -> dict:
-    """Run one job; returns what its ranks printed, of each figure the largest."""
-    from distlenet.errors import LaunchError
-    from distlenet.launching.mpirun import mpi_environment, mpirun_command, python
+def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
+    """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones.
 
-    command = [*python(), "-c", f"from distlenet.bench.growth import work; work({str(path)!r}, {limit}, {steps})"]
-    command = mpirun_command(ranks) + command if ranks > 1 else command
-    done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
-    if done.returncode:
-        raise LaunchError(f"`{' '.join(command)}` failed: {done.stderr.strip()[-500:]}")
-    reports = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    return {name: max(report[name] for report in reports) for name in reports[0]}
-
-
-def work(path: str, limit: int, steps: int) -> None:
-    """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones; print JSON."""
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    from distlenet.parallel.agreement import all_or_nothing
-    from distlenet.parallel.connect import connect
-    from distlenet.training.events import StepDone
-    from distlenet.training.experiment import RunOptions, set_up
-    from distlenet.training.loop import train
-    from distlenet.training.signals import Signals
-
+    The root prints JSON, of each figure the largest of all ranks.
+    """
     flags = {"memory_limit": limit, "validation": 0, "train_sample": 250, "epochs": 10**4}
-    comm, signals = connect(), Signals()
-    with all_or_nothing(comm):
-        begun = perf_counter()
-        all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
-        config, leaves = all_of_it.config, all_of_it.leaves
-        events = train(all_of_it.state, leaves, all_of_it.epoch_end, all_of_it.schedule, config.epochs, comm, signals)
-        running = (event.seconds for event in events if isinstance(event, StepDone))
-        next(running)
-        start, cpu = perf_counter() - begun, process_time()
-        seconds = [next(running) for _ in range(steps)]
-        report = {"streamed": leaves.streamed, "start": start, "cpu": (process_time() - cpu) / steps}
-        report |= {"step": median(seconds), "mean": sum(seconds) / steps, "image": median(seconds) / config.batch_size}
-        report |= {"quick": sorted(seconds)[steps // 20], "peak": memory("VmHWM"), "anon": memory("RssAnon")}
-        print(json.dumps(report), flush=True)
+    signals, begun = Signals(), perf_counter()
+    all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
+    config, leaves = all_of_it.config, all_of_it.leaves
+    events = train(all_of_it.state, leaves, all_of_it.epoch_end, all_of_it.schedule, config.epochs, comm, signals)
+    running = (event.seconds for event in events if isinstance(event, StepDone))
+    next(running)
+    start, cpu = perf_counter() - begun, process_time()
+    seconds = [next(running) for _ in range(steps)]
+    report = {"streamed": leaves.streamed, "start": start, "cpu": (process_time() - cpu) / steps}
+    report |= {"step": median(seconds), "mean": sum(seconds) / steps, "image": median(seconds) / config.batch_size}
+    report |= {"quick": sorted(seconds)[steps // 20], "peak": memory("VmHWM"), "anon": memory("RssAnon")}
+    reports = comm.allgather(report)
+    largest = {name: max(one[name] for one in reports) for name in report}
+    on_root(comm, lambda: print(json.dumps(largest), flush=True))
 
 
 def memory(name: str) -> int:
@@ -134,4 +126,7 @@ def row(size: int, limit: int, found: list[dict]) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    if sys.argv[1:2] == [WORK]:
+        file, *limits = sys.argv[2:]
+        sys.exit(run_ranks(lambda comm: work(comm, file, *map(int, limits))))
+    sys.exit(as_program(configure, run, __doc__))

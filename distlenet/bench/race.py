@@ -1,14 +1,11 @@
 """The race: a recipe trained here and by PyTorch's DistributedDataParallel, seed by seed, in turn.
 
-    python -m distlenet.bench.race [--recipe fast] [--seeds 5] [--ranks 2] [--data datasets/mnist.h5]
-
 Prints a line a run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
 process, from its start to its end. Without PyTorch distlenet races alone.
 """
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -16,36 +13,34 @@ from statistics import mean
 from time import perf_counter
 
 from distlenet.bench import pytorch
-from distlenet.bench.ranks import run_torch
-from distlenet.launching.mpirun import mpi_environment, mpirun_command, python_command
+from distlenet.bench.jobs import as_program, run_torch, start
 from distlenet.paths import path
 
-TIMEOUT = 600  # seconds for one run
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument("--recipe", default="fast", help="the settings to race with (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, help="how many runs each (%(default)s)")
+    parser.add_argument("--ranks", type=int, default=2, help="of each run (%(default)s)")
+    parser.add_argument("--data", default="datasets/mnist.h5", type=path, help="dataset file (%(default)s)")
 
 
 def train_here(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float]:
     """Train on ``ranks`` ranks; returns the figures of summary.json."""
     with tempfile.TemporaryDirectory(prefix="distlenet-race-") as folder:
-        words = ["train", "--data", data, "--run", f"{folder}/run", "--recipe", recipe, "--seed", str(seed)]
-        command = [*mpirun_command(ranks), *python_command("distlenet", *words, "--display", "quiet")]
-        subprocess.run(command, env=mpi_environment(), check=True, timeout=TIMEOUT)
+        words = ["--data", data, "--run", f"{folder}/run", "--recipe", recipe, "--seed", seed, "--display", "quiet"]
+        start(ranks, "distlenet", "train", *words)
         summary = json.loads(Path(folder, "run", "summary.json").read_text(encoding="utf-8"))
     return {"accuracy": summary["test_accuracy"], "seconds": summary["seconds"]}
 
 
 def train_in_pytorch(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float]:
     """Train the same recipe in DistributedDataParallel over gloo."""
-    return run_torch("distlenet.bench.pytorch_race", [data, recipe, str(seed)], ranks)
+    return run_torch(ranks, "distlenet.bench.pytorch_race", data, recipe, seed)
 
 
-def main() -> None:
-    """Run the race."""
-    parser = argparse.ArgumentParser(description="Train a recipe here and in PyTorch, in turn.")
-    parser.add_argument("--recipe", default="fast")
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--data", default="datasets/mnist.h5", type=path)
-    args = parser.parse_args()
+def run(args: argparse.Namespace) -> int:
+    """Run the race; return the exit code."""
     racers = {"distlenet": train_here} | ({"PyTorch DDP": train_in_pytorch} if pytorch.available() else {})
     if len(racers) == 1:
         print("PyTorch is not installed here: distlenet races alone", file=sys.stderr, flush=True)
@@ -60,7 +55,8 @@ def main() -> None:
             print(f"seed {seed}, {name}: {shown}", file=sys.stderr, flush=True)
     means = {name: {key: mean(run[key] for run in runs) for key in runs[0]} for name, runs in results.items()}
     print(json.dumps({"means": means, "runs": results}))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(as_program(configure, run, __doc__))

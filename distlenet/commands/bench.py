@@ -1,9 +1,20 @@
-"""``distlenet bench``: what this machine reaches, beside PyTorch where it is installed."""
+"""``distlenet bench``: what this machine reaches, compared with PyTorch where it is installed.
+
+distlenet bench --rounds 4
+distlenet bench race --seeds 5        or another of PARTS, with options of its own
+"""
 
 import argparse
+import importlib
 import json
 
 from distlenet.commands.train import at_least
+
+PARTS = {
+    "race": "train a recipe here and in PyTorch's DistributedDataParallel, seed by seed",
+    "growth": "time and memory of a step on larger and larger training sets",
+    "costmodel": "what a step would cost on many ranks and other networks, see bench/SCALING.md",
+}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -19,10 +30,19 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--steps", type=at_least(1), default=200, help="timed steps of each job of ranks (%(default)s)")
     parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parts = "; ".join(f"{name}: {text}" for name, text in PARTS.items())
+    parser.add_argument("part", nargs="?", choices=PARTS, metavar="PART", help=f"measure something else. {parts}")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="options of PART, such as --help")
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if args.part:
+        part = importlib.import_module(f"distlenet.bench.{args.part}")
+        parser = type(args.parser)(prog=f"distlenet bench {args.part}", description=part.__doc__)
+        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        part.configure(parser)
+        return part.run(parser.parse_args(args.arguments))
     report = measure(args)
     if args.json:
         print(json.dumps(report))
@@ -39,7 +59,7 @@ def measure(args: argparse.Namespace) -> dict:
 
     from distlenet.bench import pytorch
     from distlenet.bench.engine import compare_engines
-    from distlenet.bench.ranks import compare_jobs
+    from distlenet.bench.jobs import compare_jobs
     from distlenet.numerics import numerics
 
     beside_pytorch = pytorch.available() and not args.no_pytorch

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 
+from distlenet import cli
 from distlenet.bench import pytorch
 from distlenet.bench.breakdown import Stopwatch, time_layers, time_parts
 from distlenet.cli import build_parser
@@ -49,7 +50,7 @@ def test_the_names_of_the_ratios(monkeypatch):
     monkeypatch.setattr(pytorch, "variants", lambda batch_size: {"NCHW": (nothing, nothing)})
     ours = {"images_per_second": 2.0, "reduce_share": 0.1, "exchange_microseconds": 1.0, "allreduce_microseconds": 1.0}
     jobs = {"1": [ours], "2": [ours], "ddp": [{"NCHW": 1.0}]}
-    monkeypatch.setattr("distlenet.bench.ranks.compare_jobs", lambda *_: jobs)
+    monkeypatch.setattr("distlenet.bench.jobs.compare_jobs", lambda *_: jobs)
     words = ["bench", "--rounds", "1", "--batch-size", "64", "--shards", "2"]
     ratios = measure(build_parser("bench").parse_args(words))["ratios"]
     assert ratios.keys() >= RATIOS
@@ -67,3 +68,21 @@ def test_command(distlenet, openmpi, words):
         assert set(report["leaf_sizes"]) == {"8", "16", "32", "64", "128"}
     else:
         assert "share of peak" in done.stdout and "S4" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (["costmodel"], 0, "| batch 4,096 |"),
+        (["growth", "--help"], 0, "usage: distlenet bench growth"),
+        (["rase"], 2, "did you mean 'race'?"),
+        (["race", "--seed", "3"], 2, "did you mean '--seeds'?"),
+    ],
+)
+def test_other_measurements(capsys, words, code, said):
+    try:
+        found = cli.main(["bench", *words])
+    except SystemExit as left:
+        found = left.code
+    printed = capsys.readouterr()
+    assert found == code and said in printed.out + printed.err

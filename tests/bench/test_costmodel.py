@@ -7,8 +7,8 @@ from dataclasses import replace
 import mpi_jobs
 import pytest
 
-from distlenet.bench import costfit, costmodel, costreport
-from distlenet.bench.costmodel import FLOATS, Compute, Plan, Traffic, Transport
+from distlenet.bench import costfit, costmodel, scaling
+from distlenet.bench.scaling import FLOATS, Compute, Plan, Traffic, Transport
 from distlenet.parallel.tree import Tree, owned_shards
 
 COMPUTE = Compute(fixed=10.0, leaf=3.0, image=0.5, addition=1.0)
@@ -18,25 +18,25 @@ COMPUTE = Compute(fixed=10.0, leaf=3.0, image=0.5, addition=1.0)
 def test_nodes_are_those_of_the_tree(shards):
     for ranks in range(1, shards + 1):
         expected = [len(nodes) for nodes in Tree(ranks, shards).nodes]
-        assert [costmodel.nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks)] == expected
+        assert [scaling.nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks)] == expected
 
 
 def test_a_step_by_hand():
     assert COMPUTE.step(4, 8, 3) == 10 + 4 * (3 + 0.5 * 8) + 3
     # 8 shards on 2 ranks: 4 leaves of 32, three additions, one node left
-    assert costmodel.computing(Plan(2, 8, 256), COMPUTE) == 10 + 4 * (3 + 16) + 3
-    assert costmodel.computing(Plan(1, 8, 256), COMPUTE) == 10 + 8 * (3 + 16) + 7
-    assert costmodel.computing(Plan(4, 8, 256), COMPUTE, cores=2) == 2 * costmodel.computing(Plan(4, 8, 256), COMPUTE)
-    assert costmodel.computing(Plan(4, 8, 256), COMPUTE, cores=4) == costmodel.computing(Plan(4, 8, 256), COMPUTE)
+    assert scaling.computing(Plan(2, 8, 256), COMPUTE) == 10 + 4 * (3 + 16) + 3
+    assert scaling.computing(Plan(1, 8, 256), COMPUTE) == 10 + 8 * (3 + 16) + 7
+    assert scaling.computing(Plan(4, 8, 256), COMPUTE, cores=2) == 2 * scaling.computing(Plan(4, 8, 256), COMPUTE)
+    assert scaling.computing(Plan(4, 8, 256), COMPUTE, cores=4) == scaling.computing(Plan(4, 8, 256), COMPUTE)
 
 
 def test_direct_messages_by_hand():
     # 4 ranks, 2 a host, one node each: with each of 3 others a node out and in, a sum out and in, of 100 floats
-    near, far = costmodel.direct(4, 2, 8, floats=400)
+    near, far = scaling.direct(4, 2, 8, floats=400)
     assert near == Traffic(4, 4 * 400, 0)
     assert far == Traffic(8, 8 * 400, 2 * 2 * 2 * 400)  # out of a host: 2 ranks to 2 others, twice
     # 6 shards on 2 ranks leave two nodes each: 3 shards are a pair and one
-    assert costmodel.direct(2, 2, 6, floats=400)[0].messages == 6
+    assert scaling.direct(2, 2, 6, floats=400)[0].messages == 6
     assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01, 10.0)) == 2 + 16 + 320  # the wire is what holds it up
     assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01)) == 2 + 16 + 32  # or the processor
     assert Traffic(0, 0, 0).time(Transport(1.0, 2.0, 0.01)) == 0
@@ -44,29 +44,29 @@ def test_direct_messages_by_hand():
 
 def test_the_other_ways_by_hand():
     # 4 ranks, 2 a host: halves of 200 with the neighbour, then quarters of 100 with the other host; and back
-    near, far, phases = costmodel.halving(4, 2, floats=400)
+    near, far, phases = scaling.halving(4, 2, floats=400)
     assert (near.messages, near.sent) == (4, 4 * 4 * 200)
     assert (far.messages, far.sent, far.host, phases) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100, 2)
-    near, far = costmodel.hierarchical(4, 2, floats=400)
+    near, far = scaling.hierarchical(4, 2, floats=400)
     assert (near.messages, near.sent) == (4, 4 * 4 * 200)
     assert (far.messages, far.sent, far.host) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100)
     for ranks in (2, 8, 64):  # a rank a host: there is nothing to add up within one
-        assert costmodel.hierarchical(ranks, 1)[1] == costmodel.direct(ranks, 1, ranks)[1]
-        assert costmodel.halving(ranks, 1)[1].host == pytest.approx(costmodel.direct(ranks, 1, ranks)[1].host)
+        assert scaling.hierarchical(ranks, 1)[1] == scaling.direct(ranks, 1, ranks)[1]
+        assert scaling.halving(ranks, 1)[1].host == pytest.approx(scaling.direct(ranks, 1, ranks)[1].host)
 
 
 def test_what_must_grow():
-    networks = [costmodel.wire(name) for name in costmodel.WIRES]
-    for plan in (*costreport.strong(4096, 1), *costreport.weak(1, 4)):
-        times = [costmodel.step_time(plan, network) for network in networks]
+    networks = [scaling.wire(name) for name in scaling.WIRES]
+    for plan in (*costmodel.strong(4096, 1), *costmodel.weak(1, 4)):
+        times = [scaling.step_time(plan, network) for network in networks]
         assert times == sorted(times, reverse=True)
-        slow = replace(costmodel.TCP, overhead=2 * costmodel.TCP.overhead)
-        assert costmodel.step_time(plan, slow) >= costmodel.step_time(plan, costmodel.TCP)
-        assert 0 <= costmodel.overlap_gain(plan, networks[0]) < 1
+        slow = replace(scaling.TCP, overhead=2 * scaling.TCP.overhead)
+        assert scaling.step_time(plan, slow) >= scaling.step_time(plan, scaling.TCP)
+        assert 0 <= scaling.overlap_gain(plan, networks[0]) < 1
     for per_host in (1, 8):
-        shares = [costmodel.efficiency(plan, networks[1]) for plan in costreport.weak(1, per_host)]
+        shares = [scaling.efficiency(plan, networks[1]) for plan in costmodel.weak(1, per_host)]
         assert shares == sorted(shares, reverse=True)
-    assert costmodel.efficiency(Plan(1, 8, 256), networks[0]) == 1
+    assert scaling.efficiency(Plan(1, 8, 256), networks[0]) == 1
 
 
 def test_fit_finds_what_was_put_in():

@@ -1,11 +1,11 @@
 """The table of growth: small sets, a few steps; what is measured is not judged."""
 
-from distlenet.bench import growth
+from distlenet.bench import growth, jobs
 
 
 def test_a_table_of_sizes_and_limits(tmp_path, capsys):
     arguments = ["--sizes", "600", "1200", "--memory-limits", "0", "1", "--ranks", "1", "--steps", "4", "--rounds", "1"]
-    assert growth.main([*arguments, "--cold", "--folder", str(tmp_path)]) == 0
+    assert jobs.as_program(growth.configure, growth.run, None, [*arguments, "--cold", "--folder", str(tmp_path)]) == 0
     head, _, *rows = [line.strip("| ").split(" | ") for line in capsys.readouterr().out.splitlines()]
     assert [row[:3] for row in rows] == [
         ["600", "0", "streamed"],
