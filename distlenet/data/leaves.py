@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from distlenet.activity import phase
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.plan import Plan
@@ -54,6 +55,7 @@ class Leaves:
         """Whether the shards are read while they are used."""
         return isinstance(self._source, Streamed)
 
+    @phase("reading images")
     def load(self, epoch: int, step: int, shard: int) -> tuple[np.ndarray, np.ndarray]:
         """Return x (1, rows, columns, n) float32 and labels (n,); n is 0 once the shard is used up.
 

@@ -19,6 +19,9 @@ NETWORK = "/proc/self/ns/net"
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 
 
+Heard = dict[int, tuple[float, dict[str, Any] | None]]  # by rank: seconds ago, and its status then
+
+
 class Heartbeats:
     """Made by all ranks at the same time. Every rank tells the root, and the root answers: each hears the other."""
 
@@ -35,7 +38,7 @@ class Heartbeats:
         peers = range(1, comm.size) if comm.is_root else [0]
         self._heard: dict[int, tuple[float, Any]] = dict.fromkeys(peers, (time.monotonic(), None))
 
-    def exchange(self, status: dict[str, Any]) -> dict[int, tuple[float, Any]]:
+    def exchange(self, status: dict[str, Any]) -> Heard:
         """Send ``status`` (JSON); returns by rank how many seconds ago it was heard of last, and its status then.
 
         The root hears of all, the others of the root. Never waits, never raises for want of a network.
@@ -56,7 +59,7 @@ class Heartbeats:
         now = time.monotonic()
         return {rank: (now - moment, heard) for rank, (moment, heard) in self._heard.items()}
 
-    def stillness(self, still: float, heard: dict[int, tuple[float, dict[str, Any] | None]]) -> float:
+    def stillness(self, still: float, heard: Heard) -> float:
         """Return for how many seconds no rank has made progress; this one for ``still``, the others as ``heard``.
 
         The root hears of all and what they say of themselves, "still"; it passes on what that means for the "job".

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from mpi4py import MPI
 
-from distlenet.activity import advance
+from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_launcher
 from distlenet.parallel.communicator import pieces_of
@@ -62,6 +62,7 @@ class MPICommunicator:
         name, version = MPI.get_vendor()
         return f"{name} {'.'.join(map(str, version))}, {self.size} ranks"
 
+    @phase("exchanging gradients")
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """See Communicator.allreduce_leaves."""
         key = shards, leaves.shape[1]

@@ -23,7 +23,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from distlenet.activity import advance
+from distlenet.activity import advance, phase
 from distlenet.atomic import replacing
 from distlenet.bounded import parse_json
 from distlenet.config import Config
@@ -40,6 +40,7 @@ PIECE = 2**26  # bytes that are written, and waited for, at a time
 UNREADABLE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MemoryError)
 
 
+@phase("writing a checkpoint")
 def write_checkpoint(
     path: Path,
     state: TrainState,

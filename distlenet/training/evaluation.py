@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from distlenet.activity import advance
+from distlenet.activity import advance, phase
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import DigitFile
@@ -90,6 +90,7 @@ class Result:
         return Score(self.loss, self.accuracy, int(self.confusion.sum()))
 
 
+@phase("evaluating")
 def evaluate(
     net: Net,
     part: DatasetSlice,

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from distlenet.activity import advance
+from distlenet.activity import advance, phase
 from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError
 from distlenet.nn.schedules import Schedule
@@ -83,6 +83,7 @@ def train(
         yield from save(state, comm, "epoch")
 
 
+@phase("taking a step")
 def take_step(
     state: TrainState,
     leaves: Leaves,
@@ -118,6 +119,7 @@ def take_step(
     return event, tail
 
 
+@phase("computing")
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
     """Fill the bus: the gradient sum, loss, hits and count of each owned shard's micro-batch."""
     votes = signals.votes()

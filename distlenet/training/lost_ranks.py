@@ -10,6 +10,7 @@ step gives the bits that it would have given.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+from distlenet.activity import phase
 from distlenet.errors import DataError, RanksLost
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
@@ -53,6 +54,7 @@ class Survivor:
         if self._unread:
             raise DataError(str(self._unread)).of_every_rank()
 
+    @phase("recovering from a loss")
     def recover(self, error: RanksLost) -> str:
         """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.
 

@@ -3,7 +3,7 @@
 import hashlib
 from collections import Counter
 
-from distlenet.activity import advance
+from distlenet.activity import advance, phase
 from distlenet.errors import ReplicaError
 from distlenet.parallel import Communicator
 from distlenet.training.state import TrainState
@@ -18,6 +18,7 @@ def fingerprint(state: TrainState) -> str:
     return digest.hexdigest()
 
 
+@phase("comparing the ranks")
 def check_replicas(state: TrainState, comm: Communicator) -> None:
     """Compare all ranks; raises ReplicaError on every rank, naming those that differ from the majority.
 

@@ -11,6 +11,7 @@ from distlenet.errors import DistlenetError
 from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
+from distlenet.parallel.watchdog import Watchdog
 from distlenet.training.announcer import Announcer
 from distlenet.training.audits import compare_numerics
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted, StepDone
@@ -23,7 +24,6 @@ from distlenet.training.scrutiny import watch_closely
 from distlenet.training.signals import Signals, Stopped
 from distlenet.training.state import broadcast_state
 from distlenet.training.summary import final_test, summarize
-from distlenet.training.watchdog import Watchdog
 
 RECENT = 50_000  # steps whose times are kept for the summary: a long run must not fill the memory with them
 
@@ -49,7 +49,7 @@ class Session:
         self._become_root()
         experiment = self._prepare()
         survivor = Survivor(experiment, self.comm, lambda: self._take_over(experiment))
-        self.watchdog = Watchdog(self.comm, experiment.state, self.options.stall_after)
+        self.watchdog = Watchdog(self.comm, lambda: experiment.state.progress.coming, self.options.stall_after)
         self._trained = time.perf_counter()
         try:
             with self.watchdog:

@@ -6,38 +6,30 @@ import signal
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from distlenet.activity import pieces
+from distlenet.activity import current_phase, pieces
 from distlenet.errors import RanksLost
-from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import LAST_WORDS
-from distlenet.parallel.heartbeat import Heartbeats
+from distlenet.parallel.communicator import Communicator
+from distlenet.parallel.heartbeat import Heard, Heartbeats
 from distlenet.streams import clean
-from distlenet.training.state import TrainState
 
 ABORT_SECONDS = 2.0
 BUSY = 10  # times stall_after that a rank may compute at one piece of work, a layer's product for example
 BUSY_SHARE = 0.01  # of the time: a thread that computes less than that does not compute
 HELP_SHARE = 0.1  # of the time: threads that compute less than that together do not help it
-PACKAGE = str(Path(__file__).parent.parent)
-PARALLEL = str(Path(PACKAGE, "parallel"))
-PHASES = {
-    "load": "reading images",
-    "loss_and_grad": "computing",
-    "allreduce_leaves": "exchanging gradients",
-    "evaluate": "evaluating",
-    "check_replicas": "comparing the ranks",
-    "write_checkpoint": "writing a checkpoint",
-    "recover": "recovering from a loss",
-}
+PARALLEL = str(Path(__file__).parent)
+PACKAGE = str(Path(PARALLEL).parent)
 
 
 class Watchdog:
     """A thread that looks whether its rank gets on; does nothing for a rank alone or ``stall_after`` 0.
+
+    ``progress`` returns how far the rank is, "epoch 1, step 3".
 
     Progress is a piece of work that gets done, see ``activity.py``; a rank that computes at one piece has BUSY times as
     long. The job stands still when no rank has made progress for ``stall_after`` seconds: one that waits for a rank
@@ -46,12 +38,13 @@ class Watchdog:
     for others ends itself, and a silent one is dropped by MPI. It ends all the same if no rank is to blame.
     """
 
-    def __init__(self, comm: Communicator, state: TrainState, stall_after: float) -> None:
-        self._comm, self._state, self._stall_after = comm, state, stall_after
+    def __init__(self, comm: Communicator, progress: Callable[[], str], stall_after: float) -> None:
+        self._comm, self._progress, self._stall_after = comm, progress, stall_after
         self._watched, self._over = threading.get_ident(), threading.Event()
         self._active = comm.size > 1 and stall_after > 0
         self._pulse = min(0.5, stall_after / 8)
         self._thread: threading.Thread | None = None
+        self._heartbeats: Heartbeats | None = None
 
     def __enter__(self) -> "Watchdog":
         if self._active:
@@ -65,6 +58,7 @@ class Watchdog:
             self._over.set()
             self._thread.join()
             self._thread = None
+        if self._heartbeats:
             self._heartbeats.close()
 
     def connect(self) -> None:
@@ -73,16 +67,17 @@ class Watchdog:
             self._heartbeats = Heartbeats(self._comm)
 
     def _watch(self) -> None:
-        stillness, heard = Stillness(self._watched, self._stall_after), {}
+        stillness, heard = Stillness(self._watched, self._stall_after), Heard()
         last, said, judged = time.monotonic(), False, 0.0
         while not self._over.wait(self._pulse):
-            now, place = time.monotonic(), look(sys._current_frames().get(self._watched))
+            now, phase, waits = time.monotonic(), current_phase(), is_waiting(sys._current_frames().get(self._watched))
             if now - last > self._stall_after / 2:  # all of this process was stopped: it may get on now
                 stillness.forget(now)
-            last, still = now, stillness.measure(now, place.waits)
-            job = self._heartbeats.stillness(still, heard)
-            status = {"phase": place.phase, "waits": place.waits, "still": still, "job": job}
-            heard = self._heartbeats.exchange(status)
+            last, still = now, stillness.measure(now, waits)
+            heartbeats = self._heartbeats
+            assert heartbeats is not None
+            job = heartbeats.stillness(still, heard)
+            heard = heartbeats.exchange({"phase": phase, "waits": waits, "still": still, "job": job})
             if self._comm.size == 1:  # the last survivor waits for nobody
                 continue
             if job < self._stall_after:
@@ -90,22 +85,20 @@ class Watchdog:
                 continue
             if not said:
                 said, judged = True, now
-                self._say(
-                    f"no progress for {still:.1f} s in {self._state.progress.coming}, "
-                    f"{place.phase}{', waiting for the others' * place.waits}"
-                )
+                where = f"{self._progress()}, {phase}{', waiting for the others' * waits}"
+                self._say(f"no progress for {still:.1f} s in {where}")
             elif now >= judged + 4 * self._pulse:  # by now the others have said so too
-                self._judge(place, heard)
+                self._judge(heartbeats, phase, waits, heard)
                 judged = now + self._stall_after
 
-    def _judge(self, place: "Place", heard: dict[int, tuple[float, dict]]) -> None:
+    def _judge(self, heartbeats: Heartbeats, phase: str, waits: bool, heard: Heard) -> None:
         silent = [peer for peer, (age, _) in heard.items() if age > self._stall_after / 2]
-        if not place.waits:
+        if not waits:
             if self._comm.survives_losses:
                 self._say("this rank hangs: it ends itself, and the others go on without it")
                 os.kill(os.getpid(), signal.SIGKILL)
-            self._end(f"this rank hangs, {place.phase}: the job ends")
-        if not self._heartbeats.leads(silent):
+            self._end(f"this rank hangs, {phase}: the job ends")
+        if not heartbeats.leads(silent):
             return
         hanging = [peer for peer, (_, status) in heard.items() if peer not in silent and status and not status["waits"]]
         blame = f"nothing is heard of {names(silent)}" if silent else f"{names(hanging)} hangs"
@@ -167,25 +160,14 @@ def working_seconds() -> float:
     return total
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a thread is; ``waits``: for other ranks."""
+def is_waiting(frame: FrameType | None) -> bool:
+    """Whether a thread, given its innermost ``frame``, waits for other ranks.
 
-    phase: str
-    waits: bool
-
-
-def look(frame: FrameType | None) -> Place:
-    """Return where the thread with the innermost ``frame`` is."""
-    phase, waits, innermost = None, False, None
-    while frame is not None:
-        code = frame.f_code
-        if code.co_filename.startswith(PACKAGE):
-            innermost = innermost or code.co_name
-            waits = waits or code.co_filename.startswith(PARALLEL)
-            phase = phase or PHASES.get(code.co_name)
+    The innermost function of this package is one of this room then.
+    """
+    while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back
-    return Place(phase or f"in {innermost}", waits)
+    return frame is not None and frame.f_code.co_filename.startswith(PARALLEL)
 
 
 def names(ranks: list[int]) -> str:

@@ -18,13 +18,15 @@ from distlenet.errors import RanksLost
 from distlenet.handshake import EXIT_FILE, FAULT_TOLERANCE
 from distlenet.launching.mpirun import mpirun_command
 from distlenet.nn.inspection import portray
-from distlenet.parallel import Serial
+from distlenet.parallel import Serial, watchdog
+from distlenet.parallel.agreement import in_agreement
+from distlenet.parallel.connect import run_ranks
 from distlenet.parallel.heartbeat import own_addresses
-from distlenet.training import replicas, watchdog
+from distlenet.parallel.watchdog import is_waiting, names
+from distlenet.training import replicas
 from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.signals import Signals
-from distlenet.training.watchdog import look, names
 
 STALL_AFTER = 1.5
 STEP = 15  # in the second epoch
@@ -48,7 +50,7 @@ def whole(tmp_path_factory, digits):
     [
         (2, "SIGSTOP", r"\[rank 0/3\] distlenet: error: nothing is heard of rank 2: the job ends; go on from"),
         (0, "SIGSTOP", r"\[rank [12]/3\] distlenet: error: nothing is heard of rank 0: the job ends; go on from"),
-        (1, "HANG", r"distlenet: error: (this rank hangs, in take_step|rank 1 hangs): the job ends; go on from"),
+        (1, "HANG", r"distlenet: error: (this rank hangs, taking a step|rank 1 hangs): the job ends; go on from"),
     ],
 )
 def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, rank, what, said):
@@ -91,7 +93,7 @@ own_chunks, lay_out = evaluation.own_chunks, checkpoint_file.lay_out
 
 def slow_chunks(part, comm):
     for chunk in own_chunks(part, comm):
-        if rank == 1 and part.name != "seen":
+        if rank == 1:
             for _ in range(5):
                 time.sleep({pause})
                 {tick}
@@ -189,10 +191,23 @@ def test_daemons_work_for_nobody(daemon):
     assert found < 0.25 if daemon else found > 0.45
 
 
-def test_look():
-    place = look(sys._getframe())
-    assert not place.waits
-    assert place.phase == "in None"
+def test_who_waits():
+    assert not is_waiting(sys._getframe())
+    found = []
+
+    class Waiting(Serial):
+        def allgather(self, value):  # not of the package: what called it is looked at
+            found.append((is_waiting(sys._getframe()), activity.current_phase()))
+            return [value]
+
+    def work(comm):  # what the room calls does not wait
+        found.append((is_waiting(sys._getframe()), activity.current_phase()))
+        with in_agreement(comm):
+            found.append((is_waiting(sys._getframe()), activity.current_phase()))
+
+    run_ranks(activity.phase("testing")(work), comm=Waiting())
+    assert found == [(False, "testing"), (False, "testing"), (True, "testing")]
+    assert activity.current_phase() != "testing"
 
 
 @pytest.mark.parametrize("work", ["evaluate", "step", "curvature", "read", "verify", "write", "share", "portray"])
