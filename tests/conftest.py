@@ -2,6 +2,8 @@
 
 import os
 
+import drawn
+
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
 
@@ -18,10 +20,8 @@ import pytest
 from faults.soak import Soak
 
 from distlenet.cli import main
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 
-CLASSES = list("0123456789")
 OF_RANKS = {"runtime", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
 
 Once = Callable[[str, Callable[[Path], object]], Path]
@@ -117,7 +117,7 @@ def mnist(once: Once) -> Path:
 @pytest.fixture(scope="session")
 def digits(once: Once) -> Path:
     """A dataset of 700 and 1,350 drawn digits: two blocks of checksums in its test split."""
-    return once("drawn.h5", lambda path: _write(path, draw_digits(700, seed=1), draw_digits(1350, seed=2)))
+    return once("drawn.h5", lambda path: drawn.write(path, 700, 1350))
 
 
 @pytest.fixture(scope="session")
@@ -125,11 +125,7 @@ def other_size(once: Once) -> Path:
     """The like of ``digits``, but 24 x 24 pixels and few of them."""
     images, labels = draw_digits(60, seed=3)
     small = np.ascontiguousarray(images[:, 2:26, 2:26])
-    return once("small.h5", lambda path: _write(path, (small, labels), (small[:20], labels[:20])))
-
-
-def _write(path: Path, train: tuple, test: tuple) -> None:
-    write_digit_file(path, train=train, test=test, name="drawn", class_names=CLASSES, source="drawn by a test")
+    return once("small.h5", lambda path: drawn.write(path, (small, labels), (small[:20], labels[:20])))
 
 
 @pytest.fixture(scope="session")

@@ -15,11 +15,11 @@ from distlenet.parallel import Communicator, Serial
 from distlenet.training import session as training
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.experiment import RunOptions
-from distlenet.training.logbook import counting
+from distlenet.training.logbook import counting, read_lines
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
-TIMING = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
 RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")
 Act = Callable[[int, TrainState, Signals], None]  # (rank, state, that rank's signals), after every step
 
@@ -128,13 +128,22 @@ def stop_after(step: int, rank: int = 0) -> Act:
 
 def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
     """Return the journal's lines of ``kinds``, "step" and "epoch", that count, without what is measured by a clock."""
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines() if line.endswith("}")]
+    lines, _ = read_lines(run / "journal.jsonl")
     counted = [line for kind in kinds or ("step", "epoch") for line in counting(lines, kind)]
     counted.sort(key=lambda line: (line["steps"], line["kind"] == "epoch"))
-    return [{key: value for key, value in line.items() if key not in TIMING} for line in counted]
+    return list(map(timeless, counted))
+
+
+def timeless(line: dict[str, Any]) -> dict[str, Any]:
+    """Return a line of the journal, or of the history, without what is measured by a clock."""
+    return {key: value for key, value in line.items() if key not in TIMES}
+
+
+def summary(run: Path) -> dict[str, Any]:
+    """Return what summary.json holds."""
+    return json.loads((run / "summary.json").read_text())
 
 
 def results(run: Path) -> dict[str, Any]:
     """Return what of the summary must not depend on ranks and interruptions."""
-    summary = json.loads((run / "summary.json").read_text())
-    return {name: summary.get(name) for name in RESULTS}
+    return {name: summary(run).get(name) for name in RESULTS}

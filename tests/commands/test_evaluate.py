@@ -3,12 +3,10 @@
 import json
 import shutil
 
+import drawn
 import h5py
 import numpy as np
 import pytest
-
-from distlenet.data.file.dataset_file import write_digit_file
-from distlenet.data.sources.drawing import draw_digits
 
 
 @pytest.mark.parametrize("split", ["test", "train", "validation"])
@@ -47,14 +45,7 @@ def test_tables(trained, digits, distlenet, runtime):
 def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
     # fewer than the run's shards or validation images: of no concern to its test images
     path = tmp_path / "few.h5"
-    write_digit_file(
-        path,
-        train=draw_digits(3, 1),
-        test=draw_digits(30, 5),
-        name="few",
-        class_names=list("0123456789"),
-        source="test",
-    )
+    drawn.write(path, 3, 30)
     done = distlenet("evaluate", trained, "--data", path, "--json")
     assert done.returncode == 0, done.output
     assert json.loads(done.stdout)["count"] == 30
@@ -68,15 +59,7 @@ def test_other_size_of_images(trained, other_size, distlenet, only_sentence, ope
 
 def test_other_classes(trained, tmp_path, distlenet, only_sentence):
     path = tmp_path / "letters.h5"
-    images, labels = draw_digits(100, 1)
-    write_digit_file(
-        path,
-        train=(images, labels),
-        test=(images, labels),
-        name="more",
-        class_names=list("0123456789AB"),
-        source="test",
-    )
+    drawn.write(path, 100, classes="0123456789AB")
     only_sentence(distlenet("evaluate", trained, "--data", path), 4, "12 classes", "10")
 
 

@@ -3,11 +3,11 @@
 import hashlib
 import json
 
+import drawn
 import mpi_jobs
 import numpy as np
 import pytest
 
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.nn import MODELS
 
@@ -40,8 +40,7 @@ def wide(request, tmp_path_factory):
         return wide, ((digits.astype(int) * 7 + place) % classes).astype(np.uint8)
 
     names = [f"class {i}" for i in range(classes)]
-    write_digit_file(path, train=draw(900, 1), test=draw(400, 2), name="wide", class_names=names, source="a test")
-    return path, classes
+    return drawn.write(path, draw(900, 1), draw(400, 2), names), classes
 
 
 @pytest.fixture

@@ -4,12 +4,12 @@ import json
 import shutil
 import tomllib
 
+import drawn
 import h5py
 import numpy as np
 import pytest
 
 from distlenet.config import Config
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.training.checkpoint_file import read_checkpoint
 
@@ -126,15 +126,7 @@ def test_resume_passes_over_a_torn_file(trained, digits, tmp_path, distlenet):
 def test_several_ranks_read_only_good_shards(runtime, digits, tmp_path, distlenet, only_sentence):
     # rank 1 alone has the damaged rows in its shards; both leave in good order
     path, run = tmp_path / "damaged.h5", tmp_path / "run"
-    images, labels = draw_digits(2400, 4)
-    write_digit_file(
-        path,
-        train=(images, labels),
-        test=(images[:9], labels[:9]),
-        name="drawn",
-        class_names=list("0123456789"),
-        source="test",
-    )
+    drawn.write(path, 2400)
     edited(path, path.with_name("copy.h5"), lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
     arguments = ["train", "--data", path.with_name("copy.h5"), "--run", run, *SHORT]
     done = distlenet(*arguments, runtime=runtime, ranks=2)
@@ -188,9 +180,7 @@ def test_tiny_images(tmp_path, distlenet, only_sentence):
     images, labels = draw_digits(40, 1)
     small = np.ascontiguousarray(images[:, 10:16, 10:16])
     path = tmp_path / "tiny.h5"
-    write_digit_file(
-        path, train=(small, labels), test=(small, labels), name="tiny", class_names=list("0123456789"), source="test"
-    )
+    drawn.write(path, (small, labels))
     done = distlenet("train", "--data", path, "--run", tmp_path / "run", *SHORT)
     only_sentence(done, 3, "does not fit into")
     assert not (tmp_path / "run").exists()

@@ -1,8 +1,9 @@
+import drawn
 import numpy as np
 import pytest
 
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.errors import DataError
@@ -107,7 +108,7 @@ def test_shards_without_any_row(augmentation):
 def test_a_damaged_file_is_refused(tmp_path):
     path, digits = tmp_path / "digits.h5", Digits()
     both = digits.images, digits.labels
-    write_digit_file(path, train=both, test=both, name="noise", class_names=list("0123456789"), source="a test")
+    drawn.write(path, both, both)
     with open_digit_file(path) as file:
         x, labels = load(leaves_of(file, range(4)), 0, 0, 2)
     for found, expected in zip((x, labels), load(leaves_of(digits, range(4)), 0, 0, 2), strict=True):

@@ -1,6 +1,7 @@
 import os
 import time
 
+import drawn
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from distlenet.data import plan as plan_module
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
+from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.streaming import InMemory, Streamed
@@ -39,10 +40,7 @@ class Digits:
 @pytest.fixture
 def path(tmp_path):
     both = IMAGES, LABELS
-    write_digit_file(
-        tmp_path / "noise.h5", train=both, test=both, name="noise", class_names=list("0123456789"), source="a test"
-    )
-    return tmp_path / "noise.h5"
+    return drawn.write(tmp_path / "noise.h5", both, both)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Short runs to do harm to, and what must be true of them afterwards."""
 
-import json
 import os
 import sys
 import time
@@ -8,15 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import mpi_jobs
+from sessions import journal, results, summary  # noqa: F401
 
 from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.logbook import counting, read_lines
 from distlenet.training.rundir import RunDirectory
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ["--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
-TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
-RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")
 FIRST_WRITES = "journal.jsonl"  # is there once the start is done
 
 
@@ -38,25 +35,6 @@ def command(
 def do(words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1) -> mpi_jobs.Finished:
     """Run ``distlenet WORDS`` to its end."""
     return mpi_jobs.distlenet(*words, runtime=runtime, ranks=ranks)
-
-
-def summary(run: Path) -> dict:
-    """Return what summary.json holds."""
-    return json.loads((run / "summary.json").read_text())
-
-
-def results(run: Path) -> dict:
-    """Return what must be the same in the summaries of equal runs."""
-    return {key: summary(run).get(key) for key in RESULTS}
-
-
-def journal(run: Path) -> list[dict]:
-    """Return the lines of steps and epochs that count, without what was timed."""
-    lines, _ = read_lines(run / "journal.jsonl")
-    kept = sorted(
-        [*counting(lines, "step"), *counting(lines, "epoch")], key=lambda line: (line["steps"], line["kind"] == "epoch")
-    )
-    return [{key: value for key, value in line.items() if key not in TIMES} for line in kept]
 
 
 def newest(run: Path) -> Checkpoint:

@@ -7,6 +7,7 @@ import sys
 import mpi_jobs
 import numpy as np
 import pytest
+import sessions
 from faults import runs
 
 from distlenet.training.checkpoint_file import read_checkpoint
@@ -50,17 +51,13 @@ def words_of(digits, run, options):
     return ["train", "--data", digits, "--run", run, *SETTINGS, *options]
 
 
-def untimed(entries):
-    return [{key: value for key, value in entry.items() if key not in runs.TIMES} for entry in entries]
-
-
 def files(run):
     """Return what must be equal: every name in the directory, and all but the times that files hold."""
     found = {str(path.relative_to(run)): None for path in sorted(run.rglob("*"))}
     for path in sorted((run / "checkpoints").glob("*.h5*")):
         checkpoint = read_checkpoint(path)
         meta = checkpoint.facts()
-        meta["progress"]["history"] = untimed(checkpoint.progress.history)
+        meta["progress"]["history"] = list(map(sessions.timeless, checkpoint.progress.history))
         arrays = dict(checkpoint.now.vectors)
         if checkpoint.good:
             arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}

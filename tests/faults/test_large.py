@@ -5,11 +5,10 @@ Without --soak one of a million: the same commands, a few megabytes.
 
 import json
 
+import drawn
 import mpi_jobs
 import pytest
 
-from distlenet.data.file.dataset_file import write_digit_file
-from distlenet.data.sources.drawing import draw_digits
 from distlenet.training.checkpoint_file import read_checkpoint
 
 NET = """
@@ -27,10 +26,7 @@ HOUR = 3600.0  # seconds
 def data(tmp_path):
     path = tmp_path / "drawn.h5"
     names = list("0123456789")
-    write_digit_file(
-        path, train=draw_digits(400, seed=1), test=draw_digits(60, seed=2), name="drawn", class_names=names, source="me"
-    )
-    return path
+    return drawn.write(path, 400, 60, names)
 
 
 def test_a_large_network(openmpi, soak, data, tmp_path):

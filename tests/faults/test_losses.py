@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import drawn
 import launches
 import mpi_jobs
 import numpy as np
 import pytest
 from faults import runs
 
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 
 RANKS = 4
@@ -46,14 +46,7 @@ def undisturbed(tmp_path_factory, soak):
     launches.needs_fault_tolerance()
     folder = tmp_path_factory.mktemp("losses")
     (images, labels), data, run = draw_digits(600, seed=1), folder / "drawn.h5", folder / "whole"
-    write_digit_file(
-        data,
-        train=(np.tile(images, (5, 1, 1)), np.tile(labels, 5)),
-        test=draw_digits(300, seed=2),
-        name="drawn",
-        class_names=list("0123456789"),
-        source="drawn by a test",
-    )
+    drawn.write(data, (np.tile(images, (5, 1, 1)), np.tile(labels, 5)), 300)
     done = runs.do(runs.train(data, run, *OPTIONS))
     assert done.returncode == 0, done.output
     seconds = []

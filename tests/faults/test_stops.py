@@ -6,12 +6,12 @@ import signal
 import time
 from pathlib import Path
 
+import drawn
 import mpi_jobs
 import numpy as np
 import pytest
 from faults import runs
 
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 
 STOPS = 60  # for each of the five targets
@@ -26,15 +26,7 @@ def many_digits(tmp_path_factory):
     """600 images to train on and 6,000 to evaluate after each epoch."""
     images, labels = draw_digits(600, seed=1)
     path = tmp_path_factory.mktemp("many") / "many.h5"
-    write_digit_file(
-        path,
-        train=(np.tile(images, (11, 1, 1)), np.tile(labels, 11)),
-        test=draw_digits(300, seed=2),
-        name="drawn",
-        class_names=list("0123456789"),
-        source="drawn by a test",
-    )
-    return path
+    return drawn.write(path, (np.tile(images, (11, 1, 1)), np.tile(labels, 11)), 300)
 
 
 @pytest.fixture(scope="module")

@@ -1,14 +1,14 @@
 """What must be equal in two runs of the same settings, whatever happened to one of them."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
 
+import sessions
+
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint
 
-TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
 SUMMARY = (
     *("status", "epochs", "steps", "theta_sha256", "divergences", "lr_factor", "seed", "parameters", "data"),
     *("fingerprint", "test_accuracy", "test_error", "test_loss", "test_chance", "val_accuracy", "evaluated", "failure"),
@@ -61,14 +61,8 @@ def error_of(output: str, *folders: Path) -> list[str]:
     return [re.sub(r"on rank \d+", "on rank N", line) for line in found]
 
 
-def read_journal(run: Path) -> list[dict[str, Any]]:
-    """Return the journal's lines that count, without times."""
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-    return [_timeless(line) for line in lines if line["kind"] in KINDS]
-
-
 def _journals(run: Path, whole: Path, some_lost: bool) -> list[str]:
-    mine, expected = read_journal(run), read_journal(whole)
+    mine, expected = sessions.journal(run, *KINDS), sessions.journal(whole, *KINDS)
     if some_lost:
         others = [line for line in mine if line not in expected]
         epochs = [[line for line in lines if line["kind"] == "epoch"] for lines in (mine, expected)]
@@ -81,7 +75,7 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
     lost = {"best.h5"} if "no best.h5" in tampered else set()
     if tampered & {"elsewhere", "full"}:  # kept ones stay where they are; what a full disk refused is written later
         lost |= {name for name in expected if name.startswith("epoch-")}
-    if "full" in tampered and json.loads((run / "summary.json").read_text()).get("unsaved"):
+    if "full" in tampered and sessions.summary(run).get("unsaved"):
         lost.add("last.h5")  # the run ended while its disk was full, and says so
     found = [f"no {name}" for name in sorted(expected - mine - lost) if not name.startswith("last-")]
     found += [f"an unexpected {name}" for name in sorted(mine - expected) if not name.startswith("last")]
@@ -102,18 +96,14 @@ def _content(checkpoint: Checkpoint) -> dict[str, Any]:
     if checkpoint.good:
         arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}
     facts = checkpoint.facts()
-    facts |= facts.pop("progress") | {"history": list(map(_timeless, checkpoint.progress.history))}
+    facts |= facts.pop("progress") | {"history": list(map(sessions.timeless, checkpoint.progress.history))}
     return facts | {name: array.tobytes() for name, array in arrays.items()}
 
 
 def _summary(run: Path) -> dict[str, Any]:
-    summary = json.loads((run / "summary.json").read_text())
+    summary = sessions.summary(run)
     summary["status"] = re.sub(r"on rank \d+", "on rank N", summary["status"])
     return {name: summary.get(name) for name in SUMMARY}
-
-
-def _timeless(entry: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in entry.items() if name not in TIMES}
 
 
 def _unlike(what: str, one: Any, other: Any) -> list[str]:

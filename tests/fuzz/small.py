@@ -4,9 +4,8 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
+import drawn
 import numpy as np
-
-from distlenet.data.file.writer import write_digit_file
 
 SIDES = (12, 12, 13, 16, 28, 28)
 
@@ -38,14 +37,8 @@ class Small:
         if not path.exists():
             random = np.random.default_rng(self.seed)
             pictures = random.integers(0, 256, (self.classes, self.side, self.side))
-            write_digit_file(
-                path,
-                train=self._split(random, pictures, self.train),
-                test=self._split(random, pictures, self.test),
-                name="small",
-                class_names=[str(number) for number in range(self.classes)],
-                source="drawn by a test",
-            )
+            train, test = (self._split(random, pictures, count) for count in (self.train, self.test))
+            drawn.write(path, train, test, [str(number) for number in range(self.classes)])
         return path
 
     @staticmethod

@@ -3,6 +3,7 @@
 import io
 from concurrent.futures import ThreadPoolExecutor
 
+import drawn
 import numpy as np
 import pytest
 
@@ -12,7 +13,6 @@ from inks import enlarged
 from PIL import Image
 from rows import ROWS
 
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import PictureError
 from distlenet.pictures import Picture, Recognizer, digits_in, read_picture
@@ -27,7 +27,7 @@ def recognizer(tmp_path_factory, distlenet):
     folder = tmp_path_factory.mktemp("reader")
     names = list("0123456789")
     train, test = draw_digits(8000, seed=3), draw_digits(500, seed=4)
-    write_digit_file(folder / "d.h5", train=train, test=test, name="drawn", class_names=names, source="test")
+    drawn.write(folder / "d.h5", train, test, names)
     arguments = ["--data", folder / "d.h5", "--run", folder / "run", "--epochs", 4, "--batch-size", 64]
     done = distlenet("train", *arguments, "--display", "quiet")
     assert done.returncode == 0, done.output

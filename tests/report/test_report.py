@@ -5,11 +5,12 @@ import shutil
 import sys
 from html.parser import HTMLParser
 
+import drawn
 import numpy as np
 import pytest
 from sessions import train_run
 
-from distlenet.data.file.dataset_file import DigitFile, write_digit_file
+from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report import book
 from distlenet.report.write import write_report
@@ -288,9 +289,7 @@ def test_any_size_of_image_any_classes_any_names(size, names, flags, tmp_path):
     images = random.integers(0, 256, (400, *size), np.uint8)
     labels = (np.arange(400) % len(names)).astype(np.uint8)
     data = tmp_path / "data.h5"
-    write_digit_file(
-        data, train=(images, labels), test=(images[:100], labels[:100]), name="odd", class_names=names, source="a test"
-    )
+    drawn.write(data, (images, labels), classes=names)
     session = train_run(data, tmp_path / "run", flags={"epochs": 1, "batch_size": 64, **flags})
     assert session.code == 0
     page, _ = report(session.run, data)

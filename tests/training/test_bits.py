@@ -9,13 +9,14 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import drawn
 import numpy as np
 import pretend
 import pytest
+import sessions
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.plan import Plan
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import LaunchError
@@ -31,7 +32,6 @@ RATES = {
     **{"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "rmsprop": 0.001, "adam": 0.001},
     "levenberg-marquardt": 0.001,
 }
-TIMING = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
 TOTAL = 560  # images in the file; those that are not trained on are held back for validation
 
 
@@ -39,10 +39,7 @@ TOTAL = 560  # images in the file; those that are not trained on are held back f
 def data(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("bits") / "drawn.h5"
     train, test = draw_digits(TOTAL, seed=11), draw_digits(263, seed=12)
-    write_digit_file(
-        path, train=train, test=test, name="drawn", class_names=list("0123456789"), source="drawn by a test"
-    )
-    return path
+    return drawn.write(path, train, test)
 
 
 def flags(shards: int, leaf: int, samples: int, optimizer: str, **more: Any) -> dict[str, Any]:
@@ -58,14 +55,11 @@ def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str
     state = experiment.state
     with np.errstate(all="ignore"):
         events = [
-            {"kind": type(event).__name__, **dataclasses.asdict(event)}
+            sessions.timeless({"kind": type(event).__name__, **dataclasses.asdict(event)})
             for event in train(
                 state, experiment.leaves, experiment.epoch_end, experiment.schedule, flags["epochs"], comm, signals
             )
         ]
-    for event in events:
-        for name in TIMING:
-            event.pop(name, None)
     test = experiment.epoch_end.evaluate(state, experiment.slices.test)
     return {
         "theta_sha256": state.theta_sha256(),

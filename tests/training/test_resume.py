@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 
+import drawn
 import h5py
 import mpi_jobs
 import numpy as np
@@ -17,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from distlenet.config import RECIPES, Config
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.numerics import numerics
@@ -57,7 +57,7 @@ def check_same_run(run, whole):
 
 
 def untimed(history):
-    return [{key: value for key, value in entry.items() if key not in sessions.TIMING} for entry in history]
+    return list(map(sessions.timeless, history))
 
 
 def parts(digits, run, *chain, **options):
@@ -481,14 +481,7 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     test_images, test_labels = draw_digits(1350, seed=2)
     test_labels[1234] = (test_labels[1234] + 1) % 10
     other = tmp_path / "other.h5"
-    write_digit_file(
-        other,
-        train=(images, labels),
-        test=(test_images, test_labels),
-        name="drawn",
-        class_names=list("0123456789"),
-        source="drawn by a test",
-    )
+    drawn.write(other, (images, labels), (test_images, test_labels))
     before = contents(stopped)
     done = sessions.train_run(other, stopped, ranks, resume="auto")
     assert done.code == 4

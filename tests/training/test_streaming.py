@@ -1,11 +1,11 @@
 """Whole runs that stream their shards: the bits of those in memory, and the end when the file is damaged."""
 
+import drawn
 import numpy as np
 import pytest
 import sessions
 
 from distlenet.data import plan as plan_module
-from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import DataError
 from distlenet.training import postmortem
@@ -19,15 +19,7 @@ STREAM = FLAGS | {"memory_limit": 0}
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     path = tmp_path_factory.mktemp("data") / "drawn.h5"
-    write_digit_file(
-        path,
-        train=draw_digits(3200, seed=1),
-        test=draw_digits(260, seed=2),
-        name="drawn",
-        class_names=list("0123456789"),
-        source="drawn by a test",
-    )
-    return path
+    return drawn.write(path, 3200, 260)
 
 
 @pytest.fixture(autouse=True)

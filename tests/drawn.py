@@ -1,0 +1,21 @@
+"""Small dataset files for tests."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.data.file.dataset_file import write_digit_file
+from distlenet.data.sources.drawing import draw_digits
+
+Split = tuple[np.ndarray, np.ndarray]
+
+
+def write(
+    path: Path, train: Split | int, test: Split | int | None = None, classes: Sequence[str] = "0123456789"
+) -> Path:
+    """Write images and labels, or that many drawn digits; ``test``: None for the first of ``train`` once more."""
+    train = draw_digits(train, seed=1) if isinstance(train, int) else train
+    test = draw_digits(test, seed=2) if isinstance(test, int) else test or tuple(array[:100] for array in train)
+    write_digit_file(path, train=train, test=test, name="drawn", class_names=list(classes), source="drawn by a test")
+    return path
