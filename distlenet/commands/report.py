@@ -33,9 +33,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
-    from distlenet.report.series import is_series
-    from distlenet.report.series_page import write_series_report
-    from distlenet.report.write import write_report
+    from distlenet.report.run import write_report
+    from distlenet.report.series import write_series_report
+    from distlenet.series.record import is_series
 
     def progress(text: str) -> None:
         print(f"{clean(text)} ...", file=sys.stderr, flush=True)

@@ -1,27 +1,85 @@
-"""The sections of the report for which the network looks at images."""
+"""The sections of the report for which the network looks at images: its answers, its layers, its mean gradient."""
 
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import DigitFile
-from distlenet.nn import Net
+from distlenet.errors import DataError
+from distlenet.nn import Flatten, Net
 from distlenet.nn.inspection import outputs
-from distlenet.report import classes, layers, look, samples
-from distlenet.report.book import Book
-from distlenet.report.run import Run
+from distlenet.parallel import Serial
+from distlenet.report import pictures
+from distlenet.report.page import Book
+from distlenet.report.pictures import Answers
+from distlenet.training.evaluation import DatasetSlice, Slices, own_chunks
+from distlenet.training.logbook import Run
 from distlenet.training.metrics import accuracy, per_class
 
+GRADIENT_IMAGES = 500
 CONFUSIONS = 15  # most frequent ones, listed
 DIGITS = 3  # images that are followed through the layers
 AUGMENTED = 4  # images of which augmented copies are shown
 
 
-def by_class(book: Book, found: look.Answers, looked_at: str, names: tuple[str, ...]) -> None:
+def check_data(run: Run, digits: DigitFile) -> None:
+    """Raise DataError unless ``digits`` is what the run was trained on."""
+    trained = run.checkpoint.dataset
+    if digits.fingerprint != trained.fingerprint:
+        raise DataError(
+            f"{digits.path} ({digits.name}, fingerprint {digits.fingerprint[:12]}) is not what {run.path} was trained "
+            f"on ({trained.name}, fingerprint {trained.fingerprint[:12]}): name that file by --data"
+        )
+
+
+def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
+    """Return the images on which the report looks, and what to call them.
+
+    The test images only when the run is over and has read them itself: nothing must be chosen by them.
+    """
+    slices = Slices.of(digits, run.checkpoint.config)
+    if run.complete:
+        return slices.test, "test images"
+    if slices.validation:
+        return slices.validation, "validation images (the test images wait for the end of the run)"
+    return slices.sample, "training images (none were held back, and the test images wait for the end of the run)"
+
+
+def answers(net: Net, part: DatasetSlice, resampler: Resampler, classes: int) -> Answers:
+    """Let ``net`` look at all images of ``part``; raises DataError if they are damaged."""
+    labels: list[np.ndarray] = []
+    predicted: list[np.ndarray] = []
+    probability: list[np.ndarray] = []
+    for _, images, own in own_chunks(part, Serial()):
+        logits = net.forward(resampler.normalize(images))  # (classes, n)
+        labels.append(own)
+        predicted.append(logits.argmax(axis=0))
+        probability.append(net.loss.probabilities(logits).max(axis=0))
+    true, answered = np.concatenate(labels), np.concatenate(predicted)
+    confusion = np.zeros((classes, classes), np.int64)
+    np.add.at(confusion, (true, answered), 1)
+    return Answers(part, true, answered, np.concatenate(probability), confusion)
+
+
+def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -> tuple[np.ndarray, str]:
+    """Return the mean gradient (parameters,) over some images, not augmented, and what these are.
+
+    They are of the validation set; of the training set if nothing was held back.
+    """
+    slices = Slices.of(digits, run.checkpoint.config)
+    part, name = slices.validation or slices.sample, "validation" if slices.validation else "training"
+    count = min(len(part), GRADIENT_IMAGES)
+    images, labels = digits.read(part.split, part.start, part.start + count, verify=True)
+    gradient = np.zeros_like(net.theta)
+    net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), gradient)
+    return gradient / count, f"{count} {name} images"
+
+
+def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...]) -> None:
     """Add the confusion matrix, the surest mistakes and the table of classes."""
     section = book.section("Confusion matrix")
     total = int(found.confusion.sum())
     section.text(f"Of {total:,} {looked_at}; accuracy {accuracy(found.confusion):.2%}.")
-    book.figure(section, "confusion", classes.confusion(found.confusion, names), "True against predicted classes.")
+    book.figure(section, "confusion", pictures.confusion(found.confusion, names), "True against predicted classes.")
     wrong = found.confusion.copy()
     np.fill_diagonal(wrong, 0)
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
@@ -29,12 +87,12 @@ def by_class(book: Book, found: look.Answers, looked_at: str, names: tuple[str, 
     rows = [(names[t], names[p], f"{wrong[t, p]:,}") for t, p in pairs if wrong[t, p]]
     section.table(rows, ["true", "most often read as", "images"])
     section = book.section("Most confident mistakes")
-    figure = classes.mistakes(found, names)
+    figure = pictures.mistakes(found, names)
     if figure is None:
         section.text(f"There is no mistake among the {looked_at}.")
     book.figure(section, "mistakes", figure, "The wrong answers with the largest probabilities.")
     figures = per_class(found.confusion)
-    rows = [
+    by_name = [
         (
             name,
             *(f"{100 * figures[key][i]:.2f} %" for key in ("precision", "recall", "f1")),
@@ -42,10 +100,10 @@ def by_class(book: Book, found: look.Answers, looked_at: str, names: tuple[str, 
         )
         for i, name in enumerate(names)
     ]
-    book.section("Classes").table(rows, ["class", "precision", "recall", "F1", "images"])
+    book.section("Classes").table(by_name, ["class", "precision", "recall", "F1", "images"])
 
 
-def through_the_layers(book: Book, net: Net, found: look.Answers, resampler: Resampler, names: tuple[str, ...]) -> None:
+def through_the_layers(book: Book, net: Net, found: Answers, resampler: Resampler, names: tuple[str, ...]) -> None:
     """Add what every layer puts out for a few images: of classes far apart, rightly answered where there are any."""
     section = book.section("Through the layers")
     wanted = np.unique(np.linspace(0, len(names) - 1, DIGITS).round().astype(int))
@@ -59,11 +117,12 @@ def through_the_layers(book: Book, net: Net, found: look.Answers, resampler: Res
     images = found.images(np.array(places))
     maps = outputs(net, resampler.normalize(images))
     probabilities = net.loss.probabilities(maps[-1][1])  # (classes, n)
+    # flattening changes the order of nothing: the layer before shows the same
+    shown = [found for layer, found in zip(net.layers, maps, strict=True) if not isinstance(layer, Flatten)]
     for i, place in enumerate(places):
         label = int(found.labels[place])
-        # flattening changes the order of nothing: the layer before shows the same
-        own = [(name, value[..., i]) for name, value in maps if "flatten" not in name.lower()]
-        figure = layers.features(images[i], own, probabilities[:, i], names, label)
+        own = [(name, value[..., i]) for name, value in shown]
+        figure = pictures.features(images[i], own, probabilities[:, i], names, label)
         book.figure(section, f"layers-{label}", figure, f"What the layers put out for an image of {names[label]}.")
 
 
@@ -77,4 +136,4 @@ def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
         return
     images, _ = digits.read("train", 0, min(AUGMENTED, digits.length("train")))
     section.text(f"{str(ranges).capitalize()}: at most, drawn anew for every image and epoch.")
-    book.figure(section, "augmentation", samples.augmented(images, ranges, config.seed), "Training images, augmented.")
+    book.figure(section, "augmentation", pictures.augmented(images, ranges, config.seed), "Training images, augmented.")

@@ -1,33 +1,29 @@
-"""One HTML page that needs nothing else: figures within it, no script, nothing to fetch."""
+"""The report as it grows: sections, and figures that also become files; in the end one HTML page."""
 
 import base64
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from distlenet.training.ours import GENERATOR
+from distlenet import atomic
+from distlenet.errors import RunDirectoryError, UsageError, missing_extra
+from distlenet.report.figure import as_png
+from distlenet.training.ours import GENERATOR, is_report
 
-STYLE = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; background: #fff; max-width: 1080px; margin: 0 auto;
-       padding: 1rem 1.5rem 4rem; overflow-wrap: break-word; }
-h1 { font-size: 1.7rem; margin-bottom: 0; } h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-nav a { margin-right: 1em; } p.note { background: #fff3d6; border-left: 4px solid #e69f00; padding: .4em .8em; }
-table { border-collapse: collapse; margin: 1em 0; } td, th { padding: .15em .9em .15em 0; text-align: left;
-        vertical-align: top; white-space: nowrap; } th { font-weight: 600; border-bottom: 1px solid #999; }
-td.long { white-space: normal; overflow-wrap: anywhere; min-width: 8em; } th { white-space: normal; }
-td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; } tr:nth-child(even) td { background: #f6f6f6; }
-figure { margin: 1em 0; } figure img { max-width: 100%; height: auto; vertical-align: top; }
-figcaption { color: #555; font-size: .9em; } div.wide { overflow-x: auto; } code { font-size: .9em; }
-@media (max-width: 600px) { body { padding: .5rem .8rem 3rem; } h1 { font-size: 1.4rem; } }
-"""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 SHORT = 26  # letters of a cell that stay in one line
 LEGIBLE = 0.68  # of its size: a picture is not made smaller than this, but scrolled, within its box
+CSS_PIXELS = 100  # for each inch of a figure
 
 
 @dataclass(frozen=True)
 class Link:
-    """A cell of a table that leads to a file beside the page."""
+    """A cell of a table that leads to a file next to the page."""
 
     text: str
     path: str  # relative to the page
@@ -38,10 +34,10 @@ class Link:
 
 @dataclass
 class Section:
-    """A part of the page: a title and pieces of HTML."""
+    """A part of the page: a title and pieces, each as the template takes it."""
 
     title: str
-    pieces: list[str] = field(default_factory=list)
+    pieces: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def anchor(self) -> str:
@@ -50,69 +46,106 @@ class Section:
 
     def text(self, sentence: str) -> None:
         """Add a paragraph."""
-        self.pieces.append(f"<p>{escape(sentence)}</p>")
+        self.pieces.append({"kind": "text", "text": sentence})
 
     def note(self, sentence: str) -> None:
         """Add a paragraph that stands out."""
-        self.pieces.append(f'<p class="note">{escape(sentence)}</p>')
-
-    def figure(self, pictures: Iterable[tuple[bytes, int]], caption: str) -> None:
-        """Add pictures, (PNG, width in CSS pixels) each: side by side where there is room."""
-        images = "\n".join(
-            f'<img src="data:image/png;base64,{base64.b64encode(png).decode("ascii")}" alt="{escape(caption)}" '
-            f'width="{width}" style="min-width: {LEGIBLE * width:.0f}px">'
-            for png, width in pictures
-        )
-        self.pieces.append(
-            f'<figure><div class="wide">{images}</div><figcaption>{escape(caption)}</figcaption></figure>'
-        )
+        self.pieces.append({"kind": "note", "text": sentence})
 
     def table(self, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> None:
         """Add a table; cells that are numbers stand at the right."""
         rows = [list(row) for row in rows]
         if not rows:
             return
-        columns = [[cell for row in rows if str(cell := row[i]) != "-"] for i in range(len(rows[0]))]
+        columns = [[cell for cell in column if str(cell) != "-"] for column in zip(*rows, strict=True)]
         right = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
 
-        def line(cells: Sequence[object], tag: str) -> str:
-            kinds = (
-                "n" if number else "long" * (len(str(cell)) > SHORT) for cell, number in zip(cells, right, strict=True)
-            )
-            marks = (f'{tag} class="{kind}"' if kind else tag for kind in kinds)
-            row = (f"<{mark}>{_cell(cell)}</{tag}>" for mark, cell in zip(marks, cells, strict=True))
-            return f"<tr>{''.join(row)}</tr>"
+        def cells(row: Sequence[object]) -> list[dict[str, str]]:
+            return [
+                {
+                    "text": str(cell),
+                    "kind": "n" if number else "long" * (len(str(cell)) > SHORT),
+                    "link": quote(cell.path) if isinstance(cell, Link) else "",
+                }
+                for cell, number in zip(row, right, strict=True)
+            ]
 
-        head_line = f"<thead>{line(head, 'th')}</thead>" if head else ""
-        body = "\n".join(line(row, "td") for row in rows)
-        self.pieces.append(f'<div class="wide"><table>{head_line}<tbody>{body}</tbody></table></div>')
-
-
-def _cell(cell: object) -> str:
-    text = escape(str(cell))
-    return f'<a href="{escape(quote(cell.path))}">{text}</a>' if isinstance(cell, Link) else text
+        self.pieces.append({"kind": "table", "head": cells(head) if head else [], "rows": list(map(cells, rows))})
 
 
 def _is_number(cell: object) -> bool:
-    text = str(cell).replace(",", "").rstrip(" %").partition(" ± ")[0]
+    text = str(cell).replace(",", "").rstrip(" %s").partition(" ± ")[0]
     return bool(text) and text.lstrip("-").replace(".", "", 1).replace("e-", "", 1).replace("e+", "", 1).isdecimal()
 
 
-def page(title: str, subtitle: str, sections: Sequence[Section]) -> str:
-    """Return the page as HTML; sections without pieces are left out."""
-    named: dict[str, Section] = {}
-    for section in sections:
-        if section.pieces:
-            taken = section.anchor in named
-            named[f"{section.anchor}-{len(named)}" if taken else section.anchor] = section
-    links = "\n".join(f'<a href="#{name}">{escape(section.title)}</a>' for name, section in named.items())
-    bodies = "\n".join(
-        f'<section id="{name}"><h2>{escape(section.title)}</h2>\n' + "\n".join(section.pieces) + "\n</section>"
-        for name, section in named.items()
-    )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"{GENERATOR}<style>{STYLE}</style></head><body>\n<h1>{escape(title)}</h1>\n<p>{escape(subtitle)}</p>\n"
-        f"<nav>{links}</nav>\n{bodies}\n</body></html>\n"
-    )
+@dataclass(frozen=True)
+class Written:
+    """What was made."""
+
+    page: Path
+    figures: int
+    notes: list[str]  # what is missing, and why
+
+
+class Book:
+    """``sections`` in order; ``files``: name -> PNG. Raises UsageError without Jinja2."""
+
+    def __init__(self) -> None:
+        try:
+            from jinja2 import Environment, FileSystemLoader, StrictUndefined
+        except ImportError as error:
+            raise UsageError(missing_extra("the report", "jinja2", "report")) from error
+        loader = FileSystemLoader(Path(__file__).with_name("templates"))
+        self._template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(
+            "report.html"
+        )
+        self.sections: list[Section] = []
+        self.files: dict[str, bytes] = {}
+
+    def section(self, title: str) -> Section:
+        """Begin a section."""
+        self.sections.append(Section(title))
+        return self.sections[-1]
+
+    def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
+        """Add ``figure`` to ``section`` and to the files; None: there is nothing to show, and that is reported."""
+        self.figures(section, {name: figure} if figure else {}, caption)
+
+    def figures(self, section: Section, figures: "dict[str, Figure]", caption: str) -> None:
+        """Add ``figures``, by the names of their files, side by side where there is room."""
+        if not figures:
+            if not section.pieces:
+                section.text("There is nothing to show yet.")
+            return
+        pictures = []
+        for name, figure in figures.items():
+            png, width = as_png(figure), round(CSS_PIXELS * figure.get_figwidth())
+            self.files["".join(c if c.isalnum() or c in "-_" else "-" for c in name) + ".png"] = png
+            encoded = base64.b64encode(png).decode("ascii")
+            pictures.append({"png": encoded, "width": width, "least": f"{LEGIBLE * width:.0f}"})
+        section.pieces.append({"kind": "figure", "pictures": pictures, "caption": caption})
+
+    def html(self, title: str, subtitle: str) -> str:
+        """Return the page; sections without pieces are left out."""
+        named: dict[str, Section] = {}
+        for section in self.sections:
+            if section.pieces:
+                taken = section.anchor in named
+                named[f"{section.anchor}-{len(named)}" if taken else section.anchor] = section
+        return self._template.render(title=title, subtitle=subtitle, sections=named, generator=GENERATOR)
+
+    def write(self, out: Path, title: str, subtitle: str, notes: list[str]) -> Written:
+        """Write the page and the figures to the directory ``out``; raises RunDirectoryError."""
+        write_files(out, {"report.html": self.html(title, subtitle).encode(), **self.files})
+        return Written(out / "report.html", len(self.files), notes)
+
+
+def write_files(out: Path, files: dict[str, bytes]) -> None:
+    """Write ``files``, name -> content, to the directory ``out``; raises RunDirectoryError."""
+    for path in (out / name for name in files):
+        if os.path.lexists(path) and not is_report(path):
+            raise RunDirectoryError(
+                f"{path} was not written by report, which would replace it: move it elsewhere, or choose another --out"
+            )
+    for name, content in files.items():
+        atomic.write(out / name, content, RunDirectoryError)

@@ -1,108 +1,218 @@
-"""What a run directory holds for its report: a checkpoint, the history, what happened, the summary."""
+"""The report of one run: read, look, draw, write; and the sections that need no images."""
 
-import math
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from distlenet.bounded import read_json
-from distlenet.errors import CheckpointError
+import numpy as np
+
+from distlenet.config import Config
+from distlenet.data.augmentation import Resampler
+from distlenet.data.file.dataset_file import DigitFile, open_digit_file
+from distlenet.errors import CheckpointError, DataError
 from distlenet.nn import NOTHING, Net, Trust
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.report import figure as curves
+from distlenet.report import looks, pictures
+from distlenet.report.page import Book, Written
+from distlenet.series.table import FIGURES, figure
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.logbook import counting, number, read_lines
-from distlenet.training.rundir import RunDirectory, find_checkpoint
+from distlenet.training.logbook import Run, divergences, number, read_run
+from distlenet.training.rundir import RunDirectory
+
+# of summary.json, in this order; those that are no figures with their titles
+TEXTS = {"status": "status", "evaluated": "evaluated", "theta_sha256": "SHA-256 of the parameters"}
+RESULTS = (
+    *("status", "test_accuracy", "test_error", "test_loss", "evaluated", "val_accuracy", "epochs", "steps", "ranks"),
+    *("seconds", "images_per_second", "reduce_share", "memory_mib", "theta_sha256"),
+)
 
 
-@dataclass(frozen=True)
-class Run:
-    """A run as its files tell it; ``notes`` are sentences on what is missing or damaged among them."""
+def write_report(
+    path: Path,
+    data: Path | None,
+    usual_data: Path,
+    out: Path | None,
+    say: Callable[[str], None] = lambda text: None,
+    trust: Trust = NOTHING,
+) -> Written:
+    """Write the report of the run directory ``path`` to the directory ``out`` (default: ``path``/report).
 
-    path: Path
-    checkpoint: Checkpoint  # the best, else the newest
-    epochs: list[dict[str, Any]]  # EpochDone's fields, in order; see training/events.py
-    steps: list[dict[str, Any]]  # StepDone's fields, of the steps that the journal has
-    happenings: list[dict[str, Any]]  # lines of kind start, notice, end
-    summary: dict[str, Any]  # empty while the run has not ended
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def complete(self) -> bool:
-        """Whether the run has ended as planned, its test images read."""
-        return self.summary.get("status") == "complete" and number(self.summary, "test_accuracy") is not None
-
-
-def read_run(path: Path, trust: Trust = NOTHING) -> Run:
-    """Read the run directory ``path``; ``trust`` says which code its network may be.
-
-    A journal or summary that is missing or damaged is noted; the curves then come from the newest checkpoint as
-    far as that knows them. Raises CheckpointError when there is no good checkpoint at all.
+    ``data`` is the dataset of the run; None: ``usual_data`` if it is that, else the figures that need images are
+    left out and a note says so. ``say`` is told what is being done; ``trust`` says which code the network may be.
+    Raises CheckpointError: no checkpoint; DataError: ``data`` is another dataset, or damaged; RunDirectoryError:
+    ``out`` cannot be written; UntrustedCodeError.
     """
-    if not path.is_dir():
-        raise CheckpointError(f"{path} is not a run directory, expected the --run of `distlenet train`")
-    notes: list[str] = []
-    newest, damaged = None, []
-    if (path / "checkpoints").is_dir():
-        newest, damaged = RunDirectory(path).newest_checkpoint(trust)
-    notes += [f"{error}: passed over" for error in damaged]
+    say("reading the run")
+    run = read_run(path, trust)
+    digits = _dataset(run, data, usual_data)
+    book = Book()
     try:
-        checkpoint = find_checkpoint(path, trust=trust)
-    except CheckpointError:  # a damaged best.h5
-        if newest is None:
+        _fill(book, run, digits, say)
+    finally:
+        if digits:
+            digits.close()
+    checkpoint = run.checkpoint
+    title = f"{checkpoint.config.model} on {checkpoint.dataset.name}"
+    subtitle = f"Run {run.path}, checkpoint {checkpoint.path.name} after {checkpoint.position[1]} epochs."
+    say("writing")
+    return book.write(out or path / "report", title, subtitle, run.notes)
+
+
+def _dataset(run: Run, data: Path | None, usual: Path) -> DigitFile | None:
+    """Open the dataset of the run; adds a note to the run if there is none."""
+    digits = None
+    try:
+        digits = open_digit_file(data or usual)
+        looks.check_data(run, digits)
+    except DataError as error:
+        if digits:
+            digits.close()
+        if data is not None:
             raise
-        checkpoint = replace(newest, trust=trust)
-    lines = _read_journal(path / "journal.jsonl", notes)
-    by_epoch = {entry.get("epoch"): entry for entry in newest.progress.history if isinstance(entry, dict)}
-    by_epoch |= {line.get("epoch"): line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
-    epochs = [by_epoch[epoch] for epoch in sorted(epoch for epoch in by_epoch if type(epoch) is int)]
-    steps = counting(lines, "step")
-    happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
-    return Run(path, checkpoint, epochs, steps, happenings, _read_summary(path / "summary.json", notes), notes)
+        run.notes.append(f"{error}: without --data there are no figures that need images")
+        return None
+    return digits
 
 
-def _read_journal(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """Return the good lines of the journal; ``notes`` are told of the others."""
-    try:
-        lines, damaged = read_lines(path)
-    except OSError as error:
-        notes.append(
-            f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
-            "happened on the way is not known"
-        )
-        return []
-    if damaged:
-        notes.append(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
-    return lines
+def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], None]) -> None:
+    """Add all sections in the order of the page."""
+    net, dataset = run.checkpoint.build_net(), run.checkpoint.dataset
+    resampler = Resampler(*dataset.image_shape, dataset.mean, dataset.std)
+    say("drawing curves")
+    results(book, run)
+    progress(book, run)
+    gradient, sample = None, ""
+    if digits:
+        say("looking at images")
+        part, looked_at = looks.shown_part(run, digits)
+        found = looks.answers(net, part, resampler, len(dataset.class_names))
+        looks.by_class(book, found, looked_at, dataset.class_names)
+        looks.through_the_layers(book, net, found, resampler, dataset.class_names)
+        looks.augmentation(book, run, digits)
+        gradient, sample = looks.mean_gradient(net, run, digits, resampler)
+    say("drawing the network")
+    network(book, run, net, gradient, sample)
+    settings(book, run)
+    happenings(book, run)
 
 
-def _read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
-    try:
-        summary = read_json(path)
-        if isinstance(summary, dict):
-            return summary
-        notes.append(f"{path} is not a JSON object: left out")
-    except FileNotFoundError:
-        notes.append("the run has not ended: it has no summary.json")
-    except (OSError, ValueError) as error:
-        notes.append(f"cannot read {path} ({error}): left out")
-    return {}
+def results(book: Book, run: Run) -> None:
+    """Add what came of the run, and what is missing among its files."""
+    section = book.section("Results")
+    for note in run.notes:
+        section.note(note)
+    for sentence in divergences(run.summary):
+        section.note(f"The run diverged in {sentence}.")
+    rows = [_result(name, run.summary[name]) for name in RESULTS if name in run.summary]
+    section.table(rows)
+    accuracies = [value for entry in run.epochs if (value := number(entry, "validation", "accuracy")) is not None]
+    if not rows and accuracies:
+        section.text(f"{len(run.epochs)} epochs so far; best validation accuracy {max(accuracies):.2%}.")
 
 
-def divergences(summary: dict[str, Any]) -> list[str]:
-    """Return a sentence for each time the run of ``summary`` diverged: where, how, and what was done."""
-    records = summary.get("divergences")
-    found = []
-    for record in records if isinstance(records, list) else []:
-        if isinstance(record, dict):
-            epoch, step = (1 + (number(record, key) or 0) for key in ("epoch", "step"))
-            found.append(f"epoch {epoch:.0f}, step {step:.0f}: {record.get('kind')}, {record.get('action')}")
-    return found
+def _result(name: str, value: Any) -> tuple[str, str]:
+    """Return title and text of an entry of the summary."""
+    found = number({name: value}, name) if name in FIGURES else None
+    return (TEXTS[name] if name in TEXTS else FIGURES[name][0], str(value) if found is None else figure(name, found))
 
 
-def series(entries: list[dict[str, Any]], *keys: str) -> list[float]:
-    """Return the number at ``keys`` of every entry, NaN where there is none: matplotlib leaves that out."""
-    found = (number(entry, *keys) for entry in entries)
-    return [math.nan if value is None else value for value in found]
+def progress(book: Book, run: Run) -> None:
+    """Add the figure."""
+    section = book.section("Learning")
+    book.figures(section, curves.learning(run), "Loss and error after each epoch.")
+    section = book.section("Learning rate and steps")
+    book.figures(section, curves.steps(run), "Learning rate and loss of the batches by step.")
+    section = book.section("Speed")
+    book.figures(section, curves.speed(run), "Training speed, and where the time of each epoch went.")
+
+
+def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample: str) -> None:
+    """Add kernels, weights and gradients; ``gradient`` (parameters,) is a mean over ``sample``."""
+    section = book.section("Kernels")
+    for layer in net.layers:
+        for parameter in layer.parameters:
+            if parameter.is_weight and len(parameter.shape) in (3, 4):
+                name = f"kernels-{layer.name}"
+                book.figure(section, name, pictures.kernels(layer.name, parameter.value), f"Kernels of {layer.name}.")
+    section = book.section("Weights and gradients")
+    section.table(*_statistics(net, gradient))
+    if gradient is not None:
+        section.text(f"The gradient is a mean over {sample}, at the checkpoint {run.checkpoint.path.name}.")
+    book.figure(section, "weights", pictures.histograms(net), "How the weights of each layer are distributed.")
+    epochs, norms = norms_by_epoch(run, net)
+    if len(epochs) > 1:
+        book.figure(section, "norms", pictures.norms(epochs, norms), "Norm of the weights at the checkpoints kept.")
+
+
+def _statistics(net: Net, gradient: np.ndarray | None) -> tuple[list[list[str]], list[str]]:
+    """Return rows and head of the table of parameters."""
+    head = ["parameter", "shape", "number", "mean", "deviation", "smallest", "largest", "norm"]
+    if gradient is not None:
+        head += ["norm of gradient", "gradient / weight", "zero gradients"]
+    rows, start = [], 0
+    for name, parameter in net.parameters.items():
+        value, shape = parameter.value.astype(np.float64), " x ".join(map(str, parameter.shape))
+        norm = float(np.linalg.norm(value))
+        figures = [value.mean(), value.std(), value.min(), value.max(), norm]
+        row = [name, shape, f"{value.size:,}", *(f"{figure:.4g}" for figure in figures)]
+        if gradient is not None:
+            part = gradient[start : start + parameter.size].astype(np.float64)
+            slope = float(np.linalg.norm(part))
+            share = f"{slope / norm:.2g}" if norm else "-"
+            row += [f"{slope:.3g}", share, f"{100 * np.mean(part == 0):.1f} %"]
+        rows.append(row)
+        start += parameter.size
+    return rows, head
+
+
+def settings(book: Book, run: Run) -> None:
+    """Add configuration, dataset and numerics."""
+    section = book.section("Configuration")
+    config, usual = run.checkpoint.config.to_dict(), Config().to_dict()
+    section.table(
+        [(name, value, "" if value == usual[name] else f"instead of {usual[name]}") for name, value in config.items()],
+        ["setting", "value", ""],
+    )
+    dataset = run.checkpoint.dataset
+    section.table(
+        [
+            ("dataset", dataset.name),
+            ("fingerprint", dataset.fingerprint),
+            ("images", f"{dataset.image_shape[0]} x {dataset.image_shape[1]} pixels"),
+            ("classes", f"{len(dataset.class_names)}: {', '.join(dataset.class_names)}"),
+            ("normalised by", f"mean {dataset.mean:.4f}, deviation {dataset.std:.4f}"),
+            *((name, value) for name, value in run.checkpoint.meta["numerics"].items()),
+            *((key, value) for key, value in _facts(run).items()),
+        ]
+    )
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    """Return what the newest start of the run said of itself."""
+    starts = [line.get("facts") for line in run.happenings if line["kind"] == "start"]
+    return starts[-1] if starts and isinstance(starts[-1], dict) else {}
+
+
+def happenings(book: Book, run: Run) -> None:
+    """Add starts, resumptions, faults, recoveries and ends, in order."""
+    section = book.section("Faults and recoveries")
+    rows = [(line.get("steps", "?"), *_told(line)) for line in run.happenings]
+    troubles = [row for row in rows if row[1] != "start" and row[1] != "end"]
+    if run.happenings and not troubles:
+        section.text("Nothing but the start and the end of the run is in its journal: no fault was met.")
+    section.table(rows, ["step", "what", ""])
+
+
+def _told(line: dict[str, Any]) -> tuple[str, str]:
+    """Return a line of the journal as (kind, sentence)."""
+    if line["kind"] == "notice":
+        return str(line.get("level", "info")), str(line.get("text", ""))
+    if line["kind"] == "end":
+        return "end", str(line.get("status", "?"))
+    begun = number(line, "epoch"), number(line, "step")
+    if any(begun):
+        return "resumed", f"at epoch {(begun[0] or 0) + 1:.0f}, step {(begun[1] or 0) + 1:.0f}"
+    return "start", str(line.get("title", ""))
 
 
 def norms_by_epoch(run: Run, net: Net) -> tuple[list[int], dict[str, list[float]]]:

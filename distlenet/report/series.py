@@ -1,106 +1,207 @@
-"""What the directory of a ``repeat`` or a ``compare`` holds: the runs that are over, and what they have in common."""
+"""One page of many runs: the table, their curves, their spread, and a section for each setting."""
 
-from dataclasses import dataclass
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-from distlenet.bounded import read_json
-from distlenet.config import Config, build_config
-from distlenet.errors import ConfigError, RunDirectoryError
-from distlenet.series.outcome import Outcome, read_epochs, read_outcome, read_summary, summarize_series
-from distlenet.training.logbook import Line
+import numpy as np
 
-RESULTS = "results.json"
+from distlenet.errors import CheckpointError
+from distlenet.report.figure import COLOURS, HALF, by_epoch, new_figure, plain_text
+from distlenet.report.page import Book, Link, Written
+from distlenet.series.record import Series, SeriesRun, differing, read_series
+from distlenet.series.table import COMPARED, comparison_rows, figure
+from distlenet.training.logbook import divergences, numbers
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-@dataclass(frozen=True)
-class SeriesRun:
-    """One run of a series."""
-
-    outcome: Outcome
-    path: Path
-    epochs: list[Line]  # EpochDone's fields, in order; see training/events.py
-    summary: dict[str, Any]
-    config: Config | None  # None if its file cannot be read
-
-    @property
-    def counts(self) -> bool:
-        """Whether the run is sound."""
-        return self.outcome.defect is None
+DASHES = ("-", "--", ":", "-.")
+Runs = dict[str, list[SeriesRun]]
 
 
-@dataclass(frozen=True)
-class Series:
-    """Many runs as their files tell them; ``notes`` are sentences on what is missing."""
+def write_series_report(
+    path: Path,
+    out: Path | None,
+    say: Callable[[str], None] = lambda text: None,
+    report_run: Callable[[Path], Written] | None = None,
+) -> Written:
+    """Write the page of the series in ``path`` to the directory ``out`` (default: ``path``/report).
 
-    path: Path
-    title: str
-    runs: list[SeriesRun]
-    results: dict[str, Any]  # see summarize_series
-    notes: list[str]
-
-    def by_setting(self) -> dict[str, list[SeriesRun]]:
-        """Return the runs of each row of the table, in its order."""
-        found: dict[str, list[SeriesRun]] = {}
-        for run in self.runs:
-            found.setdefault(run.outcome.setting, []).append(run)
-        return found
-
-
-def is_series(path: Path) -> bool:
-    """Whether ``path`` is the directory of many runs, not of one."""
-    return (path / RESULTS).is_file()
-
-
-def read_series(path: Path) -> Series:
-    """Read the directory ``path``; raises RunDirectoryError if its list of results is damaged or names no run."""
-    try:
-        listed = read_json(path / RESULTS)
-        keep = listed["defective_runs"] == "kept"
-        rows = [(str(run["setting"]), int(run["seed"]), str(run["directory"])) for run in listed["runs"]]
-        title = str(listed["title"])
-    except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-        raise RunDirectoryError(
-            f"{path / RESULTS} cannot be read ({error}): give the command of the series again, it trains nothing twice"
-        ) from error
-    runs, notes = [], []
-    for setting, seed, directory in rows:
-        place = locate(path, directory)
-        outcome = read_outcome(setting, seed, str(place)) if place else None
-        if outcome is None:
-            where = place or path / Path(directory).name
-            notes.append(f"{setting} seed {seed}: there is no run that is over in {where}: left out")
-        else:
-            summary = read_summary(str(place)) or {}
-            runs.append(SeriesRun(outcome, place, read_epochs(str(place)), summary, _read_config(place)))
-    if not runs:
-        raise RunDirectoryError(f"{path} has no run that is over: {notes[0] if notes else 'its list is empty'}")
-    return Series(path, title, runs, summarize_series([run.outcome for run in runs], keep), notes)
-
-
-def locate(path: Path, directory: str) -> Path | None:
-    """Return where the run ``directory`` is: within ``path``, to which it may have been moved; None if it is not.
-
-    Never elsewhere: a list of results may come from anybody, and reports are written to the runs that it names.
+    ``report_run`` writes the report of each run, before its page is linked to. Raises RunDirectoryError: the results
+    cannot be read, or ``out`` cannot be written.
     """
-    parts = Path(directory).parts
-    inside = [path.joinpath(*parts[-depth:]) for depth in (2, 1) if len(parts) >= depth]
-    home = path.resolve()
-    sound = (place for place in inside if place.is_dir() and home in place.resolve().parents)
-    return next(sound, None)
+    say("reading the runs")
+    series = read_series(path)
+    out = out or path / "report"
+    for run in series.runs:
+        if report_run is None:
+            break
+        say(f"{run.record.path}")
+        try:
+            series.notes.extend(f"{run.record.path}: {note}" for note in report_run(run.record.path).notes)
+        except CheckpointError as error:  # a run that was defective from the start
+            series.notes.append(f"there is no report of {run.record.path}: {error}")
+    book = Book()
+    say("drawing")
+    overview(book, series)
+    for label, runs in series.by_setting().items():
+        setting(book, label, runs, out)
+    count = len(series.by_setting())
+    title = f"{count} settings side by side" if count > 1 else series.title
+    return book.write(out, title, f"{series.title}: {len(series.runs)} runs in {path}.", series.notes)
 
 
-def _read_config(place: Path) -> Config | None:
-    try:
-        return build_config(file=place / "config.toml")
-    except ConfigError:
+def overview(book: Book, series: Series) -> None:
+    """Add what all settings have in common: table, figures, and the settings in which they differ."""
+    settings, by_setting = series.results["settings"], series.by_setting()
+    keep = series.results["defective_runs"] == "kept"
+    section = book.section("Results")
+    for note in series.notes:
+        section.note(note)
+    head, *rows = comparison_rows(series.results, "±")
+    section.table(rows, head)
+    section.text(
+        "Mean ± standard deviation over the seeds. Healed: runs that diverged and went back by themselves. Defective "
+        f"runs, not finite or at chance, are {series.results['defective_runs']}{'' if keep else ' of the means'}."
+    )
+    section = book.section("Test accuracy")
+    spreads = {label: figures for label, s in settings.items() if (figures := s["figures"].get("test_accuracy"))}
+    caption = "One dot a run, hollow if it healed; the line is the mean with its 95 % confidence interval."
+    book.figure(section, "accuracy", strips(by_setting, spreads, keep), caption)
+    section = book.section("Learning")
+    caption = "Every run thin, the mean thick, the band from the lowest to the highest run."
+    book.figures(section, curves(by_setting, keep), caption)
+    values = differing(series)
+    if values:
+        rows = [[name, *row] for name, row in values.items()]
+        book.section("Settings").table(rows, ["setting", *by_setting])
+
+
+def setting(book: Book, label: str, runs: list[SeriesRun], out: Path) -> None:
+    """Add the runs of one setting, with links to their own reports, and what went wrong in them."""
+    section = book.section(label)
+    head = ["seed", *COMPARED.values(), "best epoch", "healed", "defect", "report"]
+    section.table([_run_row(run, out) for run in runs], head)
+    for run in runs:
+        for sentence in divergences(run.record.summary):
+            section.text(f"Seed {run.outcome.seed}, {sentence}.")
+
+
+def _run_row(run: SeriesRun, out: Path) -> list[object]:
+    outcome, own = run.outcome, run.record.path / "report" / "report.html"
+    figures = [figure(name, outcome.figures.get(name)) for name in COMPARED]
+    there = Link(str(run.record.path), os.path.relpath(own, out)) if own.is_file() else str(run.record.path)
+    best = run.record.summary.get("evaluated") or "-"
+    return [outcome.seed, *figures, best, outcome.heals or "-", outcome.defect or "-", there]
+
+
+def style(place: int) -> tuple[str, str]:
+    """Return colour and dashes of the setting at ``place``."""
+    return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
+
+
+def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
+    """Draw loss and error by epoch: every run thin, the mean thick, a band from the least to the most.
+
+    Of the validation images, or, where none were held back, of the training images. Runs that do not count are left
+    out unless ``keep``.
+    """
+    sound = {
+        label: [run for run in runs if run.record.epochs and (keep or run.counts)] for label, runs in by_setting.items()
+    }
+    if not any(sound.values()):
+        return {}
+    split = watched(by_setting)
+    figures = {name: new_figure(3.6 + 0.1 * len(sound), HALF) for name in ("loss", "error")}
+    left, right = (figure.subplots() for figure in figures.values())
+    for place, (label, runs) in enumerate(sound.items()):
+        losses = [numbers(run.record.epochs, split, "loss") for run in runs]
+        errors = [[100 * (1 - value) for value in numbers(run.record.epochs, split, "accuracy")] for run in runs]
+        _bundle(left, losses, label, place)
+        _bundle(right, errors, label, place)
+    name = "validation" if split == "validation" else "training"
+    left.set_title(f"{name} loss", fontsize=10)
+    right.set_title(f"{name} error (%; accuracy is 100 % minus it)", fontsize=10)
+    by_epoch(figures)
+    return figures
+
+
+def watched(by_setting: Runs) -> str:
+    """Return the split that all curves show: "validation" if every run held images back, else "train"."""
+    epochs = [run.record.epochs[-1] for runs in by_setting.values() for run in runs if run.record.epochs]
+    return "validation" if all(epoch.get("validation") for epoch in epochs) else "train"
+
+
+def _bundle(axes: "Axes", lines: list[list[float]], label: str, place: int) -> None:
+    """Draw the curves ``lines`` of one setting, with their mean and the band that they fill."""
+    if not lines:
+        return
+    colour, dashes = style(place)
+    longest = max(map(len, lines))
+    values = np.full((len(lines), longest), np.nan)
+    for row, line in zip(values, lines, strict=True):
+        row[: len(line)] = line
+    epochs = np.arange(1, longest + 1)
+    there = np.isfinite(values).any(axis=0)
+    if not there.any():
+        return
+    epochs, values = epochs[there], values[:, there]
+    for row in values:
+        axes.plot(epochs, row, color=colour, linewidth=0.6, alpha=0.5)
+    if len(lines) > 1:
+        axes.fill_between(epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=colour, alpha=0.15, lw=0)
+    axes.plot(
+        epochs, np.nanmean(values, axis=0), dashes, color=colour, marker=".", linewidth=1.8, label=plain_text(label, 28)
+    )
+
+
+def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | None":
+    """Draw the test accuracy of every run, with mean and 95 % confidence of each setting; None if none is known.
+
+    ``spreads``: setting -> the Spread of its test accuracy as a dict. Of runs that do not count only the number is
+    shown, unless ``keep``: they are at chance, and the others would be one dot.
+    """
+    if not spreads:
         return None
-
-
-def differing(series: Series) -> dict[str, list[Any]]:
-    """Return the settings, but the seed, in which the rows of the table differ: name -> a value for each row."""
-    firsts = [runs[0].config for runs in series.by_setting().values()]
-    tables = [config.to_dict() if config else {} for config in firsts]
-    names = [name for name in Config().to_dict() if name != "seed"]
-    values = {name: [table.get(name, "?") for table in tables] for name in names}
-    return {name: row for name, row in values.items() if len(set(map(str, row))) > 1}
+    figure = new_figure(0.9 + 0.42 * len(by_setting), 6.4)
+    axes = figure.subplots()
+    for place, (label, runs) in enumerate(by_setting.items()):
+        colour, _ = style(place)
+        shown = [run for run in runs if "test_accuracy" in run.outcome.figures and (keep or run.counts)]
+        apart = min(0.1, 0.5 / max(1, len(shown)))
+        for row, run in enumerate(shown):
+            offset = apart * (row - (len(shown) - 1) / 2)
+            inside = "white" if run.outcome.heals else colour
+            axes.plot(
+                100 * run.outcome.figures["test_accuracy"],
+                place + offset,
+                "o",
+                markersize=5,
+                color=colour,
+                markerfacecolor=inside,
+            )
+        found = spreads.get(label)
+        if found:
+            mean, half = 100 * found["mean"], 100 * (found["interval"] or 0)
+            inside_100 = [[half], [min(half, 100 - mean)]]
+            axes.errorbar(mean, place, xerr=inside_100, fmt="|", color="black", markersize=13, capsize=3, linewidth=1)
+        hidden = len(runs) - len(shown)
+        if hidden:
+            axes.annotate(
+                f"{hidden} of {len(runs)} defective",
+                (1, place),
+                (4, 0),
+                ("axes fraction", "data"),
+                "offset points",
+                fontsize=8,
+                va="center",
+                color="#a00000",
+            )
+    axes.set_yticks(range(len(by_setting)), [plain_text(label, 28) for label in by_setting], fontsize=9)
+    axes.set_ylim(len(by_setting) - 0.5, -0.5)
+    axes.set_xlabel("test accuracy (%)")
+    axes.grid(True, axis="x", alpha=0.25)
+    return figure

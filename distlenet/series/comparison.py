@@ -88,7 +88,7 @@ def _setting(part: str, word: str) -> tuple[str, Any]:
     """Return name and value of ``part``, "lr=0.05"."""
     key, equals, text = part.partition("=")
     name = key.strip().replace("-", "_")
-    kinds = {item.name: item.type for item in fields(Config)} | {"recipe": str}
+    kinds: dict[str, Any] = {item.name: item.type for item in fields(Config)} | {"recipe": str}
     if not equals or name not in kinds or name == "seed":
         why = "the seeds are given by --seed and --seeds" if name == "seed" else f"no setting{nearest(name, kinds)}"
         if name in kinds and not equals:

@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distlenet.bounded import read_json
-from distlenet.training.logbook import counting, number, read_lines
+from distlenet.training.logbook import Line, Record, number, read_record
 
 DEFECTS = {
     "NonFiniteError": "non-finite",
@@ -48,28 +47,24 @@ class Spread:
     count: int
 
 
-def read_summary(directory: str) -> dict[str, Any] | None:
-    """Return the summary of a run that is over: complete, or defective beyond repair; None of any other."""
-    try:
-        summary = read_json(Path(directory) / "summary.json")
-        over = summary["status"] == "complete" or summary.get("failure") in DEFECTS
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return None
-    return summary if over else None
+def is_over(summary: dict[str, Any]) -> bool:
+    """Whether a run with this ``summary`` is complete, or defective beyond repair."""
+    return summary.get("status") == "complete" or str(summary.get("failure")) in DEFECTS
 
 
 def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
     """Return the outcome of the run in ``directory``; None if it is not over."""
-    summary = read_summary(directory)
-    if summary is None:
+    return outcome_of(read_record(Path(directory), steps=False), setting, seed)
+
+
+def outcome_of(record: Record, setting: str, seed: int) -> Outcome | None:
+    """Return the outcome of a run; None if it is not over."""
+    if not is_over(record.summary):
         return None
-    figures = {
-        name: summary[name]
-        for name in ("test_accuracy", "test_error", "val_accuracy", "parameters")
-        if number(summary, name) is not None
-    }
-    figures |= timing(read_epochs(directory))
-    return Outcome(setting, seed, directory, defect(summary), figures, count_heals(summary))
+    names = ("test_accuracy", "test_error", "val_accuracy", "parameters")
+    figures = {name: record.summary[name] for name in names if number(record.summary, name) is not None}
+    figures |= timing(record.epochs)
+    return Outcome(setting, seed, str(record.path), defect(record.summary), figures, count_heals(record.summary))
 
 
 def defect(summary: dict[str, Any]) -> str | None:
@@ -87,16 +82,7 @@ def count_heals(summary: dict[str, Any]) -> int:
     return sum(isinstance(record, dict) and record.get("action") != "stopped" for record in records)
 
 
-def read_epochs(directory: str) -> list[dict[str, Any]]:
-    """Return the journal's lines of epochs that count; damaged ones are left out."""
-    try:
-        lines, _ = read_lines(Path(directory) / "journal.jsonl", steps=False)
-    except OSError:
-        return []
-    return counting(lines, "epoch")
-
-
-def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
+def timing(epochs: list[Line]) -> dict[str, float]:
     """Return seconds of the run and of its parts, and images/s, from the journal's ``epochs``.
 
     An epoch that was interrupted counts as if it had gone through at the speed of its last part. Where that
@@ -104,7 +90,8 @@ def timing(epochs: list[dict[str, Any]]) -> dict[str, float]:
     epoch has one, only the seconds of validation are known.
     """
     rows = [[number(epoch, *keys) for keys in TIMED] for epoch in epochs]
-    sound = [row for row in rows if None not in row and row[0] >= 0 < row[3]]  # others were not written by a run
+    known = [[value for value in row if value is not None] for row in rows]
+    sound = [row for row in known if len(row) == len(TIMED) and row[0] >= 0 < row[3]]  # others: not written by a run
     if not sound:
         return {}
     validation = sum(row[2] for row in sound)

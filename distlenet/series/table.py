@@ -15,6 +15,13 @@ FIGURES = {  # name: title, unit, factor, decimals
     "step_seconds": ("a step", "ms", 1000, 2),
     "images_per_second": ("images/s", "", 1, 0),
     "parameters": ("parameters", "", 1, 0),
+    # of a single run
+    "test_loss": ("test loss", "", 1, 4),
+    "epochs": ("epochs", "", 1, 0),
+    "steps": ("steps", "", 1, 0),
+    "ranks": ("ranks", "", 1, 0),
+    "reduce_share": ("share of a step spent in the exchange", "%", 100, 1),
+    "memory_mib": ("memory of a rank, at most", "MiB", 1, 0),
 }
 COMPARED = {  # name: title in the narrow columns of a comparison
     "test_accuracy": "test",
@@ -48,8 +55,8 @@ def figure(name: str, value: float | None, unit: bool = True) -> str:
     return f"{value * factor:,.{decimals}f}" + (f" {its_unit}" if unit and its_unit else "")
 
 
-def comparison_rows(results: dict[str, Any]) -> Rows:
-    """Return one row for each setting of ``results`` (see summarize_series): mean and standard deviation."""
+def comparison_rows(results: dict[str, Any], sign: str = "+-") -> Rows:
+    """Return one row for each setting of ``results`` (see summarize_series): mean ``sign`` standard deviation."""
     rows = [["setting", "runs", *COMPARED.values(), "healed", "defective"]]
     for label, setting in results["settings"].items():
         cells = []
@@ -57,7 +64,7 @@ def comparison_rows(results: dict[str, Any]) -> Rows:
             spread = setting["figures"].get(name)
             deviation = spread and name != "parameters" and spread["deviation"] is not None
             cells.append(
-                f"{figure(name, spread['mean'], unit=False)} +- {figure(name, spread['deviation'])}"
+                f"{figure(name, spread['mean'], unit=False)} {sign} {figure(name, spread['deviation'])}"
                 if deviation
                 else figure(name, spread and spread["mean"])
             )

@@ -16,10 +16,11 @@ from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.nn import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
-from distlenet.series.outcome import Outcome, read_outcome, read_summary
+from distlenet.series.outcome import Outcome, is_over, read_outcome
 from distlenet.training.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
 from distlenet.training.experiment import RunOptions
+from distlenet.training.logbook import read_summary
 from distlenet.training.rundir import RunDirectory
 from distlenet.training.session import Session
 from distlenet.training.signals import Signals
@@ -64,9 +65,14 @@ def run_series(
                 session.files.close()
             if code:
                 return code
-        outcome = read_outcome(trial.setting, trial.seed, trial.options.run_directory)
-        on_root(comm, lambda outcome=outcome, kept=todo == "keep": tell(outcome, kept))
+        on_root(comm, partial(tell_of, trial, todo == "keep", tell))
     return 0
+
+
+def tell_of(trial: Trial, kept: bool, tell: Callable[[Outcome, bool], None]) -> None:
+    """Call ``tell`` with the outcome of ``trial``."""
+    if outcome := read_outcome(trial.setting, trial.seed, trial.options.run_directory):
+        tell(outcome, kept)
 
 
 def run_in_teams(
@@ -123,8 +129,8 @@ def plan(options: RunOptions) -> str:
     """
     config = build_config(options.recipe, options.config_file, options.flags)
     directory = Path(options.run_directory)
-    summary = read_summary(options.run_directory)
-    if summary is None:
+    summary = read_summary(directory / "summary.json", [])
+    if not is_over(summary):
         return "go on" if RunDirectory(directory).holds_run() else "start"
     before = build_config(file=directory / "config.toml")
     differ = [f"{name} = {old!r}, now {new!r}" for name, old, new, decisive in changes(before, config) if decisive]

@@ -1,16 +1,21 @@
-"""Reading a journal: the lines that can be read, and the steps and epochs that count, each once.
+"""Reading a run: its checkpoint, its summary, and of its journal the steps and epochs that count, each once.
 
 A journal may come from anybody. Of each line only what a run writes is kept, so that a journal takes little more than
 its size, and there are no more lines of each kind than in the longest of runs.
 """
 
 import math
-from dataclasses import fields
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from distlenet import bounded
+from distlenet.errors import CheckpointError
+from distlenet.nn import NOTHING, Trust
+from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import EpochDone, Notice, RunStarted, Score, StepDone
+from distlenet.training.rundir import RunDirectory, find_checkpoint
 
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
@@ -20,6 +25,104 @@ MOST_OTHERS = 10_000  # starts, notices, ends
 LONGEST_TEXT = 2000  # characters
 MOST_ENTRIES = 30  # of an object within a line
 STEP = '{"kind": "step", '  # as a run begins such a line
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as its files tell it, ended or not; ``notes`` are sentences on what is missing or damaged among them."""
+
+    path: Path
+    epochs: list[Line]  # EpochDone's fields, in order; see training/events.py
+    steps: list[Line]  # StepDone's fields, of the steps that the journal has
+    happenings: list[Line]  # lines of kind start, notice, end
+    summary: dict[str, Any]  # empty while the run has not ended
+    notes: list[str]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has ended as planned, its test images read."""
+        return self.summary.get("status") == "complete" and number(self.summary, "test_accuracy") is not None
+
+
+@dataclass(frozen=True)
+class Run(Record):
+    """A run with a checkpoint: the best, else the newest."""
+
+    checkpoint: Checkpoint
+
+
+def read_record(path: Path, steps: bool = True, history: Sequence[dict[str, Any]] = ()) -> Record:
+    """Read journal and summary of the run directory ``path``; what is missing or damaged is noted.
+
+    Epochs that the journal lacks come from the ``history`` of a checkpoint. ``steps``: whether those are wanted too.
+    """
+    notes: list[str] = []
+    lines = _read_journal(path / "journal.jsonl", steps, notes)
+    by_epoch = {entry["epoch"]: entry for entry in history}
+    by_epoch |= {line["epoch"]: line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
+    happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
+    epochs, summary = [by_epoch[epoch] for epoch in sorted(by_epoch)], read_summary(path / "summary.json", notes)
+    return Record(path, epochs, counting(lines, "step"), happenings, summary, notes)
+
+
+def read_run(path: Path, trust: Trust = NOTHING) -> Run:
+    """Read the run directory ``path``; ``trust`` says which code its network may be.
+
+    A journal or summary that is missing or damaged is noted; the curves then come from the newest checkpoint as
+    far as that knows them. Raises CheckpointError when there is no good checkpoint at all.
+    """
+    if not (path / "checkpoints").is_dir():
+        raise CheckpointError(
+            f"{path} is not a run directory: it has no checkpoints/, expected the --run of `distlenet train`"
+        )
+    newest, damaged = RunDirectory(path).newest_checkpoint(trust)
+    try:
+        checkpoint = find_checkpoint(path, trust=trust)
+    except CheckpointError:  # a damaged best.h5
+        checkpoint = replace(newest, trust=trust)
+    record = read_record(path, history=newest.progress.history)
+    notes = [*(f"{error}: passed over" for error in damaged), *record.notes]
+    return Run(**vars(record) | {"notes": notes, "checkpoint": checkpoint})
+
+
+def _read_journal(path: Path, steps: bool, notes: list[str]) -> list[Line]:
+    """Return the good lines of the journal; ``notes`` are told of the others."""
+    try:
+        lines, damaged = read_lines(path, steps)
+    except OSError as error:
+        notes.append(
+            f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
+            "happened on the way is not known"
+        )
+        return []
+    if damaged:
+        notes.append(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
+    return lines
+
+
+def read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
+    """Return the summary.json ``path``, empty if there is no good one; ``notes`` are told why."""
+    try:
+        summary = bounded.read_json(path)
+        if isinstance(summary, dict):
+            return summary
+        notes.append(f"{path} is not a JSON object: left out")
+    except FileNotFoundError:
+        notes.append("the run has not ended: it has no summary.json")
+    except (OSError, ValueError) as error:
+        notes.append(f"cannot read {path} ({error}): left out")
+    return {}
+
+
+def divergences(summary: dict[str, Any]) -> list[str]:
+    """Return a sentence for each time the run of ``summary`` diverged: where, how, and what was done."""
+    records = summary.get("divergences")
+    found = []
+    for record in records if isinstance(records, list) else []:
+        if isinstance(record, dict):
+            epoch, step = (1 + (number(record, key) or 0) for key in ("epoch", "step"))
+            found.append(f"epoch {epoch:.0f}, step {step:.0f}: {record.get('kind')}, {record.get('action')}")
+    return found
 
 
 def read_lines(path: Path, steps: bool = True) -> tuple[list[Line], int]:
@@ -32,8 +135,8 @@ def read_lines(path: Path, steps: bool = True) -> tuple[list[Line], int]:
         if not steps and text is not None and text.startswith(STEP):
             continue
         try:
-            line = _kept(bounded.parse_json(text))
-        except (ValueError, TypeError, KeyError):  # TypeError: longer than any line, or no object
+            line = _kept(bounded.parse_json(text or ""))  # None: longer than any line
+        except (ValueError, TypeError, KeyError):  # TypeError: no object
             damaged += 1
             continue
         kind = line["kind"] if line["kind"] in MOST else ""
@@ -89,3 +192,9 @@ def number(entry: Line, *keys: str) -> float | None:
         value = value.get(key) if isinstance(value, dict) else None
     good = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return float(value) if good else None
+
+
+def numbers(entries: list[dict[str, Any]], *keys: str) -> list[float]:
+    """Return the number at ``keys`` of every entry, NaN where there is none: matplotlib leaves that out."""
+    found = (number(entry, *keys) for entry in entries)
+    return [math.nan if value is None else value for value in found]

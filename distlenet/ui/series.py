@@ -14,7 +14,7 @@ from distlenet.series.outcome import Outcome
 from distlenet.series.table import Rows, as_text, line, remarks
 from distlenet.series.trials import Trial
 from distlenet.streams import SafeStream, clean, say
-from distlenet.training.events import EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.events import EpochDone, Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.ui.console import Bars, make_console
 from distlenet.ui.display import Guarded, make_display
 from distlenet.ui.live import bar, notice
@@ -173,7 +173,7 @@ class SeriesView:
         self._course = Course([trial.setting for trial in trials], teams)
         self._started = 0.0
 
-    def make_displays(self, trial: Trial) -> list[Display]:
+    def make_displays(self, trial: Trial) -> list[Listener]:
         """Return the listeners of one run."""
         again, as_json = "the same command", self._as_json
         display: Display

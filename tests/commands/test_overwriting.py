@@ -7,7 +7,7 @@ import sessions
 
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
-from distlenet.report.write import write_files
+from distlenet.report.page import write_files
 from distlenet.series.directory import save
 from distlenet.training.ours import GENERATOR, SOFTWARE
 

@@ -5,9 +5,9 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_model
 from distlenet.nn.inspection import outputs
-from distlenet.report import look
-from distlenet.report.run import read_run
+from distlenet.report import looks as look
 from distlenet.training.evaluation import DatasetSlice
+from distlenet.training.logbook import read_run
 
 RNG = np.random.default_rng(6)
 

@@ -12,11 +12,11 @@ from sessions import train_run
 
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
-from distlenet.report import book
-from distlenet.report.write import write_report
+from distlenet.report.run import write_report
 from distlenet.training.ours import SOFTWARE
 
-pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
+for _library in ("matplotlib", "jinja2"):
+    pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")
 
 SECTIONS = [
     "Results",
@@ -94,7 +94,9 @@ def finished(tmp_path_factory, digits):
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are made, but not painted, which takes most of the time."""
-    monkeypatch.setattr(book, "as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode())
+    monkeypatch.setattr(
+        "distlenet.report.page.as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode()
+    )
 
 
 @pytest.fixture
@@ -133,7 +135,7 @@ def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary
     page, _ = report(finished, digits)
     summary = summary_of(finished)
     for words in (
-        f"test accuracy {summary['test_accuracy']:.2%}",
+        f"test accuracy {100 * summary['test_accuracy']:.2f} %",
         f"accuracy {summary['test_accuracy']:.2%}",  # counted anew by the report
         summary["theta_sha256"],
         "Of 1,350 test images",
@@ -260,10 +262,11 @@ def test_a_report_that_cannot_be_written(finished, digits, tmp_path, undrawn):
         write_report(finished, digits, digits, tmp_path / "file")
 
 
-def test_without_matplotlib_the_extra_is_named(finished, digits, monkeypatch):
-    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+@pytest.mark.parametrize("library", ["matplotlib", "jinja2"])
+def test_without_a_library_the_extra_is_named(library, finished, digits, monkeypatch):
+    for name in [library, *(name for name in sys.modules if name.startswith(library))]:
         monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(UsageError, match=r"pip install .*\[report\]"):
+    with pytest.raises(UsageError, match=rf"the report needs {library}, .* pip install .*\[report\]"):
         write_report(finished, digits, digits, None)
 
 

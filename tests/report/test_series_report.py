@@ -9,12 +9,13 @@ from report.test_report import Page
 
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
-from distlenet.report import book, series_figures
-from distlenet.report.series import differing, locate, read_series
-from distlenet.report.series_page import write_series_report
+from distlenet.report import series as series_figures
+from distlenet.report.series import write_series_report
+from distlenet.series.record import differing, locate, read_series
 from distlenet.training.ours import SOFTWARE
 
-pytest.importorskip("matplotlib", reason="the extra `report` (matplotlib) is not installed")
+for _library in ("matplotlib", "jinja2"):
+    pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")
 
 ITEMS = ["few:batch_size=64", "results:batch_size=128", "still:lr=0"]
 
@@ -38,7 +39,9 @@ def changed(compared, tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr(book, "as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode())
+    monkeypatch.setattr(
+        "distlenet.report.page.as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode()
+    )
 
 
 def report(run, **options):
@@ -112,7 +115,7 @@ def test_what_is_missing_is_told(changed, undrawn):
     (note,) = written.notes
     assert note.startswith("few seed 1: there is no run that is over") and note in page.text
     assert "Seed 1, epoch 1, step 5: spike<b>, gone back to epoch 1, step 1." in page.text
-    assert "still 2 - - - - - 1 of 2 (1 ×) 2 of 2" in page.text
+    assert "still 2 - - - - - 1 of 2 (once) 2 of 2" in page.text
 
 
 @pytest.mark.parametrize("content", ["", "[]", '{"title": "x", "defective_runs": "kept", "runs": [{}]}'])
@@ -140,7 +143,7 @@ def epoch(loss, accuracy, validation=True):
 
 def some_run(setting, epochs, accuracy=0.9, defect=None, heals=0):
     outcome = SimpleNamespace(figures={"test_accuracy": accuracy}, defect=defect, heals=heals)
-    return SimpleNamespace(outcome=outcome, epochs=epochs, counts=defect is None)
+    return SimpleNamespace(outcome=outcome, record=SimpleNamespace(epochs=epochs), counts=defect is None)
 
 
 def test_curves_have_a_mean_and_a_band_and_leave_defective_runs_out():

@@ -3,8 +3,9 @@ import json
 import pytest
 import sessions
 
-from distlenet.series.outcome import read_epochs, read_outcome, summarize_series
+from distlenet.series.outcome import read_outcome, summarize_series
 from distlenet.series.table import as_text, comparison_rows, line, repeat_rows
+from distlenet.training.logbook import read_record
 
 COMPLETE = {"status": "complete", "failure": None, "test_accuracy": 0.98, "test_error": 0.02, "test_chance": 0.11}
 COMPLETE |= {"val_accuracy": 0.97, "parameters": 61706}
@@ -68,7 +69,7 @@ def test_a_run_of_one_epoch_stopped_at_its_end(digits, tmp_path, step):
     flags = {"epochs": 1, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps
     assert sessions.train_run(digits, tmp_path, 1, sessions.stop_after(step), flags=flags).code == 130
     assert sessions.train_run(digits, tmp_path, 1, resume="auto").code == 0
-    assert [entry["images_per_second"] for entry in read_epochs(str(tmp_path))] == [0.0]
+    assert [entry["images_per_second"] for entry in read_record(tmp_path).epochs] == [0.0]
     assert "images_per_second" not in read_outcome("fast", 1, str(tmp_path)).figures
 
 
