@@ -8,7 +8,7 @@ from pathlib import Path
 import mpi_jobs
 import pytest
 
-from distlenet.launching.mpirun import find_mpirun, survives_losses
+from distlenet.launching.mpirun import which_mpi
 
 MARK = "DISTLENET_TEST"
 SHARED = "/dev/shm"
@@ -19,7 +19,7 @@ def needs_fault_tolerance() -> None:
     found = mpi_jobs.find_runtime("openmpi")
     if isinstance(found, str):
         pytest.skip(found)
-    if not survives_losses(find_mpirun()):
+    if not which_mpi().survives_losses:
         pytest.skip("jobs survive the loss of ranks under Open MPI 5 only")
 
 

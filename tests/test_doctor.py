@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from distlenet.data import locking
-from distlenet.doctor import mpirun as launcher
 from distlenet.doctor.advice import advise
-from distlenet.doctor.mpirun import ask_library, ask_mpirun, belongs, fault_tolerance, read_version
+from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
 from distlenet.doctor.rank import cpu_quota, describe_rank, ranges
+from distlenet.launching.mpirun import LIMIT, read_version
 from distlenet.ui.terminal import explain
 
 OPEN_MPI = {"name": "Open MPI", "version": "5.0.11", "standard": "3.1", "path": "/a/lib/libmpi.so.40", "mpi4py": "4.1"}
@@ -116,7 +116,7 @@ def test_trying_locks(tmp_path, monkeypatch):
     ],
 )
 def test_versions_of_mpirun(text, name, version):
-    assert read_version(text) == {"name": name, "version": version}
+    assert read_version(text) == (name, version)
 
 
 def test_belongs():
@@ -146,14 +146,14 @@ def program(path: Path, text: str) -> None:
 
 def test_a_broken_mpirun(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert ask_mpirun()["on_path"] is None
+    assert describe_mpirun()["on_path"] is None
     program(tmp_path / "mpirun", "exec /bin/sleep 60")
-    assert ask_mpirun(limit=0.2)["error"] == f"{tmp_path}/mpirun gave no answer in 0.2 s"
+    assert describe_mpirun(limit=0.2)["error"] == f"{tmp_path}/mpirun gave no answer in 0.2 s"
     program(tmp_path / "mpirun", "echo 'mpirun (Open MPI) 5.0.11'")
     monkeypatch.setenv("PMIX_RANK", "0")
-    assert ask_mpirun()["version"] == "5.0.11"
+    assert describe_mpirun()["version"] == "5.0.11"
     (tmp_path / "mpirun").write_text("#!/nowhere/at/all\n")
-    assert "cannot be started" in ask_mpirun()["error"]
+    assert "cannot be started" in describe_mpirun()["error"]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_broken_library(body, answer, tmp_path, monkeypatch):
     (tmp_path / "mpi4py/__init__.py").write_text("rc = type('rc', (), {})\n")
     (tmp_path / "mpi4py/MPI.py").write_text(body)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert ask_library(limit=1 if "sleep" in body else launcher.LIMIT) == {"error": answer}
+    assert ask_library(limit=1 if "sleep" in body else LIMIT) == {"error": answer}
 
 
 def test_cpu_quota(tmp_path):

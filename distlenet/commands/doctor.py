@@ -74,12 +74,12 @@ def show(report: dict[str, Any], as_json: bool) -> None:
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:
     from distlenet.data.locking import existing_folder, try_locks
     from distlenet.doctor.advice import advise
-    from distlenet.doctor.mpirun import ask_library, ask_mpirun, belongs, fault_tolerance
+    from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
     from distlenet.parallel.connect import detect
     from distlenet.paths import home
     from distlenet.ui.terminal import explain
 
-    launch, library, mpirun = detect(), ask_library(), ask_mpirun()
+    launch, library, mpirun = detect(), ask_library(), describe_mpirun()
     folder = existing_folder(run_directory)
     mode, why = explain(sys.stdout)
     report = {

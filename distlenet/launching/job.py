@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distlenet.errors import RanksLost
 from distlenet.handshake import ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
-from distlenet.launching.mpirun import find_mpirun, is_open_mpi, mpirun_command, python_command, survives_losses
+from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
 from distlenet.launching.scratch import Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
 from distlenet.processes import GRACE, children, end_processes, identity, processes
@@ -90,7 +90,7 @@ class Attempt:
     """
 
     def __init__(self, job: Job, arguments: list[str], place: Scratch, requests: Requests, guardian: Guardian) -> None:
-        self._tolerant = job.fault_tolerance and job.ranks > 1 and survives_losses(find_mpirun())
+        self._tolerant = job.fault_tolerance and job.ranks > 1 and which_mpi().survives_losses
         self._environment = place.environment | {STALL_AFTER: str(job.stall_after)}
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
@@ -98,7 +98,7 @@ class Attempt:
         self._command = [*command, *python_command("distlenet", *arguments)]
         # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
         # hands on SIGTERM alone
-        self._carrier = signal.SIGUSR2 if is_open_mpi(command[0]) else signal.SIGTERM
+        self._carrier = signal.SIGUSR2 if which_mpi().is_open_mpi else signal.SIGTERM
         self._saves = arguments[0] in SAVING
         self._stall_after, self._place = job.stall_after, place
         self._exit_file = place.exit_file

@@ -6,10 +6,90 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import distlenet
 from distlenet.errors import LaunchError, UsageError
 from distlenet.paths import home
+
+LIMIT = 20.0  # seconds for another program to answer
+OF_A_LAUNCHER = ("OMPI_COMM_", "PMIX_", "PMI_", "PRTE_LAUNCHED", "MPI_LOCAL", "MV2_COMM_", "SLURM_", "HYDRA_", "HYDI_")
+
+
+@dataclass(frozen=True)
+class Mpirun:
+    """An mpirun, and the MPI it belongs to: "Open MPI", "MPICH", "Intel MPI", or "?" for others."""
+
+    path: str
+    name: str = "?"
+    version: str = "?"
+    error: str | None = None  # why it does not say
+
+    @property
+    def is_open_mpi(self) -> bool:
+        """Whether it takes Open MPI's options."""
+        return self.name in ("Open MPI", "Spectrum MPI")
+
+    @property
+    def survives_losses(self) -> bool:
+        """Whether it can keep a job alive that lost ranks: Open MPI from version 5 on."""
+        return self.name == "Open MPI" and int(self.version.split(".")[0]) >= 5
+
+
+@cache
+def which_mpi() -> Mpirun:
+    """Return the mpirun to use, asked once for its version. Raises LaunchError if there is none."""
+    return ask_mpirun(find_mpirun())
+
+
+def ask_mpirun(path: str, limit: float = LIMIT) -> Mpirun:
+    """Return the mpirun at ``path`` with what it says of its version."""
+    try:
+        return Mpirun(path, *read_version(ask([path, "--version"], limit)))
+    except LaunchError as error:
+        return Mpirun(path, error=f"{path} {error}")
+
+
+def read_version(output: str) -> tuple[str, str]:
+    """Return (name, version) of the MPI from what ``mpirun --version`` printed."""
+    for name, pattern in (
+        ("Open MPI", r"Open ?MPI\)?\s+v?([\d.]+)|OpenRTE\)?\s+([\d.]+)"),
+        ("Spectrum MPI", r"Spectrum MPI\)?\s+([\d.]+)"),
+        ("Intel MPI", r"Intel\(R\) MPI.*?Version\s+([\d.]+)"),
+        ("MPICH", r"HYDRA build details:\s+Version:\s+([\d.]+)"),
+    ):
+        if found := re.search(pattern, output, re.DOTALL):
+            return name, next(group for group in found.groups() if group)
+    return "?", "?"
+
+
+def ask(command: Sequence[str], limit: float = LIMIT) -> str:
+    """Return what ``command`` prints, outside of any job and with a time limit: a broken MPI can hang.
+
+    Raises LaunchError without its subject: "gave no answer in 20 s".
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_LAUNCHER)}
+    package = str(Path(distlenet.__file__).resolve().parent.parent)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, [package, environment.get("PYTHONPATH")]))
+    try:
+        done = subprocess.run(
+            command,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=limit,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise LaunchError(f"gave no answer in {limit:g} s") from None
+    except OSError as error:
+        raise LaunchError(f"cannot be started: {error.strerror}") from None
+    return done.stdout
 
 
 def find_mpirun() -> str:
@@ -33,16 +113,16 @@ def mpirun_command(
     ``fault_tolerance`` the job outlives its ranks (Open MPI 5), and a rank silent for ``stall_after`` seconds
     counts as lost.
     """
-    mpirun = find_mpirun()
-    command = [mpirun, "-n", str(ranks)]
-    if not is_open_mpi(mpirun):
+    mpirun = which_mpi()
+    command = [mpirun.path, "-n", str(ranks)]
+    if not mpirun.is_open_mpi:
         if hosts:
             names, counts = zip(*(_host(entry) for entry in hosts.split(",")), strict=True)
             command += ["-hosts", ",".join(names), "-ppn", str(max(counts))]
         return command
     if fault_tolerance:
         command += ["--with-ft", "ulfm"]
-        parameters = {
+        parameters: dict[str, object] = {
             "mpi_ft_detector": 1,
             # its own thread crashes one start in eight; ranks have another one: RecoverableCommunicator
             "mpi_ft_detector_thread": 0,
@@ -93,13 +173,6 @@ def _is_installed() -> bool:
         sys.path[:] = before
 
 
-def is_open_mpi(mpirun: str) -> bool:
-    """Whether ``mpirun`` is Open MPI's: its prterun or orterun stands beside it."""
-    directory = Path(os.path.realpath(mpirun)).parent
-    names = [Path(os.path.realpath(mpirun)).name] + [path.name for path in directory.glob("*rterun")]
-    return any("rterun" in name for name in names) or (directory / "ompi_info").exists()
-
-
 def mpi_environment() -> dict[str, str]:
     """Return this process's environment, with what Open MPI asks of root added where the user is root.
 
@@ -111,12 +184,3 @@ def mpi_environment() -> dict[str, str]:
     if os.geteuid() == 0:
         environment |= {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
     return environment
-
-
-def survives_losses(mpirun: str) -> bool:
-    """Whether ``mpirun`` can keep a job alive that lost ranks: Open MPI from version 5 on."""
-    if not is_open_mpi(mpirun):
-        return False
-    shown = subprocess.run([mpirun, "--version"], capture_output=True, text=True, timeout=30, check=False).stdout
-    version = re.search(r"Open MPI\)? v?(\d+)", shown)
-    return version is not None and int(version.group(1)) >= 5

@@ -26,8 +26,8 @@ def machine(monkeypatch):
     """``machine(open_mpi, cores)``: a machine with that MPI and so many cores."""
 
     def pretend(open_mpi, cores=2):
-        monkeypatch.setattr(mpirun, "find_mpirun", lambda: "mpirun")
-        monkeypatch.setattr(mpirun, "is_open_mpi", lambda path: open_mpi)
+        found = mpirun.Mpirun("mpirun", *(("Open MPI", "5.0.11") if open_mpi else ("MPICH", "5.0.2")))
+        monkeypatch.setattr(mpirun, "which_mpi", lambda: found)
         monkeypatch.setattr(mpirun.os, "sched_getaffinity", lambda pid: set(range(cores)))
 
     return pretend
@@ -130,6 +130,15 @@ def test_no_mpirun(monkeypatch, tmp_path):
 
 
 def test_each_mpi_is_told_apart(runtime):
-    assert mpirun.is_open_mpi(runtime.mpirun) == (runtime.name == "openmpi")
+    found = mpirun.ask_mpirun(runtime.mpirun)
+    assert found.is_open_mpi == (runtime.name == "openmpi") and found.error is None
     if runtime.name == "mpich":
-        assert not mpirun.survives_losses(runtime.mpirun)
+        assert found.name == "MPICH" and not found.survives_losses
+
+
+@pytest.mark.parametrize(
+    ("name", "version", "expected"),
+    [("Open MPI", "5.0.11", True), ("Open MPI", "10.0", True), ("Open MPI", "4.1.6", False), ("?", "?", False)],
+)
+def test_who_survives_losses(name, version, expected):
+    assert mpirun.Mpirun("mpirun", name, version).survives_losses == expected
