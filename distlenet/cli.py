@@ -12,8 +12,9 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
+from typing import Any, NoReturn
 
 from distlenet import __version__
 from distlenet.errors import DistlenetError, OutputError, UsageError, nearest, report
@@ -43,11 +44,11 @@ BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "B
 class Parser(argparse.ArgumentParser):
     """argparse, but an unknown option is answered with the nearest known one, by our own error."""
 
-    def __init__(self, *args: object, **settings: object) -> None:
-        super().__init__(*args, allow_abbrev=False, **settings)
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
         self.color = False  # Python 3.14 colours the help by escape codes of its own
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving."""
         hint = ""
         if choice := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
@@ -61,7 +62,7 @@ class Parser(argparse.ArgumentParser):
                 hint = f" ({word} is an option of launch: distlenet launch -n 4 {self.prog.split()[-1]} ...)"
         raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
 
-    def parse_args(self, args: Sequence[str] | None = None, namespace: object = None) -> argparse.Namespace:
+    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
         """Parse; unknown arguments are reported by the subcommand's own parser, which knows its options."""
         parsed, unknown = self.parse_known_args(args, namespace)
         if unknown and hasattr(parsed, "explain_unknown"):
@@ -90,14 +91,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_program = arguments is None
     with safe_streams() as output:
         try:
-            code = _run(sys.argv[1:] if is_program else list(arguments))
+            code = _run(list(sys.argv[1:] if arguments is None else arguments))
             if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C ends it, without a traceback
         except SystemExit as left:  # argparse's, after --help and --version
             output.finish()
             if not output.failure:
                 raise
-            code = left.code
+            code = left.code if isinstance(left.code, int) else 0
         output.finish()
         return code or _unwritten(output)
 

@@ -27,9 +27,6 @@ def path(text: str) -> str:
     return expanded
 
 
-path.is_path = True
-
-
 def home() -> Path | None:
     """Return the user's home directory; None where there is none: in a container, a user may be a mere number."""
     expanded = os.path.expanduser("~")
@@ -41,22 +38,15 @@ def as_path(text: str) -> Path:
     return Path(path(text))
 
 
-as_path.is_path = True
-
-
 def path_or(*words: str) -> Callable[[str], str]:
     """Return the argparse type of a path, or one of ``words`` that mean something else, like "-" or "auto"."""
 
     def convert(text: str) -> str:
         return text if text in words else path(text)
 
-    convert.is_path = True
     return convert
 
 
 def code_path(text: str) -> str:
     """Return the network ``text``, a name or FILE.py:FUNCTION, with a leading ``~`` of the file expanded."""
     return path(text) if text.startswith("~") else text
-
-
-code_path.is_path = True

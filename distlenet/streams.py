@@ -61,7 +61,7 @@ class SafeStream:
     """
 
     def __init__(self, stream: TextIO, notice: str = "") -> None:
-        self.stream = stream.stream if isinstance(stream, SafeStream) else stream
+        self.stream: TextIO = stream.stream if isinstance(stream, SafeStream) else stream
         self.failure: OSError | ValueError | None = None
         self.broken = False
         self._notice, self._teller = notice, sys.stderr

@@ -60,8 +60,10 @@ def test_the_options_that_take_a_path_are_found():
 
 
 @pytest.mark.parametrize("action", options())
-def test_every_path_has_the_one_type(action):
-    assert getattr(action.type, "is_path", False)
+def test_every_path_has_one_rule(home, action):
+    assert str(action.type("~/a")) == f"{home}/a"
+    with pytest.raises(argparse.ArgumentTypeError):
+        action.type("~nobody-of-that-name/a")
 
 
 @pytest.mark.parametrize("kind", [path, as_path, code_path, path_or("-")])

@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from statistics import median
 from time import perf_counter
 from typing import Any
@@ -119,8 +120,8 @@ def time_leaf_sizes(rounds: int, peak: float) -> dict[int, dict[str, float]]:
     tasks: dict[str, Callable[[], object]] = {}
     for leaf in LEAF_SIZES:
         batch = _batch(net, leaf)
-        tasks[f"train {leaf}"] = lambda batch=batch: net.loss_and_grad(*batch)
-        tasks[f"infer {leaf}"] = lambda batch=batch: net.forward(batch[0])
+        tasks[f"train {leaf}"] = partial(net.loss_and_grad, *batch)
+        tasks[f"infer {leaf}"] = partial(net.forward, batch[0])
     seconds = take_turns(tasks, rounds)
     rates = {
         leaf: {kind: leaf / median(seconds[f"{kind} {leaf}"]) for kind in ("train", "infer")} for leaf in LEAF_SIZES

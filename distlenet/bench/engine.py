@@ -47,21 +47,20 @@ def compare_engines(batch_size: int, shards: int, rounds: int, beside_pytorch: b
     middle = {name: median(values) for name, values in seconds.items()}
     images = {name: batch_size / value for name, value in middle.items() if name != "sgemm"}
     peak = 2 * PEAK_SIZE**3 / middle["sgemm"]
-    report = {
-        "images_per_second": images,
-        "milliseconds": {name: {k: 1e3 * v for k, v in spread(values).items()} for name, values in seconds.items()},
-        "sgemm_gflops": peak / 1e9,
-        "ratios": {
-            "sgemm_share": images["train"] * TRAINING_FLOPS / peak,
-            "inference_sgemm_share": images["infer"] * 2 * MULTIPLY_ADDS / peak,
-            "augment_share": 1 - middle["train"] / middle["train, augmented"],
-        },
+    ratios = {
+        "sgemm_share": images["train"] * TRAINING_FLOPS / peak,
+        "inference_sgemm_share": images["infer"] * 2 * MULTIPLY_ADDS / peak,
+        "augment_share": 1 - middle["train"] / middle["train, augmented"],
     }
     if beside_pytorch:
         for kind, ratio in (("train", "train_vs_pytorch"), ("infer", "inference_vs_pytorch")):
-            best = max(rate for name, rate in images.items() if name.startswith(f"PyTorch {kind}"))
-            report["ratios"][ratio] = images[kind] / best
-    report["layers"] = time_layers(batch_size // shards, 20 * rounds)
-    report["parts"] = time_parts(batch_size, shards, 5 * rounds)
-    report["leaf_sizes"] = time_leaf_sizes(rounds, peak)
-    return report
+            ratios[ratio] = images[kind] / max(images[name] for name in images if name.startswith(f"PyTorch {kind}"))
+    return {
+        "images_per_second": images,
+        "milliseconds": {name: {k: 1e3 * v for k, v in spread(values).items()} for name, values in seconds.items()},
+        "sgemm_gflops": peak / 1e9,
+        "ratios": ratios,
+        "layers": time_layers(batch_size // shards, 20 * rounds),
+        "parts": time_parts(batch_size, shards, 5 * rounds),
+        "leaf_sizes": time_leaf_sizes(rounds, peak),
+    }

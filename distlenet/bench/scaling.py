@@ -98,15 +98,15 @@ def halving(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, T
 
     For a power of two of ranks: neighbours first, so that every sum is a node of the tree and the bits stay.
     """
-    near, far, distance, size, phases = [0, 0.0], [0, 0.0], 1, 4.0 * floats, 0
+    messages, sent, distance, size, phases = [0, 0], [0.0, 0.0], 1, 4.0 * floats, 0  # within a host, between hosts
     while distance < ranks:
         size /= 2
-        kind = near if distance < per_host else far
-        kind[0] += 4  # a half out and in, and later its sum in and out
-        kind[1] += 4 * size
-        phases += 2 * (kind is far)
+        far = int(distance >= per_host)
+        messages[far] += 4  # a half out and in, and later its sum in and out
+        sent[far] += 4 * size
+        phases += 2 * far
         distance *= 2
-    return Traffic(*near, 0.0), Traffic(*far, per_host * far[1] / 2), phases
+    return Traffic(messages[0], sent[0], 0.0), Traffic(messages[1], sent[1], per_host * sent[1] / 2), phases
 
 
 def hierarchical(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:

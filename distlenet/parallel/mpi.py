@@ -20,7 +20,7 @@ from mpi4py import MPI
 from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_launcher
-from distlenet.parallel.communicator import pieces_of
+from distlenet.parallel.communicator import Communicator, pieces_of
 from distlenet.parallel.tree import Tree
 
 TAG = 32_767  # of messages outside the exchange, whose tags are numbers of shards; MPI's largest for sure
@@ -130,7 +130,7 @@ class MPICommunicator:
         for request in requests:
             request.Free()
 
-    def split(self, teams: int) -> "tuple[int, MPICommunicator]":
+    def split(self, teams: int) -> tuple[int, Communicator]:
         """See Communicator.split."""
         team = self.rank * teams // self.size
         return team, MPICommunicator(self._comm.Split(team, self.rank))
