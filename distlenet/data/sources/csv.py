@@ -18,10 +18,9 @@ import numpy as np
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.data.file.kind import HEAD, kind_of, kind_of_bytes
 from distlenet.data.file.writer import Progress
-from distlenet.data.labels import number_classes
 from distlenet.data.sources.csv_columns import Columns, columns_of, is_number
-from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
-from distlenet.data.sources.numbers import LARGEST_LABEL, as_pixels
+from distlenet.data.sources.dataset import SEED, Dataset, divided, shape_of
+from distlenet.data.sources.numbers import LARGEST_LABEL, as_blocks
 from distlenet.data.sources.unpacking import check_unpacked, open_unpacked
 from distlenet.errors import DataError
 
@@ -51,7 +50,6 @@ def read_csv(
     images are mixed by ``seed``. Raises DataError that names the line.
     """
     paths = {"train": place} if test is None else {"train": place, "test": test}
-    where = {split: f"{path}" for split, path in paths.items()}
     tables: dict[str, tuple[np.ndarray, np.ndarray, Columns]] = {}
     for split, path in paths.items():
         like = tables["train"][2] if tables else None
@@ -63,14 +61,14 @@ def read_csv(
         )
     _check_no_index(tables["train"][0], tables["train"][2], place)
     rows, columns = _shape(widths[0], size, place)
-    images = as_pixels({where[split]: table[1].reshape(-1, rows, columns) for split, table in tables.items()})
-    labels, names = number_classes({split: table[0] for split, table in tables.items()}, where)
-    parts = joined({split: (images[where[split]], labels[split]) for split in tables}, share, seed, f"{place}")
-    source = f"read from {' and '.join(path.name for path in paths.values())}, {parts.said}"
-    notes = dict.fromkeys(note for _, _, table in tables.values() for note in table.notes)
-    notes = (*notes, *remarks(parts, names))
-    name = place.name.split(".")[0] or "table"
-    return Dataset(parts.train, parts.test, name, names, source, ", ".join(where.values()), notes)
+    blocks, class_names = as_blocks(
+        {split: (pixels.reshape(-1, rows, columns), labels) for split, (labels, pixels, _) in tables.items()},
+        {split: (f"{path}", f"{path}") for split, path in paths.items()},
+    )
+    notes = list(dict.fromkeys(note for _, _, table in tables.values() for note in table.notes))
+    name, source = place.name.split(".")[0] or "table", " and ".join(path.name for path in paths.values())
+    origin = ", ".join(map(str, paths.values()))
+    return divided(blocks, place, share, seed, name, class_names, f"read from {source}", notes, origin)
 
 
 def _read_table(path: Path, told: Callable[..., Columns], progress: Progress) -> tuple[np.ndarray, np.ndarray, Columns]:

@@ -1,40 +1,80 @@
-"""Labelled images in memory, on their way into a dataset file: who is tested on, and in which order they stand."""
+"""Labelled images on their way into a dataset file: who is tested on, and in which order they stand.
 
-from collections.abc import Mapping, Sequence
+And what people call the parts of a dataset, in folders and in archives: training, validation and test.
+"""
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
-from distlenet.data.file.writer import Block
+from distlenet.data.file.writer import Block, BlockStream
 from distlenet.errors import DataError
 
 DARK = 64  # of 255: images of full range are brighter somewhere
 SEED = 1998  # of the order and of the test images, unless the user names another
+SPLITS = {
+    "train": ("train", "training", "trn", "tr"),
+    "validation": ("validation", "validate", "validating", "valid", "val", "dev"),
+    "test": ("test", "testing", "tst", "te", "eval", "evaluation", "holdout", "heldout", "unseen", "t10k"),
+}
+ENDINGS = ("set", "data", "images", "pictures", "imgs", "split")  # of a folder's name: "training_set"
+IMAGES = ("x", "images", "image", "imgs", "img", "data", "pictures", "pixels", "features")
+LABELS = ("y", "labels", "label", "targets", "target")
 
 
 @dataclass(frozen=True)
 class Dataset:
     """What a reader of a format returns."""
 
-    train: Block  # images uint8 (n, rows, columns), labels uint8 (n,)
-    test: Block
+    train: Block | BlockStream  # images uint8 (n, rows, columns), labels uint8 (n,)
+    test: Block | BlockStream
     name: str
     class_names: tuple[str, ...]
     source: str  # a sentence for the file
-    origin: str  # which copy was read
+    origin: str = ""  # which copy was read
     notes: tuple[str, ...] = ()  # sentences for whoever made it: what was left out, what was taken for what
     validation: int = 0  # how many of the last training images came as validation images; 0: none did
 
 
-@dataclass(frozen=True)
-class Parts:
-    """Training and test images, and how they came to be."""
+def divided(
+    blocks: Mapping[str, Block],
+    place: Path,
+    share: float,
+    seed: int,
+    name: str,
+    class_names: Sequence[str],
+    source: str,
+    notes: Sequence[str] = (),
+    origin: str = "",
+) -> Dataset:
+    """Return the dataset of what was found at ``place``: "train", perhaps "test", perhaps "validation".
 
-    train: Block
-    test: Block
-    said: str  # for the dataset's source
-    notes: tuple[str, ...] = ()
-    validation: int = 0
+    A run validates on the last training images, so validation images become these; where there are no test images,
+    validation images are the test images. With neither, ``share`` of each class is set aside, by ``seed``. ``source``
+    is the beginning of the sentence for the file. Raises DataError.
+    """
+    said, validation, notes = f"mixed by seed {seed}", 0, list(notes)
+    if "test" in blocks or "validation" in blocks:
+        train, test = mixed(blocks["train"], seed), blocks.get("test") or blocks["validation"]
+        if "test" not in blocks:
+            notes.append("there are validation images and no test images: they are the test images here")
+        elif "validation" in blocks:
+            held = mixed(blocks["validation"], seed)
+            train, validation = (np.concatenate([train[0], held[0]]), np.concatenate([train[1], held[1]])), len(held[1])
+            notes.append(
+                f"the {validation:,} validation images are the last training images: `train --validation {validation}` "
+                "uses them"
+            )
+    else:
+        train, test = with_test_images(blocks["train"], share, seed, place)
+        said = f"{100 * share:g} % of each class set aside for the test and {said}"
+    notes += remarks(train, test, class_names)
+    return Dataset(
+        train, test, name, tuple(class_names), f"{source}, {said}", origin or f"{place}", tuple(notes), validation
+    )
 
 
 def mixed(block: Block, seed: int) -> Block:
@@ -48,29 +88,7 @@ def mixed(block: Block, seed: int) -> Block:
     return images[order], labels[order]
 
 
-def joined(blocks: Mapping[str, Block], share: float, seed: int, where: str) -> Parts:
-    """Return the training and test images of what was found: "train", perhaps "test", perhaps "validation".
-
-    A run validates on the last training images, so validation images become these; where there are no test images,
-    validation images are the test images. With neither, ``share`` of each class is set aside, by ``seed``. Raises
-    DataError.
-    """
-    if "test" in blocks and "validation" in blocks:
-        train, held = mixed(blocks["train"], seed), mixed(blocks["validation"], seed)
-        images, labels = (np.concatenate(pair) for pair in zip(train, held, strict=True))
-        count = len(held[1])
-        note = f"the {count:,} validation images are the last training images: `train --validation {count}` uses them"
-        return Parts((images, labels), blocks["test"], f"mixed by seed {seed}", (note,), count)
-    if "validation" in blocks:
-        note = "there are validation images and no test images: they are the test images here"
-        return Parts(mixed(blocks["train"], seed), blocks["validation"], f"mixed by seed {seed}", (note,))
-    if "test" in blocks:
-        return Parts(mixed(blocks["train"], seed), blocks["test"], f"mixed by seed {seed}")
-    train, test = with_test_images(blocks["train"], share, seed, where)
-    return Parts(train, test, f"{100 * share:g} % of each class set aside for the test and mixed by seed {seed}")
-
-
-def with_test_images(block: Block, share: float, seed: int, where: str) -> tuple[Block, Block]:
+def with_test_images(block: Block, share: float, seed: int, place: Path) -> tuple[Block, Block]:
     """Divide ``block`` into mixed training images and test images: ``share`` of every class, drawn by ``seed``.
 
     Raises DataError when no image is left for one of the two.
@@ -82,7 +100,7 @@ def with_test_images(block: Block, share: float, seed: int, where: str) -> tuple
         of_test[rows[: min(round(share * len(rows)), len(rows) - 1)]] = True
     if not of_test.any():
         raise DataError(
-            f"{where}: {100 * share:g} % of the images of each class are none at all, expected at least one test "
+            f"{place}: {100 * share:g} % of the images of each class are none at all, expected at least one test "
             "image; give more images, a larger --test-share, or test images of their own"
         )
     return (images[~of_test], labels[~of_test]), (images[of_test], labels[of_test])
@@ -106,18 +124,48 @@ def shape_of(pixels: int, size: tuple[int, int] | None, where: str) -> tuple[int
     return side, side
 
 
-def remarks(parts: Parts, class_names: Sequence[str]) -> tuple[str, ...]:
-    """Return a sentence on each thing in ``parts`` that is legal and seldom meant."""
-    (train, _), (test, test_labels) = parts.train, parts.test
-    known = {hash(image.tobytes()) for image in train}
-    copies = sum(hash(image.tobytes()) in known for image in test)
-    untested = [name for number, name in enumerate(class_names) if number not in test_labels]
-    brightest = int(train.max(initial=0))
+def remarks(train: Block, test: Block, class_names: Sequence[str]) -> list[str]:
+    """Return a sentence on each thing in the images that is legal and seldom meant."""
+    known = {hash(image.tobytes()) for image in train[0]}
+    copies = sum(hash(image.tobytes()) in known for image in test[0])
+    untested = [name for number, name in enumerate(class_names) if number not in test[1]]
+    brightest = int(train[0].max(initial=0))
     found = []
     if copies:
-        found.append(f"{copies:,} of the {len(test):,} test images are among the training images too: no honest test")
+        found.append(
+            f"{copies:,} of the {len(test[0]):,} test images are among the training images too: no honest test"
+        )
     if untested:
         found.append(f"no test image shows {', '.join(untested[:5])}{' ...' * (len(untested) > 5)}")
     if 0 < brightest < DARK:
         found.append(f"the brightest pixel is {brightest} of 255; if that is full ink, multiply by {255 / brightest:g}")
-    return tuple(found)
+    return found
+
+
+def split_of(folder: str) -> str | None:
+    """Return "train", "validation" or "test" if a folder of this name holds that part, in any case; else None."""
+    word = _plain(folder)
+    words = {word, *(word.removesuffix(ending) for ending in ENDINGS)}
+    words |= set(re.split(r"[^a-z0-9]+", folder.lower()))  # "mnist_train", "2. test"
+    words -= {"tr", "te"}  # short enough to be classes: Turkish, Telugu
+    return next((split for split, names in SPLITS.items() if words & set(names)), None)
+
+
+def roles(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:
+    """Return the arrays ``names`` by what they hold: ("train", "labels") -> ["y_train"]; of unknown names, nothing.
+
+    "x_train", "train_X" and "trainImages" are training images, and so are "x" and "images".
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for name in names:
+        word = _plain(name)
+        for split, spellings in SPLITS.items():
+            for kind, things in (("images", IMAGES), ("labels", LABELS)):
+                known = {a + b for s in spellings for t in things for a, b in ((s, t), (t, s))}
+                if word in known or (split == "train" and word in things):
+                    found.setdefault((split, kind), []).append(name)
+    return found
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_.\-]+", "", name.lower())

@@ -5,11 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.data.file.writer import Progress
-from distlenet.data.labels import number_classes
-from distlenet.data.sources.dataset import SEED, Dataset, joined, remarks, shape_of
+from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, divided, roles, shape_of
 from distlenet.data.sources.npz_archive import Archive
-from distlenet.data.sources.numbers import as_pixels
-from distlenet.data.splits import SPLITS, roles
+from distlenet.data.sources.numbers import as_blocks
 from distlenet.errors import DataError
 
 
@@ -38,21 +36,17 @@ def read_npz(
     except OSError as error:
         raise DataError(f"cannot read {place}: {error.strerror or error}") from error
     progress(f"reading {place.name}", 1, 1)
-    raw = {split: _pictures(arrays[image], size, f"{image} in {place}") for split, (image, _) in pairs.items()}
-    shapes = {array.shape[1:3] for array in raw.values()}
+    where = {split: (f"{image} in {place}", f"{label} in {place}") for split, (image, label) in pairs.items()}
+    raw = {}
+    for split, (image, label) in pairs.items():
+        images = _pictures(arrays[image], size, where[split][0])
+        raw[split] = images, _labels(arrays[label], len(images), where[split][1])
+    shapes = {images.shape[1:3] for images, _ in raw.values()}
     if len(shapes) > 1:
         raise DataError(f"{place}: the images are of mixed sizes, {' and '.join(map(str, sorted(shapes)))}")
-    images = as_pixels({f"{pairs[split][0]} in {place}": array for split, array in raw.items()})
-    where = {split: f"{label} in {place}" for split, (_, label) in pairs.items()}
-    labels = {split: _labels(arrays[label], len(raw[split]), where[split]) for split, (_, label) in pairs.items()}
-    numbered, classes = number_classes(labels, where)
-    blocks = {split: (images[f"{pairs[split][0]} in {place}"], numbered[split]) for split in pairs}
-    parts = joined(blocks, share, seed, f"{place}")
-    notes = (*parts.notes, *remarks(parts, classes))
-    if unread:
-        notes = (f"not read: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}", *notes)
-    source = f"read from {place.name}, {parts.said}"
-    return Dataset(parts.train, parts.test, place.stem, classes, source, f"{place}", notes, parts.validation)
+    blocks, class_names = as_blocks(raw, where)
+    notes = [f"not read: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}"] if unread else []
+    return divided(blocks, place, share, seed, place.stem, class_names, f"read from {place.name}", notes)
 
 
 def _pairs(archive: Archive) -> dict[str, tuple[str, str]]:

@@ -1,15 +1,17 @@
-"""How a number of a file becomes a pixel (uint8) or a label (int64): the one rule, whatever the format.
+"""How a number of a file becomes a pixel (uint8) or a label: the one rule, whatever the format.
 
 Pixels come as bools, integers or floats of any width, in one of two ranges: 0 to 1, multiplied by 255, or 0 to 255,
 kept. Both are rounded to the nearest whole number. All images have the same range, training and test. What
 is in neither range, or could be in both, is refused: a guess would leave two grey levels of 256. Labels are whole
-numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused.
+numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused. They are brought to
+0, 1, 2, ...: the classes are the labels of the training images.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
+from distlenet.data.file.writer import Block
 from distlenet.errors import DataError
 
 GREY = (0.299, 0.587, 0.114)  # luminance of red, green and blue, ITU-R BT.601
@@ -18,7 +20,22 @@ ROUNDING = 1e-3  # by which pixels may miss their range, as after arithmetic in 
 BRIGHT = 16  # the brightest pixel of fractions in 0 to 255 is beyond this
 MOST_DIM = 0.01  # share of images without a pixel beyond 1 that a range of 0 to 255 may have
 LARGEST_LABEL = 2**53 - 1
+MOST_CLASSES = 256
 PIECE = 2**22  # numbers that are worked on at a time
+
+
+def as_blocks(
+    raw: Mapping[str, Block], where: Mapping[str, tuple[str, str]]
+) -> tuple[dict[str, Block], tuple[str, ...]]:
+    """Return the images and labels of each split as uint8, and the class names; see as_pixels, number_classes.
+
+    ``where`` says for each split where its images and its labels are from. Raises DataError.
+    """
+    images = as_pixels({where[split][0]: images for split, (images, _) in raw.items()})
+    labels, class_names = number_classes(
+        {split: labels for split, (_, labels) in raw.items()}, {split: label for split, (_, label) in where.items()}
+    )
+    return {split: (images[where[split][0]], labels[split]) for split in raw}, class_names
 
 
 def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -49,6 +66,28 @@ def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         for where, array in images.items():
             _check_one_range(array, where)
     return {where: _bytes(array, scale) for where, array in images.items()}
+
+
+def number_classes(
+    labels: Mapping[str, np.ndarray], where: Mapping[str, str]
+) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
+    """Return the labels of each split as uint8 (n,), and the class names: the training labels in rising order.
+
+    ``labels`` of "train" and perhaps other splits are (n,) whole numbers, in floats too; ``where`` names each.
+    Raises DataError.
+    """
+    whole = {split: whole_numbers(numbers, where[split]) for split, numbers in labels.items()}
+    classes = np.unique(whole["train"])
+    if not 2 <= len(classes) <= MOST_CLASSES:
+        shown = ", ".join(map(str, classes[:5].tolist()))
+        raise DataError(f"{where['train']} has {len(classes)} classes ({shown}), expected 2 to {MOST_CLASSES}")
+    for split, numbers in whole.items():
+        strange = ~np.isin(numbers, classes)
+        if strange.any():
+            row = int(strange.argmax())
+            raise DataError(f"{where[split]}: row {row} has label {numbers[row]}, which no training image has")
+    numbered = {split: np.searchsorted(classes, numbers).astype(np.uint8) for split, numbers in whole.items()}
+    return numbered, tuple(map(str, classes.tolist()))
 
 
 def whole_numbers(numbers: np.ndarray, where: str, least: int = 0, most: int = LARGEST_LABEL) -> np.ndarray:
