@@ -8,7 +8,8 @@ import pytest
 
 from distlenet import cli
 from distlenet.config import build_config
-from distlenet.data.sources.mnist import find_mnist
+from distlenet.data.file.writer import silent
+from distlenet.data.sources.published import read_mnist
 from distlenet.errors import ConfigError, DataError
 from distlenet.paths import as_path, code_path, path, path_or
 
@@ -138,7 +139,8 @@ def test_a_network_of_ones_own(home):
         build_config(flags={"model": "~nobody-of-that-name/mynet.py:build"})
 
 
-def test_the_environment(home):
+def test_the_environment(home, monkeypatch):
     for word, said in (("~/mnist", f"{home}/mnist"), (" ", "is empty"), ("~nobody-of-that-name", "no user")):
+        monkeypatch.setenv("DISTLENET_MNIST", word)
         with pytest.raises(DataError, match=said):
-            find_mnist(None, environment={"DISTLENET_MNIST": word})
+            read_mnist(None, silent)

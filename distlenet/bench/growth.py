@@ -11,13 +11,15 @@ import json
 import os
 import sys
 import tempfile
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
 from distlenet.bench.jobs import as_program, last_json, start
-from distlenet.data.sources.prepare import prepare_synthetic
+from distlenet.data.sources.drawing import read_drawn
+from distlenet.data.sources.prepare import prepare
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import on_root
 from distlenet.parallel.connect import run_ranks
@@ -76,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
 def make_file(folder: Path, size: int) -> Path:
     """Return a dataset of ``size`` training images; makes it if the folder does not hold it."""
     path = folder / f"growth-{size}.h5"
-    prepare_synthetic(path, train=size, distinct=DISTINCT)
+    prepare(path, partial(read_drawn, None, train=size, distinct=DISTINCT))
     return path
 
 

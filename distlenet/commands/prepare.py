@@ -33,72 +33,37 @@ HELP = "make a dataset file: MNIST and its like, your own images, or digits draw
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``distlenet prepare`` to ``parser``."""
     datasets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
-    mnist = datasets.add_parser(
-        "mnist",
-        help="60,000 + 10,000 handwritten digits, verified",
-        description="Make MNIST's dataset file from --from, else $DISTLENET_MNIST, else the places where "
-        "torchvision and keras keep it, else the network.",
-    )
-    mnist.add_argument(
-        "--from", dest="place", type=as_path, metavar="DIR", help="directory of the four files (.gz or not)"
-    )
-    synthetic = datasets.add_parser(
-        "synthetic",
-        help="digits drawn by the program (not MNIST), no network needed",
-        description="Draw digits and make a dataset file of them. They are not MNIST: no accuracy on them "
-        "compares with a published one.",
-    )
-    synthetic.add_argument("--train", type=_count, default=60000, help="training images (default: %(default)s)")
-    synthetic.add_argument("--test", type=_count, default=10000, help="test images (default: %(default)s)")
-    synthetic.add_argument(
-        "--distinct",
-        type=_count,
-        default=0,
-        metavar="N",
-        help="draw only N training images and repeat them: a large file soon, to measure speed with",
-    )
-    synthetic.add_argument("--seed", type=_seed, default=1998, help="which digits (default: %(default)s)")
-    outs = [(mnist, "datasets/mnist.h5"), (synthetic, "datasets/synthetic.h5")]
     for name, format_ in FORMATS.items():
-        command = datasets.add_parser(name, help=format_.help, description=f"{format_.help}.")
-        command.add_argument(
-            "--from", dest="place", type=as_path, required=not format_.published, metavar="PATH", help=format_.place
-        )
+        command = datasets.add_parser(name, help=format_.help, description=format_.more or f"{format_.help}.")
+        if format_.place:
+            command.add_argument(
+                "--from", dest="place", type=as_path, required=not format_.published, metavar="PATH", help=format_.place
+            )
         for option in format_.options:
             flag, settings = OPTIONS[option]
-            command.add_argument(flag, dest=option, **settings)
-        outs.append((command, f"datasets/{name}.h5"))
-    for command, out in outs:
+            command.add_argument(flag, **{"dest": option, **settings})
         command.add_argument(
-            "--out", type=as_path, default=Path(out), metavar="FILE", help="file to write (default: %(default)s)"
+            "--out",
+            type=as_path,
+            default=Path(f"datasets/{name}.h5"),
+            metavar="FILE",
+            help="file to write (default: %(default)s)",
         )
-        command.set_defaults(parser=command)
         command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
+        command.set_defaults(parser=command)
 
 
 def run(args: argparse.Namespace) -> int:
     """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
-    from distlenet.data.sources.prepare import prepare_dataset, prepare_mnist, prepare_synthetic
+    from distlenet.data.sources.prepare import prepare
 
     _keep_sources(args)
+    format_ = FORMATS[args.dataset]
+    names = [OPTIONS[option][1].get("dest", option) for option in format_.options]
+    options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
+    read = partial(format_.read, getattr(args, "place", None), **options)
     with _shown_progress() as progress:
-        if args.dataset in FORMATS:
-            format_ = FORMATS[args.dataset]
-            options = {name: getattr(args, name) for name in format_.options if getattr(args, name) is not None}
-            read = partial(format_.read, args.place, **options)
-            prepared = prepare_dataset(args.out, read, force=args.force, progress=progress)
-        elif args.dataset == "mnist":
-            prepared = prepare_mnist(args.out, place=args.place, force=args.force, progress=progress)
-        else:
-            prepared = prepare_synthetic(
-                args.out,
-                train=args.train,
-                test=args.test,
-                seed=args.seed,
-                distinct=args.distinct,
-                force=args.force,
-                progress=progress,
-            )
+        prepared = prepare(args.out, read, fingerprint=format_.fingerprint, force=args.force, progress=progress)
     for line in _report(prepared):
         say(line)
     return 0
@@ -112,23 +77,23 @@ def _keep_sources(args: argparse.Namespace) -> None:
 
 
 def _report(prepared: "Prepared") -> list[str]:
+    file = prepared.file
     did = "wrote" if prepared.written else "unchanged, holds the same digits already, verified:"
-    made_up = prepared.name == "drawn digits"
-    (rows, columns), names = prepared.image_shape, prepared.class_names
-    path = shlex.quote(str(prepared.path))
+    made_up = " (NOT MNIST: made up by the program)" if file.name == "drawn digits" else ""
+    (rows, columns), names = file.image_shape, file.class_names
     validation = f" --validation {prepared.validation}" if prepared.validation else ""
     lines = (
-        f"{did} {prepared.path}",
-        f"  name         {prepared.name}" + (" (NOT MNIST: made up by the program)" if made_up else ""),
-        f"  images       {prepared.train:,} train, {prepared.test:,} test",
+        f"{did} {file.path}",
+        f"  name         {file.name}{made_up}",
+        f"  images       {file.length('train'):,} train, {file.length('test'):,} test",
         f"  size         {rows} x {columns} pixels",
         f"  classes      {len(names)}: {textwrap.shorten(', '.join(names), 80, placeholder=' ...')}",
-        f"  source       {prepared.source}",
+        f"  source       {file.source}",
         f"  read from    {prepared.origin}" if prepared.origin else "",
-        f"  fingerprint  {prepared.fingerprint[:12]}",
-        f"  file         {prepared.size / 1e6:.1f} MB",
+        f"  fingerprint  {file.fingerprint[:12]}",
+        f"  file         {os.path.getsize(file.path) / 1e6:.1f} MB",
         *(f"  note         {note}" for note in prepared.notes),
-        f"next: mpirun -n 2 distlenet train --data {path} --run runs/first{validation}",
+        f"next: mpirun -n 2 distlenet train --data {shlex.quote(str(file.path))} --run runs/first{validation}",
     )
     return [line for line in lines if line]
 
@@ -201,8 +166,19 @@ def _share(text: str) -> float:
     return share
 
 
-# the options of the formats: flag, and what argparse is told
+# the options of the formats: flag, and what argparse is told, the destination too where it is not the key
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "train": ("--train", {"type": _count, "help": "training images (default: 60000)"}),
+    "test images": ("--test", {"dest": "test", "type": _count, "help": "test images (default: 10000)"}),
+    "distinct": (
+        "--distinct",
+        {
+            "type": _count,
+            "metavar": "N",
+            "help": "draw only N training images and repeat them: a large file soon, to measure speed with",
+        },
+    ),
+    "digits": ("--seed", {"dest": "seed", "type": _seed, "help": "which digits (default: 1998)"}),
     "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
     "test": ("--test", {"type": as_path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
     "label": (

@@ -9,7 +9,7 @@ import pytest
 
 from distlenet.commands import prepare
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.data.sources import mnist
+from distlenet.data.sources.formats import FORMATS
 from distlenet.errors import DataError
 
 ROOT = Path(__file__).parents[2]
@@ -33,11 +33,11 @@ def test_mnist_from_the_environment(tmp_path, monkeypatch, capsys):
     lines = out.splitlines()
     assert lines[0] == "wrote datasets/mnist.h5"
     assert lines[-1] == "next: mpirun -n 2 distlenet train --data datasets/mnist.h5 --run runs/first"
-    for words in ("60,000 train, 10,000 test", mnist.FINGERPRINT[:12], "55.0 MB", REAL):
+    for words in ("60,000 train, 10,000 test", FORMATS["mnist"].fingerprint[:12], "55.0 MB", REAL):
         assert words in out
     assert err.splitlines() == ["reading MNIST ...", "writing train ...", "writing test ..."]
     with open_digit_file("datasets/mnist.h5") as digits:
-        assert digits.fingerprint == mnist.FINGERPRINT
+        assert digits.fingerprint == FORMATS["mnist"].fingerprint
         assert round(digits.mean, 4) == 0.1307 and round(digits.std, 4) == 0.3081  # the usual constants
         digits.verify("train")
     assert run("mnist", "--from", REAL) == 0

@@ -1,3 +1,5 @@
+"""MNIST: where it is looked for, what is accepted, and how it is verified."""
+
 import dataclasses
 import hashlib
 import os
@@ -7,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data import kerasfile
-from distlenet.data.sources import mnist
+from distlenet.data.file.writer import silent
+from distlenet.data.sources import published
+from distlenet.data.sources.catalogue import LIKE_MNIST, PUBLISHED
 from distlenet.data.sources.idx import idx_sha256, write_idx
-from distlenet.errors import DataError
+from distlenet.data.sources.published import KERAS_ARRAYS, cache_directory, read_mnist, usual_places
+from distlenet.errors import DataError, DownloadError
 
 REAL = os.environ.get("DISTLENET_MNIST", "")
 needs_mnist = pytest.mark.skipif(
@@ -18,9 +22,13 @@ needs_mnist = pytest.mark.skipif(
 )
 
 
+def load(place):
+    return read_mnist(place, silent, mirrors=())
+
+
 @needs_mnist
 def test_the_real_digits_are_the_published_ones():
-    found = mnist.load_mnist(Path(REAL))
+    found = load(Path(REAL))
     assert found.train[0].shape == (60000, 28, 28) and found.test[0].shape == (10000, 28, 28)
     assert found.train[1][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert np.bincount(found.test[1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -35,11 +43,11 @@ def test_md5_of_the_archives_as_first_published():
         "9fb629c4189551a2d022fa330f9573f3",
         "ec29112dd5afa0611ce80d1b7f02629c",
     )
-    for file, expected in zip(mnist.FILES, md5, strict=True):
-        path = Path(REAL) / f"{file.name}.gz"
-        if path.is_file() and path.stat().st_size == file.gz_size:
+    for file, content, expected in zip(LIKE_MNIST, PUBLISHED["mnist"].contents, md5, strict=True):
+        path = Path(REAL) / f"{file}.gz"
+        if path.is_file() and path.stat().st_size == content.gz_size:
             assert hashlib.md5(path.read_bytes()).hexdigest() == expected
-            assert hashlib.sha256(path.read_bytes()).hexdigest() == file.gz_sha256
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == content.gz_sha256
 
 
 # ---- small stand-ins for the four files
@@ -51,17 +59,18 @@ ARRAYS = (
     RNG.integers(0, 256, (30, 28, 28), np.uint8),
     np.arange(30, dtype=np.uint8) % 10,
 )
-NAMES = [file.name for file in mnist.FILES]
+NAMES = LIKE_MNIST
 
 
 @pytest.fixture
 def small(monkeypatch, tmp_path):
     """Put the small files in place of MNIST's, and an empty home and directory in place of the user's."""
-    files = tuple(
-        dataclasses.replace(file, shape=array.shape, sha256=idx_sha256(array))
-        for file, array in zip(mnist.FILES, ARRAYS, strict=True)
+    known = PUBLISHED["mnist"]
+    contents = tuple(
+        dataclasses.replace(content, shape=array.shape, sha256=idx_sha256(array))
+        for content, array in zip(known.contents, ARRAYS, strict=True)
     )
-    monkeypatch.setattr(mnist, "FILES", files)
+    monkeypatch.setitem(PUBLISHED, "mnist", dataclasses.replace(known, contents=contents))
     for directory in ("home", "work", "place"):
         (tmp_path / directory).mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
@@ -95,8 +104,8 @@ def same(found):
 @pytest.mark.parametrize("below", ["", "raw", "MNIST/raw"])
 def test_files_packed_or_not_and_as_torchvision_lays_them(small, ending, below):
     directory = fill(small / "place" / below, ending=ending)
-    found = mnist.load_mnist(small / "place")
-    assert same(found) and found.origin == directory
+    found = load(small / "place")
+    assert same(found) and found.origin == str(directory)
 
 
 def test_names_with_a_dot_and_a_mixture(small):
@@ -105,22 +114,22 @@ def test_names_with_a_dot_and_a_mixture(small):
     write_idx(place / "train-labels-idx1-ubyte.gz", ARRAYS[1])
     write_idx(place / "t10k-images.idx3-ubyte.gz", ARRAYS[2])
     write_idx(place / "t10k-labels-idx1-ubyte", ARRAYS[3])
-    assert same(mnist.load_mnist(place))
+    assert same(load(place))
 
 
 @pytest.mark.parametrize("name", ["mnist.npz", ""])
 def test_the_file_of_keras(small, name):
     fill_keras(small / "place" / "mnist.npz")
-    assert same(mnist.load_mnist(small / "place" / name))
+    assert same(load(small / "place" / name))
 
 
 def test_missing_files_are_named(small):
     with pytest.raises(DataError, match=r"no .*nowhere"):
-        mnist.load_mnist(small / "nowhere")
+        load(small / "nowhere")
     fill(small / "place")
     (small / "place" / f"{NAMES[2]}.gz").unlink()
     with pytest.raises(DataError, match=r"has no t10k-images-idx3-ubyte \(.gz or not\)"):
-        mnist.load_mnist(small / "place")
+        load(small / "place")
 
 
 @pytest.mark.parametrize("part", range(4))
@@ -129,18 +138,24 @@ def test_one_changed_value_is_refused(small, part):
     arrays[part].flat[-1] ^= 1
     fill(small / "place", arrays)
     with pytest.raises(DataError, match=f"{NAMES[part]} in .* is not MNIST's.*nothing but MNIST"):
-        mnist.load_mnist(small / "place")
+        load(small / "place")
 
 
 def test_train_and_test_confused_are_refused(small):
     fill(small / "place", ARRAYS[2:] + ARRAYS[:2])
     with pytest.raises(DataError, match=r"uint8 \(30, 28, 28\).*expected uint8 \(60, 28, 28\)"):
-        mnist.load_mnist(small / "place")
+        load(small / "place")
+
+
+def nowhere():
+    with pytest.raises(DownloadError, match="MNIST is not on this machine and cannot download train-images"):
+        load(None)
+    return True
 
 
 def test_order_of_sources(small, monkeypatch):
-    """--from before $DISTLENET_MNIST before the cache, torchvision's and keras' places; else None."""
-    assert mnist.find_mnist(None) is None
+    """--from before $DISTLENET_MNIST before the cache, torchvision's and keras' places; else the mirrors."""
+    assert nowhere()
     expected = [
         fill_keras(small / "home/.keras/datasets/mnist.npz"),
         fill(small / "home/data/MNIST/raw"),
@@ -148,26 +163,26 @@ def test_order_of_sources(small, monkeypatch):
         fill(small / "home/.cache/distlenet/mnist"),
     ]
     for number in reversed(range(4)):
-        assert mnist.find_mnist(None).origin == expected[number]
-        for path in [small / "work" / expected[number]]:
-            for file in [path] if path.is_file() else path.iterdir():
-                file.unlink()
-    assert mnist.find_mnist(None) is None
+        assert load(None).origin == str(expected[number])
+        path = small / "work" / expected[number]
+        for file in [path] if path.is_file() else path.iterdir():
+            file.unlink()
+    assert nowhere()
     monkeypatch.setenv("DISTLENET_MNIST", str(fill(small / "named")))
-    assert mnist.find_mnist(None).origin == small / "named"
-    assert mnist.find_mnist(fill(small / "place")).origin == small / "place"
+    assert load(None).origin == str(small / "named")
+    assert load(fill(small / "place")).origin == str(small / "place")
 
 
 def test_a_damaged_copy_is_passed_over_if_found_but_not_if_named(small, monkeypatch):
     bad = fill(small / "work/data/MNIST/raw")
     (bad / f"{NAMES[0]}.gz").write_bytes(b"\x1f\x8b junk")
     good = fill(small / "home/data/MNIST/raw")
-    assert mnist.find_mnist(None).origin == good
+    assert load(None).origin == str(good)
     with pytest.raises(DataError, match="damaged"):
-        mnist.find_mnist(bad)
+        load(bad)
     monkeypatch.setenv("DISTLENET_MNIST", str(bad))
     with pytest.raises(DataError, match=r"^\$DISTLENET_MNIST: .*damaged"):
-        mnist.find_mnist(None)
+        load(None)
 
 
 @pytest.mark.parametrize(
@@ -182,25 +197,25 @@ def test_a_damaged_copy_is_passed_over_if_found_but_not_if_named(small, monkeypa
 def test_keras_files_of_other_content(small, arrays, says):
     path = fill_keras(small / "mnist.npz", arrays)
     with pytest.raises(DataError, match=says):
-        mnist.load_mnist(path)
+        load(path)
 
 
 def test_keras_file_with_a_member_missing_or_short(small):
     path = small / "mnist.npz"
     np.savez(path, x_train=ARRAYS[0])
     with pytest.raises(DataError, match=r"not keras' MNIST.*y_train"):
-        mnist.load_mnist(path)
+        load(path)
     with zipfile.ZipFile(path, "w") as archive:
-        for member in kerasfile.MEMBERS:
+        for member in KERAS_ARRAYS:
             archive.writestr(member, b"\x93NUMPY\x01\x00\x0a\x00broken")
     with pytest.raises(DataError, match=r"damaged|expected"):
-        mnist.load_mnist(path)
+        load(path)
     fill_keras(path)
     whole = path.read_bytes()
     for length in range(0, len(whole), len(whole) // 40):
         path.write_bytes(whole[:length])
         with pytest.raises(DataError) as raised:
-            mnist.load_mnist(path)
+            load(path)
         assert "\n" not in str(raised.value)
 
 
@@ -214,7 +229,7 @@ def test_any_changed_byte_in_a_keras_file_is_an_error_or_harmless(small):
         data[place] ^= dice.integers(1, 256)
         path.write_bytes(data)
         try:
-            assert same(mnist.load_mnist(path))
+            assert same(load(path))
         except DataError as error:
             messages.append(str(error))
     assert len(messages) > 100 and not any("\n" in message for message in messages)
@@ -224,7 +239,7 @@ def test_a_file_where_the_directory_is_expected(small, tmp_path):
     """One of the four files names the directory it lies in; of any other file it is told what it is."""
     fill(small / "place")
     file = next(path for path in sorted((small / "place").iterdir()) if "images" in path.name)
-    assert len(mnist.load_mnist(file).train[1]) == len(ARRAYS[1])
+    assert len(load(file).train[1]) == len(ARRAYS[1])
     for name, content, kind in (
         ("mnist.zip", b"PK\x03\x04", "a zip archive, expected the directory of train-images.*: unpack it"),
         ("page.gz", b"<html>404", "an HTML page, as a failed download leaves, expected the directory"),
@@ -232,7 +247,7 @@ def test_a_file_where_the_directory_is_expected(small, tmp_path):
     ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(DataError, match=kind):
-            mnist.load_mnist(tmp_path / name)
+            load(tmp_path / name)
 
 
 def test_a_web_page_saved_as_one_of_the_files(small):
@@ -241,12 +256,14 @@ def test_a_web_page_saved_as_one_of_the_files(small):
         (small / "place" / name).unlink(missing_ok=True)
     (small / "place" / "train-labels-idx1-ubyte.gz").write_bytes(b"<!DOCTYPE html><html>404")
     with pytest.raises(DataError, match="train-labels-idx1-ubyte.gz is an HTML page, as a failed download leaves, not"):
-        mnist.load_mnist(small / "place")
+        load(small / "place")
 
 
 def test_a_user_without_a_home(monkeypatch, tmp_path):
-    monkeypatch.setattr(mnist, "home", lambda: None)
-    monkeypatch.chdir(tmp_path)
-    assert mnist.cache_directory({}) == Path(".cache/distlenet/mnist")
-    assert mnist.cache_directory({"XDG_CACHE_HOME": "/cache"}) == Path("/cache/distlenet/mnist")
-    assert all(not str(place).startswith("~") for place in mnist.usual_places({}))
+    monkeypatch.setattr(published, "home", lambda: None)
+    for variable in ("XDG_CACHE_HOME", "KERAS_HOME"):
+        monkeypatch.delenv(variable, raising=False)
+    assert cache_directory() == Path(".cache/distlenet/mnist")
+    assert all(not str(place).startswith("~") for place in usual_places())
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    assert cache_directory() == Path("/cache/distlenet/mnist")

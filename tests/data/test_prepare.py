@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from distlenet.data.file.dataset_file import open_digit_file, write_digit_file
-from distlenet.data.sources import mnist
+from distlenet.data.file.dataset_file import open_digit_file
+from distlenet.data.file.header import block_digests, fingerprint_of
+from distlenet.data.sources import drawing
+from distlenet.data.sources.catalogue import LIKE_MNIST, PUBLISHED, Content
 from distlenet.data.sources.download import Patience
-from distlenet.data.sources.drawing import draw_digits
+from distlenet.data.sources.drawing import draw_digits, read_drawn
 from distlenet.data.sources.idx import idx_sha256, write_idx
-from distlenet.data.sources.prepare import prepare_mnist, prepare_synthetic
+from distlenet.data.sources.prepare import prepare
+from distlenet.data.sources.published import cache_directory, read_mnist
 from distlenet.errors import DataError, DownloadError
 
 RNG = np.random.default_rng(0)
@@ -32,31 +35,13 @@ def place(monkeypatch, tmp_path):
     """Give a directory of four small files that pass for MNIST, on a machine that has nothing else."""
     (tmp_path / "place").mkdir()
     (tmp_path / "home").mkdir()
-    files = []
-    for file, array in zip(mnist.FILES, ARRAYS, strict=True):
-        path = tmp_path / "place" / f"{file.name}.gz"
+    known, contents = PUBLISHED["mnist"], []
+    for file, array in zip(LIKE_MNIST, ARRAYS, strict=True):
+        path = tmp_path / "place" / f"{file}.gz"
         write_idx(path, array)
         packed = path.read_bytes()
-        files.append(
-            dataclasses.replace(
-                file,
-                shape=array.shape,
-                sha256=idx_sha256(array),
-                gz_sha256=hashlib.sha256(packed).hexdigest(),
-                gz_size=len(packed),
-            )
-        )
-    monkeypatch.setattr(mnist, "FILES", tuple(files))
-    fingerprint = write_digit_file(
-        tmp_path / "a.h5",
-        train=ARRAYS[:2],
-        test=ARRAYS[2:],
-        name="a",
-        class_names=mnist.CLASS_NAMES,
-        source="a",
-    )
-    (tmp_path / "a.h5").unlink()
-    monkeypatch.setattr(mnist, "FINGERPRINT", fingerprint)
+        contents.append(Content(array.shape, idx_sha256(array), hashlib.sha256(packed).hexdigest(), len(packed)))
+    monkeypatch.setitem(PUBLISHED, "mnist", dataclasses.replace(known, contents=tuple(contents)))
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     for variable in ("DISTLENET_MNIST", "XDG_CACHE_HOME", "KERAS_HOME"):
@@ -82,17 +67,30 @@ def mirror(place):
 
 
 OUT = Path("datasets/mnist.h5")
+FINGERPRINT = fingerprint_of([block_digests(*ARRAYS[:2]), block_digests(*ARRAYS[2:])])
+
+
+def prepare_mnist(out, *, place=None, mirrors=(), **options):
+    read = partial(read_mnist, place, mirrors=mirrors, patience=NO_PATIENCE)
+    return prepare(out, read, fingerprint=FINGERPRINT, **options)
+
+
+def prepare_synthetic(out, *, force=False, **counts):
+    return prepare(out, partial(read_drawn, None, **counts), force=force)
 
 
 def test_mnist_from_a_directory(place):
     stages = {}
     prepared = prepare_mnist(OUT, place=place, progress=lambda stage, *n: stages.__setitem__(stage, n))
     assert prepared.written and prepared.origin == str(place)
-    assert (prepared.train, prepared.test, prepared.size) == (1200, 300, OUT.stat().st_size)
+    assert (prepared.file.length("train"), prepared.file.length("test")) == (1200, 300)
     assert stages == {"reading MNIST": (4, 4), "writing train": (1200, 1200), "writing test": (300, 300)}
     with open_digit_file(OUT) as digits:
-        assert (digits.name, digits.source) == ("MNIST", mnist.SOURCE)
-        assert digits.fingerprint == prepared.fingerprint == mnist.FINGERPRINT
+        assert digits.name == "MNIST"
+        assert digits.source == (
+            "MNIST handwritten digits (Yann LeCun, Corinna Cortes, Chris Burges), verified by SHA-256"
+        )
+        assert digits.fingerprint == prepared.file.fingerprint == FINGERPRINT
         np.testing.assert_array_equal(digits.read("test", 0, 300)[0], ARRAYS[2])
 
 
@@ -119,9 +117,9 @@ def test_a_damaged_file_is_not_taken_for_the_same_and_is_replaced_by_force(place
 @pytest.mark.parametrize("content", [b"my thesis", b"", b"\x89HDF\r\n\x1a\n and no more"])
 def test_other_files_are_left_alone(place, content):
     Path("thesis").write_bytes(content)
-    for prepare in (partial(prepare_mnist, place=place), partial(prepare_synthetic, train=10, test=10)):
+    for make in (partial(prepare_mnist, place=place), partial(prepare_synthetic, train=10, test=10)):
         with pytest.raises(DataError, match="to replace the file, add --force") as raised:
-            prepare(Path("thesis"))
+            make(Path("thesis"))
         assert str(raised.value).count("--force") == 1
     assert Path("thesis").read_bytes() == content
 
@@ -130,32 +128,32 @@ def test_digits_of_another_kind_are_left_alone(place):
     prepare_synthetic(OUT, train=100, test=100)
     with pytest.raises(DataError, match=r"holds other data: drawn digits .* 100 \+ 100 images; add --force"):
         prepare_mnist(OUT, place=place)
-    assert prepare_mnist(OUT, place=place, force=True).name == "MNIST"
+    assert prepare_mnist(OUT, place=place, force=True).file.name == "MNIST"
     with pytest.raises(DataError, match="holds other data: MNIST"):
         prepare_synthetic(OUT, train=100, test=100)
 
 
 def test_mnist_is_downloaded_and_kept(place, mirror):
-    prepared = prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE)
-    cache = mnist.cache_directory()
+    prepared = prepare_mnist(OUT, mirrors=(mirror,))
+    cache = cache_directory()
     assert prepared.origin == str(cache) and cache.is_relative_to(place.parent / "home")
-    assert sorted(path.name for path in cache.iterdir()) == sorted(f"{file.name}.gz" for file in mnist.FILES)
+    assert sorted(path.name for path in cache.iterdir()) == sorted(f"{file}.gz" for file in LIKE_MNIST)
     OUT.unlink()
-    assert prepare_mnist(OUT, mirrors=(), patience=NO_PATIENCE).written  # from the cache
+    assert prepare_mnist(OUT, mirrors=()).written  # from the cache
 
 
 def test_a_damaged_or_half_filled_cache_is_completed(place, mirror):
-    cache = mnist.cache_directory()
+    cache = cache_directory()
     cache.mkdir(parents=True)
-    (cache / f"{mnist.FILES[0].name}.gz").write_bytes(b"junk")
-    (cache / f"{mnist.FILES[1].name}.gz").write_bytes((place / f"{mnist.FILES[1].name}.gz").read_bytes())
-    assert prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE).written
+    (cache / f"{LIKE_MNIST[0]}.gz").write_bytes(b"junk")
+    (cache / f"{LIKE_MNIST[1]}.gz").write_bytes((place / f"{LIKE_MNIST[1]}.gz").read_bytes())
+    assert prepare_mnist(OUT, mirrors=(mirror,)).written
 
 
 def test_offline_says_what_was_tried_and_what_to_do(place, mirror):
     mirrors = (f"{mirror}nowhere/", "http://127.0.0.1:1/")
     with pytest.raises(DownloadError) as raised:
-        prepare_mnist(OUT, mirrors=mirrors, patience=NO_PATIENCE)
+        prepare_mnist(OUT, mirrors=mirrors)
     message = str(raised.value)
     for words in ("answered 404", "127.0.0.1:1 failed", "--from", "$DISTLENET_MNIST", "prepare synthetic"):
         assert words in message
@@ -163,10 +161,10 @@ def test_offline_says_what_was_tried_and_what_to_do(place, mirror):
 
 
 def test_a_mirror_with_other_digits_is_refused(place, mirror):
-    path = place / f"{mnist.FILES[3].name}.gz"
+    path = place / f"{LIKE_MNIST[3]}.gz"
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes())[:-1] + b"\7"))
     with pytest.raises(DownloadError, match=r"SHA-256|offers"):
-        prepare_mnist(OUT, mirrors=(mirror,), patience=NO_PATIENCE)
+        prepare_mnist(OUT, mirrors=(mirror,))
 
 
 def test_drawn_digits_say_what_they_are_and_come_out_the_same_again(tmp_path):
@@ -174,8 +172,9 @@ def test_drawn_digits_say_what_they_are_and_come_out_the_same_again(tmp_path):
     prepared = prepare_synthetic(first, train=1500, test=200, seed=3)
     prepare_synthetic(second, train=1500, test=200, seed=3)
     assert first.read_bytes() == second.read_bytes()
-    assert prepared.written and (prepared.train, prepared.test) == (1500, 200)
-    assert prepared.name == "drawn digits" and "not MNIST" in prepared.source and "seed 3" in prepared.source
+    assert prepared.written and (prepared.file.length("train"), prepared.file.length("test")) == (1500, 200)
+    assert prepared.file.name == "drawn digits"
+    assert "not MNIST" in prepared.file.source and "seed 3" in prepared.file.source
     assert not prepare_synthetic(first, train=1500, test=200, seed=3).written
     for other in ({"train": 1499}, {"test": 201}, {"seed": 4}):
         with pytest.raises(DataError, match="holds other data"):
@@ -199,7 +198,7 @@ def test_test_digits_are_none_of_the_training_digits_and_stay_when_these_grow(tm
 def test_few_digits_are_repeated_to_many(tmp_path, distinct):
     path, few = tmp_path / "many.h5", draw_digits(distinct, 3)
     prepared = prepare_synthetic(path, train=4100, test=200, seed=3, distinct=distinct)
-    assert f"the first {distinct:,} training images are repeated" in prepared.source
+    assert f"the first {distinct:,} training images are repeated" in prepared.file.source
     with open_digit_file(path) as digits:
         images, labels = digits.read("train", 0, 4100, verify=True)
     rows = np.arange(4100) % distinct
@@ -216,11 +215,9 @@ def test_all_distinct_is_as_usual(tmp_path):
 
 
 def test_a_changed_way_of_drawing_is_noticed(tmp_path, monkeypatch):
-    from distlenet.data import strokes
-
     prepare_synthetic(tmp_path / "a.h5", train=20, test=20)
-    draw = strokes.draw_digits
-    monkeypatch.setattr(strokes, "draw_digits", lambda *args: (255 - draw(*args)[0], draw(*args)[1]))
+    draw = drawing.draw_digits
+    monkeypatch.setattr(drawing, "draw_digits", lambda *args: (255 - draw(*args)[0], draw(*args)[1]))
     with pytest.raises(DataError, match="holds other data"):
         prepare_synthetic(tmp_path / "a.h5", train=20, test=20)
 

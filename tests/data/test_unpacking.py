@@ -120,7 +120,7 @@ CHECK = """
 import sys
 from pathlib import Path
 from distlenet.data.sources.csv import read_csv
-from distlenet.data.sources.mnist import load_mnist
+from distlenet.data.sources.published import read_mnist
 from distlenet.data.sources.npz import read_npz
 from distlenet.data.file.writer import silent
 from distlenet.errors import DataError
@@ -129,7 +129,7 @@ before = peak()
 for word in sys.argv[1:]:
     kind, _, path = word.partition(":")
     try:
-        {"csv": read_csv, "npz": read_npz, "idx": load_mnist}[kind](Path(path), silent)
+        {"csv": read_csv, "npz": read_npz, "idx": read_mnist}[kind](Path(path), silent)
         print(word, "was read")
     except DataError as error:
         print(ascii(str(error)))

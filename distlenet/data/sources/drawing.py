@@ -7,14 +7,19 @@ the sum is that distance again, in widths of the dots, but rounded where strokes
 """
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
+from distlenet.data.file.header import BLOCK_ROWS
+from distlenet.data.file.writer import Block, BlockStream, Progress
+from distlenet.data.sources.dataset import Dataset
 from distlenet.data.sources.handwriting import write_digits
-from distlenet.errors import ConfigError
+from distlenet.errors import ConfigError, DataError
 
 SIDE = 28  # pixels along an image
 BOX = 20  # pixels along the box that a digit fills, as in MNIST
+FIRST_TEST_DIGIT = 1_000_000_000  # test digits stay the same whatever the number of training digits
 BLOCK = 500  # images drawn together, from one generator: the number of an image decides its bits
 
 _DOT = 0.4  # width (sigma) of a dot over the radius of the pen: smaller is sharper where strokes meet
@@ -99,3 +104,35 @@ def draw_digits(count: int, seed: int, start: int = 0) -> tuple[np.ndarray, np.n
         images[first - start : last - start] = drawn[first - block * BLOCK : last - block * BLOCK]
         labels[first - start : last - start] = written[first - block * BLOCK : last - block * BLOCK]
     return images, labels
+
+
+def read_drawn(
+    place: None, progress: Progress, *, train: int = 60000, test: int = 10000, seed: int = 1998, distinct: int = 0
+) -> Dataset:
+    """Return ``train`` and ``test`` digits that are drawn while they are written; raises DataError.
+
+    With ``distinct`` (0: all) only so many of the training digits are drawn, held in memory and repeated: a large file
+    soon, to measure speed with; its validation images are then among the training images.
+    """
+    if train < 1 or test < 1 or train > FIRST_TEST_DIGIT:
+        raise DataError(f"--train {train} --test {test}: expected 1 to {FIRST_TEST_DIGIT:,} digits each")
+    source, drawn = f"drawn by distlenet from seed {seed}: not MNIST, no handwriting", _drawn(train, seed)
+    if 0 < distinct < train:
+        source += f"; the first {distinct:,} training images are repeated"
+        drawn = _drawn(train, seed, distinct=distinct)
+    return Dataset(drawn, _drawn(test, seed, FIRST_TEST_DIGIT), "drawn digits", tuple("0123456789"), source)
+
+
+def _drawn(count: int, seed: int, start: int = 0, distinct: int = 0) -> BlockStream:
+    """Return digits ``start`` and following of a seed; ``distinct`` of them, repeated, unless 0."""
+
+    def blocks() -> Iterator[Block]:
+        few = draw_digits(distinct, seed, start) if distinct else None
+        for row in range(0, count, BLOCK_ROWS):
+            rows = np.arange(row, min(row + BLOCK_ROWS, count))
+            if few:
+                yield few[0][rows % distinct], few[1][rows % distinct]
+            else:
+                yield draw_digits(len(rows), seed, start + row)
+
+    return BlockStream(count, (SIDE, SIDE), blocks)

@@ -1,4 +1,4 @@
-"""The formats that ``distlenet prepare`` reads, as a table; a reader is loaded when it is used."""
+"""What ``distlenet prepare`` makes dataset files of, as a table; a reader is loaded when it is used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,11 +20,13 @@ class Format:
     """A format: its help, what ``--from`` names, its reader in this package, and the options that this takes."""
 
     help: str
-    place: str
+    place: str  # empty: it is read from no place
     reader: str  # "module.function"; called with place, progress and keywords, it returns a Dataset
     options: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that are always given
     published: bool = False  # everybody has the same files
+    more: str = ""  # sentences for its own --help
+    fingerprint: str = ""  # of the dataset file made of it, if it is always the same
 
     def read(self, place: Path | None, progress: "Progress", **options: Any) -> "Dataset":
         """Read the dataset at ``place``; raises DataError, also if a published one has no place."""
@@ -40,6 +42,23 @@ _FILES = "directory of the published files (.gz or not)"
 _DIVISION = ("share", "seed")
 
 FORMATS: dict[str, Format] = {
+    "mnist": Format(
+        "60,000 + 10,000 handwritten digits, verified",
+        "directory of the four files (.gz or not)",
+        "published.read_mnist",
+        published=True,
+        more="Make MNIST's dataset file from --from, else $DISTLENET_MNIST, else the places where torchvision and "
+        "keras keep it, else the network.",
+        fingerprint="87654cf91ddfbbac7f37b6b72bf9941cf223753fa0ce6bf76c30cae138fe930b",
+    ),
+    "synthetic": Format(
+        "digits drawn by the program (not MNIST), no network needed",
+        "",
+        "drawing.read_drawn",
+        ("train", "test images", "distinct", "digits"),
+        more="Draw digits and make a dataset file of them. They are not MNIST: no accuracy on them compares with a "
+        "published one.",
+    ),
     **{
         name: Format(text, _FILES, "published.read_published", (), {"name": name}, published=True)
         for name, text in (

@@ -1,157 +1,49 @@
-"""Published datasets in MNIST's IDX format, under the names of their files; MNIST itself is in ``mnist.py``.
-
-MD5 sums are those that their authors publish for the .gz files. They are no proof against forgery, but tell
-one dataset from another where both use MNIST's file names.
-"""
+"""Read a published dataset, of four IDX files, from the disk; MNIST is looked for, or downloaded, and verified."""
 
 import hashlib
-import string
-from dataclasses import dataclass
+import math
+import os
+from argparse import ArgumentTypeError
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 
+from distlenet.bounded import read_bytes
+from distlenet.data.file.kind import kind_of
 from distlenet.data.file.writer import Progress
-from distlenet.data.sources import mnist
+from distlenet.data.sources.catalogue import LIKE_MNIST, MD5, MIRRORS, PUBLISHED, Published
 from distlenet.data.sources.dataset import Dataset
+from distlenet.data.sources.download import PATIENT, Patience, download
 from distlenet.data.sources.idx import idx_sha256, read_idx
-from distlenet.errors import DataError
+from distlenet.data.sources.npz_archive import Archive
+from distlenet.errors import DataError, DownloadError
+from distlenet.paths import as_path, home
 
-LIKE_MNIST = tuple(file.name for file in mnist.FILES)  # train images, train labels, test images, test labels
-DIGITS = tuple(string.digits)
 IMAGES, LABELS = 2**27, 2**22  # bytes that a packed file of images or labels may unpack to in any case
+KERAS_FILE = "mnist.npz"
+KERAS_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
 
-@dataclass(frozen=True)
-class Published:
-    """A dataset of four files, in the order of LIKE_MNIST."""
+def read_mnist(
+    place: Path | None, progress: Progress, *, mirrors: tuple[str, ...] = MIRRORS, patience: Patience = PATIENT
+) -> Dataset:
+    """Read MNIST from ``place``, else from $DISTLENET_MNIST, else from where other programs keep it, else ``mirrors``.
 
-    name: str
-    authors: str
-    home: str  # where to get the files
-    files: tuple[str, ...]  # without .gz
-    class_names: tuple[str, ...]
-    folder: str = ""  # torchvision's, which keeps the files in <folder>/raw
-    transposed: bool = False  # rows and columns are exchanged in the file
-    first_label: int = 0
-    md5: tuple[str, ...] = ()  # of the .gz files
-
-
-def _emnist(split: str, class_names: tuple[str, ...], first_label: int = 0) -> Published:
-    parts = (("train", "images-idx3"), ("train", "labels-idx1"), ("test", "images-idx3"), ("test", "labels-idx1"))
-    return Published(
-        f"EMNIST {split}",
-        "Gregory Cohen, Saeed Afshar, Jonathan Tapson, André van Schaik",
-        "https://www.nist.gov/itl/products-and-services/emnist-dataset (gzip.zip)",
-        tuple(f"emnist-{split}-{part}-{kind}-ubyte" for part, kind in parts),
-        class_names,
-        "EMNIST",
-        transposed=True,
-        first_label=first_label,
-    )
-
-
-# 47 classes: the lower-case letters that look like their capitals share the capital's class
-MERGED = (*DIGITS, *string.ascii_uppercase, *"abdefghnqrt")
-
-PUBLISHED = {
-    "fashion": Published(
-        "Fashion-MNIST",
-        "Han Xiao, Kashif Rasul, Roland Vollgraf",
-        "https://github.com/zalandoresearch/fashion-mnist",
-        LIKE_MNIST,
-        (
-            "T-shirt/top",
-            "Trouser",
-            "Pullover",
-            "Dress",
-            "Coat",
-            "Sandal",
-            "Shirt",
-            "Sneaker",
-            "Bag",
-            "Ankle boot",
-        ),
-        "FashionMNIST",
-        md5=(
-            "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
-            "25c81989df183df01b3e8a0aad5dffbe",
-            "bef4ecab320f06d8554ea6380940ec79",
-            "bb300cfdad3c16e7a12a480ee83cd310",
-        ),
-    ),
-    "kmnist": Published(
-        "KMNIST",
-        "Tarin Clanuwat and others, ROIS-DS Center for Open Data in the Humanities",
-        "https://github.com/rois-codh/kmnist",
-        LIKE_MNIST,
-        ("o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"),
-        "KMNIST",
-        md5=(
-            "bdb82020997e1d708af4cf47b453dcf7",
-            "e144d726b3acfaa3e44228e80efcd344",
-            "5c965bf0a639b31b8f53240b1b52f4d7",
-            "7320c461ea6c1c855c0b718fb2a4b134",
-        ),
-    ),
-    "qmnist": Published(
-        "QMNIST",
-        "Chhavi Yadav, Léon Bottou",
-        "https://github.com/facebookresearch/qmnist",
-        (
-            "qmnist-train-images-idx3-ubyte",
-            "qmnist-train-labels-idx2-int",
-            "qmnist-test-images-idx3-ubyte",
-            "qmnist-test-labels-idx2-int",
-        ),
-        DIGITS,
-        "QMNIST",
-        md5=(
-            "ed72d4157d28c017586c42bc6afe6370",
-            "0058f8dd561b90ffdd0f734c6a30e5e4",
-            "1394631089c404de565df7b7aeaf9412",
-            "5b5b05890a5e13444e108efe57b788aa",
-        ),
-    ),
-    "emnist-byclass": _emnist("byclass", (*DIGITS, *string.ascii_uppercase, *string.ascii_lowercase)),
-    "emnist-bymerge": _emnist("bymerge", MERGED),
-    "emnist-balanced": _emnist("balanced", MERGED),
-    "emnist-letters": _emnist("letters", tuple(string.ascii_uppercase), first_label=1),
-    "emnist-digits": _emnist("digits", DIGITS),
-    "emnist-mnist": _emnist("mnist", DIGITS),
-}
-MD5 = {
-    md5: f"{known.name}'s {file}"
-    for known in PUBLISHED.values()
-    for file, md5 in zip(known.files, known.md5, strict=False)
-}
-
-
-def read_published(place: Path | None, progress: Progress, *, name: str) -> Dataset:
-    """Read PUBLISHED[name] from the directory ``place``, .gz or not, in the published order.
-
-    ``gzip``, ``raw`` and torchvision's folders below ``place`` are looked into as well. Raises DataError:
-    files are missing, damaged, of another dataset, or do not fit each other.
+    What the user named must be right (DataError); a damaged copy that was merely found is passed over. Next to the four
+    files (see read_published) it may be keras' mnist.npz, or a directory that holds that. Raises DownloadError.
     """
-    known = PUBLISHED[name]
-    paths = find_files(place, known)
-    verified = [_check_md5(path, number, known) for number, path in enumerate(paths)]
-    arrays = []
-    for number, path in enumerate(paths):
-        progress(f"reading {known.name}", number, len(paths))
-        arrays.append(read_idx(path, LABELS if number % 2 else IMAGES))
-    progress(f"reading {known.name}", len(paths), len(paths))
-    for images, path in ((arrays[0], paths[0]), (arrays[2], paths[2])):
-        if images.ndim != 3 or images.dtype != np.uint8:
-            raise DataError(f"{path} holds {images.dtype} {images.shape}, expected images: uint8 (n, rows, columns)")
-    if known.files is LIKE_MNIST and idx_sha256(arrays[0]) == mnist.FILES[0].sha256:
-        raise DataError(f"{place} holds MNIST itself, not {known.name}; use `distlenet prepare mnist`")
-    train, test = (
-        (_upright(arrays[i], known), _labels(arrays[i + 1], len(arrays[i]), known, paths[i + 1])) for i in (0, 2)
-    )
-    as_published = ", the files have their published MD5" if all(verified) else ""
-    source = f"{known.name} ({known.authors}){as_published}"
-    return Dataset(train, test, known.name, known.class_names, source, str(paths[0].parent))
+    if place is not None:
+        return read_published(place, progress, name="mnist")
+    if named := os.environ.get("DISTLENET_MNIST"):
+        try:
+            return read_published(as_path(named), progress, name="mnist")
+        except (ArgumentTypeError, DataError) as error:
+            raise DataError(f"$DISTLENET_MNIST: {error}") from error
+    for usual in usual_places():
+        with suppress(DataError, OSError):
+            return read_published(usual, progress, name="mnist")
+    return read_published(_download(PUBLISHED["mnist"], mirrors, patience, progress), progress, name="mnist")
 
 
 def read_emnist(place: Path | None, progress: Progress, *, split: str = "balanced") -> Dataset:
@@ -159,23 +51,164 @@ def read_emnist(place: Path | None, progress: Progress, *, split: str = "balance
     return read_published(place, progress, name=f"emnist-{split}")
 
 
-def find_files(place: Path | None, known: Published) -> list[Path]:
-    """Return the paths of ``known``'s four files; raises DataError that names those missing."""
+def read_published(place: Path | None, progress: Progress, *, name: str) -> Dataset:
+    """Read PUBLISHED[name] from the directory ``place``, .gz or not, in the published order.
+
+    ``gzip``, ``raw`` and torchvision's folders below ``place`` are looked into as well; of MNIST, keras' archive will
+    do. Raises DataError: files are missing, damaged, of another dataset, or do not fit each other.
+    """
+    known = PUBLISHED[name]
+    wanted = f"{known.name}'s files {', '.join(known.files)} (.gz or not) from {known.home}"
     if place is None:
-        raise DataError(f"give the directory with {_wanted(known)} by --from")
+        raise DataError(f"give the directory with {wanted} by --from")
     if not place.exists():
-        raise DataError(f"there is no directory {place}, expected one with {_wanted(known)}")
-    place = mnist.folder_of(place, known.files)
+        raise DataError(f"there is no directory {place}, expected one with {wanted}")
+    paths = _find_files(place, known)
+    verified = [_check_md5(path, number, known) for number, path in enumerate(paths)]
+    if len(paths) == 1:
+        origin, arrays, paths = paths[0], _read_keras_file(paths[0], known), paths * 4
+    else:
+        origin, arrays = paths[0].parent, _read_files(paths, known, progress)
+    if known.contents:
+        _check_contents(arrays, origin, known)
+    for images, path in ((arrays[0], paths[0]), (arrays[2], paths[2])):
+        if images.ndim != 3 or images.dtype != np.uint8:
+            raise DataError(f"{path} holds {images.dtype} {images.shape}, expected images: uint8 (n, rows, columns)")
+    if (
+        not known.contents
+        and known.files is LIKE_MNIST
+        and idx_sha256(arrays[0]) == PUBLISHED["mnist"].contents[0].sha256
+    ):
+        raise DataError(f"{place} holds MNIST itself, not {known.name}; use `distlenet prepare mnist`")
+    train, test = (
+        (_upright(arrays[i], known), _labels(arrays[i + 1], len(arrays[i]), known, paths[i + 1])) for i in (0, 2)
+    )
+    as_published = ", verified by SHA-256" if known.contents else ", the files have their published MD5" * all(verified)
+    source = f"{known.name}{known.what} ({known.authors}){as_published}"
+    return Dataset(train, test, known.name, known.class_names, source, f"{origin}")
+
+
+def cache_directory() -> Path:
+    """Return where downloads are kept: ``$XDG_CACHE_HOME/distlenet/mnist``, by default in ~/.cache.
+
+    A user without a home has .cache in the working directory.
+    """
+    return Path(os.environ.get("XDG_CACHE_HOME") or (home() or Path()) / ".cache") / "distlenet" / "mnist"
+
+
+def usual_places() -> list[Path]:
+    """Return where torchvision, keras and distlenet itself keep MNIST, most likely first."""
+    own = home()
+    keras = Path(os.environ.get("KERAS_HOME") or (own or Path()) / ".keras")
+    return [
+        cache_directory(),
+        Path("data/MNIST/raw"),
+        Path("MNIST/raw"),
+        *([own / "data/MNIST/raw", own / "datasets/MNIST/raw"] if own else []),
+        keras / "datasets" / KERAS_FILE,
+    ]
+
+
+def _download(known: Published, mirrors: tuple[str, ...], patience: Patience, progress: Progress) -> Path:
+    """Fetch the four files into the cache and return its directory."""
+    cache = cache_directory()
+    try:
+        for file, content in zip(known.files, known.contents, strict=True):
+            path = cache / f"{file}.gz"
+            with suppress(OSError):
+                if hashlib.sha256(read_bytes(path, content.gz_size)).hexdigest() == content.gz_sha256:
+                    continue  # an earlier download got this far
+            download(
+                [f"{mirror}{file}.gz" for mirror in mirrors],
+                path,
+                sha256=content.gz_sha256,
+                largest=content.gz_size,
+                patience=patience,
+                progress=progress,
+            )
+    except DownloadError as error:
+        raise DownloadError(
+            f"{known.name} is not on this machine and {error}; give the directory of the files by --from or "
+            "$DISTLENET_MNIST, or draw digits with `distlenet prepare synthetic`"
+        ) from error
+    return cache
+
+
+def _find_files(place: Path, known: Published) -> list[Path]:
+    """Return the paths of ``known``'s four files, or of keras' archive of MNIST; raises DataError that names those
+    missing.
+    """
+    if known.contents and place.is_file() and "numpy archive" in kind_of(place):
+        return [place]
+    place = _folder_of(place, known.files)
     for directory in (place, place / "gzip", place / known.folder / "raw", place / "raw"):
-        paths = [mnist.find_file(directory, file) for file in known.files]
-        if all(paths):
+        paths = [path for file in known.files if (path := find_file(directory, file))]
+        if len(paths) == len(known.files):
             return paths
-    missing = [file for file in known.files if not mnist.find_file(place, file)]
+    if known.contents and (place / KERAS_FILE).is_file():
+        return [place / KERAS_FILE]
+    missing = [file for file in known.files if not find_file(place, file)]
     raise DataError(f"{place} has no {', '.join(missing)} (.gz or not); get them from {known.home}")
 
 
-def _wanted(known: Published) -> str:
-    return f"{known.name}'s files {', '.join(known.files)} (.gz or not) from {known.home}"
+def _folder_of(place: Path, names: tuple[str, ...]) -> Path:
+    """Return the directory ``place``, or that of ``place`` if it is one of the IDX files ``names``, .gz or not.
+
+    Raises DataError that says what the file is.
+    """
+    if place.is_dir():
+        return place
+    kind = kind_of(place)
+    if "IDX file" in kind or place.name.removesuffix(".gz").replace(".idx", "-idx") in names:
+        return place.parent
+    unpack = ": unpack it and name the directory" if kind.startswith(("a zip", "a tar", "a gzip")) else ""
+    raise DataError(f"{place} is {kind}, expected the directory of {', '.join(names)} (.gz or not){unpack}")
+
+
+def find_file(directory: Path, name: str) -> Path | None:
+    """Return where ``directory`` has the IDX file ``name``, .gz or not; None if it does not."""
+    # some tools unpack "train-images-idx3-ubyte" as "train-images.idx3-ubyte"
+    for spelling in (name, name.replace("-idx", ".idx")):
+        for path in (directory / spelling, directory / f"{spelling}.gz"):
+            if path.is_file():
+                return path
+    return None
+
+
+def _read_files(paths: list[Path], known: Published, progress: Progress) -> list[np.ndarray]:
+    """Return the arrays of four IDX files, none of which takes more memory than it may."""
+    arrays = []
+    for number, path in enumerate(paths):
+        progress(f"reading {known.name}", number, len(paths))
+        most = math.prod(known.contents[number].shape) if known.contents else LABELS if number % 2 else IMAGES
+        arrays.append(read_idx(path, most))
+    progress(f"reading {known.name}", len(paths), len(paths))
+    return arrays
+
+
+def _read_keras_file(path: Path, known: Published) -> list[np.ndarray]:
+    """Return the four arrays of keras' archive; one that holds others is refused unread."""
+    with Archive(path) as archive:
+        if missing := [name for name in KERAS_ARRAYS if name not in archive.names]:
+            there = ", ".join(archive.names[:8]) or "nothing"
+            raise DataError(f"{path} is not keras' {known.name}: it has no {missing[0]}, but {there}")
+        for name, content in zip(KERAS_ARRAYS, known.contents, strict=True):
+            header = archive.header(name)
+            if (header.dtype, header.shape, header.by_columns) != (np.uint8, content.shape, False):
+                raise DataError(f"{name} in {path} is {header}, expected uint8 {content.shape} row by row")
+        return list(archive.arrays(KERAS_ARRAYS).values())
+
+
+def _check_contents(arrays: list[np.ndarray], origin: Path, known: Published) -> None:
+    """Raise DataError unless the arrays are the published ones."""
+    for file, content, array in zip(known.files, known.contents, arrays, strict=True):
+        digest = idx_sha256(array)
+        if array.dtype != np.uint8 or array.shape != content.shape or digest != content.sha256:
+            raise DataError(
+                f"{file} in {origin} is not {known.name}'s: {array.dtype} {array.shape} with SHA-256 {digest[:12]}, "
+                f"expected uint8 {content.shape} with {content.sha256[:12]}; "
+                f"get it again (this command takes nothing but {known.name})"
+            )
 
 
 def _check_md5(path: Path, number: int, known: Published) -> bool:
