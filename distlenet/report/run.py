@@ -19,12 +19,18 @@ from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.logbook import Run, divergences, number, read_run
 from distlenet.training.rundir import RunDirectory
 
-# of summary.json, in this order; those that are no figures with their titles
-TEXTS = {"status": "status", "evaluated": "evaluated", "theta_sha256": "SHA-256 of the parameters"}
-RESULTS = (
+RESULTS = (  # of summary.json, in this order
     *("status", "test_accuracy", "test_error", "test_loss", "evaluated", "val_accuracy", "epochs", "steps", "ranks"),
     *("seconds", "images_per_second", "reduce_share", "memory_mib", "theta_sha256"),
 )
+TITLES = {name: title for name, (title, *_) in FIGURES.items()} | {
+    "status": "status",
+    "evaluated": "evaluated",
+    "val_accuracy": "best validation accuracy",
+    "seconds": "time of training",
+    "images_per_second": "training images per second",
+    "theta_sha256": "SHA-256 of the parameters",
+}
 
 
 def write_report(
@@ -113,7 +119,7 @@ def results(book: Book, run: Run) -> None:
 def _result(name: str, value: Any) -> tuple[str, str]:
     """Return title and text of an entry of the summary."""
     found = number({name: value}, name) if name in FIGURES else None
-    return (TEXTS[name] if name in TEXTS else FIGURES[name][0], str(value) if found is None else figure(name, found))
+    return TITLES[name], str(value) if found is None else figure(name, found)
 
 
 def progress(book: Book, run: Run) -> None:
