@@ -25,7 +25,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     import numpy as np
 
-    from distlenet.nn import is_custom
+    from distlenet.own_code import is_custom
     from distlenet.training.rundir import find_checkpoint
     from distlenet.training.state import theta_sha256
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from distlenet.paths import code_path
 
 if TYPE_CHECKING:
-    from distlenet.nn import Trust
+    from distlenet.own_code import Trust
 
 
 def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "model") -> None:
@@ -31,7 +31,7 @@ def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "
 
 def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
     """Return what the command line allows: ``named``, a network as it names it, and what --trust-code says."""
-    from distlenet.nn import Trust
+    from distlenet.own_code import Trust
 
     said: set[str] = set()
 

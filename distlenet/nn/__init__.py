@@ -25,13 +25,10 @@ from distlenet.nn.net import Net, Sequential
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 from distlenet.nn.schedules import SCHEDULES, build_schedule
-from distlenet.nn.source import is_custom, source_sha256
-from distlenet.nn.trust import NOTHING, Trust
 
 __all__ = [
     "ELU",
     "MODELS",
-    "NOTHING",
     "OPTIMIZERS",
     "SCHEDULES",
     "AveragePool2d",
@@ -49,14 +46,11 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "TrainablePool2d",
-    "Trust",
     "build_model",
     "build_optimizer",
     "build_schedule",
     "input_statistics",
-    "is_custom",
     "lenet5",
     "list_layers",
     "outline",
-    "source_sha256",
 ]

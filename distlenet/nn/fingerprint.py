@@ -1,15 +1,8 @@
-"""What a network is made of besides its parameters: the code of a user's own, and the constants of its layers.
+"""What a network is made of besides its parameters, and what it answers: ranks must have both in common."""
 
-Ranks that train one network must have both in common.
-"""
-
-import ast
 import copy
 import hashlib
-import sys
-import sysconfig
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -18,65 +11,7 @@ import numpy as np
 from distlenet.nn.layer import Parameter
 from distlenet.nn.net import Net
 
-PACKAGE = Path(__file__).resolve().parent.parent
 SAMPLES = 2  # that a network is asked about
-INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
-
-
-def hash_package() -> str:
-    """Return the SHA-256 of this package's source: the names and contents of its Python files."""
-    digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\n".encode() + path.read_bytes())
-    return digest.hexdigest()
-
-
-def hash_code(model: str) -> dict[str, str]:
-    """Return the SHA-256 of each file that the network ``model`` of a user's own was built from, {} for any other.
-
-    Those are its own and the modules that it imports, by module, unless they are installed. Call it after the
-    network is built: what has not been imported by then is not found.
-    """
-    place, colon, _ = model.rpartition(":")
-    if not colon:
-        return {}
-    name = f"distlenet_model_{Path(place).stem}" if place.endswith(".py") else place
-    found: dict[str, str] = {}
-    waiting = [name]
-    while waiting:
-        name = waiting.pop()
-        module = sys.modules.get(name)
-        path = own_file(module)
-        if name in found or path is None:
-            continue
-        source = path.read_bytes()
-        found[name] = hashlib.sha256(source).hexdigest()
-        waiting += imported(source, module)
-    return found
-
-
-def own_file(module: ModuleType | None) -> Path | None:
-    """Return the source file of ``module`` if it is a user's own: Python that is neither installed nor this package."""
-    file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py") or not Path(file).is_file():
-        return None
-    path = Path(file).resolve()
-    return None if any(path.is_relative_to(folder) for folder in (*INSTALLED, PACKAGE)) else path
-
-
-def imported(source: bytes, module: ModuleType) -> Iterator[str]:
-    """Yield the names of the modules that the ``source`` of ``module`` may import."""
-    package = (module.__package__ or "").split(".")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                parts = alias.name.split(".")
-                yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)
 
 
 def hash_constants(net: Net) -> dict[str, str]:
@@ -119,7 +54,7 @@ def _describe(value: Any, within: list[int]) -> Iterator[str]:
     elif id(value) in within:
         yield f"{kind} again"
     elif isinstance(value, np.ndarray) and not value.dtype.hasobject:
-        yield f"{kind} {value.dtype.str} {value.shape} {hashlib.sha256(np.ascontiguousarray(value)).hexdigest()}"
+        yield f"{kind} {value.dtype.str} {value.shape} {hashlib.sha256(value.tobytes()).hexdigest()}"
     else:
         yield kind
         within = [*within, id(value)]

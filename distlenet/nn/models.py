@@ -7,15 +7,13 @@ import numpy as np
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d, PartialConv2d
-from distlenet.nn.custom import build_custom
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
 from distlenet.nn.losses import MAPLoss
 from distlenet.nn.net import Net, Sequential
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF, digit_codes
-from distlenet.nn.source import is_custom
-from distlenet.nn.trust import NOTHING, Trust
+from distlenet.own_code import NOTHING, Trust, is_custom, load
 
 ACTIVATIONS: dict[str, type[Activation]] = {
     "relu": ReLU,
@@ -182,7 +180,7 @@ def build_model(
 ) -> Net:
     """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
 
-    ``name`` is a key of MODELS, or code of the user's own (see ``custom.py``), which is run only if ``trust`` admits
+    ``name`` is a key of MODELS, or code of the user's own (see ``own_code.py``), which is run only if ``trust`` admits
     it, and chooses its activations and pooling itself, and its type unless ``dtype`` is given. ``rubbish`` is the
     constant j of a MAPLoss. Raises ConfigError, UntrustedCodeError.
     """
@@ -192,6 +190,33 @@ def build_model(
     net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype or np.float32)
     if isinstance(net.loss, MAPLoss):
         net.loss.j = rubbish
+    return net
+
+
+def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:
+    """Return the network that the user's own function ``model`` makes for samples of ``input_shape`` (C, H, W).
+
+    The function gets (input_shape, classes), for example ((1, 28, 28), 10), and returns a Net. Raises
+    UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded, fails, or
+    returns no network for this input and number of classes.
+    """
+    build, source = load(model, trust)
+    try:
+        net = build(input_shape, classes)
+    except ConfigError as error:
+        raise ConfigError(f"model {model}: {error}") from error
+    except Exception as error:
+        raise ConfigError(
+            f"model {model} failed on ({input_shape}, {classes}): {type(error).__name__}: {error}"
+        ) from error
+    if not isinstance(net, Net):
+        raise ConfigError(f"model {model} returned {type(net).__name__}, expected a Net, for example a Sequential")
+    if tuple(net.input_shape) != tuple(input_shape) or net.output_shape != (classes,):
+        raise ConfigError(
+            f"model {model} is a network from {tuple(net.input_shape)} to {net.output_shape}, expected one from "
+            f"{input_shape} to {(classes,)}: use the input_shape and classes that the function is given"
+        )
+    net.code_sha256 = source.sha256
     return net
 
 

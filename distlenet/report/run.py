@@ -10,7 +10,8 @@ from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import DigitFile, open_digit_file
 from distlenet.errors import CheckpointError, DataError
-from distlenet.nn import NOTHING, Net, Trust
+from distlenet.nn import Net
+from distlenet.own_code import NOTHING, Trust
 from distlenet.report import figure as curves
 from distlenet.report import looks, pictures
 from distlenet.report.page import Book, Written

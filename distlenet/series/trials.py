@@ -13,7 +13,7 @@ from pathlib import Path
 from distlenet.config import build_config, changes
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
-from distlenet.nn import source_sha256
+from distlenet.own_code import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.series.outcome import Outcome, is_over, read_outcome

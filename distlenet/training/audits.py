@@ -10,6 +10,7 @@ import os
 import platform
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import h5py
@@ -19,9 +20,10 @@ from distlenet.config import Config
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net, list_layers
-from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
+from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.nn.optimizers import Optimizer
 from distlenet.numerics import numerics
+from distlenet.own_code import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
 if TYPE_CHECKING:
@@ -92,6 +94,14 @@ def of_package() -> list[Fact]:
         Fact("distlenet version", distlenet.__version__, LaunchError, advice),
         Fact("distlenet source", hash_package(), LaunchError, advice),
     ]
+
+
+def hash_package(folder: Path = PACKAGE) -> str:
+    """Return the SHA-256 of this package's source: the names and contents of its Python files."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def of_options(options: "RunOptions") -> list[Fact]:

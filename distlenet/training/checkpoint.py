@@ -14,7 +14,8 @@ from distlenet.bounded import MIB
 from distlenet.config import Config
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
-from distlenet.nn import NOTHING, Net, Trust, build_model, is_custom, list_layers
+from distlenet.nn import Net, build_model, list_layers
+from distlenet.own_code import NOTHING, Trust, is_custom
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, is_finite
 
 LARGEST_META = 32 * MIB  # bytes of the facts as JSON: the history of some 70,000 epochs

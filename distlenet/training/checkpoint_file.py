@@ -29,8 +29,9 @@ from distlenet.bounded import parse_json
 from distlenet.config import Config
 from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
-from distlenet.nn import NOTHING, Trust, list_layers
+from distlenet.nn import list_layers
 from distlenet.numerics import numerics
+from distlenet.own_code import NOTHING, Trust
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts, upgraded
 from distlenet.training.checkpoint_arrays import CheckpointArrays
 from distlenet.training.state import Snapshot, TrainState

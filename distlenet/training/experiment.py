@@ -9,8 +9,9 @@ from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
-from distlenet.nn import NOTHING, Trust, build_model, build_optimizer, build_schedule, input_statistics
+from distlenet.nn import build_model, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
+from distlenet.own_code import NOTHING, Trust
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.audits import (

@@ -12,7 +12,7 @@ from typing import Any
 
 from distlenet import bounded
 from distlenet.errors import CheckpointError
-from distlenet.nn import NOTHING, Trust
+from distlenet.own_code import NOTHING, Trust
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import EpochDone, Notice, RunStarted, Score, StepDone
 from distlenet.training.rundir import RunDirectory, find_checkpoint

@@ -10,8 +10,8 @@ import numpy as np
 from distlenet.atomic import flush_to_disk, replacing
 from distlenet.config import Config, build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, DataError
-from distlenet.nn import source_sha256
 from distlenet.numerics import numerics
+from distlenet.own_code import source_sha256
 from distlenet.training.checkpoint import Checkpoint, DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Notice

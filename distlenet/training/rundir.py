@@ -17,7 +17,7 @@ from distlenet import atomic
 from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError, RunDirectoryError
-from distlenet.nn import Trust
+from distlenet.own_code import Trust
 from distlenet.training import ours
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint, read_position

@@ -11,7 +11,7 @@ import pytest
 from checkpoints import rewrite
 
 from distlenet.cli import main
-from distlenet.nn import source_sha256
+from distlenet.own_code import source_sha256
 from distlenet.training.checkpoint_file import read_checkpoint
 
 NET = """import pathlib

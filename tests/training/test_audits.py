@@ -17,11 +17,13 @@ import pytest
 
 from distlenet.commands.evaluate import measure
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
-from distlenet.nn import Dense, Flatten, ReLU, Sequential, Trust, build_model
-from distlenet.nn.fingerprint import hash_answer, hash_code, hash_constants, hash_package
+from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_model
+from distlenet.nn.fingerprint import hash_answer, hash_constants
+from distlenet.own_code import Trust, hash_code
 from distlenet.parallel.agreement import in_agreement
 from distlenet.series.trials import Trial, run_in_teams
 from distlenet.training import audits as checks
+from distlenet.training.audits import hash_package
 from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.signals import Signals
 
@@ -189,13 +191,13 @@ def networks_differ(texts, folder, **files):
 
 def test_networks_alike(tmp_path):
     code = networks_differ([NET, NET], tmp_path)
-    assert list(code) == ["distlenet_model_net"]
+    assert list(code) == ["distlenet_own_net"]
 
 
 @pytest.mark.parametrize(
     ("change", "what"),
     [
-        (("WIDTH = 12", "WIDTH = 12  # "), "net with the source of distlenet_model_net"),
+        (("WIDTH = 12", "WIDTH = 12  # "), "net with the source of distlenet_own_net"),
         (("return dy * self.factor", "return dy"), "net with the source of"),
     ],
 )
@@ -314,14 +316,11 @@ def test_a_rank_that_fails_alone_is_named():
     assert [str(error) for error in found] == [f"there is no file x (rank 1 on {HOST})"] * 3
 
 
-def test_the_package_is_what_its_files_are(monkeypatch, tmp_path):
-    from distlenet.nn import fingerprint
-
+def test_the_package_is_what_its_files_are(tmp_path):
     (tmp_path / "a.py").write_text("x = 1\n")
-    monkeypatch.setattr(fingerprint, "PACKAGE", tmp_path)
-    before = hash_package()
+    before = hash_package(tmp_path)
     (tmp_path / "b.py").write_text("")
-    assert hash_package() != before
+    assert hash_package(tmp_path) != before
 
 
 # what a rank is given is chosen by its number: {0} is its folder

@@ -5,7 +5,7 @@ import pytest
 import sessions
 
 from distlenet.errors import NonFiniteError
-from distlenet.nn import Trust
+from distlenet.own_code import Trust
 from distlenet.parallel import Serial
 from distlenet.training.bus import Bus
 from distlenet.training.checkpoint_file import read_checkpoint

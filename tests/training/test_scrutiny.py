@@ -7,7 +7,8 @@ import mpi_jobs
 import numpy as np
 import pytest
 
-from distlenet.nn import Trust, build_model
+from distlenet.nn import build_model
+from distlenet.own_code import Trust
 from distlenet.training.scrutiny import check_network
 
 OWN = """

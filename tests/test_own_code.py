@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from distlenet.errors import ConfigError
-from distlenet.nn import Conv2d, Trust, build_model
+from distlenet.nn import Conv2d, build_model
+from distlenet.own_code import Trust
 
 GOOD = """
 from distlenet.nn import Conv2d, Dense, Flatten, MaxPool2d, ReLU, Sequential

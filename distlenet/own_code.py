@@ -1,0 +1,265 @@
+"""Code of the user's own: ``FILE.py:NAME`` or ``package.module:NAME``, found, trusted and run.
+
+``find_source`` finds it without running any of it: ``FILE.py`` from the working directory, a module as Python's import
+would, the working directory first. The SHA-256 is that of the one file: what it imports is not looked at.
+
+A checkpoint, a TOML file or a run directory may come from anybody, and each can name such code. It is run only if the
+command line names it, or trusts it by ``--trust-code``. ``load`` asks ``Trust.admit`` before it runs anything, and
+without a Trust nothing is admitted: who forgets to hand one on runs no code.
+"""
+
+import ast
+import hashlib
+import importlib
+import importlib.util
+import shlex
+import sys
+import sysconfig
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from pathlib import Path, PurePath
+from types import CodeType, ModuleType
+from typing import Any
+
+from distlenet.bounded import MIB, read_bytes
+from distlenet.errors import ConfigError, UntrustedCodeError, nearest
+
+LARGEST = 16 * MIB  # bytes of a source file
+LONGEST = 1000  # characters of a name that a file holds
+PACKAGE = Path(__file__).resolve().parent
+INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the code ``name`` is; ``path`` is None if it was not found, or is no Python source."""
+
+    name: str  # as it was given
+    place: str  # FILE.py or package.module
+    function: str
+    path: Path | None
+    content: bytes | None
+
+    @property
+    def sha256(self) -> str | None:
+        """The SHA-256 of the file; None if it cannot be read."""
+        return None if self.content is None else hashlib.sha256(self.content).hexdigest()
+
+    @property
+    def module(self) -> str:
+        """The name under which the code is imported."""
+        return f"distlenet_own_{Path(self.place).stem}" if self.place.endswith(".py") else self.place
+
+    def __str__(self) -> str:
+        where = f"{self.path}, SHA-256 {self.sha256}" if self.sha256 else "which is not found here"
+        return f"function {self.function} in {self.place} ({where})"
+
+
+def is_custom(name: str) -> bool:
+    """Whether ``name`` names code of the user's own."""
+    return ":" in name
+
+
+def source_sha256(name: str) -> str | None:
+    """Return the SHA-256 of the file of the code ``name``; None: no code of the user's own, or no file is found."""
+    return find_source(name).sha256 if is_custom(name) else None
+
+
+def find_source(name: str) -> Source:
+    """Return where the code ``name`` is; nothing of it runs."""
+    place, _, function = name.rpartition(":")
+    path, content = None, None
+    try:
+        path = Path(place).absolute() if place.endswith(".py") else _module_file(place)
+        content = read_bytes(path, LARGEST) if path else None
+    except (OSError, ValueError):  # ValueError: a NUL in the name
+        path = None
+    return Source(name, place, function, path, content)
+
+
+def _module_file(name: str) -> Path | None:
+    """Return the source file of the module ``name``, None if there is none; its packages are not imported."""
+    search: list[str] | None = [str(Path.cwd()), *sys.path]
+    origin = None
+    for part in name.split("."):
+        spec = PathFinder.find_spec(part, search) if search else None
+        if spec is None:
+            return None
+        origin, search = spec.origin, list(spec.submodule_search_locations or ())
+    return Path(origin) if origin and origin.endswith(".py") else None
+
+
+# ---- trusted
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What code may run: that of ``named``, as the command line names it; with ``files``, whatever a file names.
+
+    ``command`` are the words of the command line, which a refusal repeats with what is missing. ``tell`` is called
+    with what the user should know.
+    """
+
+    named: str | None = None
+    files: bool = False
+    command: tuple[str, ...] = ()
+    tell: Callable[[str], None] = lambda text: None
+
+    def admit(self, name: str) -> Source:
+        """Return where the code ``name`` of a network is, which may be run; raises UntrustedCodeError."""
+        if name == self.named:
+            return find_source(name)
+        if problem := _malformed(name):
+            raise UntrustedCodeError(f"a file names the code {name[:LONGEST]!r} as its network: {problem}")
+        source = find_source(name)
+        if outside := _leads_outside(source.place):
+            raise UntrustedCodeError(
+                f"a file names {source} as its network: {outside}, and a file may only name code in the working "
+                f"directory; if you trust it: {self._again('--model', name)}"
+            )
+        if not self.files:
+            raise UntrustedCodeError(
+                f"a file names {source} as its network, which your command line does not: it is not run; if you trust "
+                f"it: {self._again('--model', name)}"
+            )
+        if source.sha256:
+            self.tell(f"running {source}, trusted by --trust-code")
+        return source
+
+    def _again(self, *words: str) -> str:
+        """Return the command line with ``words`` added to it."""
+        command, *rest = self.command or ("COMMAND", "...")
+        return f"distlenet {shlex.join([command, *words])} {shlex.join(rest)}".rstrip().replace(" ...", "")
+
+
+NOTHING = Trust()
+
+
+def _malformed(name: str) -> str:
+    """Return what is wrong with a name that stands in a file, "" if nothing is."""
+    place, _, function = name.rpartition(":")
+    if len(name) > LONGEST or not name.isprintable():
+        return f"expected at most {LONGEST} printable characters"
+    module = all(part.isidentifier() for part in place.split("."))
+    if not function.isidentifier() or not (place.removesuffix(".py") if place.endswith(".py") else module):
+        return "expected FILE.py:FUNCTION or MODULE:FUNCTION"
+    return ""
+
+
+def _leads_outside(place: str) -> str:
+    """Return why the file ``place`` is outside the working directory, "" if it is not, or is a module."""
+    path = PurePath(place)
+    if not place.endswith(".py"):
+        return ""
+    return "its path is absolute" if path.is_absolute() else "its path has '..'" if ".." in path.parts else ""
+
+
+# ---- run
+
+
+def load(name: str, trust: Trust, what: str = "model") -> tuple[Callable[..., Any], Source]:
+    """Return the function or class ``name``, code of ``what``, and where it is from.
+
+    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence: no such file, module or
+    function, or the code fails.
+    """
+    source = trust.admit(name)
+    module = _import(source, what)
+    own = {
+        key: value
+        for key, value in vars(module).items()
+        if callable(value) and getattr(value, "__module__", None) == module.__name__
+    }  # not what the module imports: a checkpoint must not call whatever it likes
+    if source.function not in own:
+        where = getattr(module, "__file__", None) or source.place
+        near = nearest(source.function, own)
+        raise ConfigError(f"{what} {name}: {where} defines no function {source.function!r}{near}")
+    return own[source.function], source
+
+
+class _Loader(SourceFileLoader):
+    """Runs the source whose SHA-256 was taken, not a compiled file that may lie next to it."""
+
+    def __init__(self, name: str, path: str, content: bytes) -> None:
+        super().__init__(name, path)
+        self._content = content
+
+    def get_code(self, fullname: str) -> CodeType:
+        """Return the compiled source."""
+        return self.source_to_code(self._content, self.path)
+
+
+def _import(source: Source, what: str) -> ModuleType:
+    """Import the module of ``source``; whatever goes wrong in the user's code becomes one sentence."""
+    place = source.place
+    if place.endswith(".py") and source.content is None:
+        raise ConfigError(
+            f"there is no {what} file {source.path or Path(place).absolute()}: a network of your own is built from its "
+            "code; put the file there, or give the command in the directory that it was trained from"
+        )
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)  # modules next to where the command is given
+    try:
+        if source.path is None or source.content is None or not place.endswith(".py"):
+            return importlib.import_module(place)
+        loader = _Loader(source.module, str(source.path), source.content)
+        spec = ModuleSpec(source.module, loader, origin=str(source.path))
+        spec.has_location = True
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[source.module] = module  # dataclasses and the like look their module up
+        loader.exec_module(module)
+        return module
+    except Exception as error:
+        is_file = isinstance(error, ModuleNotFoundError) and Path(f"{place}.py").is_file()
+        advice = f" (for the file {place}.py: {place}.py:FUNCTION)" if is_file else ""
+        raise ConfigError(f"cannot load the {what} code {place}: {type(error).__name__}: {error}{advice}") from error
+    finally:
+        sys.path.remove(folder)
+
+
+# ---- the same on every rank?
+
+
+def hash_code(name: str) -> dict[str, str]:
+    """Return the SHA-256 of each file that the code ``name`` of a user's own was built from, {} for any other.
+
+    Those are its own and the modules that it imports, by module, unless they are installed. Call it after the
+    code has run: what has not been imported by then is not found.
+    """
+    found: dict[str, str] = {}
+    waiting = [find_source(name).module] if is_custom(name) else []
+    while waiting:
+        current = waiting.pop()
+        module = sys.modules.get(current)
+        path = _own_file(module)
+        if module is None or path is None or current in found:
+            continue
+        source = path.read_bytes()
+        found[current] = hashlib.sha256(source).hexdigest()
+        waiting += _imported(source, module)
+    return found
+
+
+def _own_file(module: ModuleType | None) -> Path | None:
+    """Return the source file of ``module`` if it is a user's own: Python that is neither installed nor this package."""
+    file = getattr(module, "__file__", None)
+    if not file or not file.endswith(".py") or not Path(file).is_file():
+        return None
+    path = Path(file).resolve()
+    return None if any(path.is_relative_to(folder) for folder in (*INSTALLED, PACKAGE)) else path
+
+
+def _imported(source: bytes, module: ModuleType) -> Iterator[str]:
+    """Yield the names of the modules that the ``source`` of ``module`` may import."""
+    package = (module.__package__ or "").split(".")
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                parts = alias.name.split(".")
+                yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*base, *([node.module] if node.module else [])])
+            yield origin
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
