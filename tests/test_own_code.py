@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError
-from distlenet.nn import Conv2d, build_model
+from distlenet.nn import Conv2d, build_net
 from distlenet.own_code import Trust
 
 GOOD = """
@@ -36,7 +37,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def build(model, shape=(1, 28, 28), classes=10):
-    return build_model(model, shape, classes, "relu", "average", trust=Trust(model))
+    return build_net(Config(model=model), shape, classes, Trust(model))
 
 
 @pytest.mark.parametrize("place", ["mynet.py", "./mynet.py", "mynet"])
@@ -92,4 +93,4 @@ def test_a_file_without_its_function_is_told_how_to_name_it(tmp_path, monkeypatc
         ("missing_net:build", r"No module named 'missing_net'$"),
     ):
         with pytest.raises(ConfigError, match=said):
-            build_model(named, (1, 28, 28), 10, "relu", "average", trust=Trust(named))
+            build_net(Config(model=named), (1, 28, 28), 10, Trust(named))

@@ -45,8 +45,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.config import Config
     from distlenet.errors import UsageError
-    from distlenet.nn import build_model, outline
+    from distlenet.nn import build_net, outline
 
     if Path(args.model).is_dir():
         from distlenet.training.rundir import find_checkpoint
@@ -65,9 +66,8 @@ def run(args: argparse.Namespace) -> int:
 
         digits = open_digit_file(args.data)
         size, classes = digits.image_shape, len(digits.class_names)
-    net = build_model(
-        args.model, (1, *size), classes, args.activation, args.pooling, trust=make_trust(args, args.model)
-    )
+    config = Config(model=args.model, activation=args.activation, pooling=args.pooling)
+    net = build_net(config, (1, *size), classes, make_trust(args, args.model))
     return show(net, args.model, outline(net), args.json)
 
 

@@ -20,7 +20,7 @@ from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.inspection import list_layers, outline
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.models import MODELS, build_model, input_statistics, lenet5
+from distlenet.nn.models import MODELS, build_net, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
@@ -46,7 +46,7 @@ __all__ = [
     "Sigmoid",
     "Tanh",
     "TrainablePool2d",
-    "build_model",
+    "build_net",
     "build_optimizer",
     "build_schedule",
     "input_statistics",

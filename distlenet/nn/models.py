@@ -1,15 +1,17 @@
-"""The networks known by name."""
+"""The networks known by name, each a list of layers, and those of the user's own code."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d, PartialConv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
-from distlenet.nn.losses import MAPLoss
+from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.net import Net, Sequential
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF, digit_codes
@@ -33,70 +35,36 @@ TABLE = [  # I of the paper: the maps of S2 that each map of C3 sees
 ]
 
 
-def lenet5(
-    input_shape: tuple[int, int, int] = (1, 28, 28),
-    classes: int = 10,
-    activation: str = "relu",
-    pooling: str = "average",
-    dtype: type = np.float32,
-) -> Net:
-    """LeNet-5 as it is used today: 61,706 parameters for 28x28 digits in ten classes.
+Layers = Sequence[Layer | tuple[str, Layer]]
+Choice = TypeVar("Choice")
 
-    The layer names are those of LeCun et al. 1998; unlike there C3 sees all of S2's maps, subsampling
-    has no parameters, and the output is softmax.
+
+def lenet5_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
+    """LeNet-5 as it is used today, with the layer names of LeCun et al. 1998.
+
+    Unlike there C3 sees all of S2's maps, subsampling has no parameters, and the output is softmax.
     """
-    squash, pool = _pick(ACTIVATIONS, activation, "activation"), _pick(POOLINGS, pooling, "pooling")
-    return Net(
-        [
-            ("C1", Conv2d(6, 5, padding="same")),
-            ("C1.activation", squash()),
-            ("S2", pool(2)),
-            ("C3", Conv2d(16, 5)),
-            ("C3.activation", squash()),
-            ("S4", pool(2)),
-            ("flatten", Flatten()),
-            ("C5", Dense(120)),
-            ("C5.activation", squash()),
-            ("F6", Dense(84)),
-            ("F6.activation", squash()),
-            ("output", Dense(classes)),
-        ],
-        input_shape,
-        dtype,
-    )
+    return [
+        ("C1", Conv2d(6, 5, padding="same")),
+        ("C1.activation", squash()),
+        ("S2", pool(2)),
+        ("C3", Conv2d(16, 5)),
+        ("C3.activation", squash()),
+        ("S4", pool(2)),
+        ("flatten", Flatten()),
+        ("C5", Dense(120)),
+        ("C5.activation", squash()),
+        ("F6", Dense(84)),
+        ("F6.activation", squash()),
+    ]
 
 
-def lenet5_1998(
-    input_shape: tuple[int, int, int] = (1, 28, 28),
-    classes: int = 10,
-    activation: str = "",
-    pooling: str = "",
-    dtype: type = np.float32,
-) -> Net:
-    """LeNet-5 with its 60,000 trainable parameters, RBF outputs and MAP loss.
+def published_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
+    """LeNet-5 of LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998: 60,000 trainable parameters.
 
-    Expects pixels from BACKGROUND to FOREGROUND; 28x28 digits are centred in 32x32. Activation and pooling
-    are the published ones, whatever is asked for. Raises ConfigError unless there are ten classes.
+    For pixels from BACKGROUND to FOREGROUND; 28x28 digits are centred in 32x32. Activation and pooling are the
+    published ones, whatever is asked for.
     """
-    codes = digit_codes()
-    if classes != len(codes):
-        raise ConfigError(f"lenet5-1998 has output codes for {len(codes)} classes, got {classes}: use --model lenet5")
-    return Net([*body(), ("output", RBF(codes))], input_shape, dtype, MAPLoss())
-
-
-def lenet5_1998_softmax(
-    input_shape: tuple[int, int, int] = (1, 28, 28),
-    classes: int = 10,
-    activation: str = "",
-    pooling: str = "",
-    dtype: type = np.float32,
-) -> Net:
-    """The same body with the output of today, to compare the two: a dense layer, softmax and cross-entropy."""
-    return Net([*body(), ("output", Dense(classes))], input_shape, dtype)
-
-
-def body() -> list[tuple[str, Layer]]:
-    """Return the layers up to F6, for pixels from BACKGROUND to FOREGROUND."""
     return [
         ("input", Pad2d(2, BACKGROUND)),
         ("C1", Conv2d(6, 5)),
@@ -115,43 +83,23 @@ def body() -> list[tuple[str, Layer]]:
     ]
 
 
-def in_a_row(middle: Callable[[type[Activation], type[Pool2d]], list[Layer]]) -> Callable[..., Net]:
-    """Return a function like ``lenet5`` that makes the layers ``middle(activation, pooling)`` and an output layer."""
-
-    def build(
-        input_shape: tuple[int, int, int] = (1, 28, 28),
-        classes: int = 10,
-        activation: str = "relu",
-        pooling: str = "average",
-        dtype: type = np.float32,
-    ) -> Net:
-        squash, pool = _pick(ACTIVATIONS, activation, "activation"), _pick(POOLINGS, pooling, "pooling")
-        return Sequential(input_shape, *middle(squash, pool), ("output", Dense(classes)), dtype=dtype)
-
-    return build
-
-
-# LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring?
-MODELS: dict[str, Callable[..., Net]] = {
-    "lenet5": lenet5,
-    "lenet5-1998": lenet5_1998,
-    "lenet5-1998-softmax": lenet5_1998_softmax,
-    "feed-forward": in_a_row(lambda squash, pool: [Flatten(), Dense(128), squash()]),
-    "single-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()]),
-    "single-conv-pool": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()]),
-    "double-conv": in_a_row(lambda squash, pool: [Conv2d(6, 5), squash(), Conv2d(16, 5), squash(), Flatten()]),
-    "lenet5-deeper": in_a_row(
-        lambda squash, pool: [
-            *(Conv2d(6, 5, padding="same"), squash(), pool(2), Conv2d(16, 5), squash(), pool(2), Flatten()),
-            *(Dense(120), squash(), Dense(84), squash(), Dense(84), squash()),
-        ]
-    ),
-    "conv8-conv8": in_a_row(
-        lambda squash, pool: [
-            *(Conv2d(8, 3), squash(), Conv2d(8, 3), squash(), MaxPool2d(2), Flatten()),
-            *(Dense(128), squash()),
-        ]
-    ),
+# LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring? All but the output layer.
+MODELS: dict[str, Callable[[type[Activation], type[Pool2d]], Layers]] = {
+    "lenet5": lenet5_layers,
+    "lenet5-1998": published_layers,
+    "lenet5-1998-softmax": published_layers,
+    "feed-forward": lambda squash, pool: [Flatten(), Dense(128), squash()],
+    "single-conv": lambda squash, pool: [Conv2d(6, 5), squash(), Flatten()],
+    "single-conv-pool": lambda squash, pool: [Conv2d(6, 5), squash(), pool(2), Flatten()],
+    "double-conv": lambda squash, pool: [Conv2d(6, 5), squash(), Conv2d(16, 5), squash(), Flatten()],
+    "lenet5-deeper": lambda squash, pool: [
+        *(Conv2d(6, 5, padding="same"), squash(), pool(2), Conv2d(16, 5), squash(), pool(2), Flatten()),
+        *(Dense(120), squash(), Dense(84), squash(), Dense(84), squash()),
+    ],
+    "conv8-conv8": lambda squash, pool: [
+        *(Conv2d(8, 3), squash(), Conv2d(8, 3), squash(), MaxPool2d(2), Flatten()),
+        *(Dense(128), squash()),
+    ],
 }
 # of models that do not take the dataset's own mean and deviation
 PIXEL_RANGES = dict.fromkeys(("lenet5-1998", "lenet5-1998-softmax"), (BACKGROUND, FOREGROUND))
@@ -168,29 +116,41 @@ def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]
     return -low / (high - low), 1 / (high - low)
 
 
-def build_model(
-    name: str,
-    input_shape: tuple[int, int, int],
-    classes: int,
-    activation: str,
-    pooling: str,
-    dtype: type | None = None,
-    rubbish: float = 10.0,
-    trust: Trust = NOTHING,
+def lenet5(
+    input_shape: tuple[int, int, int] = (1, 28, 28),
+    classes: int = 10,
+    activation: str = "relu",
+    pooling: str = "average",
+    dtype: type = np.float32,
 ) -> Net:
-    """Return the network called ``name`` for samples of ``input_shape`` (C, H, W).
+    """LeNet-5 as it is used today: 61,706 parameters for 28x28 digits in ten classes."""
+    config = Config(activation=activation, pooling=pooling)
+    net = build_net(config, input_shape, classes)
+    return net if dtype is np.float32 else net.to(dtype)
 
-    ``name`` is a key of MODELS, or code of the user's own (see ``own_code.py``), which is run only if ``trust`` admits
-    it, and chooses its activations and pooling itself, and its type unless ``dtype`` is given. ``rubbish`` is the
-    constant j of a MAPLoss. Raises ConfigError, UntrustedCodeError.
+
+def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, trust: Trust = NOTHING) -> Net:
+    """Return the network of ``config`` for samples of ``input_shape`` (C, H, W).
+
+    Its model is a key of MODELS, or code of the user's own (see ``own_code.py``), which is run only if ``trust``
+    admits it, and chooses its activations and pooling itself. Raises ConfigError, UntrustedCodeError.
     """
-    if is_custom(name):
-        net = build_custom(name, input_shape, classes, trust)
-        return net.to(dtype) if dtype else net
-    net = _pick(MODELS, name, "model")(input_shape, classes, activation, pooling, dtype or np.float32)
-    if isinstance(net.loss, MAPLoss):
-        net.loss.j = rubbish
-    return net
+    if is_custom(config.model):
+        return build_custom(config.model, input_shape, classes, trust)
+    make = _pick(MODELS, config.model, "model")
+    output: Layer = Dense(classes)
+    loss = SoftmaxCrossEntropy()
+    if config.model in PIXEL_RANGES:
+        layers = make(ScaledTanh, TrainablePool2d)
+    else:
+        layers = make(_pick(ACTIVATIONS, config.activation, "activation"), _pick(POOLINGS, config.pooling, "pooling"))
+    if config.model == "lenet5-1998":
+        codes = digit_codes()
+        if classes != len(codes):
+            text = f"lenet5-1998 has output codes for {len(codes)} classes, got {classes}: use --model lenet5"
+            raise ConfigError(text)
+        loss, output = MAPLoss(config.rubbish), RBF(codes)
+    return Sequential(input_shape, *layers, ("output", output), loss=loss)
 
 
 def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:
@@ -220,7 +180,7 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, tr
     return net
 
 
-def _pick(choices: dict, name: str, kind: str) -> Callable:
+def _pick(choices: Mapping[str, Choice], name: str, kind: str) -> Choice:
     if name.endswith(".py"):
         raise ConfigError(f"{kind} {name}: name the function too, for example {name}:build")
     if name not in choices:

@@ -192,9 +192,13 @@ class Sequential(Net):
     """
 
     def __init__(
-        self, input_shape: tuple[int, ...], *layers: Layer | tuple[str, Layer], dtype: type = np.float32
+        self,
+        input_shape: tuple[int, ...],
+        *layers: Layer | tuple[str, Layer],
+        dtype: type = np.float32,
+        loss: SoftmaxCrossEntropy | None = None,
     ) -> None:
-        super().__init__(named(layers), input_shape, dtype)
+        super().__init__(named(layers), input_shape, dtype, loss)
 
 
 def named(layers: tuple[Layer | tuple[str, Layer], ...]) -> list[tuple[str, Layer]]:

@@ -9,25 +9,30 @@ gradient's statistics where that matters (Adam, RMSProp: Loshchilov and Hutter 2
 weight_decay * theta, weights only.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError, nearest
 
 
 class Optimizer:
-    """Base: holds the state and the work space; ``decays`` (parameters,) is 1 where decay applies."""
+    """Base: holds the state and the work space; ``decays`` (parameters,) is 1 where decay applies.
+
+    ``takes`` are the fields of Config that a rule reads, besides weight_decay, clip and average; ``agree`` makes one
+    number of what ranks on unlike CPUs found to be the gradient's norm.
+    """
 
     state_names: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ()
 
-    def __init__(
-        self, decays: np.ndarray, weight_decay: float = 0.0, clip: float = 0.0, average: float = 0.0, **settings: float
-    ) -> None:
-        self.decay = decays * decays.dtype.type(weight_decay)  # (parameters,)
-        self.clip = clip
-        self.settings = settings
-        self.average = average
-        self.norm = norm  # ranks on unlike CPUs must agree on one
-        names = (*self.state_names, "average") if average else self.state_names
+    def __init__(self, config: Config, decays: np.ndarray) -> None:
+        self.decay = decays * decays.dtype.type(config.weight_decay)  # (parameters,)
+        self.clip, self.average = config.clip, config.average
+        self.settings: dict[str, float] = {name: getattr(config, name) for name in self.takes}
+        self.agree: Callable[[float], float] = lambda norm: norm
+        names = (*self.state_names, "average") if self.average else self.state_names
         self.state = {name: np.zeros_like(decays) for name in names}
         self.steps = 0
         self._work = np.zeros_like(decays)
@@ -36,7 +41,8 @@ class Optimizer:
     def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
         if self.clip:
-            norm = self.norm(gradient)
+            # the one number here whose last bit depends on the CPU, which orders the additions
+            norm = self.agree(float(np.sqrt(np.dot(gradient, gradient))))
             if norm > self.clip:  # one wild batch must not throw the network out of its valley (Pascanu et al. 2013)
                 gradient *= theta.dtype.type(self.clip / norm)
         self.steps += 1
@@ -62,11 +68,6 @@ class Optimizer:
         gradient += np.multiply(self.decay, theta, out=self._work)
 
 
-def norm(vector: np.ndarray) -> float:
-    """Return the Euclidean norm: the one number here whose last bit depends on the CPU, which orders the additions."""
-    return float(np.sqrt(np.dot(vector, vector)))
-
-
 class SGD(Optimizer):
     """theta -= lr * g."""
 
@@ -80,6 +81,7 @@ class Momentum(Optimizer):
     """v = momentum * v + g; theta -= lr * v (Polyak 1964)."""
 
     state_names = ("velocity",)
+    takes = ("momentum",)
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
@@ -94,6 +96,7 @@ class Nesterov(Optimizer):
     """v = momentum * v + g; theta -= lr * (g + momentum * v) (Sutskever et al. 2013)."""
 
     state_names = ("velocity",)
+    takes = ("momentum",)
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
@@ -109,6 +112,7 @@ class RMSProp(Optimizer):
     """s = rho * s + (1 - rho) * g^2; theta -= lr * g / (sqrt(s) + eps) (Tieleman and Hinton 2012)."""
 
     state_names = ("square",)
+    takes = ("rho", "epsilon")
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
@@ -129,6 +133,7 @@ class Adam(Optimizer):
     """Adam with bias correction (Kingma and Ba 2015) and decoupled weight decay (AdamW)."""
 
     state_names = ("mean", "square")
+    takes = ("beta1", "beta2", "epsilon")
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
@@ -157,6 +162,7 @@ class LevenbergMarquardt(Optimizer):
     """
 
     state_names = ("curvature",)
+    takes = ("mu", "step_limit", "curvature_samples")
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
@@ -180,24 +186,9 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
 }
 
 
-def build_optimizer(
-    name: str,
-    decays: np.ndarray,
-    weight_decay: float = 0.0,
-    clip: float = 0.0,
-    average: float = 0.0,
-    momentum: float = 0.9,
-    beta1: float = 0.9,
-    beta2: float = 0.999,
-    rho: float = 0.9,
-    epsilon: float = 1e-8,
-    mu: float = 0.02,
-    step_limit: float = 0.01,
-    curvature_samples: int = 500,
-) -> Optimizer:
-    """Return the optimizer called ``name``; it takes from the settings those that it knows."""
+def build_optimizer(config: Config, decays: np.ndarray) -> Optimizer:
+    """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,): see Net.decays."""
+    name = config.optimizer
     if name not in OPTIMIZERS:
         raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
-    settings = {"momentum": momentum, "beta1": beta1, "beta2": beta2, "rho": rho, "epsilon": epsilon}
-    settings |= {"mu": mu, "step_limit": step_limit, "curvature_samples": curvature_samples}
-    return OPTIMIZERS[name](decays, weight_decay, clip, average, **settings)
+    return OPTIMIZERS[name](config, decays)

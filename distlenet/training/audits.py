@@ -21,7 +21,6 @@ from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net, list_layers
 from distlenet.nn.fingerprint import hash_answer, hash_constants
-from distlenet.nn.optimizers import Optimizer
 from distlenet.numerics import numerics
 from distlenet.own_code import PACKAGE, hash_code
 from distlenet.parallel import Communicator
@@ -158,19 +157,15 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
     return facts
 
 
-def compare_numerics(comm: Communicator, optimizer: Optimizer) -> list[str]:
-    """Return a warning if ranks compute with unlike numerics or versions, or would crowd their cores.
-
-    With unlike numerics all of them take the root's norm of the gradient, or their parameters would drift apart: of
-    what every rank computes for itself, it alone depends on the CPU.
+def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
+    """Return whether all ranks compute with the same numerics, and warnings: of unlike ones, of unlike versions, of
+    crowded cores.
     """
     versions = {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": comm.description}
     rows = comm.allgather([os.uname().nodename, numerics(), os.cpu_count(), versions])
     warnings = []
     unlike = [rank for rank, row in enumerate(rows) if row[1] != rows[0][1]]
     if unlike:
-        own = optimizer.norm
-        optimizer.norm = lambda gradient: comm.broadcast(own(gradient))
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "
             f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on like hosts"
@@ -185,4 +180,4 @@ def compare_numerics(comm: Communicator, optimizer: Optimizer) -> list[str]:
         cores = next(row[2] for row in rows if row[0] == host)
         if threads > cores:
             warnings.append(f"{host}: {threads} BLAS threads over all ranks, but {cores} cores: expect it to be slow")
-    return warnings
+    return not unlike, warnings

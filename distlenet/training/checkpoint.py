@@ -14,7 +14,7 @@ from distlenet.bounded import MIB
 from distlenet.config import Config
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
-from distlenet.nn import Net, build_model, list_layers
+from distlenet.nn import Net, build_net, list_layers
 from distlenet.own_code import NOTHING, Trust, is_custom
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, is_finite
 
@@ -229,17 +229,9 @@ class Checkpoint:
         return net
 
     def _build(self) -> Net:
-        config, dataset = self.config, self.dataset
+        config, dataset = replace(self.config, model=self.model), self.dataset
         try:
-            return build_model(
-                self.model,
-                (1, *dataset.image_shape),
-                len(dataset.class_names),
-                config.activation,
-                config.pooling,
-                rubbish=config.rubbish,
-                trust=self.trust,
-            )
+            return build_net(config, (1, *dataset.image_shape), len(dataset.class_names), self.trust)
         except UntrustedCodeError:
             raise
         except (ConfigError, MemoryError) as error:

@@ -9,7 +9,7 @@ from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
-from distlenet.nn import build_model, build_optimizer, build_schedule, input_statistics
+from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
 from distlenet.own_code import NOTHING, Trust
 from distlenet.parallel import Communicator, owned_shards
@@ -114,31 +114,9 @@ def set_up(
 
 def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) -> TrainState:
     """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits."""
-    net = build_model(
-        config.model,
-        (1, *dataset.image_shape),
-        len(dataset.class_names),
-        config.activation,
-        config.pooling,
-        rubbish=config.rubbish,
-        trust=trust,
-    )
+    net = build_net(config, (1, *dataset.image_shape), len(dataset.class_names), trust)
     net.initialize(config.init, config.seed, config.sigma)
-    optimizer = build_optimizer(
-        config.optimizer,
-        net.decays,
-        config.weight_decay,
-        config.clip,
-        config.average,
-        momentum=config.momentum,
-        beta1=config.beta1,
-        beta2=config.beta2,
-        rho=config.rho,
-        epsilon=config.epsilon,
-        mu=config.mu,
-        step_limit=config.step_limit,
-        curvature_samples=config.curvature_samples,
-    )
+    optimizer = build_optimizer(config, net.decays)
     if "curvature" in optimizer.state:
         net.require_curvature()  # now, and not within the first step
     return TrainState(net, optimizer)

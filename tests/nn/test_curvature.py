@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError
 from distlenet.nn.activations import ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d, PartialConv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
-from distlenet.nn.models import lenet5, lenet5_1998
+from distlenet.nn.models import build_net
 from distlenet.nn.net import Sequential
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
 
@@ -75,15 +76,15 @@ def test_a_network_with_such_a_layer_is_refused_before_it_trains():
     class Odd(Flatten):
         curvature = Layer.curvature
 
-    lenet5_1998().require_curvature()
+    build_net(Config(model="lenet5-1998"), (1, 28, 28), 10).require_curvature()
     with pytest.raises(ConfigError, match="the layer odd1? has no second derivatives.*give Odd a method curvature"):
         Sequential((1, 12, 12), Conv2d(3, 5), Odd(), Dense(3)).require_curvature()
     Sequential((1, 12, 12), Odd(), Dense(3)).require_curvature()  # below the first parameters nothing asks for them
 
 
-@pytest.mark.parametrize("make", [lenet5, lenet5_1998])
-def test_a_network_adds_up_its_samples_and_goes_on_training(make):
-    net = make(dtype=np.float64)
+@pytest.mark.parametrize("model", ["lenet5", "lenet5-1998"])
+def test_a_network_adds_up_its_samples_and_goes_on_training(model):
+    net = build_net(Config(model=model), (1, 28, 28), 10).to(np.float64)
     net.initialize("fan-in", 3)
     random = np.random.default_rng(1)
     x, labels = random.uniform(-0.1, 1.175, (1, 28, 28, 4)), random.integers(0, 10, 4)

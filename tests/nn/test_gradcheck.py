@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.nn.activations import Tanh
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.inspection import check_gradients, check_layers
-from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, build_model, lenet5
+from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, build_net, lenet5
 from distlenet.nn.net import Net
 
 
@@ -59,7 +60,7 @@ def wrong(net):
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
 def test_every_model_is_right(model):
-    net = build_model(model, (1, 20, 26), 7, "tanh", "trainable", np.float64)
+    net = build_net(Config(model=model, activation="tanh", pooling="trainable"), (1, 20, 26), 7).to(np.float64)
     net.initialize("glorot", 2)
     checks = check_gradients(net, *digits((1, 20, 26), 7), elements=4)
     assert [check.name for check in checks if check.worst > 1e-6] == []

@@ -1,10 +1,17 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError
-from distlenet.nn import build_model, input_statistics
+from distlenet.nn import build_net, input_statistics
 from distlenet.nn.inspection import check_gradients
-from distlenet.nn.models import TABLE, lenet5_1998
+from distlenet.nn.models import TABLE
+
+PUBLISHED = Config(model="lenet5-1998")
+
+
+def lenet5_1998(shape=(1, 28, 28)):
+    return build_net(PUBLISHED, shape, 10)
 
 
 def test_the_published_numbers_of_parameters():
@@ -26,7 +33,7 @@ def test_the_published_connections():
 
 @pytest.mark.parametrize("shape", [(1, 28, 28), (1, 20, 26), (3, 32, 32)], ids=str)
 def test_the_gradient_of_the_whole(shape):
-    net = lenet5_1998(shape, dtype=np.float64)
+    net = lenet5_1998(shape).to(np.float64)
     net.initialize("fan-in", 1)
     random = np.random.default_rng(0)
     x, labels = random.uniform(-0.1, 1.175, (*shape, 3)), random.integers(0, 10, 3)
@@ -50,12 +57,12 @@ def test_pixels_go_from_background_to_foreground():
 
 
 def test_the_constant_of_the_loss_can_be_set():
-    assert build_model("lenet5-1998", (1, 28, 28), 10, "relu", "max", rubbish=3.0).loss.j == 3.0
+    assert build_net(Config(model="lenet5-1998", rubbish=3.0), (1, 28, 28), 10).loss.j == 3.0
 
 
 def test_other_numbers_of_classes_are_refused():
     with pytest.raises(ConfigError, match="codes for 10 classes, got 47"):
-        build_model("lenet5-1998", (1, 28, 28), 47, "relu", "max")
+        build_net(Config(model="lenet5-1998"), (1, 28, 28), 47)
 
 
 def test_everything_starts_within_the_published_range():

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError
 from distlenet.nn.inspection import outline
-from distlenet.nn.models import MODELS, build_model, lenet5
+from distlenet.nn.models import MODELS, build_net, lenet5
 
 SHAPES = {
     "C1/W": (6, 1, 5, 5),
@@ -36,14 +37,13 @@ def test_everything_is_of_the_asked_type(dtype):
     net.initialize("he", 0)
     x = np.random.default_rng(0).normal(size=(1, 28, 28, 4)).astype(dtype)
     assert net.theta.dtype == net.decays.dtype == net.forward(x).dtype == dtype
-    for layer in net.layers:
-        assert {buffer.dtype for buffer in layer._scratch.values()} <= {np.dtype(dtype), np.dtype(bool)}
+    assert {y.dtype for _, y in net.walk(x)} == {np.dtype(dtype)}
 
 
 @pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
 @pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 62), ((1, 20, 30), 2)])
 def test_other_pictures_and_classes(model, shape, classes):
-    net = build_model(model, shape, classes, "tanh", "max")
+    net = build_net(Config(model=model, activation="tanh", pooling="max"), shape, classes)
     net.initialize("glorot", 0)
     assert net.forward(np.ones((*shape, 3), np.float32)).shape == (classes, 3)
 
@@ -60,7 +60,7 @@ SIZES = {  # counted by hand: weights and biases, layer by layer
 
 @pytest.mark.parametrize("model", SIZES)
 def test_sizes(model):
-    net = MODELS[model]()
+    net = build_net(Config(model=model), (1, 28, 28), 10)
     assert net.size == SIZES[model] == sum(row.parameters for row in outline(net))
     assert [row.shape for row in outline(net)][-1] == net.output_shape == (10,)
 
@@ -75,17 +75,15 @@ def test_first_layer_alone_needs_no_input_gradient():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "says"),
+    ("settings", "says"),
     [
-        (("lenet", (1, 28, 28), 10, "relu", "max"), "model 'lenet' is unknown .did you mean 'lenet5'"),
-        (("lenet5", (1, 28, 28), 10, "rellu", "max"), "activation 'rellu' is unknown .did you mean 'relu'"),
-        (
-            ("lenet5", (1, 28, 28), 10, "relu", "averge"),
-            "pooling 'averge' is unknown .did you mean 'average'",
-        ),
-        (("lenet5", (1, 28, 28), 10, "relu", "?"), "pooling '.' is unknown: one of average, max, trainable"),
+        ({"model": "lenet"}, "model 'lenet' is unknown .did you mean 'lenet5'"),
+        ({"activation": "rellu"}, "activation 'rellu' is unknown .did you mean 'relu'"),
+        ({"pooling": "averge"}, "pooling 'averge' is unknown .did you mean 'average'"),
+        ({"pooling": "?"}, "pooling '.' is unknown: one of average, max, trainable"),
+        ({"model": "feed-forward", "pooling": "?"}, "pooling '.' is unknown: one of average, max, trainable"),
     ],
 )
-def test_unknown_name_is_told_the_nearest(arguments, says):
+def test_unknown_name_is_told_the_nearest(settings, says):
     with pytest.raises(ConfigError, match=says):
-        build_model(*arguments)
+        build_net(Config(**settings), (1, 28, 28), 10)

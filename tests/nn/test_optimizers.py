@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.errors import ConfigError
 from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
 
@@ -21,6 +22,10 @@ def problem(dtype=np.float64, seed=0):
         gradients.astype(dtype),
         0.05 / (1 + np.arange(STEPS)),
     )
+
+
+def make(name, decays, weight_decay=0.0, **settings):
+    return build_optimizer(Config(optimizer=name, weight_decay=weight_decay, clip=0.0, **settings), decays)
 
 
 def run(optimizer, theta, gradients, rates):
@@ -55,7 +60,7 @@ def by_the_book(name, theta, decay, gradients, rates, momentum, beta1, beta2, rh
 def test_follows_the_published_rule(name, weight_decay, dtype, tolerance):
     theta, decays, gradients, rates = problem(dtype)
     expected = by_the_book(name, theta, weight_decay * decays, gradients, rates, **SETTINGS)
-    found = run(build_optimizer(name, decays, weight_decay, **SETTINGS), theta, gradients, rates)
+    found = run(make(name, decays, weight_decay, **SETTINGS), theta, gradients, rates)
     assert found is theta and found.dtype == dtype
     np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance * (1 + abs(expected).max()))
 
@@ -84,7 +89,7 @@ def test_agrees_with_torch(name, weight_decay):
         theirs.param_groups[0]["lr"] = rate
         parameter.grad = torch.tensor(gradient)
         theirs.step()
-    found = run(build_optimizer(name, np.ones(SIZE), weight_decay, **SETTINGS), theta, gradients, rates)
+    found = run(make(name, np.ones(SIZE), weight_decay, **SETTINGS), theta, gradients, rates)
     np.testing.assert_allclose(found, parameter.detach().numpy(), rtol=1e-11, atol=1e-11)
 
 
@@ -92,10 +97,10 @@ def test_agrees_with_torch(name, weight_decay):
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_restored_state_continues_with_the_same_bits(name, weight_decay):
     theta, decays, gradients, rates = problem(np.float32)
-    whole = run(build_optimizer(name, decays, weight_decay), theta.copy(), gradients, rates)
-    before = build_optimizer(name, decays, weight_decay)
+    whole = run(make(name, decays, weight_decay), theta.copy(), gradients, rates)
+    before = make(name, decays, weight_decay)
     run(before, theta, gradients[:7], rates[:7])
-    after = build_optimizer(name, decays, weight_decay)
+    after = make(name, decays, weight_decay)
     assert list(after.state) == list(after.state_names)
     for key, value in before.state.items():
         after.state[key][...] = value
@@ -108,7 +113,7 @@ def test_restored_state_continues_with_the_same_bits(name, weight_decay):
 def test_decay_shrinks_weights_and_leaves_biases(name):
     theta, decays, gradients, _ = problem()
     start = theta.copy()
-    build_optimizer(name, decays, 0.5).step(theta, 0 * gradients[0], 0.1)
+    make(name, decays, 0.5).step(theta, 0 * gradients[0], 0.1)
     weights, biases = decays == 1, decays == 0
     np.testing.assert_array_equal(theta[biases], start[biases])
     factor = 1 - 0.1 * 0.5 * (1.9 if name == "nesterov" else 1)  # its first step looks ahead by momentum = 0.9
@@ -119,14 +124,14 @@ def test_decay_shrinks_weights_and_leaves_biases(name):
 def test_rate_zero_changes_nothing(name):
     theta, decays, gradients, _ = problem(np.float32)
     start = theta.copy()
-    run(build_optimizer(name, decays, 0.5), theta, gradients, np.zeros(STEPS))
+    run(make(name, decays, 0.5), theta, gradients, np.zeros(STEPS))
     np.testing.assert_array_equal(theta, start)
 
 
 def test_first_step_of_adam_is_the_rate_whatever_the_gradient():
     theta, decays, gradients, _ = problem()
     start = theta.copy()
-    build_optimizer("adam", decays, epsilon=1e-12).step(theta, gradients[0].copy(), 0.01)
+    make("adam", decays, epsilon=1e-12).step(theta, gradients[0].copy(), 0.01)
     np.testing.assert_allclose(start - theta, 0.01 * np.sign(gradients[0]), rtol=1e-6)
 
 
@@ -134,7 +139,7 @@ def test_first_step_of_adam_is_the_rate_whatever_the_gradient():
 @pytest.mark.parametrize(("limit", "weight_decay"), [(0.0, 0.0), (0.01, 0.0), (0.01, 0.1)])
 def test_levenberg_marquardt_has_a_rate_for_each_parameter(dtype, tolerance, limit, weight_decay):
     theta, decays, gradients, rates = problem(dtype)
-    optimizer = build_optimizer("levenberg-marquardt", decays, weight_decay, mu=0.05, step_limit=limit)
+    optimizer = make("levenberg-marquardt", decays, weight_decay, mu=0.05, step_limit=limit)
     curvature = optimizer.state["curvature"]
     curvature[:] = 10.0 ** np.linspace(-4, 3, SIZE)
     expected, steps = theta.astype(np.float64), []
@@ -152,14 +157,14 @@ def test_levenberg_marquardt_has_a_rate_for_each_parameter(dtype, tolerance, lim
 def test_zero_gradients_give_no_nan(name):
     theta, decays, _, rates = problem(np.float32)
     start = theta.copy()
-    run(build_optimizer(name, decays), theta, np.zeros((STEPS, SIZE), np.float32), rates)
+    run(make(name, decays), theta, np.zeros((STEPS, SIZE), np.float32), rates)
     np.testing.assert_array_equal(theta, start)
 
 
 @ALL
 def test_optimizer_descends(name):
     theta, decays, _, _ = problem()
-    optimizer, start = build_optimizer(name, decays), abs(theta).max()
+    optimizer, start = make(name, decays), abs(theta).max()
     for _ in range(400):
         optimizer.step(theta, theta.copy(), 0.02)  # the gradient of |theta|^2 / 2
     assert abs(theta).max() < 0.05 * start
@@ -167,14 +172,14 @@ def test_optimizer_descends(name):
 
 def test_unknown_optimizer_is_told_the_nearest():
     with pytest.raises(ConfigError, match="'nestrov' is unknown .did you mean 'nesterov'"):
-        build_optimizer("nestrov", np.ones(3))
+        make("nestrov", np.ones(3))
 
 
 @ALL
 def test_the_average_follows_theta_and_leaves_it_alone(name):
     theta, decays, gradients, rates = problem()
-    expected, alone, average = None, theta.copy(), build_optimizer(name, decays, average=0.9, **SETTINGS)
-    plain = build_optimizer(name, decays, **SETTINGS)
+    expected, alone, average = None, theta.copy(), make(name, decays, average=0.9, **SETTINGS)
+    plain = make(name, decays, **SETTINGS)
     for step, (gradient, rate) in enumerate(zip(gradients, rates, strict=True), start=1):
         average.step(theta, gradient.copy(), rate)
         plain.step(alone, gradient.copy(), rate)

@@ -7,7 +7,8 @@ import pytest
 
 pytest.importorskip("flask", reason="the drawing page needs distlenet[draw]")
 
-from distlenet.nn import Conv2d, Dense, Flatten, ReLU, Sequential, build_model
+from distlenet.config import Config
+from distlenet.nn import Conv2d, Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.inspection import outputs
 from distlenet.page.answer import MOST_NUMBERS, answer, shown_layers
 from distlenet.pictures import Recognizer
@@ -19,10 +20,10 @@ def names(net):
 
 
 def test_a_layer_is_shown_with_its_activation():
-    assert names(build_model("lenet5", (1, 28, 28), 10, "relu", "average")) == [
+    assert names(build_net(Config(), (1, 28, 28), 10)) == [
         *("C1", "S2", "C3", "S4", "C5", "F6", "output"),
     ]
-    assert names(build_model("lenet5-1998", (1, 28, 28), 10, "", ""))[:3] == ["input", "C1", "S2"]
+    assert names(build_net(Config(model="lenet5-1998"), (1, 28, 28), 10))[:3] == ["input", "C1", "S2"]
     assert names(Sequential((5,), ReLU(), Dense(3))) == ["relu1", "dense1"]
 
 

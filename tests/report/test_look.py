@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.nn import build_model
+from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
 from distlenet.report import looks as look
 from distlenet.training.evaluation import DatasetSlice
@@ -13,7 +14,7 @@ RNG = np.random.default_rng(6)
 
 
 def network(shape=(28, 28), pooling="average", classes=10):
-    net = build_model("lenet5", (1, *shape), classes, "relu", pooling)
+    net = build_net(Config(pooling=pooling), (1, *shape), classes)
     net.initialize("he", 1)
     return net
 

@@ -2,7 +2,7 @@ import pytest
 
 from distlenet.config import RECIPES, build_config
 from distlenet.errors import UsageError
-from distlenet.nn import MODELS, OPTIMIZERS, build_model
+from distlenet.nn import MODELS, OPTIMIZERS, build_net
 from distlenet.nn.models import ACTIVATIONS, POOLINGS
 from distlenet.series.comparison import GROUPS, Item, parse_items
 
@@ -38,7 +38,7 @@ def test_every_group_can_be_trained(group):
     assert len({item.label for item in items}) == len(items)
     for item in items:
         config = build_config(item.recipe, None, item.settings)
-        build_model(config.model, (1, 28, 28), 10, config.activation, config.pooling)
+        build_net(config, (1, 28, 28), 10)
 
 
 def test_groups_are_complete():

@@ -16,8 +16,9 @@ import pretend
 import pytest
 
 from distlenet.commands.evaluate import measure
+from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
-from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_model
+from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.own_code import Trust, hash_code
 from distlenet.parallel.agreement import in_agreement
@@ -166,7 +167,7 @@ def networks_differ(texts, folder, **files):
         model = f"{path}:build"
         sys.path.insert(0, str(path.parent))
         try:
-            net = build_model(model, (1, 28, 28), 10, "relu", "average", trust=Trust(named=model))
+            net = build_net(Config(model=model), (1, 28, 28), 10, Trust(model))
             net.initialize("he", 1)
             nets.append((net, hash_code(model)))
         finally:
@@ -237,17 +238,17 @@ def test_the_same_source_builds_another_network(tmp_path, change, what, monkeypa
 
 
 def test_initial_parameters_that_differ(tmp_path):
-    net = build_model("feed-forward", (1, 28, 28), 10, "relu", "average")
+    net = build_net(Config(model="feed-forward"), (1, 28, 28), 10)
 
     def job(comm):
-        own = build_model("feed-forward", (1, 28, 28), 10, "relu", "average")
+        own = build_net(Config(model="feed-forward"), (1, 28, 28), 10)
         own.initialize("he", 1)
         own.theta[5] += comm.rank == 1
         checks.compare_ranks(comm, lambda: checks.of_network(comm, "feed-forward", own))
 
     found = pretend.outcomes(3, job)
     assert all("feed-forward with initial parameters" in str(error) for error in found), found
-    assert hash_constants(net) == hash_constants(build_model("feed-forward", (1, 28, 28), 10, "relu", "average"))
+    assert hash_constants(net) == hash_constants(build_net(Config(model="feed-forward"), (1, 28, 28), 10))
 
 
 def closed_over(factor):

@@ -18,7 +18,7 @@ from checkpoints import rewrite
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_model, build_optimizer
+from distlenet.nn import build_net, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, read_position, write_checkpoint
 from distlenet.training.state import TrainState
@@ -45,9 +45,9 @@ print("CPU seconds:", int(resource.getrusage(resource.RUSAGE_SELF).ru_utime))
 def good(tmp_path_factory):
     """A checkpoint of LeNet-5 after some epochs, with the parameters of the best one."""
     path = tmp_path_factory.mktemp("good") / "last.h5"
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net = build_net(Config(), (1, 28, 28), 10)
     net.initialize("he", 1)
-    state = TrainState(net, build_optimizer("nesterov", net.decays))
+    state = TrainState(net, build_optimizer(Config(optimizer="nesterov", weight_decay=0.0, clip=0.0), net.decays))
     state.progress = dataclasses.replace(state.progress, epoch=2, steps=20, best_epoch=1, best_accuracy=0.5)
     state.best_theta = net.theta / 2
     write_checkpoint(path, state, Config(), FACTS)
@@ -237,6 +237,6 @@ def test_a_large_network_is_bounded_by_itself_alone(tmp_path):
     from distlenet.nn import Dense, Flatten, Sequential
 
     net = Sequential((1, 28, 28), Flatten(), Dense(4000), Dense(1000), Dense(10))
-    state = TrainState(net, build_optimizer("sgd", net.decays))
+    state = TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
     write_checkpoint(tmp_path / "large.h5", state, Config(model="net.py:build"), FACTS)
     assert read_checkpoint(tmp_path / "large.h5").theta.size == net.size > 7_000_000

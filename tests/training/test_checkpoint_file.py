@@ -10,7 +10,7 @@ from checkpoints import rewrite
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_model, build_optimizer
+from distlenet.nn import build_net, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.state import Running, Snapshot, TrainState
@@ -19,8 +19,8 @@ FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.
 
 
 def make_state(optimizer: str = "adam", pixels: int = 28) -> TrainState:
-    net = build_model("lenet5", (1, pixels, pixels), 10, "relu", "average")
-    return TrainState(net, build_optimizer(optimizer, net.decays))
+    net = build_net(Config(), (1, pixels, pixels), 10)
+    return TrainState(net, build_optimizer(Config(optimizer=optimizer, weight_decay=0.0, clip=0.0), net.decays))
 
 
 def filled_state() -> TrainState:

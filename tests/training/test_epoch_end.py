@@ -5,7 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from distlenet.nn import build_model, build_optimizer
+from distlenet.config import Config
+from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Result
@@ -32,8 +33,8 @@ class Marked(EpochEnd):
 )
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_best_epoch(right, best, average):
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
-    state = TrainState(net, build_optimizer("sgd", net.decays, average=average))
+    net = build_net(Config(), (1, 28, 28), 10)
+    state = TrainState(net, build_optimizer(Config(optimizer="sgd", average=average), net.decays))
     for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
         state.progress = replace(state.progress, epoch=epoch, steps=epoch + 1, running=Running(1.0, 1.0, 1.0))
         state.averaged[:] = epoch
@@ -46,8 +47,8 @@ def test_the_best_epoch(right, best, average):
 
 
 def test_without_validation_nothing_is_chosen():
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
-    state = TrainState(net, build_optimizer("sgd", net.decays))
+    net = build_net(Config(), (1, 28, 28), 10)
+    state = TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
     state.progress = replace(state.progress, steps=1, running=Running(1.0, 1.0, 1.0))
     list(Marked((90,), None, (90,), None, Serial(), 2, Signals()).run(state, lambda step: 0.1, 1.0, 100, 0.0))
     assert state.progress.best_epoch is state.progress.best_accuracy is state.best_theta is None

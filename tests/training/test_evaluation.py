@@ -3,9 +3,10 @@
 import pretend
 import pytest
 
+from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.nn import build_model
+from distlenet.nn import build_net
 from distlenet.parallel import Serial
 from distlenet.training.evaluation import DatasetSlice, evaluate, own_chunks
 from distlenet.training.signals import Signals, Stopped
@@ -19,7 +20,7 @@ def part(digits):
 
 @pytest.fixture
 def net():
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net = build_net(Config(), (1, 28, 28), 10)
     net.initialize("he", 1)
     return net
 

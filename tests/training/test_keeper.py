@@ -13,7 +13,7 @@ import sessions
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_model, build_optimizer
+from distlenet.nn import build_net, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
@@ -29,8 +29,8 @@ class Kept:
     """A keeper and what it does."""
 
     def __init__(self, folder: Path, **settings) -> None:
-        net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
-        self.state = TrainState(net, build_optimizer("momentum", net.decays))
+        net = build_net(Config(), (1, 28, 28), 10)
+        self.state = TrainState(net, build_optimizer(Config(optimizer="momentum"), net.decays))
         self.folder, self.events = folder, []
         self.keeper = CheckpointKeeper(folder, self.state, Config(), FACTS, self.events.append, **settings)
 
@@ -431,7 +431,7 @@ def test_what_is_inside(trained):
 
 
 def parameter_names() -> list[str]:
-    return list(build_model("lenet5", (1, 28, 28), 10, "relu", "average").parameters)
+    return list(build_net(Config(), (1, 28, 28), 10).parameters)
 
 
 @pytest.mark.parametrize("name", ["theta", "optimizer/velocity", "best/theta", "parameters/C3/b", "meta"])

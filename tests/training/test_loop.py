@@ -6,7 +6,7 @@ import pytest
 
 from distlenet.bench.workload import Workload
 from distlenet.config import Config
-from distlenet.nn import build_model
+from distlenet.nn import build_net
 from distlenet.parallel import Serial
 
 # 500 images in 7 shards of 71 and 72: four whole leaves of 16 and one of 7 or 8
@@ -17,7 +17,7 @@ IMAGES, STEPS, LR = 500, 5, 0.01
 def by_hand(workload: Workload, step: int) -> tuple[np.ndarray, float, float, int]:
     """Return parameters after the step, mean loss, accuracy and number of images, all in float64."""
     state, leaves = workload.state, workload.leaves
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average", dtype=np.float64)
+    net = build_net(Config(), (1, 28, 28), 10).to(np.float64)
     net.theta[:] = state.net.theta
     gradient, part, loss, correct, count = np.zeros(net.size), np.zeros(net.size), 0.0, 0, 0
     for shard in leaves.shards:

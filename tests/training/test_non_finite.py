@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import sessions
 
-from distlenet.nn import Net, build_model
+from distlenet.config import Config
+from distlenet.nn import Net, build_net
 from distlenet.nn.inspection import first_non_finite
 from distlenet.training.checkpoint_file import read_checkpoint
 
@@ -56,7 +57,7 @@ def test_too_high_a_rate(digits, tmp_path, distlenet, only_sentence, openmpi):
 
 @pytest.fixture
 def net():
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net = build_net(Config(), (1, 28, 28), 10)
     net.initialize("he", 1)
     return net
 

@@ -5,7 +5,8 @@ import types
 import numpy as np
 import pytest
 
-from distlenet.nn import build_model, build_optimizer
+from distlenet.config import Config
+from distlenet.nn import build_net, build_optimizer
 from distlenet.training.postmortem import IMAGES, examine, findings, in_words
 from distlenet.training.recorder import STEPS, STRIDE, Recorder
 from distlenet.training.state import TrainState
@@ -28,9 +29,9 @@ class SomeLeaves:
 
 @pytest.fixture
 def state():
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
+    net = build_net(Config(), (1, 28, 28), 10)
     net.initialize("he", 1)
-    return TrainState(net, build_optimizer("sgd", net.decays))
+    return TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
 
 
 def report_of(state, recorder=None):

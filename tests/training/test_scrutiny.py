@@ -7,7 +7,8 @@ import mpi_jobs
 import numpy as np
 import pytest
 
-from distlenet.nn import build_model
+from distlenet.config import Config
+from distlenet.nn import build_net
 from distlenet.own_code import Trust
 from distlenet.training.scrutiny import check_network
 
@@ -44,7 +45,7 @@ def readme_network():
 def notice_of(folder: Path, code: str, name="net.py"):
     (folder / name).write_text(code)
     model = f"{folder / name}:build"
-    net = build_model(model, (1, 28, 28), 10, "relu", "average", trust=Trust(model))
+    net = build_net(Config(model=model), (1, 28, 28), 10, Trust(model))
     net.initialize("he", 1)
     random = np.random.default_rng(1)
     with np.errstate(all="ignore"):

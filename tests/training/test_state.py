@@ -8,7 +8,7 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.errors import RanksLost
-from distlenet.nn import build_model, build_optimizer
+from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
@@ -51,8 +51,8 @@ def later() -> Progress:
 
 
 def fresh() -> TrainState:
-    net = build_model("lenet5", (1, 28, 28), 10, "relu", "average")
-    return TrainState(net, build_optimizer("adam", net.decays, average=0.9))
+    net = build_net(Config(), (1, 28, 28), 10)
+    return TrainState(net, build_optimizer(Config(optimizer="adam", average=0.9), net.decays))
 
 
 def fill(state: TrainState, seed: int) -> None:
