@@ -13,7 +13,7 @@ SUMMARY = (
     *("status", "epochs", "steps", "theta_sha256", "divergences", "lr_factor", "seed", "parameters", "data"),
     *("fingerprint", "test_accuracy", "test_error", "test_loss", "test_chance", "val_accuracy", "evaluated", "failure"),
 )
-KINDS = ("step", "epoch", "divergence")
+KINDS = ("step", "epoch")
 
 
 def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
@@ -23,7 +23,7 @@ def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> l
     (not to an error, after which the last checkpoint may be one that a signal asked for).
     """
     found = _unlike("summary", _summary(run), _summary(whole))
-    found += _journals(run, whole, bool(tampered & {"cut journal", "no journal"}))
+    found += _journals(run, whole, bool(tampered & {"cut journal", "no journal", "lost ranks"}))
     found += _checkpoints(run, whole, tampered, complete)
     if (run / "config.toml").read_text() != (whole / "config.toml").read_text():
         found.append("config.toml differs")

@@ -95,6 +95,8 @@ class Trial:
         self.log.append(f"    struck: {len(struck)} of {len(leg.faults)}")
         signals = {fault.signal for fault in struck}
         self.tampered |= signals & {"full"}
+        if leg.way in (*LAUNCH, "mortals") and signals & {"death", "SIGKILL", "hang"}:
+            self.tampered.add("lost ranks")
         code = done.returncode
         if not struck or leg.survives or (leg.way not in LAUNCH and signals <= {"SIGUSR1", "pause"}):
             self._expect(code == expected.returncode, f"exit code {code}, expected {expected.returncode}")
