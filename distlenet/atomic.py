@@ -1,10 +1,10 @@
-"""Replace a file as a whole: readers see the old file or the new one, never a half-written one."""
+"""Write whole or not at all: a file is replaced, or something is added to it; nobody sees half of it."""
 
 import errno
 import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -53,6 +53,37 @@ def write(
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as failure:
         raise error(f"cannot write {path}: {why_not_written(failure)}") from failure
+
+
+def append(descriptor: int, content: bytes) -> None:
+    """Add ``content`` to the end of an open file, whole or not at all. Raises OSError."""
+    size = os.fstat(descriptor).st_size
+    if os.write(descriptor, content) < len(content):
+        os.ftruncate(descriptor, size)
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+class Attempts:
+    """Writing that may fail: ``tell`` is called with a sentence, once until an attempt succeeds.
+
+    ``then`` ends the sentence: what the failure means.
+    """
+
+    def __init__(self, tell: Callable[[str], None], then: str) -> None:
+        self._tell, self._then = tell, then
+        self._failed = False
+
+    def do(self, path: Path, write: Callable[[], None]) -> bool:
+        """Call ``write``, which writes to ``path``; returns whether it succeeded."""
+        try:
+            write()
+        except OSError as error:
+            if not self._failed:
+                self._failed = True
+                self._tell(f"cannot write {path}: {why_not_written(error)}; {self._then}")
+            return False
+        self._failed = False
+        return True
 
 
 def flush_to_disk(path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from distlenet.errors import DistlenetError
 from distlenet.nn.inspection import LayerStatistics
 
 
@@ -112,11 +113,18 @@ class RunFinished:
     """The run is over; ``summary`` is what summary.json holds (status, test_accuracy, seconds, ...)."""
 
     summary: dict[str, Any] = field(default_factory=dict)
+    code: int = 0  # the exit code, where there is no failure
+    failure: DistlenetError | None = None  # why it ended early; every rank knows
 
 
 Event = (
     RunStarted | StepDone | EpochDone | SaveAsked | CheckpointSaved | Diverged | Notice | LayersWatched | RunFinished
 )
+
+
+def warner(announce: Callable[[Event], None]) -> Callable[[str], None]:
+    """Return a function that announces a sentence as a warning."""
+    return lambda text: announce(Notice(text, "warning"))
 
 
 class Listener(Protocol):

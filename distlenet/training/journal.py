@@ -5,7 +5,6 @@ by whoever reads them, see ``counting`` in the logbook.
 """
 
 import contextlib
-import errno
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -13,9 +12,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from distlenet.atomic import replacing, why_not_written
+from distlenet import atomic
+from distlenet.atomic import Attempts, replacing
 from distlenet.bounded import open_regular
-from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone
+from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone, warner
 from distlenet.training.logbook import counting, read_lines, short
 from distlenet.training.state import TrainState
 
@@ -30,8 +30,8 @@ class Journal:
     def __init__(
         self, path: Path, state: TrainState, every: int = 50, announce: Callable[[Event], None] = lambda event: None
     ) -> None:
-        self._path, self._state, self._every, self._announce = path, state, every, announce
-        self._failing = False
+        self._path, self._state, self._every = path, state, every
+        self._attempts = Attempts(warner(announce), "training continues, lines are buffered")
         self._file = self._open()
         size = os.fstat(self._file).st_size
         torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"  # a last line that was cut short is ended
@@ -93,20 +93,9 @@ class Journal:
     def _write(self, kind: str, values: dict[str, Any]) -> None:
         line = {"kind": kind, "steps": self._state.progress.steps, **values}
         self._waiting.append((json.dumps(line) + "\n").encode())
-        try:
-            while self._waiting:
-                self._append(self._waiting[0])
-                del self._waiting[0]
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                self._failing = True
-                text = f"cannot write {self._path}: {why_not_written(error)}; training continues, lines are buffered"
-                self._announce(Notice(text, "warning"))
+        self._attempts.do(self._path, self._write_waiting)
 
-    def _append(self, line: bytes) -> None:
-        """Write ``line`` whole or not at all."""
-        size = os.fstat(self._file).st_size
-        if os.write(self._file, line) < len(line):
-            os.ftruncate(self._file, size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    def _write_waiting(self) -> None:
+        while self._waiting:
+            atomic.append(self._file, self._waiting[0])
+            del self._waiting[0]

@@ -4,7 +4,6 @@ Every start of the run writes a file of its own. It begins by saying from which 
 count any more, and so does going back within a run: no point is shown twice. Steps are those of the whole run.
 """
 
-import errno
 import os
 import socket
 import struct
@@ -14,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from distlenet.atomic import why_not_written
+from distlenet import atomic
+from distlenet.atomic import Attempts
 from distlenet.bounded import open_regular
 from distlenet.errors import UsageError, missing_extra
-from distlenet.training.events import EpochDone, Event, Notice, RunStarted, StepDone
+from distlenet.training.events import EpochDone, Event, RunStarted, StepDone, warner
 from distlenet.training.recorder import Recorder
 from distlenet.training.state import TrainState
 
@@ -41,11 +41,11 @@ class TensorBoard:
     def __init__(
         self, directory: Path, state: TrainState, recorder: Recorder, every: int, announce: Callable[[Event], None]
     ) -> None:
-        self._state, self._recorder, self._every, self._announce = state, recorder, every, announce
+        self._state, self._recorder, self._every = state, recorder, every
         recorder.keep_gradient = True
         # TensorBoard reads the files in the order of their names
         self._path = directory / f"events.out.tfevents.{len(list(directory.glob('*'))):06d}.{socket.gethostname()}"
-        self._failing = False
+        self._attempts = Attempts(warner(announce), "training continues, TensorBoard lacks points")
 
     def on(self, event: Event) -> None:
         """See Listener."""
@@ -91,17 +91,16 @@ class TensorBoard:
     def _write(self, step: int, **what: object) -> None:
         from tensorboardX.proto.event_pb2 import Event as Entry
 
-        try:
+        entries = [Entry(wall_time=time.time(), step=step, **what)]
+
+        def write() -> None:
             self._path.parent.mkdir(exist_ok=True)
             if not self._path.exists():
-                append(self._path, Entry(wall_time=time.time(), file_version="brain.Event:2").SerializeToString())
-            append(self._path, Entry(wall_time=time.time(), step=step, **what).SerializeToString())
-            self._failing = False
-        except OSError as error:
-            if not self._failing:
-                self._failing = True
-                text = f"cannot write {self._path}: {why_not_written(error)}; the run goes on, TensorBoard lacks points"
-                self._announce(Notice(text, "warning"))
+                entries.insert(0, Entry(wall_time=time.time(), file_version="brain.Event:2"))
+            for entry in entries:
+                append(self._path, entry.SerializeToString())
+
+        self._attempts.do(self._path, write)
 
 
 def of_step(event: StepDone) -> dict[str, float]:
@@ -141,8 +140,7 @@ def append(path: Path, content: bytes) -> None:
     checksums = [struct.pack("<I", masked_crc32c(part)) for part in (length, content)]
     record = b"".join([length, checksums[0], content, checksums[1]])
     descriptor = open_regular(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    with os.fdopen(descriptor, "ab", buffering=0) as file:
-        size = os.fstat(file.fileno()).st_size
-        if file.write(record) < len(record):
-            file.truncate(size)
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    try:
+        atomic.append(descriptor, record)
+    finally:
+        os.close(descriptor)
