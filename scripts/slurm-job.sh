@@ -3,7 +3,7 @@
 #
 #   sbatch --nodes=2 --ntasks=8 --time=00:30:00 scripts/slurm-job.sh --data datasets/mnist.h5 --run runs/cluster
 #
-# Arguments are those of `distlenet train`; --resume is added: the first start finds nothing to go on from, every
+# Arguments are those of `distlenet train`; --resume is added: the first start finds nothing to resume from, every
 # later one the newest checkpoint, and the result is the same to the last bit. At most `--shards` (8) tasks.
 # Options on sbatch's line win over those below. Two signals can be sent by hand:
 #

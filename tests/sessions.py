@@ -87,19 +87,15 @@ def train_run(
         watch = Watch(comm.rank, signals, act, session.events if comm.is_root else [])
 
         class Watched(training.Session):
-            def _prepare(self) -> Any:
-                experiment = super()._prepare()
+            def prepare(self) -> Any:
+                experiment = super().prepare()
                 watch.state = experiment.state
                 return experiment
 
         watched = Watched(asked, comm, signals, list)
-        watched.announce.listeners.append(watch)
-        try:
-            with np.errstate(all="ignore"):
-                return watched.run()
-        finally:
-            if hasattr(watched.files, "_directory"):
-                watched.files._directory.close()  # as the end of the process does
+        watched.root.listeners.append(watch)
+        with np.errstate(all="ignore"):
+            return watched.run()
 
     if mortals:
         session.codes = [code for code in mortal.outcomes(mortals, job) if not isinstance(code, mortal.Killed)]

@@ -99,7 +99,7 @@ def test_commands_run(folder):
         killed = command.startswith("timeout -s KILL") and done.returncode in (-9, 137)
         assert done.returncode == 0 or killed, f"{command}\n{done.stdout}\n{done.stderr}"
         if cut_short and "runs/cut" in command and "--resume" in command:
-            assert "going on from" in done.stdout
+            assert "resuming from" in done.stdout
         outputs[command] = done.stdout
     hashes = re.findall(r'"theta_sha256": "(\w+)"', outputs[next(c for c in outputs if c.startswith("grep"))])
     assert len(hashes) == 4

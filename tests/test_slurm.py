@@ -248,7 +248,7 @@ def test_job_script(slurm, runtime, launcher, digits, tmp_path, expected, summar
         assert state["Restarts"] == "1"
         assert f"start 0 of job {job.id}: " in job.text()
         assert f"start 1 of job {job.id}: " in job.text()
-        assert "going on from" in job.text()
+        assert "resuming from" in job.text()
     assert summary_of(run)["status"] == "complete"
     assert summary_of(run)["ranks"] == 2
     assert summary_of(run)["theta_sha256"] == expected["long"]

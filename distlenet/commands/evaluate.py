@@ -91,8 +91,8 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
         of_parameters,
         of_settings,
     )
+    from distlenet.training.choice import find_checkpoint
     from distlenet.training.evaluation import DatasetSlice, Slices, evaluate
-    from distlenet.training.rundir import find_checkpoint
 
     notes: list[str] = []
     with in_agreement(comm):

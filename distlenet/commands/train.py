@@ -48,7 +48,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         const="auto",
         type=path_or("auto"),
         metavar="auto|PATH",
-        help="go on from the newest checkpoint of --run, or PATH",
+        help="resume from the newest checkpoint of --run; a new run: from PATH",
     )
     parser.add_argument(
         "--override", action="append", default=[], metavar="NAME", help="let a resumed run change this setting"

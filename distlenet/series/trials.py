@@ -54,15 +54,12 @@ def run_series(
         if todo != "keep":
             resume = "auto" if todo == "go on" else None
             options = replace(trial.options, resume=resume)
-            session = Session(options, comm, signals, partial(make_listeners, trial))
             try:
-                code = session.run()
+                code = Session(options, comm, signals, partial(make_listeners, trial)).run()
             except NonFiniteError as error:
                 if not error.agreed:
                     raise
                 code = 0
-            finally:
-                session.files.close()
             if code:
                 return code
         on_root(comm, partial(tell_of, trial, todo == "keep", tell))

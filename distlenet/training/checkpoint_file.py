@@ -121,8 +121,8 @@ def read_checkpoint(path: Path, trust: Trust | None = None, mapped: bool = False
         return replace(checkpoint, now=Snapshot(checkpoint.progress, own), good=good, shapes=arrays.shapes)
 
 
-def read_position(path: Path) -> tuple[int, int]:
-    """Return the position (steps, epochs) of the checkpoint ``path``; all of it is verified, and nothing kept.
+def read_order(path: Path) -> tuple[int, int, int]:
+    """Return how new the checkpoint ``path`` is, see Progress.order; all of it is verified, and nothing kept.
 
     Raises CheckpointError like ``read_checkpoint``.
     """
@@ -131,7 +131,7 @@ def read_position(path: Path) -> tuple[int, int]:
         for name in arrays.vectors:
             arrays.verify(name)
         arrays.verify_parameters()
-        return checkpoint.position
+        return checkpoint.progress.order
 
 
 @contextmanager

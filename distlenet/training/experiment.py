@@ -4,14 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from distlenet.config import Config, build_config, check_names, check_ranks
+from distlenet.config import Config, build_config, changes, check_names, check_ranks
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
+from distlenet.errors import ConfigError, DataError
 from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
-from distlenet.own_code import NOTHING, Trust
+from distlenet.numerics import numerics
+from distlenet.own_code import NOTHING, Trust, source_sha256
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.audits import (
@@ -26,7 +28,6 @@ from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.epoch_end import EpochEnd
 from distlenet.training.evaluation import Slices
 from distlenet.training.recorder import Recorder
-from distlenet.training.resume import compare
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
@@ -90,7 +91,7 @@ def set_up(
         check_ranks(config, comm.size)
         mean, std = input_statistics(config.model, digits.mean, digits.std)
         dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
-        notices = compare(origin, config, dataset, options.override) if "dataset" in (origin or {}) else []
+        notices = compare(origin, config, dataset, options.override) if origin and "dataset" in origin else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
         if held := slices.validation:  # nor after the first epoch
@@ -110,6 +111,50 @@ def set_up(
     classes = len(digits.class_names)
     epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, classes, signals)
     return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
+
+
+def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
+    """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
+
+    Raises ConfigError when a setting that decides the mathematics differs and is not named in
+    ``override``, DataError when the dataset is another.
+    """
+    found = meta["dataset"]
+    if found["fingerprint"] != dataset.fingerprint:
+        raise DataError(
+            f"the run was started on a dataset with fingerprint {found['fingerprint'][:12]}, this one has "
+            f"{dataset.fingerprint[:12]}: give the same --data, or start another run"
+        )
+    notices = []
+    for name, before, after, decisive in changes(Config(**meta["config"]), config):
+        if decisive and name not in override:
+            raise ConfigError(
+                f"the run was started with {name} = {before!r}, now it is {after!r}: this would change its results; "
+                f"leave the setting out, or insist by --override {name}"
+            )
+        notices.append(f"{name} was {before!r}, is now {after!r}")
+    before, after = meta.get("code"), source_sha256(config.model)
+    if before and after and before != after:
+        hashes = f"its SHA-256 was {before:.12}, is now {after:.12}"
+        what = f"the code of {config.model} has changed since the run was started ({hashes})"
+        if "model" not in override:
+            raise ConfigError(
+                f"{what}: this would change its results; bring it back to what it was, or insist by --override model"
+            )
+        notices.append(what)
+    # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
+    then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
+    if then != here and meta["config"].get("model", config.model) == config.model:
+        raise DataError(
+            f"the run was started with pixels of mean {then[0]!r} and deviation {then[1]!r}, the dataset now says "
+            f"{here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
+        )
+    now = numerics()
+    unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
+    if unlike:
+        what = ", ".join(f"{key} {meta['numerics'][key]} (now {now.get(key)})" for key in unlike)
+        notices.append(f"the checkpoint was computed with {what}: from here on the last bits may differ")
+    return notices
 
 
 def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) -> TrainState:

@@ -4,15 +4,16 @@ import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import count, takewhile
 from pathlib import Path
 
-from distlenet.atomic import why_not_written
+from distlenet.atomic import Attempts
 from distlenet.config import Config
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import checkpoint_image, write_checkpoint, write_image
-from distlenet.training.events import CheckpointSaved, Diverged, Event, Notice, RunStarted, SaveAsked
-from distlenet.training.rundir import position
+from distlenet.training.choice import order_of
+from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveAsked, warner
 from distlenet.training.state import TrainState
 
 MOST_OWED = 2**28  # bytes of kept checkpoints that wait in memory; the best one waits whatever its size
@@ -40,7 +41,8 @@ class CheckpointKeeper:
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
         self._announce, self._every, self._newest, self._resumed = announce, every, newest, resumed
-        self._failed = False  # the latest attempt to write: what follows it is not reported again
+        self._warn = warner(announce)
+        self._attempts = Attempts(self._warn, "training continues, earlier checkpoints stay")
         self._unsaved: tuple[int, int] | None = None  # the place that last.h5 should be of, and is not
         self._owed: dict[str, Owed] = {}
         self._given_up: dict[str, int] = {}  # name: complete epochs then
@@ -69,7 +71,7 @@ class CheckpointKeeper:
     def settle(self) -> None:
         """Write what is owed, as far as the disk allows, and last.h5 if the state is still the one to be saved."""
         for name, owed in list(self._owed.items()):
-            self._write(name, owed.reason, lambda path, owed=owed: write_image(path, owed.image))
+            self._write(name, owed.reason, partial(write_image, image=owed.image))
         if self._unsaved == self._here:
             self._save("last.h5", "last")
 
@@ -89,15 +91,15 @@ class CheckpointKeeper:
 
     def _complete(self) -> None:
         """Write what a process that was killed in a save had not written yet, of the moment that is resumed."""
-        here = self._here
+        here = self._state.progress.order
         for name, reason in self._due():
-            if position(self._directory / name) != here:
+            if order_of(self._directory / name) != here:
                 self._save(name, reason)
         last, newest = self._directory / "last.h5", self._directory / "last-1.h5"
-        if not last.exists() and newest.exists() and position(newest) == here:
+        if not last.exists() and newest.exists() and order_of(newest) == here:
             with contextlib.suppress(OSError):
                 os.replace(newest, last)  # killed between two renames: the younger one of them is taken back
-        elif position(last) != here:
+        elif order_of(last) != here:
             self._save("last.h5", "last")
 
     def _age(self) -> None:
@@ -134,21 +136,13 @@ class CheckpointKeeper:
         else:
             self._given_up[name] = self._state.progress.epoch
             most = MOST_OWED >> 20
-            text = f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk"
-            self._announce(Notice(text, "warning"))
+            self._warn(f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk")
 
     def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:
-        """Call ``write`` with the path of the file; what fails is told. Returns whether it is written."""
+        """Call ``write`` with the path of the file; returns whether it is written."""
         path = self._directory / name
-        try:
-            write(path)
-        except OSError as error:
-            if not self._failed:
-                self._failed = True
-                text = f"cannot write {path}: {why_not_written(error)}; the run goes on, earlier checkpoints stay"
-                self._announce(Notice(text, "warning"))
+        if not self._attempts.do(path, lambda: write(path)):
             return False
-        self._failed = False
         self._owed.pop(name, None)
         self._given_up.pop(name, None)
         self._announce(CheckpointSaved(path, reason))

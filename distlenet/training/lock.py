@@ -88,14 +88,11 @@ class Lock:
         """Whether the file that is locked still has its name; raises OSError."""
         return _is_at(self._descriptor, self.path)
 
-    @property
-    def inheritable(self) -> bool:
-        """Whether child processes would hold the lock too."""
-        return os.get_inheritable(self._descriptor)
-
     def close(self) -> None:
-        """Lift the lock."""
-        os.close(self._descriptor)
+        """Lift the lock, if it is held."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def is_mark(path: Path) -> bool:

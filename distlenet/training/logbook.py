@@ -14,8 +14,9 @@ from distlenet import bounded
 from distlenet.errors import CheckpointError
 from distlenet.own_code import NOTHING, Trust
 from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.choice import find_checkpoint, newest_checkpoint
 from distlenet.training.events import EpochDone, Notice, RunStarted, Score, StepDone
-from distlenet.training.rundir import RunDirectory, find_checkpoint
+from distlenet.training.rundir import RunDirectory
 
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
@@ -75,7 +76,7 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
         raise CheckpointError(
             f"{path} is not a run directory: it has no checkpoints/, expected the --run of `distlenet train`"
         )
-    newest, damaged = RunDirectory(path).newest_checkpoint(trust)
+    newest, damaged = newest_checkpoint(RunDirectory(path), trust)
     try:
         checkpoint = find_checkpoint(path, trust=trust)
     except CheckpointError:  # a damaged best.h5

@@ -1,42 +1,54 @@
-"""Going on with a run from one of its checkpoints."""
+"""Resuming a run from its newest checkpoint, or a new one from a checkpoint of another."""
 
+import contextlib
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from distlenet.atomic import flush_to_disk, replacing
-from distlenet.config import Config, build_config, changes
-from distlenet.errors import CheckpointError, ConfigError, DataError
-from distlenet.numerics import numerics
-from distlenet.own_code import source_sha256
-from distlenet.training.checkpoint import Checkpoint, DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.atomic import replacing
+from distlenet.config import build_config, changes
+from distlenet.errors import CheckpointError, ConfigError, UsageError
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint, read_order, write_image
+from distlenet.training.choice import is_best, newest_checkpoint, order_of
 from distlenet.training.events import Notice
 from distlenet.training.ours import is_config
-from distlenet.training.rundir import RunDirectory
+from distlenet.training.rundir import LockedDirectory, RunDirectory
 from distlenet.training.state import TrainState
 
 
 def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[Notice]]:
-    """Return the checkpoint to go on from, and what the user should know; root only.
+    """Return the checkpoint to resume from, and what the user should know; root only.
 
-    ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none
-    yet. Raises CheckpointError when it cannot be read, or holds settings that this version does not know.
+    ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none yet. Raises
+    UsageError where it is another checkpoint of ``directory``, CheckpointError when it cannot be read, or holds
+    settings that this version does not know.
     """
     if source == "auto" and not directory.saved():
-        if aside := directory.aside():
-            raise CheckpointError(
-                f"{directory.checkpoints} holds only checkpoints that were set aside ({', '.join(aside)}): name one by "
-                "--resume PATH, or start again by --overwrite"
-            )
         own = ", with the settings of its config.toml where no others are given" if settings_of(directory) else ""
-        return None, [Notice(f"nothing to go on from yet: the run starts from the beginning{own}")]
-    checkpoint, damaged = directory.newest_checkpoint() if source == "auto" else (read_checkpoint(Path(source)), [])
+        return None, [Notice(f"nothing to resume from yet: the run starts from the beginning{own}")]
+    damaged: list[CheckpointError] = []
+    if source == "auto":
+        checkpoint, damaged = newest_checkpoint(directory)
+    elif directory.contains(source):
+        checkpoint, damaged = _newest_as(source, directory)
+    else:
+        checkpoint = read_checkpoint(Path(source))
     _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
     return checkpoint, [Notice(f"{error}: passed over", "warning") for error in damaged]
+
+
+def _newest_as(source: str, directory: RunDirectory) -> tuple[Checkpoint, list[CheckpointError]]:
+    """Return the newest checkpoint of ``directory``, see newest_checkpoint, if ``source`` is as new."""
+    order = read_order(Path(source))
+    with contextlib.suppress(CheckpointError):
+        checkpoint, damaged = newest_checkpoint(directory)
+        if checkpoint.progress.order == order:
+            return checkpoint, damaged
+    raise UsageError(
+        f"{source} is not the newest checkpoint of {directory.path}, from which alone that run resumes: to train from "
+        "it, give the new run a directory of its own, --run NEW"
+    )
 
 
 def settings_of(directory: RunDirectory) -> dict[str, Any] | None:
@@ -45,108 +57,41 @@ def settings_of(directory: RunDirectory) -> dict[str, Any] | None:
     return build_config("standard", path).to_dict() if is_config(path) else None
 
 
-def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
-    """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
-
-    Raises ConfigError when a setting that decides the mathematics differs and is not named in
-    ``override``, DataError when the dataset is another.
-    """
-    found = meta["dataset"]
-    if found["fingerprint"] != dataset.fingerprint:
-        raise DataError(
-            f"the run was started on a dataset with fingerprint {found['fingerprint'][:12]}, this one has "
-            f"{dataset.fingerprint[:12]}: give the same --data, or start another run"
-        )
-    notices = []
-    for name, before, after, decisive in changes(Config(**meta["config"]), config):
-        if decisive and name not in override:
-            raise ConfigError(
-                f"the run was started with {name} = {before!r}, now it is {after!r}: this would change its results; "
-                f"leave the setting out, or insist by --override {name}"
-            )
-        notices.append(f"{name} was {before!r}, is now {after!r}")
-    before, after = meta.get("code"), source_sha256(config.model)
-    if before and after and before != after:
-        hashes = f"its SHA-256 was {before:.12}, is now {after:.12}"
-        what = f"the code of {config.model} has changed since the run was started ({hashes})"
-        if "model" not in override:
-            raise ConfigError(
-                f"{what}: this would change its results; bring it back to what it was, or insist by --override model"
-            )
-        notices.append(what)
-    # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
-    then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
-    if then != here and meta["config"].get("model", config.model) == config.model:
-        raise DataError(
-            f"the run was started with pixels of mean {then[0]!r} and deviation {then[1]!r}, the dataset now says "
-            f"{here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
-        )
-    now = numerics()
-    unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
-    if unlike:
-        what = ", ".join(f"{key} {meta['numerics'][key]} (now {now.get(key)})" for key in unlike)
-        notices.append(f"the checkpoint was computed with {what}: from here on the last bits may differ")
-    return notices
+def edits(directory: RunDirectory, origin: Checkpoint) -> list[Notice]:
+    """Return a notice if somebody has edited config.toml to change the run that is resumed."""
+    path = directory.path / "config.toml"
+    if not path.is_file():
+        return []
+    try:
+        edited = changes(origin.config, build_config(file=path, base=origin.meta["config"]))
+    except ConfigError:
+        return []  # it is renamed, and that is reported
+    names = ", ".join(f"{name} = {new!r} (the run has {old!r})" for name, old, new, _ in edited)
+    text = f"{path} was edited: {names}. The run keeps its own settings: change one by --override NAME and its flag"
+    return [Notice(text, "warning")] * bool(edited)
 
 
-def go_on(checkpoint: Checkpoint, directory: RunDirectory, state: TrainState) -> list[Notice]:
+def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState) -> list[Notice]:
     """Bring the files to where ``state`` is, restored from ``checkpoint``; root only.
 
     Returns what the user should know. Raises OSError when the run directory cannot be written.
     """
-    aside: list[str] = []
-
-    def make_way(path: Path) -> None:
-        if path.exists():
-            aside.append(directory.rename_aside(path))
-
-    progress = state.progress
-    elsewhere, folder = not directory.contains(checkpoint.path), checkpoint.path.absolute().parent
-    if not directory.is_saved(checkpoint.path):  # it comes from elsewhere, or had been set aside
-        copy(checkpoint.path, directory.checkpoints / "last.h5", make_way)
-    # not before that is written: on a full disk the run must not be left without a checkpoint
-    aside += directory.set_aside((progress.steps, progress.epoch))
-    journal = folder.parent / "journal.jsonl"
-    if elsewhere and folder.name == "checkpoints" and journal.is_file():
-        copy(journal, directory.journal, lambda path: None)
-    notices = [Notice(f"going on from {checkpoint.path}: {progress.coming}")]
-    best = directory.checkpoints / "best.h5"
-    if state.best_theta is not None and not holds_best(best, state):
-        source = find_best(checkpoint.path, state)
-        if source:
-            copy(source, best, make_way)
-        else:
-            make_way(best)
-            number = progress.best_epoch + 1
-            text = f"{best} is missing: the parameters of the best epoch, {number}, are in last.h5 alone"
-            notices.append(Notice(text, "warning"))
-    if aside:
-        notices.append(Notice(f"damaged, later than that or in the way, and renamed: {', '.join(aside)}", "warning"))
+    progress, best = state.progress, directory.checkpoints / "best.h5"
+    for path in directory.saved():
+        if order_of(path) is None:  # out of the way, where it would push good ones out
+            directory.rename(path)
+    if not directory.contains(checkpoint.path):
+        folder = checkpoint.path.absolute().parent
+        write_image(directory.checkpoints / "last.h5", checkpoint.path.read_bytes())
+        if is_best(folder / "best.h5", state.best_theta):
+            write_image(best, (folder / "best.h5").read_bytes())
+        if folder.name == "checkpoints" and (folder.parent / "journal.jsonl").is_file():
+            with replacing(directory.journal, follow_links=False) as temporary:
+                shutil.copyfile(folder.parent / "journal.jsonl", temporary)
+    notices = [Notice(f"resuming from {checkpoint.path}: {progress.coming}")]
+    saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
+    if progress.best_epoch is not None and not saved_at_once and not is_best(best, state.best_theta):
+        number = progress.best_epoch + 1
+        text = f"{best} is missing: the parameters of the best epoch, {number}, are in last.h5 alone"
+        notices.append(Notice(text, "warning"))
     return notices
-
-
-def find_best(source: Path, state: TrainState) -> Path | None:
-    """Return a checkpoint, in the folder of ``source``, of the best epoch of ``state``; None if there is none."""
-    likely = [source.with_name("best.h5"), source, *sorted(source.parent.glob("*.h5*"))]
-    return next((path for path in likely if holds_best(path, state)), None)
-
-
-def holds_best(path: Path, state: TrainState) -> bool:
-    """Whether ``path`` is a good checkpoint of the end of the best epoch of ``state``."""
-    try:
-        found = read_checkpoint(path)
-    except CheckpointError:
-        return False
-    place = found.progress.epoch, found.progress.step
-    return place == (state.progress.best_epoch + 1, 0) and np.array_equal(found.averaged, state.best_theta)
-
-
-def copy(source: Path, target: Path, make_way: Callable[[Path], None]) -> None:
-    """Copy a file: whole, or not at all; ``make_way(target)`` is called before it takes its name.
-
-    Raises OSError.
-    """
-    with replacing(target, follow_links=False) as temporary:  # a link may be renamed, with what it leads to
-        shutil.copyfile(source, temporary)
-        flush_to_disk(temporary)
-        make_way(target)

@@ -1,20 +1,21 @@
 """The checks of ``--debug``."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from distlenet.nn import Net
 from distlenet.nn.inspection import Watch, check_gradients, check_layers
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
-from distlenet.training.announcer import Announcer
-from distlenet.training.events import LayersWatched, Notice
+from distlenet.training.events import Event, LayersWatched, Notice
 from distlenet.training.experiment import Experiment
 
 WRONG = 1e-4  # relative deviation from finite differences above which a gradient is wrong
 IMAGES = 4  # that the gradient is checked on
 
 
-def watch_closely(experiment: Experiment, comm: Communicator, announce: Announcer) -> None:
+def watch_closely(experiment: Experiment, comm: Communicator, announce: Callable[[Event], None]) -> None:
     """The checks of --debug: the gradient of the actual network, then every number of every layer.
 
     Raises DataError, on every rank, if images that one of them streams cannot be read.

@@ -56,6 +56,11 @@ class Progress:
         return Progress.of(asdict(self))
 
     @property
+    def order(self) -> tuple[int, int, int]:
+        """How new this is within a run: times gone back first, since a run that heals takes steps again."""
+        return len(self.divergences), self.steps, self.epoch
+
+    @property
     def place(self) -> str:
         """The position for the user, who counts from 1."""
         return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"

@@ -1,28 +1,42 @@
 """The figures at the end of a run: what summary.json holds."""
 
 import resource
-from collections.abc import Iterable
+import time
+from collections import deque
 from typing import Any
 
 import numpy as np
 
 from distlenet.parallel import Communicator
+from distlenet.training.events import Event, StepDone
 from distlenet.training.experiment import Experiment
 
+RECENT = 50_000  # steps whose times are kept: a long run must not fill the memory with them
 
-def summarize(
-    experiment: Experiment,
-    comm: Communicator,
-    status: str,
-    seconds: float,
-    steps: Iterable[tuple[float, float]],
-    images: int,
-) -> dict[str, Any]:
-    """Return the summary; all ranks take part.
 
-    ``steps`` are (seconds, of which exchange) of this rank's steps, ``images`` were trained on in ``seconds``.
-    """
-    state = experiment.state
+class Pace:
+    """How fast this process trains; counted from when it is made."""
+
+    def __init__(self) -> None:
+        self._begun = time.perf_counter()
+        self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, of which exchange) of each
+        self.images = 0  # trained on
+
+    def note(self, event: Event) -> None:
+        """Count a step."""
+        if isinstance(event, StepDone):
+            self.steps.append((event.seconds, event.exchange_seconds))
+            self.images += event.count
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since then."""
+        return time.perf_counter() - self._begun
+
+
+def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: float, pace: Pace) -> dict[str, Any]:
+    """Return the summary; all ranks take part. ``seconds`` were trained for, at ``pace``."""
+    state, images = experiment.state, pace.images
     return {
         "status": status,
         "epochs": state.progress.epoch,
@@ -30,7 +44,7 @@ def summarize(
         "ranks": comm.size,
         "seconds": round(seconds, 3),
         "images_per_second": round(images / seconds, 1) if images else 0.0,
-        "reduce_share": reduce_share(list(steps), comm),
+        "reduce_share": reduce_share(list(pace.steps), comm),
         "memory_mib": max(comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
         "divergences": state.progress.divergences,
@@ -60,7 +74,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
     """Read the test set, once, with the parameters chosen on the validation set, if there is one."""
     state = experiment.state
     chosen = "last" if state.averaged is state.net.theta else "average"
-    if state.best_theta is not None:
+    if state.progress.best_epoch is not None:
         chosen = f"best (epoch {state.progress.best_epoch + 1})"
     with state.net.using(state.averaged if state.best_theta is None else state.best_theta):
         result = experiment.epoch_end.evaluate(state, experiment.slices.test)

@@ -10,6 +10,7 @@ import mpi_jobs
 from sessions import journal, results, summary  # noqa: F401
 
 from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.choice import newest_checkpoint
 from distlenet.training.rundir import RunDirectory
 
 HERE = Path(__file__).resolve().parent
@@ -39,7 +40,7 @@ def do(words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1
 
 def newest(run: Path) -> Checkpoint:
     """Return the newest checkpoint; every one that is there must be good."""
-    checkpoint, damaged = RunDirectory(run).newest_checkpoint()
+    checkpoint, damaged = newest_checkpoint(RunDirectory(run))
     assert not damaged, damaged
     return checkpoint
 

@@ -168,7 +168,7 @@ def test_the_checkpoint_before_a_damaged_one(soak, digits, stopped, finished, tm
 
             def goes_on(outcome, run=run):
                 told = "last.h5" in outcome["output"] and "passed over" in outcome["output"]
-                assert told or "going on from" in outcome["output"]
+                assert told or "resuming from" in outcome["output"]
                 runs.same_end(run, finished)
                 fault.saw("passed over, and said" if told else "used")
                 shutil.rmtree(run)

@@ -197,7 +197,7 @@ def test_a_slow_save_after_mpirun_was_killed_is_finished_and_resumed(digits, tmp
         mpi_jobs.wait_for(lambda: "restart 1 of 1" in job.said() + job._read(1), job)
         if mark.exists():  # on a busy machine MPI may end the rank before its save has started
             assert (run / "checkpoints/last.h5").stat().st_mtime > mark.stat().st_mtime + 1.5
-        mpi_jobs.wait_for(lambda: "going on from" in job.said(), job)
+        mpi_jobs.wait_for(lambda: "resuming from" in job.said(), job)
         job.process.send_signal(signal.SIGTERM)
         assert job.finish().returncode == 143
 

@@ -285,11 +285,11 @@ def test_a_restart_goes_on_from_what_the_job_itself_saved(digits, tmp_path, name
     with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
         mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)
         kill_ranks(job)
-        mpi_jobs.wait_for(lambda: job.said().count("going on from") == 2, job)
+        mpi_jobs.wait_for(lambda: job.said().count("resuming from") == 2, job)
         job.process.send_signal(signal.SIGTERM)
         done = job.finish()
     assert done.returncode == 143, done.output
-    first, second = re.findall(r"going on from \S+/(\S+): epoch (\d+)", done.output)
+    first, second = re.findall(r"resuming from \S+/(\S+): epoch (\d+)", done.output)
     assert first == ("epoch-0001.h5", "2")
     assert second[0] == "last.h5" and int(second[1]) >= 9
 
@@ -328,14 +328,14 @@ def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
     old = runs.results(run)
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "from distlenet.training.rundir import RunDirectory\n"
-        "remove = RunDirectory._remove_run\n"
+        "from distlenet.training.rundir import LockedDirectory\n"
+        "remove = LockedDirectory._remove_run\n"
         "def die(self):\n"
         f"    if not os.path.exists({str(marked)!r}):\n"
         f"        os.mkdir({str(marked)!r})\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    remove(self)\n"
-        "RunDirectory._remove_run = die\n"
+        "LockedDirectory._remove_run = die\n"
     )
     words = runs.train(digits, run, "--epochs", 1, "--seed", 2, "--overwrite")
     path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"

@@ -20,7 +20,7 @@ from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, read_position, write_checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint, read_order, write_checkpoint
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
@@ -171,7 +171,7 @@ ATTACKS = {
 @pytest.mark.parametrize(("change", "says"), ATTACKS.values(), ids=ATTACKS)
 def test_refused(forged, change, says):
     path = forged(change)
-    for read in (read_checkpoint, read_position):
+    for read in (read_checkpoint, read_order):
         with pytest.raises(CheckpointError, match=says) as caught:
             read(path)
         assert "\n" not in str(caught.value) and str(path) in str(caught.value)

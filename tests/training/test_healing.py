@@ -13,6 +13,7 @@ from distlenet.errors import ConfigError, RanksLost
 from distlenet.parallel import Serial
 from distlenet.training import keeper, loss_watch
 from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.choice import find_checkpoint
 from distlenet.training.events import Diverged
 
 FLAGS = {
@@ -142,14 +143,12 @@ def test_stopped_before_and_after(healed, digits, tmp_path, name):
 
 @pytest.mark.parametrize("newest", [1, 2])
 @pytest.mark.parametrize("trouble", ["killed", "a full disk"])
-def test_nothing_but_later_checkpoints_where_it_goes_back_to_the_start(
-    healed, digits, tmp_path, monkeypatch, trouble, newest
-):
+def test_what_it_went_back_to_is_not_saved(healed, digits, tmp_path, monkeypatch, trouble, newest):
     run, real, refused = tmp_path / "run", keeper.write_checkpoint, []
 
     def write(path, state, *others):
         if state.progress.divergences and state.progress.steps <= 1 and not refused:
-            refused.append(sorted(os.listdir(run / "checkpoints")))
+            refused.append(read_checkpoint(run / "checkpoints/last.h5").progress.order)
             if trouble == "killed":
                 raise ConfigError("the power is cut")
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -157,13 +156,31 @@ def test_nothing_but_later_checkpoints_where_it_goes_back_to_the_start(
 
     monkeypatch.setattr(keeper, "write_checkpoint", write)
     done = train(digits, run, "dead", keep_newest=newest, save_steps=4)
-    assert "last-1.h5" in refused[0] and "last.h5" not in refused[0]  # the newest one stays until the next save
+    assert refused == [(0, 56, 5)]  # from which it diverges again, and goes back
     if trouble == "killed":
         assert done.code == 3
         assert train(digits, run, "dead", resume="auto", keep_newest=newest, save_steps=4).code == 0
     assert outcome(run) == outcome(healed["dead"].run)
-    later = [read_checkpoint(path).position for path in (run / "checkpoints").glob("*.aside*")]
-    assert max(later)[0] > loss_watch.DEAD_STEPS - STEPS  # and is then set aside
+
+
+def test_healed_and_killed_with_later_checkpoints_of_before(healed, digits, tmp_path):
+    # those that it went back from have more steps, a better epoch too, and are not resumed
+    run = tmp_path / "run"
+
+    def act(rank, state, signals):
+        if state.progress.divergences and state.progress.steps == 5:
+            raise ConfigError("the power is cut")
+
+    assert train(digits, run, "dead", 1, act, keep_every=1, keep_newest=99, save_steps=4).code == 3
+    orders = {path.name: read_checkpoint(path).progress.order for path in (run / "checkpoints").iterdir()}
+    assert max(orders.values()) == orders["last.h5"] == (1, 4, 0)
+    assert orders["epoch-0005.h5"] == (0, 55, 5) and orders["best.h5"] > (0, 10, 1)
+    last = read_checkpoint(run / "checkpoints/last.h5")
+    told = []
+    assert find_checkpoint(run, told.append).theta.tobytes() == last.theta.tobytes()  # there is no best epoch yet
+    assert "best.h5 is not that of the best epoch" in told[0]
+    assert train(digits, run, "dead", 2, resume="auto").code == 0
+    assert outcome(run) == outcome(healed["dead"].run)
 
 
 @pytest.mark.parametrize("call", range(5))

@@ -16,9 +16,9 @@ from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.training.choice import find_checkpoint
 from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
 from distlenet.training.keeper import CheckpointKeeper
-from distlenet.training.rundir import find_checkpoint
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)

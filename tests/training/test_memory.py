@@ -82,8 +82,6 @@ def test_a_finished_run_is_let_go(digits, tmp_path, monkeypatch, case, ranks):
             return running.run()
         except DistlenetError as error:
             return error.exit_code
-        finally:
-            running.files.close()
 
     monkeypatch.setattr(session, "set_up", watched)
     gc.collect()

@@ -1,5 +1,6 @@
 """Directories that are no run's: whatever is asked for, nothing in them is removed, replaced or added."""
 
+import contextlib
 import os
 import shutil
 import socket
@@ -10,7 +11,7 @@ import sessions
 
 from distlenet.cli import main
 from distlenet.config import Config
-from distlenet.training.rundir import RunDirectory
+from distlenet.training.rundir import LockedDirectory
 from distlenet.training.session import Session
 
 FLAGS = {"epochs": 1, "batch_size": 64, "shards": 4, "train_sample": 50}
@@ -215,7 +216,7 @@ def no_training(monkeypatch):
     def train(*_):
         raise AssertionError("a run was started")
 
-    monkeypatch.setattr(Session, "_train", train)
+    monkeypatch.setattr(Session, "course", train)
 
 
 ASKED = {
@@ -330,9 +331,8 @@ def test_a_run_of_an_earlier_version(trained, tmp_path, mark):
     if mark:
         (run / "lock").write_text("process 1 on another host")
         (run / "notes.txt").write_text("mine")
-    directory = RunDirectory(run)
-    directory.open(overwrite=True)
-    directory.close()
+    with contextlib.closing(LockedDirectory(run)) as directory:
+        directory.start(overwrite=True)
     assert sorted(os.listdir(run)) == ["checkpoints", "lock", *["notes.txt"] * mark]
     assert not os.listdir(run / "checkpoints")
 

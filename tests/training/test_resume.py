@@ -21,8 +21,7 @@ from distlenet.config import RECIPES, Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.numerics import numerics
-from distlenet.training import checkpoint_file
-from distlenet.training import resume as resume_module
+from distlenet.training import checkpoint_file, experiment
 from distlenet.training.checkpoint_file import read_checkpoint
 
 FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5}
@@ -153,22 +152,36 @@ def test_from_every_checkpoint(digits, tmp_path, whole, kept):
         assert best.theta.tobytes() == expected.theta.tobytes(), path.name
 
 
-def test_back_to_an_earlier_checkpoint_of_the_same_run(digits, tmp_path, whole, kept):
-    # the journal is cut back with it, and nothing later is taken for this run's
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_an_earlier_checkpoint_starts_a_run_of_its_own(digits, tmp_path, whole, kept, ranks):
+    run, new = tmp_path / "run", tmp_path / "new"
+    shutil.copytree(kept, run)
+    folder = run / "checkpoints"
+    shutil.copy(folder / "epoch-0001.h5", folder / "mine.h5")
+    before = contents(run)
+    for name in ("epoch-0001.h5", "last-1.h5", "mine.h5"):
+        refused = sessions.train_run(digits, run, ranks, resume=str(folder / name))
+        assert refused.code == 2
+        assert f"{name} is not the newest checkpoint of {run}" in refused.error and "--run NEW" in refused.error
+        assert contents(run) == before
+    assert sessions.train_run(digits, new, ranks, resume=str(folder / "epoch-0001.h5"), log_every=1).code == 0
+    check_same_run(new, whole)
+    assert contents(run) == before
+
+
+@pytest.mark.parametrize("name", ["last.h5", "epoch-0003.h5", "mine.h5"])
+def test_the_newest_checkpoint_by_its_name(digits, tmp_path, whole, kept, name):
     run = tmp_path / "run"
     shutil.copytree(kept, run)
-    done = sessions.train_run(digits, run, 3, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1)
-    assert done.code == 0
+    shutil.copy(run / "checkpoints/last.h5", run / "checkpoints/mine.h5")
+    assert sessions.train_run(digits, run, 2, resume=str(run / "checkpoints" / name), log_every=1).code == 0
     check_same_run(run, whole)
 
 
-@pytest.mark.parametrize("elsewhere", [False, True], ids=["its own", "another directory"])
 @pytest.mark.parametrize("name", ["best.h5", "last-1.h5", "epoch-0002.h5", "epoch-0003.h5"])
-def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits, tmp_path, kept, name, elsewhere):
+def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits, tmp_path, kept, name):
     # nothing is left to train: no save but that of the start makes last.h5 that of the checkpoint named
-    run, target = tmp_path / "run", tmp_path / ("other" if elsewhere else "run")
-    shutil.copytree(kept, run)
-    checkpoint = read_checkpoint(run / "checkpoints" / name)
+    target, checkpoint = tmp_path / "run", read_checkpoint(kept / "checkpoints" / name)
     flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
     if checkpoint.progress.step:  # last-1.h5 may be within an epoch
         flags["flags"]["epochs"] += 1
@@ -181,30 +194,7 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
     assert best.averaged.tobytes() == last.best_theta.tobytes()
 
 
-def test_forward_again_from_what_was_set_aside(digits, tmp_path, whole, kept):
-    # gone back, and then on from the checkpoint of the end after all; nothing that was ever saved is lost
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
-    flags = {"flags": {"epochs": 1}, "override": ("epochs",)}
-    back = sessions.train_run(digits, run, 1, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1, **flags)
-    assert back.code == 0
-    aside = run / "checkpoints/epoch-0003.h5.aside"
-    before = {path.read_bytes() for path in (run / "checkpoints").iterdir()}
-    done = sessions.train_run(digits, run, 2, resume=str(aside), keep_newest=99)
-    assert done.code == 0
-    assert sessions.results(run) == sessions.results(whole)
-    assert sessions.journal(run, "epoch") == sessions.journal(whole, "epoch")
-    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == read_checkpoint(aside).theta.tobytes()
-    assert before <= {path.read_bytes() for path in (run / "checkpoints").iterdir()}
-    # once more, from the very name that files are renamed to
-    source = run / "checkpoints/last.h5.aside"
-    image, expected = source.read_bytes(), read_checkpoint(source).theta.tobytes()
-    assert sessions.train_run(digits, run, 1, resume=str(source), flags={"epochs": 3}, override=("epochs",)).code == 0
-    assert source.read_bytes() == image
-    assert read_checkpoint(run / "checkpoints/last.h5").theta.tobytes() == expected
-
-
-@pytest.mark.parametrize("name", ["last.h5", "epoch-0001.h5", "epoch-0003.h5.aside", "mine.h5"])
+@pytest.mark.parametrize("name", ["last.h5", "epoch-0001.h5", "mine.h5"])
 def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
     run = tmp_path / "run"
     shutil.copytree(kept, run)
@@ -221,31 +211,20 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
         assert contents(run) == before
 
 
-def test_going_back_on_a_full_disk_leaves_the_checkpoints(digits, tmp_path, kept, monkeypatch):
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
-    aside = run / "checkpoints/epoch-0001.h5.aside"
-    (run / "checkpoints/epoch-0001.h5").rename(aside)
-    before = contents(run)
+def test_a_disk_too_full_for_the_checkpoint_from_elsewhere(digits, tmp_path, kept, whole, monkeypatch):
+    run, source, real = tmp_path / "run", str(kept / "checkpoints/epoch-0001.h5"), os.replace
 
-    def full(source, target):
+    def full(old, new):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(shutil, "copyfile", full)
-    refused = sessions.train_run(digits, run, 1, resume=str(aside))
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", lambda old, new: (full if str(new).endswith(".h5") else real)(old, new))
+        refused = sessions.train_run(digits, run, 1, resume=source)
     assert refused.code == 6 and "disk is full" in refused.error
-    assert contents(run) == before
-
-
-def test_auto_does_not_begin_anew_beside_what_was_set_aside(digits, tmp_path, kept):
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
-    for path in (run / "checkpoints").iterdir():
-        path.rename(path.with_name(f"{path.name}.aside"))
-    before = contents(run)
-    refused = sessions.train_run(digits, run, 1, resume="auto")
-    assert refused.code == 5 and "last.h5.aside" in refused.error and "--resume PATH" in refused.error
-    assert contents(run) == before
+    refused = sessions.train_run(digits, run, 1, resume="auto")  # it must not start from the beginning
+    assert refused.code == 6 and "name that checkpoint again" in refused.error
+    assert sessions.train_run(digits, run, 1, resume=source, log_every=1).code == 0
+    check_same_run(run, whole)
 
 
 def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
@@ -287,47 +266,6 @@ def test_nothing_is_made_for_a_run_that_is_refused(digits, other_size, tmp_path)
     ):
         assert sessions.train_run(digits, tmp_path / "run", 1, **options).code == code
         assert not (tmp_path / "run").exists()
-
-
-def test_back_and_interrupted_again(digits, tmp_path, whole, kept):
-    # stopped before the first checkpoint after going back: what is newest must fit the journal
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
-
-    def fail(rank, state, signals):
-        if state.progress.steps == STEPS + 2:
-            raise ConfigError("the power is cut")
-
-    failed = sessions.train_run(
-        digits, run, 1, fail, resume=str(run / "checkpoints/epoch-0001.h5"), log_every=1, keep_newest=99
-    )
-    assert failed.code == 3
-    assert [text for text in failed.notices if "last.h5.aside" in text]  # nothing is removed, and it is said
-    assert read_checkpoint(run / "checkpoints/last.h5.aside").progress.steps == ALL
-    assert sessions.train_run(digits, run, 2, resume="auto", log_every=1).code == 0
-    check_same_run(run, whole)
-    # and a run that replaces this one leaves nothing of it
-    replaced = sessions.train_run(digits, run, 1, flags={**FLAGS, "epochs": 0}, overwrite=True)
-    assert replaced.code == 0
-    assert not list((run / "checkpoints").iterdir())
-
-
-def test_back_before_an_evaluation_and_interrupted_again(digits, tmp_path, whole, kept):
-    # two checkpoints of the same step: the later one is the one after the evaluation
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
-    before = next(path for path in (run / "checkpoints").iterdir() if read_checkpoint(path).position == (14, 1))
-
-    def fail(rank, state, signals):
-        if state.progress.steps == 15:
-            raise ConfigError("the power is cut")
-
-    for epoch in (run / "checkpoints").glob("epoch-*.h5"):
-        epoch.unlink()
-    assert sessions.train_run(digits, run, 2, fail, resume=str(before), log_every=1, keep_newest=99).code == 3
-    again = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
-    assert [text for text in again.notices if "epoch 3, step 1" in text], again.notices
-    check_same_run(run, whole)
 
 
 def test_a_complete_run_has_nothing_left_to_do(digits, tmp_path, whole):
@@ -625,7 +563,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
     done = sessions.train_run(digits, stopped, ranks, resume="auto", log_every=1)
     assert done.code == 0
     assert [text for text in done.notices if str(last) in text and "passed over" in text]
-    assert [text for text in done.notices if text.startswith("going on from") and "epoch 2, step 1" in text]
+    assert [text for text in done.notices if text.startswith("resuming from") and "epoch 2, step 1" in text]
     assert last.with_name("last.h5.aside").exists()  # out of the way, where it would age a good one out
     check_same_run(stopped, whole)
 
@@ -642,13 +580,13 @@ def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
         assert done.code == 5
         assert "last.h5 has checkpoint format 2, this version reads format 1" in done.error
     assert contents(stopped) == before
-    # insisted upon, by its name: the older one, and the newer one stays
-    older = str(stopped / "checkpoints/last-1.h5")
-    done = sessions.train_run(digits, stopped, ranks, resume=older, log_every=1)
-    assert done.code == 0
-    assert [text for text in done.notices if "last.h5.aside" in text]
-    assert (stopped / "checkpoints/last.h5.aside").read_bytes() == before["checkpoints/last.h5"]
-    check_same_run(stopped, whole)
+    # insisted upon, by its name: the older one, in a directory of its own
+    older, run = str(stopped / "checkpoints/last-1.h5"), stopped / "../new"
+    refused = sessions.train_run(digits, stopped, ranks, resume=older)
+    assert refused.code == 2 and "--run NEW" in refused.error
+    assert sessions.train_run(digits, run, ranks, resume=older, log_every=1).code == 0
+    assert contents(stopped) == before
+    check_same_run(run, whole)
 
 
 def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet):
@@ -669,7 +607,7 @@ def test_when_all_are_damaged(digits, stopped):
         damage(path)
     done = sessions.train_run(digits, stopped, 2, resume="auto")
     assert done.code == 5
-    assert "holds no checkpoint to go on from" in done.error
+    assert "holds no checkpoint to resume from" in done.error
     for path in before:
         assert path.name in done.error
         assert path.exists()  # whoever wants to save what can be saved still can
@@ -695,19 +633,6 @@ def test_the_final_test_is_that_of_the_best_epoch(digits, best_first, distlenet)
         done = distlenet("evaluate", best_first / "checkpoints" / name, "--data", digits, "--json")
         losses[name] = json.loads(done.stdout)["loss"]
     assert summary["test_loss"] == losses["best.h5"] != losses["last.h5"]
-
-
-def test_a_damaged_best_is_made_again_where_that_is_possible(digits, best_first):
-    best = best_first / "checkpoints/best.h5"
-    expected = read_checkpoint(best)
-    damage(best)
-    done = sessions.train_run(digits, best_first, 2, resume="auto")
-    assert [text for text in done.notices if "best.h5.aside" in text]
-    again = read_checkpoint(best)  # from the one that was kept of that epoch
-    assert again.theta.tobytes() == expected.theta.tobytes()
-    assert again.optimizer["velocity"].tobytes() == expected.optimizer["velocity"].tobytes()
-    assert again.position == expected.position
-    assert not [text for text in done.notices if "best.h5 is missing" in text]
 
 
 @pytest.mark.parametrize("resumed", [False, True])
@@ -745,7 +670,7 @@ def test_a_damaged_path_is_refused(digits, stopped):
 def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
     done = sessions.train_run(digits, tmp_path / "run", 2, resume="auto", flags=FLAGS, log_every=1)
     assert done.code == 0
-    assert "nothing to go on from yet: the run starts from the beginning" in done.notices
+    assert "nothing to resume from yet: the run starts from the beginning" in done.notices
     check_same_run(tmp_path / "run", whole)
 
 
@@ -774,7 +699,7 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
 
 def test_other_numerics_are_said(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
-    monkeypatch.setattr(resume_module, "numerics", lambda: other)
+    monkeypatch.setattr(experiment, "numerics", lambda: other)
     monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
     done = sessions.train_run(digits, stopped, 2, resume="auto")
     assert done.code == 0

@@ -1,8 +1,8 @@
 """The run directory: what it refuses, what it replaces, and what it never touches."""
 
-import fcntl
 import os
 import shutil
+import subprocess
 
 import h5py
 import numpy as np
@@ -11,15 +11,16 @@ import pytest
 from distlenet.config import Config
 from distlenet.errors import CheckpointError, NewerFormatError, RunDirectoryError
 from distlenet.training.checkpoint_file import lay_out, read_checkpoint
-from distlenet.training.rundir import RunDirectory, find_checkpoint
+from distlenet.training.choice import find_checkpoint, newest_checkpoint
+from distlenet.training.rundir import LockedDirectory, RunDirectory
 
 
 @pytest.fixture
-def directory(tmp_path):
+def lock(tmp_path):
     made = []
 
-    def make(name: str = "run") -> RunDirectory:
-        made.append(RunDirectory(tmp_path / name))
+    def make(name: str = "run") -> LockedDirectory:
+        made.append(LockedDirectory(tmp_path / name))
         return made[-1]
 
     yield make
@@ -39,25 +40,20 @@ def fill(path, mark=True):
         (path / "lock").write_text("process 1 on another host")
 
 
-def test_new(directory, tmp_path):
-    directory("a/b/c").open(resume=False, overwrite=False)
+def test_new(lock, tmp_path):
+    lock("a/b/c").start()
     assert sorted(path.name for path in (tmp_path / "a/b/c").iterdir()) == ["checkpoints", "lock"]
 
 
-def test_a_run_is_not_replaced_by_accident(directory, tmp_path):
+def test_a_run_is_not_replaced_by_accident(lock, tmp_path):
     fill(tmp_path / "run")
     with pytest.raises(RunDirectoryError, match=r"already holds a run: resume it by --resume auto"):
-        directory().open(resume=False, overwrite=False)
+        lock().start()
     assert "complete" in (tmp_path / "run/summary.json").read_text()
-
-
-def test_resume_keeps_everything(directory, tmp_path):
-    fill(tmp_path / "run")
-    directory().open(resume=True, overwrite=False)
     assert (tmp_path / "run/checkpoints/last.h5").exists()
 
 
-def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
+def test_overwrite_removes_the_run_and_nothing_else(lock, tmp_path):
     run = tmp_path / "run"
     fill(run)
     (run / "notes.txt").write_text("mine")
@@ -66,54 +62,51 @@ def test_overwrite_removes_the_run_and_nothing_else(directory, tmp_path):
     (run / "checkpoints/resnet.h5").write_text("mine")
     for name in ("last.h5.aside", "epoch-0001.h5.aside-2"):
         shutil.copy(run / "checkpoints/last.h5", run / "checkpoints" / name)
-    directory().open(resume=False, overwrite=True)
+    lock().start(overwrite=True)
     left = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
     assert left == ["checkpoints/resnet.h5", "lock", "mine/journal.jsonl", "notes.txt"]
 
 
-def test_lock(directory, tmp_path):
-    first = directory()
-    first.open(resume=False, overwrite=False)
-    for options in ({"resume": False, "overwrite": True}, {"resume": True, "overwrite": False}):
-        with pytest.raises(RunDirectoryError, match=rf"is in use by another run \(process {os.getpid()} on "):
-            directory().open(**options)
+def test_locked(lock, tmp_path):
+    first = lock()
+    with pytest.raises(RunDirectoryError, match=rf"is in use by another run \(process {os.getpid()} on "):
+        lock()
     first.close()
-    directory().open(resume=True, overwrite=False)
+    lock()
 
 
-def test_a_lock_file_alone_is_no_lock(directory, tmp_path):
+def test_a_lock_file_alone_is_no_lock(lock, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/lock").write_text("process 1 on another host, and a text longer than the next")
-    directory().open(resume=False, overwrite=False)
+    lock().start()
     lines = (tmp_path / "run/lock").read_text().splitlines()
     assert lines[:2] == [f"process {os.getpid()} on {os.uname().nodename}", "distlenet run directory"]
 
 
-def test_the_lock_is_not_inherited(directory, tmp_path):
-    made = directory()
-    made.open(resume=False, overwrite=False)
-    assert not made._lock.inheritable
-    with (tmp_path / "run/lock").open() as file, pytest.raises(BlockingIOError):
-        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+def test_the_lock_is_not_inherited(lock):
+    held = lock()
+    with subprocess.Popen(["sleep", "60"], close_fds=False) as child:
+        held.close()
+        lock()
+        child.kill()
 
 
 @pytest.mark.parametrize("blocker", ["run", "run/checkpoints", "parent"])
-def test_a_file_in_the_way(directory, tmp_path, blocker):
+def test_a_file_in_the_way(lock, tmp_path, blocker):
     # as root, too: permissions do not stop root, a file in the way does
     name = "parent/run" if blocker == "parent" else "run"
     (tmp_path / blocker).parent.mkdir(exist_ok=True)
     (tmp_path / blocker).write_text("a file")
     with pytest.raises(RunDirectoryError, match=r"cannot write the run directory|is not a run directory"):
-        directory(name).open(resume=False, overwrite=True)
+        lock(name)
     assert (tmp_path / blocker).read_text() == "a file"
 
 
-def test_a_file_that_cannot_be_written(directory, tmp_path):
-    made = directory()
-    made.open(resume=False, overwrite=False)
+def test_a_file_that_cannot_be_written(lock, tmp_path):
+    held = lock()
     (tmp_path / "run/summary.json").mkdir()
     with pytest.raises(RunDirectoryError, match="summary.json"):
-        made.write_summary({"status": "complete"})
+        held.write_text("summary.json", "{}")
 
 
 def test_find_checkpoint(trained, tmp_path):
@@ -124,7 +117,7 @@ def test_find_checkpoint(trained, tmp_path):
     with pytest.raises(CheckpointError, match="is not a run directory"):
         find_checkpoint(tmp_path)
     (tmp_path / "checkpoints").mkdir()
-    with pytest.raises(CheckpointError, match="holds no checkpoint to go on from"):
+    with pytest.raises(CheckpointError, match="holds no checkpoint to resume from"):
         find_checkpoint(tmp_path)
 
 
@@ -153,13 +146,12 @@ def test_the_best_parameters_are_those_of_best(trained, tmp_path):
         find_checkpoint(tmp_path)
 
 
-def test_the_newest_good_checkpoint(trained, directory, tmp_path):
-    folder = tmp_path / "run/checkpoints"
-    folder.mkdir(parents=True)
-    image = (trained / "checkpoints/last.h5").read_bytes()
-    (folder / "epoch-0001.h5").write_bytes(image)
-    (folder / "last.h5").write_bytes(image[: len(image) // 2])
-    checkpoint, damaged = directory().newest_checkpoint()
-    assert checkpoint.path.name == "epoch-0001.h5"
-    assert len(damaged) == 1
-    assert "last.h5" in str(damaged[0])
+def test_the_newest_good_checkpoint(trained, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(trained, run)
+    last, first = run / "checkpoints/last.h5", run / "checkpoints/epoch-0001.h5"
+    first.write_bytes(last.read_bytes())
+    last.write_bytes(last.read_bytes()[:-1000])
+    checkpoint, damaged = newest_checkpoint(RunDirectory(run))
+    assert checkpoint.path == first
+    assert len(damaged) == 1 and "last.h5" in str(damaged[0])

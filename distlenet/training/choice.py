@@ -1,0 +1,113 @@
+"""Which checkpoint of a run: its newest, its best, or the one that a path names."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from distlenet.atomic import why_not_written
+from distlenet.errors import CheckpointError, NewerFormatError
+from distlenet.own_code import Trust
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.checkpoint_file import read_checkpoint, read_order
+from distlenet.training.rundir import RunDirectory
+
+PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
+
+
+def newest_checkpoint(
+    directory: RunDirectory, trust: Trust | None = None, mapped: bool = False
+) -> tuple[Checkpoint, list[CheckpointError]]:
+    """Return the newest good checkpoint of the run, and why others were passed over.
+
+    Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
+    and to go back behind it would lose work.
+    """
+    damaged: list[CheckpointError] = []
+    good: list[tuple[tuple[int, int, int], str]] = []
+    for path in directory.saved():  # all are verified, but only one is held in memory
+        try:
+            good.append((read_order(path), path.name))
+        except NewerFormatError:
+            raise
+        except CheckpointError as error:
+            damaged.append(error)
+    if not good:
+        reasons = "".join(f"; {error}" for error in damaged)
+        raise CheckpointError(f"{directory.checkpoints} holds no checkpoint to resume from{reasons}")
+    return read_checkpoint(directory.checkpoints / max(good)[1], trust, mapped), damaged
+
+
+def order_of(path: Path) -> tuple[int, int, int] | None:
+    """Return how new the checkpoint ``path`` is, None if it is none, or damaged."""
+    try:
+        return read_order(path)
+    except CheckpointError:
+        return None
+
+
+def is_best(path: Path, best_theta: np.ndarray | None) -> bool:
+    """Whether ``path`` is a good checkpoint that answers by the parameters ``best_theta``."""
+    try:
+        return best_theta is not None and np.array_equal(read_checkpoint(path).averaged, best_theta)
+    except CheckpointError:
+        return False
+
+
+def find_checkpoint(
+    path: str | os.PathLike[str],
+    tell: Callable[[str], None] = lambda text: None,
+    trust: Trust | None = None,
+    mapped: bool = False,
+) -> Checkpoint:
+    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
+
+    ``trust`` says which code its network may be; code that it does not admit is refused before anything large is read.
+    ``mapped``: its arrays stay in the file.
+
+    Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
+    too. ``tell`` is called with what the user should know. Raises CheckpointError.
+    "pretrained" always names the one that is part of this package: a run of that name is ./pretrained.
+    """
+    path = PRETRAINED if path == "pretrained" else Path(path)
+    try:
+        if not path.is_dir():
+            return read_checkpoint(path, trust, mapped)
+        with contextlib.suppress(CheckpointError):
+            best = read_checkpoint(path / "checkpoints" / "best.h5", trust, mapped)
+            later = _later_best(path / "checkpoints" / "last.h5", best, trust, mapped)
+            if later is None:
+                return best
+            tell(f"{best.path} is not that of the best epoch: the best parameters are taken from {later.path}")
+            return later
+        if not (path / "checkpoints").is_dir():
+            inside = f"; is it {path.parent}?" if path.name == "checkpoints" else ""
+            raise CheckpointError(f"{path} is not a run directory: it has no checkpoints/{inside}")
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
+    newest, damaged = newest_checkpoint(RunDirectory(path), trust, mapped)
+    for fault in damaged:
+        tell(f"{fault}: passed over")
+    checkpoint = newest.at_best()
+    if checkpoint is not newest:
+        tell(f"{path} has no good best.h5: the parameters of its best epoch are taken from {newest.path}")
+    elif damaged:
+        tell(f"{newest.path} is used")
+    return checkpoint
+
+
+def _later_best(last: Path, best: Checkpoint, trust: Trust | None, mapped: bool) -> Checkpoint | None:
+    """Return the best parameters that ``last`` knows of, if ``best`` does not hold them.
+
+    It could not be written after that epoch, or the run went back to before it.
+    """
+    try:
+        newest = read_checkpoint(last, trust, mapped)
+    except CheckpointError:
+        return None
+    if newest.progress.order <= best.progress.order or np.array_equal(best.averaged, newest.at_best().averaged):
+        return None
+    return replace(newest.at_best(), trust=best.trust)

@@ -1,0 +1,154 @@
+"""What only the root does in a run: show it, and write its files. The other ranks have a twin that does nothing."""
+
+import os
+import time
+from typing import Any
+
+from distlenet.errors import RunDirectoryError, UsageError
+from distlenet.handshake import LAUNCHER
+from distlenet.training.checkpoint import Checkpoint
+from distlenet.training.events import Event, Listener, Notice
+from distlenet.training.experiment import Experiment, RunOptions
+from distlenet.training.lock import REPLACING
+from distlenet.training.resume import edits, find_source, go_on, settings_of
+from distlenet.training.rundir import LockedDirectory, RunDirectory, reading
+from distlenet.training.signals import Signals
+from distlenet.training.state import TrainState
+from distlenet.training.tensorboard import check_installed
+from distlenet.training.writer import Writer, moved
+
+PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lost one
+
+
+class OtherRank:
+    """What every rank but the root has: nobody listens to its events, and it writes nothing."""
+
+    def __init__(self) -> None:
+        self.listeners: list[Listener] = []
+
+    def announce(self, event: Event) -> None:
+        """Tell every listener of ``event``; a listener may announce events of its own."""
+        for listener in self.listeners:
+            listener.on(event)
+
+    def find_origin(self) -> dict[str, Any] | None:
+        """Return the ``meta`` of the checkpoint to resume from, if there is one."""
+        return None
+
+    def begin(self, experiment: Experiment) -> list[Notice]:
+        """Restore the state, if the run is resumed, and start writing; returns what the user should know."""
+        return []
+
+    def take_over(self, experiment: Experiment) -> None:
+        """Go on writing in place of a root that was lost."""
+
+    def catch_up(self, state: TrainState) -> None:
+        """Write what is missing of what led to ``state``, after ranks were lost."""
+
+    def finish(self, summary: dict[str, Any]) -> int:
+        """Write the summary; returns an exit code."""
+        return 0
+
+    def close(self) -> None:
+        """Let go of everything: the process goes on to other runs."""
+        self.listeners.clear()  # they know who announces: none of them would be let go
+
+
+class Root(OtherRank):
+    """The root's: ``views`` are shown every event before it is written down in the run directory."""
+
+    def __init__(self, options: RunOptions, signals: Signals, views: list[Listener], others: list[Listener]) -> None:
+        super().__init__()
+        self.listeners += [*others, *views]
+        self._options, self._signals = options, signals
+        self._origin: Checkpoint | None = None
+        self._notices: list[Notice] = []
+        self._directory: LockedDirectory | None = None
+        self._writer: Writer | None = None
+
+    def find_origin(self) -> dict[str, Any] | None:
+        """See OtherRank; a run that resumes in its own directory locks it first.
+
+        Where there is no checkpoint yet, the settings alone. Raises RunDirectoryError, CheckpointError, UsageError.
+        """
+        options, directory = self._options, RunDirectory(self._options.run_directory)
+        directory.check()
+        if options.tensorboard:
+            check_installed()
+        if options.resume is None:
+            return None
+        auto = options.resume == "auto"
+        with reading(directory.path):
+            own = directory.holds_run() if auto else directory.contains(options.resume)
+        if own and options.overwrite and not auto:
+            raise UsageError(
+                f"{options.resume} belongs to the run that --overwrite would remove: leave that out to resume the run "
+                f"in {directory.path}, or choose another --run"
+            )
+        if auto:
+            if options.overwrite and directory.state == REPLACING:
+                return None  # it was being replaced when the process was killed: that is finished
+            directory.check_resumable()
+        if own:
+            self._directory = LockedDirectory(directory.path)
+        self._origin, self._notices = find_source(directory, options.resume)
+        settings = None if self._origin else settings_of(directory)
+        return self._origin.meta if self._origin else {"config": settings} if settings else None
+
+    def begin(self, experiment: Experiment) -> list[Notice]:
+        """See OtherRank; a new run replaces an older one only here, when all else is known to be right."""
+        origin, self._origin = self._origin, None  # its arrays are copied
+        if origin:
+            origin.restore(experiment.state)
+        if self._directory is None:  # a new run, or one that was started elsewhere
+            self._directory = LockedDirectory(self._options.run_directory)
+            self._directory.start(self._options.overwrite, copies=origin is not None)
+        directory = self._directory
+        with directory.writing():
+            directory.make_way(directory.journal)
+            if origin:
+                self._notices += go_on(origin, directory, experiment.state)
+                self._notices += edits(directory, origin)
+            directory.claim(os.environ.get(LAUNCHER))
+        directory.write_text("config.toml", experiment.config.to_toml())
+        journal = self._write(directory, experiment, resumed=origin is not None).journal
+        if damaged := journal.complete(experiment.state.progress.history):
+            text = f"{directory.journal} has {damaged} damaged line{'s' * (damaged > 1)}: left out"
+            self._notices.append(Notice(text, "warning"))
+        return self._notices + moved(directory)
+
+    def take_over(self, experiment: Experiment) -> None:
+        """Go on where a root that was lost left off: its lock is lifted as soon as the system has buried it."""
+        for attempt in range(PATIENCE):
+            try:
+                self._directory = directory = LockedDirectory(self._options.run_directory)
+                break
+            except RunDirectoryError:
+                if attempt == PATIENCE - 1:
+                    raise
+                time.sleep(0.1)
+        self._write(directory, experiment, resumed=False)
+
+    def _write(self, directory: LockedDirectory, experiment: Experiment, resumed: bool) -> Writer:
+        """Write from now on."""
+        with directory.writing():
+            self._writer = writer = Writer(directory, self._options, experiment, self.announce, resumed)
+        self.listeners.append(writer)
+        self._signals.save_seconds = self._options.save_seconds
+        return writer
+
+    def catch_up(self, state: TrainState) -> None:
+        """See OtherRank."""
+        if self._writer:
+            self._writer.journal.complete(state.progress.history)
+
+    def finish(self, summary: dict[str, Any]) -> int:
+        """See OtherRank; what cannot be written is reported: the run is done, and its figures are shown."""
+        return self._writer.finish(summary) if self._writer else 0
+
+    def close(self) -> None:
+        """See OtherRank; lifts the lock."""
+        super().close()
+        self._writer = None
+        if self._directory:
+            self._directory.close()
