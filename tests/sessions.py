@@ -12,10 +12,10 @@ import pretend
 
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Communicator, Serial
-from distlenet.training import session as training
+from distlenet.runs import session as training
+from distlenet.runs.record import counting, read_lines
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.experiment import RunOptions
-from distlenet.training.logbook import counting, read_lines
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 

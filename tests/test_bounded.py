@@ -10,9 +10,9 @@ from distlenet import bounded
 from distlenet.config import build_config
 from distlenet.data.file.hdf5 import SIGNATURE, ForeignError, open_hdf5
 from distlenet.errors import ConfigError
+from distlenet.runs import record as logbook
+from distlenet.runs.record import number, read_lines
 from distlenet.series.outcome import read_outcome
-from distlenet.training import logbook
-from distlenet.training.logbook import number, read_lines
 
 GOOD = "epochs = 3\n"
 

@@ -9,7 +9,7 @@ import distlenet
 from distlenet.cli import main
 from distlenet.config import Config, build_config
 from distlenet.errors import CheckpointError
-from distlenet.training.choice import PRETRAINED, find_checkpoint
+from distlenet.runs.choice import PRETRAINED, find_checkpoint
 
 
 def test_it_is_found_by_its_name():

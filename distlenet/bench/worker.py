@@ -16,7 +16,7 @@ from distlenet.config import Config
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import on_root
 from distlenet.parallel.connect import run_ranks
-from distlenet.training.summary import reduce_share
+from distlenet.runs.summary import reduce_share
 
 WARMUP = 10
 

@@ -47,7 +47,7 @@ def run(args: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise UsageError(missing_extra("the drawing page", error.name, "draw")) from error
     from distlenet.pictures import Recognizer
-    from distlenet.training.choice import find_checkpoint
+    from distlenet.runs.choice import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint, trust=make_trust(args, args.model))
     about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"

@@ -33,7 +33,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import ExportError, UsageError, nearest
     from distlenet.export import FORMATS, export, is_export
-    from distlenet.training.choice import find_checkpoint
+    from distlenet.runs.choice import find_checkpoint
 
     path = Path(args.to[-1])
     kind = args.to[0] if len(args.to) > 1 else path.suffix.removeprefix(".").lower()

@@ -26,7 +26,7 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from distlenet.own_code import is_custom
-    from distlenet.training.choice import find_checkpoint
+    from distlenet.runs.choice import find_checkpoint
     from distlenet.training.state import theta_sha256
 
     checkpoint = find_checkpoint(args.checkpoint, note, mapped=True)

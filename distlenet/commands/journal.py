@@ -19,7 +19,7 @@ from distlenet.paths import as_path, path_or
 from distlenet.streams import note, say
 
 if TYPE_CHECKING:
-    from distlenet.training.logbook import Line
+    from distlenet.runs.record import Line
 
 Column = tuple[str, ...]  # where its figure stands in a line of the journal
 COUNTS = ("epoch", "steps", "images")  # whole numbers
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet import atomic
     from distlenet.bounded import head
     from distlenet.errors import RunDirectoryError
-    from distlenet.training.logbook import counting, read_lines
+    from distlenet.runs.record import counting, read_lines
 
     path = args.run_directory / "journal.jsonl"
     try:
@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
 
 def cells(columns: dict[str, Column], entry: "Line") -> list[int | float | None]:
     """Return one row: a number for each of ``columns``, None where the journal has none."""
-    from distlenet.training.logbook import number
+    from distlenet.runs.record import number
 
     values = {name: number(entry, *keys) for name, keys in columns.items()}
     values["epoch"] = None if values["epoch"] is None else values["epoch"] + 1  # the journal counts from 0

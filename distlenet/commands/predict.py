@@ -37,7 +37,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code: that of a picture that could not be read, if there was one."""
     from distlenet.errors import PictureError
     from distlenet.pictures import Recognizer, digits_in, read_picture
-    from distlenet.training.choice import find_checkpoint
+    from distlenet.runs.choice import find_checkpoint
     from distlenet.ui.predictions import Prediction, Reading, show, to_json
 
     checkpoint, images = args.checkpoint or "pretrained", args.images

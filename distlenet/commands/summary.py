@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.nn import build_net, outline
 
     if Path(args.model).is_dir():
-        from distlenet.training.choice import find_checkpoint
+        from distlenet.runs.choice import find_checkpoint
 
         checkpoint = find_checkpoint(args.model, trust=make_trust(args, args.code))
         net, name = checkpoint.build_net(), checkpoint.config.model

@@ -114,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
 
 def check(args: argparse.Namespace) -> int:
     """Check what can be checked without the dataset; return 0. Raises the error that the run would end with."""
-    from distlenet.training.rundir import RunDirectory
+    from distlenet.runs.directory import RunDirectory
 
     interval(args.checkpoint_every)
     check_names(overridden(args), "--override")
@@ -127,8 +127,8 @@ def configs(args: argparse.Namespace) -> list[Config]:
     """Return the settings of the run, those of the run that it resumes among them; raises what it would end with."""
     base = None
     if args.resume is not None:
-        from distlenet.training.resume import find_source, settings_of
-        from distlenet.training.rundir import RunDirectory
+        from distlenet.runs.directory import RunDirectory
+        from distlenet.runs.resume import find_source, settings_of
 
         directory = RunDirectory(args.run_directory)
         origin, _ = find_source(directory, args.resume)
@@ -139,8 +139,8 @@ def configs(args: argparse.Namespace) -> list[Config]:
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.connect import run_ranks
+    from distlenet.runs.session import Session
     from distlenet.training.experiment import RunOptions
-    from distlenet.training.session import Session
 
     save_steps, save_seconds = interval(args.checkpoint_every)
     options = RunOptions(

@@ -16,9 +16,9 @@ from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
 from distlenet.launching.scratch import Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
 from distlenet.processes import GRACE, children, end_processes, identity, processes
+from distlenet.runs.lock import JOB as OWNER
+from distlenet.runs.lock import notes
 from distlenet.streams import clean
-from distlenet.training.lock import JOB as OWNER
-from distlenet.training.lock import notes
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after

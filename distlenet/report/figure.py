@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from distlenet.errors import UsageError, missing_extra
-from distlenet.training.logbook import Line, Record, numbers
-from distlenet.training.ours import SOFTWARE
+from distlenet.runs.ours import SOFTWARE
+from distlenet.runs.record import Line, Record, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

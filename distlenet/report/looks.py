@@ -11,8 +11,8 @@ from distlenet.parallel import Serial
 from distlenet.report import pictures
 from distlenet.report.page import Book
 from distlenet.report.pictures import Answers
+from distlenet.runs.record import Run
 from distlenet.training.evaluation import DatasetSlice, Slices, own_chunks
-from distlenet.training.logbook import Run
 from distlenet.training.metrics import accuracy, per_class
 
 GRADIENT_IMAGES = 500

@@ -11,7 +11,7 @@ from urllib.parse import quote
 from distlenet import atomic
 from distlenet.errors import RunDirectoryError, UsageError, missing_extra
 from distlenet.report.figure import as_png
-from distlenet.training.ours import GENERATOR, is_report
+from distlenet.runs.ours import GENERATOR, is_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

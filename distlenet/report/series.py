@@ -10,9 +10,9 @@ import numpy as np
 from distlenet.errors import CheckpointError
 from distlenet.report.figure import COLOURS, HALF, by_epoch, new_figure, plain_text
 from distlenet.report.page import Book, Link, Written
+from distlenet.runs.record import divergences, numbers
 from distlenet.series.record import Series, SeriesRun, differing, read_series
 from distlenet.series.table import COMPARED, comparison_rows, figure
-from distlenet.training.logbook import divergences, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -15,12 +15,12 @@ from distlenet import atomic
 from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory
 from distlenet.errors import RunDirectoryError
+from distlenet.runs import ours
+from distlenet.runs.directory import NAMED, RunDirectory
+from distlenet.runs.lock import is_mark
 from distlenet.series.outcome import summarize_series
 from distlenet.series.table import Rows, as_markdown, as_text, line, remarks
 from distlenet.series.trials import Trial, read_outcomes
-from distlenet.training import ours
-from distlenet.training.lock import is_mark
-from distlenet.training.rundir import NAMED, RunDirectory
 
 RUN = re.compile(r"seed-\d+")
 RESULTS = ("results.json", "results.txt", "results.md")

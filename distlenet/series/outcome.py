@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from distlenet.training.logbook import Line, Record, number, read_record
+from distlenet.runs.record import Line, Record, number, read_record
 
 DEFECTS = {
     "NonFiniteError": "non-finite",

@@ -7,8 +7,8 @@ from typing import Any
 from distlenet.bounded import read_json
 from distlenet.config import Config, build_config
 from distlenet.errors import ConfigError, RunDirectoryError
+from distlenet.runs.record import Record, read_record
 from distlenet.series.outcome import Outcome, outcome_of, summarize_series
-from distlenet.training.logbook import Record, read_record
 
 RESULTS = "results.json"
 

@@ -8,8 +8,8 @@ import sessions
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report.page import write_files
+from distlenet.runs.ours import GENERATOR, SOFTWARE
 from distlenet.series.directory import save
-from distlenet.training.ours import GENERATOR, SOFTWARE
 
 
 @pytest.mark.parametrize("kind", ["npz", "h5"])

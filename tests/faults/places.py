@@ -15,7 +15,6 @@ import numpy  # noqa: F401
 
 from distlenet.cli import main
 from distlenet.commands import train  # noqa: F401
-from distlenet.training import session  # noqa: F401
 from distlenet.ui import display  # noqa: F401
 
 CALLS = ("replace", "fsync", "unlink", "mkdir", "rmdir", "link", "ftruncate", "rename", "write", "pwrite")

@@ -46,7 +46,7 @@ def test_all_kinds_of_cases_are_drawn():
 
 
 def test_every_place_where_a_fault_strikes_exists(monkeypatch):
-    importlib.import_module("distlenet.training.session")  # the hook acts on what it loads
+    importlib.import_module("distlenet.runs.session")  # the hook acts on what it loads
     monkeypatch.syspath_prepend(HOOK)
     monkeypatch.delitem(sys.modules, "sitecustomize", raising=False)
     hook = importlib.import_module("sitecustomize")

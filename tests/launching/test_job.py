@@ -19,7 +19,7 @@ from distlenet.cli import build_parser
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.launching import job as launch
 from distlenet.launching import mpirun
-from distlenet.training.lock import notes
+from distlenet.runs.lock import notes
 
 AUTO = ["--resume", "auto"]
 
@@ -328,7 +328,7 @@ def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
     old = runs.results(run)
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal\n"
-        "from distlenet.training.rundir import LockedDirectory\n"
+        "from distlenet.runs.directory import LockedDirectory\n"
         "remove = LockedDirectory._remove_run\n"
         "def die(self):\n"
         f"    if not os.path.exists({str(marked)!r}):\n"
@@ -362,9 +362,9 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
     def die(*_):
         raise ConfigError("killed")
 
-    for place in ("rundir.RunDirectory._remove_run", "files.Journal"):
+    for place in ("directory.LockedDirectory._remove_run", "writer.Journal"):
         with monkeypatch.context() as broken:
-            broken.setattr(f"distlenet.training.{place}", die)
+            broken.setattr(f"distlenet.runs.{place}", die)
             assert sessions.train_run(digits, run, flags={"epochs": 1}, overwrite=True).code == 3
         assert owner() is None
     assert sessions.train_run(digits, run, flags={"epochs": 0}, overwrite=True).code == 0

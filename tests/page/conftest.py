@@ -12,7 +12,7 @@ from served import Served
 
 from distlenet.cli import main
 from distlenet.pictures import Recognizer
-from distlenet.training.choice import find_checkpoint
+from distlenet.runs.choice import find_checkpoint
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from distlenet.nn import Conv2d, Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.inspection import outputs
 from distlenet.page.answer import MOST_NUMBERS, answer, shown_layers
 from distlenet.pictures import Recognizer
-from distlenet.training.choice import find_checkpoint
+from distlenet.runs.choice import find_checkpoint
 
 
 def names(net):

@@ -17,7 +17,7 @@ from scenes import BLANKS, SCENES
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import PictureError
 from distlenet.pictures import Recognizer, digits_in, read_picture
-from distlenet.training.choice import find_checkpoint
+from distlenet.runs.choice import find_checkpoint
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from rows import ROWS
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import PictureError
 from distlenet.pictures import Picture, Recognizer, digits_in, read_picture
-from distlenet.training.choice import find_checkpoint
+from distlenet.runs.choice import find_checkpoint
 
 COUNT = 12  # pictures of each condition
 DIGITS, LABELS = draw_digits(60, seed=77)

@@ -7,8 +7,8 @@ from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
 from distlenet.report import looks as look
+from distlenet.runs.record import read_run
 from distlenet.training.evaluation import DatasetSlice
-from distlenet.training.logbook import read_run
 
 RNG = np.random.default_rng(6)
 

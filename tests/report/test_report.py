@@ -13,7 +13,7 @@ from sessions import train_run
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report.run import write_report
-from distlenet.training.ours import SOFTWARE
+from distlenet.runs.ours import SOFTWARE
 
 for _library in ("matplotlib", "jinja2"):
     pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")

@@ -11,8 +11,8 @@ from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report import series as series_figures
 from distlenet.report.series import write_series_report
+from distlenet.runs.ours import SOFTWARE
 from distlenet.series.record import differing, locate, read_series
-from distlenet.training.ours import SOFTWARE
 
 for _library in ("matplotlib", "jinja2"):
     pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")

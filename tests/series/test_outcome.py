@@ -3,9 +3,9 @@ import json
 import pytest
 import sessions
 
+from distlenet.runs.record import read_record
 from distlenet.series.outcome import read_outcome, summarize_series
 from distlenet.series.table import as_text, comparison_rows, line, repeat_rows
-from distlenet.training.logbook import read_record
 
 COMPLETE = {"status": "complete", "failure": None, "test_accuracy": 0.98, "test_error": 0.02, "test_chance": 0.11}
 COMPLETE |= {"val_accuracy": 0.97, "parameters": 61706}

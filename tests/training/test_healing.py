@@ -11,9 +11,10 @@ import sessions
 
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.parallel import Serial
-from distlenet.training import keeper, loss_watch
+from distlenet.runs import keeper
+from distlenet.runs.choice import find_checkpoint
+from distlenet.training import loss_watch
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.choice import find_checkpoint
 from distlenet.training.events import Diverged
 
 FLAGS = {

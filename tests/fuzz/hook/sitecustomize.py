@@ -17,21 +17,21 @@ from pathlib import Path
 
 PLACES = {
     "start": "distlenet.training.experiment:open_digit_file",
-    "share": "distlenet.training.session:broadcast_state",
+    "share": "distlenet.runs.session:broadcast_state",
     "step": "distlenet.training.loop:compute_leaves",
     "sum": "distlenet.training.loop:is_finite",  # the sum is here, the update is not made
     "update": "distlenet.nn.optimizers:Optimizer.step",
     "replicas": "distlenet.training.loop:check_replicas",  # before a save
     "evaluation": "distlenet.training.epoch_end:evaluate",
-    "checkpoint": "distlenet.training.keeper:write_checkpoint",
+    "checkpoint": "distlenet.runs.keeper:write_checkpoint",
     "replace": "os:replace",
     "fsync": "os:fsync",
     "write": "os:write",
     "examine": "distlenet.training.healing:examine",  # the run has diverged
-    "test": "distlenet.training.session:final_test",
-    "summary": "distlenet.training.session:summarize",
+    "test": "distlenet.runs.session:final_test",
+    "summary": "distlenet.runs.session:summarize",
 }
-LAST_MODULE = "distlenet.training.session"  # when this is loaded, all others are
+LAST_MODULE = "distlenet.runs.session"  # when this is loaded, all others are
 MPIRUNS = ("prterun", "mpirun", "mpiexec", "hydra")
 
 

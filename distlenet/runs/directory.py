@@ -14,8 +14,8 @@ from distlenet import atomic
 from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import RunDirectoryError
-from distlenet.training import ours
-from distlenet.training.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
+from distlenet.runs import ours
+from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 NAMED = 4  # entries in the way that a sentence names
 

@@ -12,8 +12,8 @@ from distlenet.bench.workload import Workload
 from distlenet.config import Config
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Serial
+from distlenet.runs import session
 from distlenet.series.trials import Trial, run_series
-from distlenet.training import session
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions
 from distlenet.training.signals import Signals

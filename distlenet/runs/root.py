@@ -6,16 +6,16 @@ from typing import Any
 
 from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.handshake import LAUNCHER
+from distlenet.runs.directory import LockedDirectory, RunDirectory, reading
+from distlenet.runs.lock import REPLACING
+from distlenet.runs.resume import edits, find_source, go_on, settings_of
+from distlenet.runs.tensorboard import check_installed
+from distlenet.runs.writer import Writer, moved
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import Event, Listener, Notice
 from distlenet.training.experiment import Experiment, RunOptions
-from distlenet.training.lock import REPLACING
-from distlenet.training.resume import edits, find_source, go_on, settings_of
-from distlenet.training.rundir import LockedDirectory, RunDirectory, reading
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
-from distlenet.training.tensorboard import check_installed
-from distlenet.training.writer import Writer, moved
 
 PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lost one
 
@@ -109,12 +109,12 @@ class Root(OtherRank):
             if origin:
                 self._notices += go_on(origin, directory, experiment.state)
                 self._notices += edits(directory, origin)
+            journal = self._write(directory, experiment, resumed=origin is not None).journal
             directory.claim(os.environ.get(LAUNCHER))
-        directory.write_text("config.toml", experiment.config.to_toml())
-        journal = self._write(directory, experiment, resumed=origin is not None).journal
         if damaged := journal.complete(experiment.state.progress.history):
             text = f"{directory.journal} has {damaged} damaged line{'s' * (damaged > 1)}: left out"
             self._notices.append(Notice(text, "warning"))
+        directory.write_text("config.toml", experiment.config.to_toml())
         return self._notices + moved(directory)
 
     def take_over(self, experiment: Experiment) -> None:

@@ -11,7 +11,7 @@ import h5py
 from distlenet.bounded import head, is_real_directory, kind
 from distlenet.config import Config
 from distlenet.data.file.hdf5 import SIGNATURE
-from distlenet.training.lock import is_mark
+from distlenet.runs.lock import is_mark
 
 PART = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.part")  # what `replacing` leaves when it is killed
 CHECKPOINT = re.compile(r"(last|last-\d+|best|epoch-\d{4,})\.h5")

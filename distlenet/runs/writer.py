@@ -6,13 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 from distlenet.errors import RunDirectoryError
+from distlenet.runs.directory import LockedDirectory
+from distlenet.runs.journal import Journal
+from distlenet.runs.keeper import CheckpointKeeper
+from distlenet.runs.tensorboard import TensorBoard
 from distlenet.training.events import Diverged, Event, Listener, Notice, RunFinished, SaveAsked
 from distlenet.training.experiment import Experiment, RunOptions
-from distlenet.training.journal import Journal
-from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.postmortem import in_words
-from distlenet.training.rundir import LockedDirectory
-from distlenet.training.tensorboard import TensorBoard
 
 
 class Writer:

@@ -14,7 +14,7 @@ from sessions import stop_after, train_run
 
 pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
 
-from distlenet.training import tensorboard
+from distlenet.runs import tensorboard
 
 STEPS = 11  # of an epoch: 642 images in batches of 64
 FLAGS = {"epochs": 2, "batch_size": 64}

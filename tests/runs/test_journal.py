@@ -5,9 +5,9 @@ import math
 import os
 from types import SimpleNamespace
 
+from distlenet.runs.journal import Journal
+from distlenet.runs.record import counting, read_lines
 from distlenet.training.events import Diverged, Notice, RunFinished, RunStarted, StepDone
-from distlenet.training.journal import Journal
-from distlenet.training.logbook import counting, read_lines
 
 
 def state_of(steps):
@@ -105,7 +105,7 @@ def test_epochs_that_are_missing_come_from_the_history(tmp_path):
 def test_a_journal_longer_than_any_run_s_is_only_added_to(tmp_path, monkeypatch):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"kind": "notice", "steps": 1}\n' * 8)
-    monkeypatch.setattr("distlenet.training.logbook.MOST_OTHERS", 5)
+    monkeypatch.setattr("distlenet.runs.record.MOST_OTHERS", 5)
     journal = open_journal(path, steps=8)
     assert journal.complete([{"epoch": 0, "step": 6}]) == 0
     steps(journal, 8, 9)

@@ -15,8 +15,8 @@ from typing import Any
 from distlenet import atomic
 from distlenet.atomic import Attempts, replacing
 from distlenet.bounded import open_regular
+from distlenet.runs.record import counting, read_lines, short
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone, warner
-from distlenet.training.logbook import counting, read_lines, short
 from distlenet.training.state import TrainState
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from distlenet.atomic import replacing
 from distlenet.config import build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, UsageError
+from distlenet.runs.choice import is_best, newest_checkpoint, order_of
+from distlenet.runs.directory import LockedDirectory, RunDirectory
+from distlenet.runs.ours import is_config
 from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.checkpoint_file import read_checkpoint, read_order, write_image
-from distlenet.training.choice import is_best, newest_checkpoint, order_of
 from distlenet.training.events import Notice
-from distlenet.training.ours import is_config
-from distlenet.training.rundir import LockedDirectory, RunDirectory
 from distlenet.training.state import TrainState
 
 

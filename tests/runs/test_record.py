@@ -2,7 +2,7 @@
 
 import pytest
 
-from distlenet.training.logbook import counting, number, read_lines
+from distlenet.runs.record import counting, number, read_lines
 
 
 def line(kind, steps, **more):

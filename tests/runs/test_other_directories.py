@@ -11,8 +11,8 @@ import sessions
 
 from distlenet.cli import main
 from distlenet.config import Config
-from distlenet.training.rundir import LockedDirectory
-from distlenet.training.session import Session
+from distlenet.runs.directory import LockedDirectory
+from distlenet.runs.session import Session
 
 FLAGS = {"epochs": 1, "batch_size": 64, "shards": 4, "train_sample": 50}
 

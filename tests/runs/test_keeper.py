@@ -14,11 +14,11 @@ import sessions
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
+from distlenet.runs.choice import find_checkpoint
+from distlenet.runs.keeper import CheckpointKeeper
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint
-from distlenet.training.choice import find_checkpoint
 from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
-from distlenet.training.keeper import CheckpointKeeper
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
@@ -107,7 +107,7 @@ def test_a_run_whose_end_cannot_be_saved_says_so(digits, tmp_path, monkeypatch):
         return json.loads((done.run / "summary.json").read_text())
 
     assert "unsaved" not in summary(sessions.train_run(digits, tmp_path / "good", 1, flags=FLAGS))
-    monkeypatch.setattr("distlenet.training.keeper.write_checkpoint", full)
+    monkeypatch.setattr("distlenet.runs.keeper.write_checkpoint", full)
     done = sessions.train_run(digits, tmp_path / "run", 2, flags=FLAGS)
     assert done.codes[0] == 6
     assert summary(done)["unsaved"] is True
@@ -317,7 +317,7 @@ def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monk
 
 
 def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
-    monkeypatch.setattr("distlenet.training.keeper.MOST_OWED", 2**20)  # one checkpoint, not two: the best
+    monkeypatch.setattr("distlenet.runs.keeper.MOST_OWED", 2**20)  # one checkpoint, not two: the best
     kept = Kept(tmp_path, every=1)
     refused = refuse(monkeypatch, "best.h5", "epoch-0001.h5", "epoch-0002.h5")
     kept.epoch(best=True)
