@@ -1,23 +1,21 @@
 """The command line: ``distlenet COMMAND ...``; each command is a module in ``commands/``.
 
-A command module has ``HELP``, ``configure(parser)`` and ``run(args)``, and imports what it needs only
-when it runs: ``distlenet --help`` answers at once, and a run in one process never loads MPI.
+A command module has ``configure(parser)`` and ``run(args)``, and imports what it needs only when it runs:
+``distlenet --help`` answers at once, and a run in one process never loads MPI.
 """
 
-import argparse
 import errno
 import importlib
 import os
-import re
 import signal
 import sys
 import traceback
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.util import find_spec
-from typing import Any, NoReturn
 
 from distlenet import __version__
-from distlenet.errors import DistlenetError, OutputError, UsageError, nearest, report
+from distlenet.commands.options import Parser
+from distlenet.errors import DistlenetError, OutputError, UsageError, report
 from distlenet.streams import SafeStream, reason, safe_streams
 
 COMMANDS = {
@@ -37,39 +35,7 @@ COMMANDS = {
     "bench": "measure the speed of this machine, beside PyTorch where it is installed",
     "report": "make figures and one HTML page of a run, or of many",
 }
-LAUNCH_OPTIONS = ("-n", "--ranks", "--hosts", "--max-restarts", "--no-fault-tolerance")
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse, but an unknown option is answered with the nearest known one, by our own error."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
-        self.color = False  # Python 3.14 colours the help by escape codes of its own
-
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError instead of leaving."""
-        hint = ""
-        if choice := re.search(r"invalid choice: '?([^' ]+)'? \(choose from (.*)\)", message):
-            hint = nearest(choice[1], [known.strip("'") for known in choice[2].split(", ")])
-        if message.startswith("unrecognized arguments: "):
-            word = message.split(": ", 1)[1].split(maxsplit=1)[0].split("=", maxsplit=1)[0]
-            hint = nearest(word, [option for action in self._actions for option in action.option_strings])
-            if not word.startswith("-") and word.endswith(".h5") and "--data" in self._option_string_actions:
-                hint = f" (did you mean --data {word}?)"
-            if word in LAUNCH_OPTIONS:
-                hint = f" ({word} is an option of launch: distlenet launch -n 4 {self.prog.split()[-1]} ...)"
-        raise UsageError(f"{message}{hint}; see `{self.prog} --help`")
-
-    def parse_args(self, args: Iterable[str] | None = None, namespace: Any = None) -> Any:
-        """Parse; unknown arguments are reported by the subcommand's own parser, which knows its options."""
-        parsed, unknown = self.parse_known_args(args, namespace)
-        if unknown and hasattr(parsed, "explain_unknown"):
-            parsed.explain_unknown(parsed, unknown)
-        if unknown:
-            getattr(parsed, "parser", self).error(f"unrecognized arguments: {' '.join(unknown)}")
-        return parsed
 
 
 def build_parser(command: str | None) -> Parser:
@@ -91,14 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     is_program = arguments is None
     with safe_streams() as output:
         try:
-            code = _run(list(sys.argv[1:] if arguments is None else arguments))
+            code = _run(sys.argv[1:] if arguments is None else list(arguments))
             if is_program and signal.getsignal(signal.SIGINT) is signal.default_int_handler:
                 signal.signal(signal.SIGINT, signal.SIG_DFL)  # all is done: Ctrl-C ends it, without a traceback
         except SystemExit as left:  # argparse's, after --help and --version
             output.finish()
             if not output.failure:
                 raise
-            code = left.code if isinstance(left.code, int) else 0
+            code = int(left.code or 0)
         output.finish()
         return code or _unwritten(output)
 
@@ -126,7 +92,7 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911
             build_parser(None).print_help(sys.stderr)
             return UsageError.exit_code
         command = next((word for word in arguments if not word.startswith("-")), None)
-        args = build_parser(command).parse_args(arguments)
+        args = build_parser(command).parse(arguments)
         args.words = tuple(arguments)  # a refusal repeats them, with what is missing
         return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
     except DistlenetError as error:

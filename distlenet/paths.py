@@ -49,4 +49,4 @@ def path_or(*words: str) -> Callable[[str], str]:
 
 def code_path(text: str) -> str:
     """Return the network ``text``, a name or FILE.py:FUNCTION, with a leading ``~`` of the file expanded."""
-    return path(text) if text.startswith("~") else text
+    return text if text.strip() and not text.startswith("~") else path(text)

@@ -104,6 +104,7 @@ def test_a_home_that_is_not_known(monkeypatch):
         ["export", "a", "--to", ""],
         ["prepare", "mnist", "--out", ""],
         ["doctor", "--run", ""],
+        ["summary", ""],
         ["predict", "", "a.png"],
         ["evaluate", ""],
         ["inspect", "~nobody-of-that-name"],

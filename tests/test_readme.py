@@ -129,7 +129,7 @@ def test_commands_in_the_text_are_right(command):
     elif words[0] == "distlenet":
         assert words[1] in COMMANDS
         if words[2:] not in ([], ["--help"]):
-            build_parser(words[1]).parse_args(words[1:])
+            build_parser(words[1]).parse(words[1:])
     else:
         assert all((ROOT / word).exists() for word in words if "/" in word and "--" not in word)
 

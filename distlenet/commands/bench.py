@@ -7,8 +7,9 @@ distlenet bench race --seeds 5        or another of PARTS, with options of its o
 import argparse
 import importlib
 import json
+from typing import Any
 
-from distlenet.commands.train import at_least
+from distlenet.commands.options import Parser, add_json, whole
 
 PARTS = {
     "race": "train a recipe here and in PyTorch's DistributedDataParallel, seed by seed",
@@ -19,17 +20,15 @@ PARTS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--batch-size", type=at_least(1), default=256, help="global batch (%(default)s)")
-    parser.add_argument("--shards", type=at_least(1), default=8, help="leaves of a step (%(default)s)")
+    parser.add_argument("--batch-size", type=whole(1), default=256, help="global batch (%(default)s)")
+    parser.add_argument("--shards", type=whole(1), default=8, help="leaves of a step (%(default)s)")
+    parser.add_argument("--ranks", type=whole(1), default=2, help="most ranks compared with one; 1: skip (%(default)s)")
     parser.add_argument(
-        "--ranks", type=at_least(1), default=2, help="most ranks compared with one; 1: skip (%(default)s)"
+        "--rounds", type=whole(1), default=12, help="how often the comparisons take turns (%(default)s)"
     )
-    parser.add_argument(
-        "--rounds", type=at_least(1), default=12, help="how often the comparisons take turns (%(default)s)"
-    )
-    parser.add_argument("--steps", type=at_least(1), default=200, help="timed steps of each job of ranks (%(default)s)")
+    parser.add_argument("--steps", type=whole(1), default=200, help="timed steps of each job of ranks (%(default)s)")
     parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    add_json(parser)
     parts = "; ".join(f"{name}: {text}" for name, text in PARTS.items())
     parser.add_argument("part", nargs="?", choices=PARTS, metavar="PART", help=f"measure something else. {parts}")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="options of PART, such as --help")
@@ -39,10 +38,10 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     if args.part:
         part = importlib.import_module(f"distlenet.bench.{args.part}")
-        parser = type(args.parser)(prog=f"distlenet bench {args.part}", description=part.__doc__)
-        parser.formatter_class = argparse.RawDescriptionHelpFormatter
+        layout = argparse.RawDescriptionHelpFormatter
+        parser = Parser(prog=f"distlenet bench {args.part}", description=part.__doc__, formatter_class=layout)
         part.configure(parser)
-        return part.run(parser.parse_args(args.arguments))
+        return int(part.run(parser.parse(args.arguments)))
     report = measure(args)
     if args.json:
         print(json.dumps(report))
@@ -53,7 +52,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def measure(args: argparse.Namespace) -> dict:
+def measure(args: argparse.Namespace) -> dict[str, Any]:
     """Measure one core, then jobs of ranks."""
     from statistics import median
 

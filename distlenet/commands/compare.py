@@ -9,8 +9,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
+from distlenet.commands.options import given_settings, whole
 from distlenet.commands.repeat import add_options, make_options, run_trials, trial_configs
-from distlenet.commands.train import at_least, given_settings
 
 if TYPE_CHECKING:
     from distlenet.config import Config
@@ -27,7 +27,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "outputs",
     )
     parser.add_argument(
-        "--seeds", type=at_least(1), default=3, metavar="K", help="seeds for each item (default: %(default)s)"
+        "--seeds", type=whole(1), default=3, metavar="K", help="seeds for each item (default: %(default)s)"
     )
     add_options(parser)
 

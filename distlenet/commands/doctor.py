@@ -12,6 +12,7 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from distlenet.commands.options import add_json
 from distlenet.paths import path
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="run_directory",
         help="try file locks there (default: %(default)s)",
     )
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

@@ -7,22 +7,17 @@ distlenet draw --allow-host '*.app.github.dev'        behind the proxy of a host
 
 import argparse
 
-from distlenet.commands.trust import add_trust, make_trust
-from distlenet.paths import path
+from distlenet.commands.options import add_checkpoint, add_trust, make_trust, whole
 from distlenet.streams import note
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "checkpoint",
-        nargs="?",
-        type=path,
-        default="pretrained",
-        help="checkpoint file, or run directory (default: the network that is part of the package)",
-    )
+    add_checkpoint(parser, default="pretrained")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8028, help="0 finds a free one (default: %(default)s)")
+    parser.add_argument(
+        "--port", type=whole(0, 2**16 - 1), default=8028, help="0 finds a free one (default: %(default)s)"
+    )
     parser.add_argument(
         "--allow-host",
         action="append",
@@ -38,14 +33,12 @@ def run(args: argparse.Namespace) -> int:
     """Run the command until Ctrl-C or SIGTERM; return the exit code."""
     from distlenet.errors import UsageError, missing_extra
 
-    if not 0 <= args.port < 2**16:
-        raise UsageError(f"draw --port is {args.port}, expected 0 to 65535")
     try:
         from distlenet.page.app import create_app
         from distlenet.page.guard import Guard
         from distlenet.page.server import ended_by_signals, listen, serve, url_of
     except ModuleNotFoundError as error:
-        raise UsageError(missing_extra("the drawing page", error.name, "draw")) from error
+        raise UsageError(missing_extra("the drawing page", str(error.name), "draw")) from error
     from distlenet.pictures import Recognizer
     from distlenet.runs.choice import find_checkpoint
 

@@ -8,8 +8,7 @@ import argparse
 import json
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.trust import add_trust, make_trust
-from distlenet.paths import path
+from distlenet.commands.options import add_checkpoint, add_data, add_json, add_trust, make_trust
 from distlenet.streams import note, say
 
 if TYPE_CHECKING:
@@ -19,15 +18,11 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
-    )
-    parser.add_argument(
-        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
-    )
+    add_checkpoint(parser)
+    add_data(parser)
     parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
     add_trust(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    add_json(parser)
 
 
 def run(args: argparse.Namespace) -> int:

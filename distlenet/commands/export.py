@@ -7,16 +7,14 @@ distlenet export runs/a --to safetensors digits.safetensors
 import argparse
 from pathlib import Path
 
-from distlenet.commands.trust import add_trust, make_trust
+from distlenet.commands.options import add_checkpoint, add_overwrite, add_trust, make_trust
 from distlenet.paths import path
 from distlenet.streams import say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
-    )
+    add_checkpoint(parser)
     parser.add_argument(
         "--to",
         nargs="+",
@@ -25,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file whatever it holds")
+    add_overwrite(parser)
     add_trust(parser)
 
 

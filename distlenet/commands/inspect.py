@@ -7,7 +7,7 @@ distlenet inspect runs/a/checkpoints/last.h5 --json
 import argparse
 import json
 
-from distlenet.paths import path
+from distlenet.commands.options import add_checkpoint, add_json
 from distlenet.streams import note, say
 
 PIECE = 2**22  # numbers that are looked at at a time
@@ -15,10 +15,8 @@ PIECE = 2**22  # numbers that are looked at at a time
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "checkpoint", type=path, help="checkpoint file, or run directory (its best checkpoint, else its newest)"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_checkpoint(parser)
+    add_json(parser, "print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from distlenet.commands.options import add_overwrite
 from distlenet.paths import as_path, path_or
 from distlenet.streams import note, say
 
@@ -59,7 +60,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--csv", type=path_or("-"), metavar="FILE|-", help="write CSV to this file, or to the standard output"
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the file of --csv whatever it holds")
+    add_overwrite(parser, "the file of --csv whatever it holds")
 
 
 def run(args: argparse.Namespace) -> int:

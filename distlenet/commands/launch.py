@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from distlenet.commands.options import Parser, real, whole
+
 COMMANDS = ("train", "evaluate", "repeat", "compare", "doctor")  # their ranks work together; others would run n times
 CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
 
@@ -17,14 +19,18 @@ CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.set_defaults(explain_unknown=explain_unknown)
-    parser.add_argument("-n", "--ranks", type=int, help="number of processes")
+    parser.add_argument("-n", "--ranks", type=whole(1), help="number of processes")
     parser.add_argument("--hosts", metavar="A:2,B:2", help="hosts, with the ranks each takes (default: this one)")
     parser.add_argument(
-        "--max-restarts", type=int, default=0, metavar="K", help="restarts of a job that died as a whole (%(default)s)"
+        "--max-restarts",
+        type=whole(0),
+        default=0,
+        metavar="K",
+        help="restarts of a job that died as a whole (%(default)s)",
     )
     parser.add_argument(
         "--stall-after",
-        type=float,
+        type=real(0),
         default=60.0,
         metavar="SECONDS",
         help="a rank silent for so long is dropped or, without fault tolerance, the job ended (%(default)s)",
@@ -57,15 +63,11 @@ def run(args: argparse.Namespace) -> int:
             "give other commands without launch"
         )
     module = importlib.import_module(f"distlenet.commands.{command}")
-    inner = parser_of(command, type(args.parser))
+    inner = parser_of(command)
     refuse_own_options(words, options(args.parser), options(inner))
     if args.ranks is None:
         args.parser.error("the following arguments are required: -n/--ranks")
-    lowest = (("ranks", args.ranks, 1), ("stall-after", args.stall_after, 0), ("max-restarts", args.max_restarts, 0))
-    for option, value, least in lowest:
-        if not value >= least:
-            raise UsageError(f"--{option} is {value:g}, expected at least {least}")
-    settings = inner.parse_args(words[1:])
+    settings = inner.parse(words[1:])
     check_ranks_before_start(args, module, settings)
     cores = len(os.sched_getaffinity(0))
     if not args.hosts and args.ranks > CROWD * cores:
@@ -92,9 +94,9 @@ def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argpa
         raise LaunchError(f"{args.ranks} ranks, but this system has room for {most} processes at most")
 
 
-def parser_of(command: str, kind: type[argparse.ArgumentParser]) -> argparse.ArgumentParser:
-    """Return the parser, of the class ``kind``, of another command's options."""
-    parser = kind(prog=f"distlenet {command}")
+def parser_of(command: str) -> Parser:
+    """Return the parser of another command's options."""
+    parser = Parser(prog=f"distlenet {command}")
     importlib.import_module(f"distlenet.commands.{command}").configure(parser)
     parser.add_argument("--debug", action="store_true", help="show tracebacks")
     return parser
@@ -134,7 +136,7 @@ def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> None:
     from distlenet.errors import UsageError
 
     name, command = unknown[0].split("=")[0], next((word for word in args.arguments if word in COMMANDS), None)
-    if command and name in options(parser_of(command, type(args.parser))):
+    if command and name in options(parser_of(command)):
         raise UsageError(
             f"{name} is an option of {command}, not of launch: give it behind the command, as in "
             f"`distlenet launch -n 4 {command} {name} ...`"

@@ -12,25 +12,20 @@ from functools import cache
 from io import BytesIO
 from pathlib import Path
 
-from distlenet.commands.trust import add_trust, make_trust
+from distlenet.commands.options import add_checkpoint, add_json, add_trust, make_trust
 from distlenet.paths import path
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "checkpoint",
-        nargs="?",
-        type=path,
-        help="checkpoint file, or run directory (default: the network that is part of the package)",
-    )
+    add_checkpoint(parser, default="pretrained")
     parser.add_argument(
         "images", nargs="+", type=path, metavar="IMAGE", help="picture of a digit, of any format and size"
     )
     parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
     parser.add_argument("--show", action="store_true", help="draw what the network saw")
     add_trust(parser)
-    parser.add_argument("--json", action="store_true", help="print one JSON list: an object for each digit or error")
+    add_json(parser, "print one JSON list: an object for each digit or error")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -40,9 +35,9 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.runs.choice import find_checkpoint
     from distlenet.ui.predictions import Prediction, Reading, show, to_json
 
-    checkpoint, images = args.checkpoint or "pretrained", args.images
-    if args.checkpoint not in (None, "pretrained") and is_picture(Path(args.checkpoint)):
-        checkpoint, images = "pretrained", [args.checkpoint, *images]
+    checkpoint, images = args.checkpoint, args.images
+    if checkpoint != "pretrained" and is_picture(Path(checkpoint)):
+        checkpoint, images = "pretrained", [checkpoint, *images]
     recognizer = Recognizer(find_checkpoint(checkpoint, trust=make_trust(args, args.model)))
     readings: list[Reading] = []
     for file in images:

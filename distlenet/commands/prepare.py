@@ -19,6 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from distlenet.commands.options import picture_size, share, whole
 from distlenet.data.sources.formats import EMNIST_SPLITS, FORMATS
 from distlenet.errors import UsageError
 from distlenet.paths import as_path
@@ -27,7 +28,7 @@ from distlenet.streams import clean, say
 if TYPE_CHECKING:
     from distlenet.data.sources.prepare import Prepared
 
-HELP = "make a dataset file: MNIST and its like, your own images, or digits drawn by the program"
+COUNT, SEED = whole(1, 10**9), whole(0, 2**64 - 1)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -134,51 +135,19 @@ def _lines() -> Callable[[str, int, int], None]:
     return progress
 
 
-def _count(text: str) -> int:
-    count = int(text)
-    if not 1 <= count <= 1_000_000_000:
-        raise argparse.ArgumentTypeError(f"{text} is not a number of images, expected 1 to 1,000,000,000")
-    return count
-
-
-def _seed(text: str) -> int:
-    seed = int(text)
-    if not 0 <= seed < 2**64:
-        raise argparse.ArgumentTypeError(f"{text} is not a seed, expected 0 to 2**64 - 1")
-    return seed
-
-
-def _size(text: str) -> tuple[int, int]:
-    sides = text.lower().split("x")
-    sides = 2 * sides if len(sides) == 1 else sides
-    if len(sides) != 2 or not all(side.isdecimal() and 1 <= int(side) <= 512 for side in sides):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a size, expected one like 28 or 20x30 (rows x columns)")
-    return int(sides[0]), int(sides[1])
-
-
-def _share(text: str) -> float:
-    try:
-        share = float(text)
-    except ValueError:
-        share = 0.0
-    if not 0 < share < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a share, expected a number between 0 and 1")
-    return share
-
-
 # the options of the formats: flag, and what argparse is told, the destination too where it is not the key
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "train": ("--train", {"type": _count, "help": "training images (default: 60000)"}),
-    "test images": ("--test", {"dest": "test", "type": _count, "help": "test images (default: 10000)"}),
+    "train": ("--train", {"type": COUNT, "help": "training images (default: 60000)"}),
+    "test images": ("--test", {"dest": "test", "type": COUNT, "help": "test images (default: 10000)"}),
     "distinct": (
         "--distinct",
         {
-            "type": _count,
+            "type": COUNT,
             "metavar": "N",
             "help": "draw only N training images and repeat them: a large file soon, to measure speed with",
         },
     ),
-    "digits": ("--seed", {"dest": "seed", "type": _seed, "help": "which digits (default: 1998)"}),
+    "digits": ("--seed", {"dest": "seed", "type": SEED, "help": "which digits (default: 1998)"}),
     "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
     "test": ("--test", {"type": as_path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
     "label": (
@@ -192,11 +161,11 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         "--ignore",
         {"metavar": "COLUMN", "action": "append", "help": "leave out this column, by name or number; may be repeated"},
     ),
-    "size": ("--size", {"type": _size, "metavar": "ROWSxCOLUMNS", "help": "of an image; one number: a square"}),
+    "size": ("--size", {"type": picture_size, "metavar": "ROWSxCOLUMNS", "help": "of an image; one number: a square"}),
     "ink": ("--ink", {"choices": ("light", "dark"), "help": "dark: invert (default: if the borders are light)"}),
     "share": (
         "--test-share",
-        {"type": _share, "metavar": "SHARE", "help": "of each class, if no test images are given (default: 0.2)"},
+        {"type": share, "metavar": "SHARE", "help": "of each class, if no test images are given (default: 0.2)"},
     ),
-    "seed": ("--seed", {"type": _seed, "metavar": "SEED", "help": "of the images' order (default: 1998)"}),
+    "seed": ("--seed", {"type": SEED, "metavar": "SEED", "help": "of the images' order (default: 1998)"}),
 }

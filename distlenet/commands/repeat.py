@@ -11,11 +11,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.train import add_settings, at_least, given_settings, patience
-from distlenet.commands.trust import add_trust, make_trust
-from distlenet.config import RECIPES, Config, build_config
+from distlenet.commands.options import add_json, add_training, given_settings, make_trust, patience, whole
+from distlenet.config import Config, build_config
 from distlenet.errors import RunDirectoryError, UsageError
-from distlenet.paths import code_path, path
+from distlenet.paths import code_path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("-n", "--seeds", type=at_least(1), required=True, metavar="K", help="number of seeds")
+    parser.add_argument("-n", "--seeds", type=whole(1), required=True, metavar="K", help="number of seeds")
     add_options(parser)
 
 
@@ -69,43 +68,23 @@ def name_of(args: argparse.Namespace) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the options that both commands have."""
-    parser.add_argument(
-        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
+    add_training(
+        parser,
+        "directory for the runs and the results",
+        ("brief", "auto", "live", "plain", "quiet"),
+        "brief: one line a run, and where the series stands; the others show each run as train does",
     )
-    parser.add_argument(
-        "--run",
-        required=True,
-        type=path,
-        metavar="DIR",
-        dest="run_directory",
-        help="directory for the runs and the results",
-    )
-    parser.add_argument(
-        "--recipe", metavar="NAME", help=f"settings to start from: {', '.join(RECIPES)} (default: standard)"
-    )
-    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
     parser.add_argument(
         "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
     )
     parser.add_argument(
         "--side-by-side",
-        type=at_least(1),
+        type=whole(1),
         default=1,
         metavar="G",
         help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
     )
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files for TensorBoard to each run's directory"
-    )
-    parser.add_argument("--json", action="store_true", help="print one JSON object at the end instead of a table")
-    parser.add_argument(
-        "--display",
-        choices=("brief", "auto", "live", "plain", "quiet"),
-        default="brief",
-        help="brief: one line a run, and where the series stands; the others show each run as train does",
-    )
-    add_trust(parser, model=False)
-    add_settings(parser)
+    add_json(parser, "print one JSON object at the end instead of a table")
 
 
 def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":

@@ -9,7 +9,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from distlenet.commands.trust import add_trust, make_trust
+from distlenet.commands.options import add_trust, make_trust
 from distlenet.paths import as_path
 from distlenet.streams import clean, note, say
 

@@ -12,8 +12,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from distlenet.commands.train import at_least
-from distlenet.commands.trust import add_trust, make_trust
+from distlenet.commands.options import add_json, add_trust, make_trust, picture_size, whole
 from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
@@ -34,13 +33,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--activation", default="relu", metavar="NAME")
     parser.add_argument("--pooling", default="average", metavar="NAME")
     parser.add_argument(
-        "--input", default="28x28", type=sides, metavar="ROWSxCOLUMNS", help="size of a picture (default: 28x28)"
+        "--input", default="28x28", type=picture_size, metavar="ROWSxCOLUMNS", help="size of a picture (default: 28x28)"
     )
     parser.add_argument(
-        "--classes", default=10, type=at_least(2), metavar="N", help="number of classes (default: %(default)s)"
+        "--classes", default=10, type=whole(2), metavar="N", help="number of classes (default: %(default)s)"
     )
     parser.add_argument("--data", type=path, metavar="FILE", help="take both from this dataset file")
-    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    add_json(parser, "print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -84,11 +83,3 @@ def show(net: "Net", name: str, rows: "list[Row]", as_json: bool) -> int:
     else:
         make_console().print(outline_table(rows, net.input_shape))
     return 0
-
-
-def sides(text: str) -> tuple[int, int]:
-    """Return (rows, columns) of "28x28"."""
-    rows, _, columns = text.partition("x")
-    if not all(side.isdecimal() and 1 <= int(side) <= 512 for side in (rows, columns)):
-        raise argparse.ArgumentTypeError(f"{text!r}, expected ROWSxCOLUMNS like 28x28, at most 512x512")
-    return int(rows), int(columns)

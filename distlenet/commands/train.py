@@ -6,42 +6,21 @@ mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
 
 import argparse
 import os
-from collections.abc import Callable
-from contextlib import ExitStack
-from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from contextlib import ExitStack, suppress
+from typing import TYPE_CHECKING
 
-from distlenet.commands.trust import add_trust, make_trust
-from distlenet.config import RECIPES, Config, build_config, check_names
-from distlenet.errors import UsageError
-from distlenet.paths import path, path_or
+from distlenet.commands.options import add_overwrite, add_training, given_settings, make_trust, patience, real, whole
+from distlenet.config import Config, build_config, check_names
+from distlenet.paths import path_or
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
     from distlenet.training.signals import Signals
 
 
-def at_least(least: int) -> Callable[[str], int]:
-    """Return the type of an option that takes whole numbers from ``least`` on."""
-
-    def convert(text: str) -> int:
-        if not text.isdecimal() or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text!r}, expected a whole number of at least {least}")
-        return int(text)
-
-    return convert
-
-
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument(
-        "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
-    )
-    parser.add_argument(
-        "--run", required=True, type=path, metavar="DIR", dest="run_directory", help="directory for the run's files"
-    )
-    parser.add_argument("--recipe", metavar="NAME", help=f"named settings: {', '.join(RECIPES)} (default: standard)")
-    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
+    add_training(parser, "directory for the run's files", ("auto", "live", "plain", "quiet"))
     parser.add_argument(
         "--resume",
         nargs="?",
@@ -55,51 +34,30 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--checkpoint-every",
+        type=interval,
+        default=(0, None),
         metavar="N|Nm",
         help="also save every N steps, or every N minutes (for example 500 or 10m)",
     )
     parser.add_argument(
         "--keep-newest",
-        type=at_least(1),
+        type=whole(1),
         default=2,
         metavar="K",
         help="newest checkpoints that are kept (default: %(default)s)",
     )
-    parser.add_argument("--overwrite", action="store_true", help="replace the run that --run holds")
+    parser.add_argument(
+        "--keep-every", type=whole(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
+    )
+    add_overwrite(parser, "the run that --run holds")
     parser.add_argument("--check", action="store_true", help="only check the options and settings")
-    parser.add_argument("--display", choices=("auto", "live", "plain", "quiet"), default="auto")
-    parser.add_argument(
-        "--keep-every", type=at_least(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
-    )
-    parser.add_argument("--log-every", type=at_least(1), default=50, metavar="N", help="steps between journal lines")
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files for TensorBoard to DIR/tensorboard"
-    )
+    parser.add_argument("--log-every", type=whole(1), default=50, metavar="N", help="steps between journal lines")
     parser.add_argument(
         "--stall-after",
-        type=float,
+        type=real(0),
         metavar="SECONDS",
         help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
     )
-    add_trust(parser, model=False)
-    add_settings(parser)
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add an option for every setting."""
-    settings = parser.add_argument_group("settings (defaults: recipe standard)")
-    for item in fields(Config):
-        flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
-        if item.type is bool:
-            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-        else:
-            settings.add_argument(
-                flag,
-                type=item.type,
-                default=None,
-                metavar=item.type.__name__.upper(),
-                help=f"{text} ({item.default})",
-            )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -116,7 +74,6 @@ def check(args: argparse.Namespace) -> int:
     """Check what can be checked without the dataset; return 0. Raises the error that the run would end with."""
     from distlenet.runs.directory import RunDirectory
 
-    interval(args.checkpoint_every)
     check_names(overridden(args), "--override")
     RunDirectory(args.run_directory).check()
     configs(args)
@@ -142,7 +99,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     from distlenet.runs.session import Session
     from distlenet.training.experiment import RunOptions
 
-    save_steps, save_seconds = interval(args.checkpoint_every)
+    save_steps, save_seconds = args.checkpoint_every
     options = RunOptions(
         data=args.data,
         run_directory=args.run_directory,
@@ -171,22 +128,9 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     return run_ranks(work, args.debug)
 
 
-def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the command line gives."""
-    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
-    return {name: value for name, value in flags.items() if value is not None}
-
-
 def overridden(args: argparse.Namespace) -> tuple[str, ...]:
     """Return the settings that a resumed run may change."""
     return tuple(name.replace("-", "_") for names in args.override for name in names.split(","))
-
-
-def patience() -> float:
-    """Return after how many seconds without progress many ranks give up, where no option says so."""
-    from distlenet.handshake import STALL_AFTER
-
-    return float(os.environ.get(STALL_AFTER, "60"))
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
@@ -202,14 +146,10 @@ def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
     return [displays.enter_context(display), *([DebugView()] if args.debug else [])]
 
 
-def interval(text: str | None) -> tuple[int, float | None]:
-    """Return (steps, None) for "500", (0, seconds) for "10m"; raises UsageError."""
-    if text is None:
-        return 0, None
-    try:
+def interval(text: str) -> tuple[int, float | None]:
+    """Return (steps, None) for "500", (0, seconds) for "10m": the type of --checkpoint-every."""
+    with suppress(ValueError):
         steps, seconds = (0, 60 * float(text[:-1])) if text.endswith("m") else (int(text), None)
         if steps > 0 or (seconds or 0) > 0:
             return steps, seconds
-    except ValueError:
-        pass
-    raise UsageError(f"--checkpoint-every is {text!r}, expected a number of steps like 500, or of minutes like 10m")
+    raise argparse.ArgumentTypeError(f"{text!r}, expected a number of steps like 500, or of minutes like 10m")

@@ -62,4 +62,4 @@ def _as_bytes(values: np.ndarray) -> np.ndarray:
 
 
 def _encoded(values: np.ndarray) -> str:
-    return base64.b64encode(np.ascontiguousarray(values)).decode("ascii")
+    return base64.b64encode(values.tobytes()).decode("ascii")

@@ -11,8 +11,9 @@ import time
 from io import BytesIO
 from typing import Any
 
-from flask import Flask, Response, render_template, request
+from flask import Flask, Response, jsonify, render_template, request
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, UnsupportedMediaType
+from werkzeug.wrappers import Response as BaseResponse
 
 from distlenet.errors import DistlenetError, PictureError
 from distlenet.page.answer import answer, shown_layers
@@ -84,7 +85,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
             box = {"box": digit.box} if boxes else {}
             answers.append(answer(recognizer, shown, digit.image) | box | {"looks_like": digit.looks_like})
         done = time.perf_counter()
-        response = app.json.response({"digits": answers} if several() else answers[0])
+        response = jsonify({"digits": answers} if several() else answers[0])
         response.headers["Server-Timing"] = f"read;dur={1e3 * (read - started):.2f}, look;dur={1e3 * (done - read):.2f}"
         return response
 
@@ -93,7 +94,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         return {"error": _sentence(str(error)), "looks_like": getattr(error, "count", 1)}, 422
 
     @app.errorhandler(HTTPException)
-    def refused(error: HTTPException) -> Response:
+    def refused(error: HTTPException) -> BaseResponse:
         response = error.get_response()  # with its own headers: Allow, for example
         response.data = json.dumps({"error": _sentence(error.description or error.name)})
         response.content_type = "application/json"

@@ -9,7 +9,7 @@ import ipaddress
 import re
 import socket
 from collections.abc import Iterable
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from flask import Request, Response
 from werkzeug.exceptions import Forbidden
@@ -97,7 +97,7 @@ def protect(response: Response) -> Response:
     return response
 
 
-def _split(address: str) -> object:
+def _split(address: str) -> SplitResult:
     try:
         return urlsplit(address)
     except ValueError:  # an unclosed [

@@ -9,7 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from distlenet.errors import PictureError, SeveralDigits, report
-from distlenet.streams import clean
+from distlenet.streams import clean, note
 from distlenet.ui.console import make_console
 
 TRY_MANY = "try --many"
@@ -74,8 +74,7 @@ def show(reading: Reading, pictures: bool) -> None:
     sys.stdout.flush()  # before the next picture, or its error on stderr
     for digit in reading.digits:
         if digit.looks_like > 1:
-            note = f"{clean(reading.file)} looks like {digit.looks_like} digits, and one was read: {TRY_MANY}"
-            print(f"distlenet: note: {note}", file=sys.stderr, flush=True)
+            note(f"{reading.file} looks like {digit.looks_like} digits, and one was read: {TRY_MANY}")
 
 
 def share(probability: float) -> str:

@@ -12,7 +12,7 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.text import Text
 
 from distlenet.bounded import read_json
-from distlenet.streams import clean, reason, safe_streams, say
+from distlenet.streams import clean, note, reason, safe_streams
 from distlenet.ui.console import make_console
 from distlenet.ui.text import Hints, duration, hints, percent
 
@@ -76,7 +76,7 @@ def main(run: str, data: str) -> None:
             summary = read_json(Path(run) / "summary.json")
             shown = Ending(summary, hints(run, data, ("report", "predict", "draw")))
         except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
-            say(f"note: cannot read {run}/summary.json: {reason(error)}")
+            note(f"cannot read {run}/summary.json: {reason(error)}")
         else:
             make_console().print(shown, crop=False)
 

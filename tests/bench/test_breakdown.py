@@ -52,7 +52,7 @@ def test_the_names_of_the_ratios(monkeypatch):
     jobs = {"1": [ours], "2": [ours], "ddp": [{"NCHW": 1.0}]}
     monkeypatch.setattr("distlenet.bench.jobs.compare_jobs", lambda *_: jobs)
     words = ["bench", "--rounds", "1", "--batch-size", "64", "--shards", "2"]
-    ratios = measure(build_parser("bench").parse_args(words))["ratios"]
+    ratios = measure(build_parser("bench").parse(words))["ratios"]
     assert ratios.keys() >= RATIOS
     assert ratios["train_2_ranks_vs_ddp"] == 2
 

@@ -56,7 +56,7 @@ class InnerTrial(Trial):
 
     def _options(self, phase: Phase, words: list[str], resume: str) -> dict:
         given = dict(self.case.options)
-        save_steps, save_seconds = interval(given.get("checkpoint-every"))
+        save_steps, save_seconds = interval(given["checkpoint-every"]) if "checkpoint-every" in given else (0, None)
         flags = dict(phase.settings)
         if resume and "--optimizer" not in words:  # the settings are not repeated
             flags = {}

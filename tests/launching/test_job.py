@@ -43,7 +43,7 @@ def test_arguments_of_a_restart(monkeypatch, arguments, is_ours, expected):
     monkeypatch.setattr(launch, "notes", lambda path: {"job": "this" if is_ours else "another"})
     found = launch.arguments_now(launch.Job(2, arguments, Path("a")), "this")
     assert found == expected
-    assert build_parser("train").parse_args(found).resume == ("auto" if is_ours else expected_resume(arguments))
+    assert build_parser("train").parse(found).resume == ("auto" if is_ours else expected_resume(arguments))
     assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # no training run: nothing to resume
 
 
@@ -55,11 +55,11 @@ def expected_resume(arguments):
     ("words", "said"),
     [
         (["-n", 2], "launch needs the command to run"),
-        (["-n", 0, "train"], "--ranks is 0, expected at least 1"),
-        (["-n", 2, "--stall-after", -1, "--", "train"], "--stall-after is -1, expected at least 0"),
+        (["-n", 0, "train"], "-n/--ranks: '0', expected a whole number of at least 1"),
+        (["-n", 2, "--stall-after", -1, "--", "train"], "--stall-after: '-1', expected a number of at least 0"),
         (["-n", 2, "predict", "x"], "launch starts train, evaluate, repeat, compare, doctor, got 'predict'"),
         (["train"], "-n/--ranks"),
-        (["-n", "two", "train"], "invalid int value"),
+        (["-n", "two", "train"], "-n/--ranks: 'two', expected a whole number"),
     ],
 )
 def test_bad_usage(distlenet, only_sentence, words, said):
@@ -84,8 +84,8 @@ OWN = "is an option of launch, not of {}: give it before the command"
         ("-n 2 --epochs 3 train --run x", "--epochs is an option of train, not of launch"),
         ("-n 2 --lr=0.1 train --run x", "--lr is an option of train, not of launch"),
         ("-n 2 train --run x --epoch 3", "did you mean '--epochs'?"),
-        ("-n 2 --max-restarts -1 train --run x", "--max-restarts is -1, expected at least 0"),
-        ("-n 2 --stall-after nan train --run x", "--stall-after is nan, expected at least 0"),
+        ("-n 2 --max-restarts -1 train --run x", "--max-restarts: '-1', expected a whole number of at least 0"),
+        ("-n 2 --stall-after nan train --run x", "--stall-after: 'nan', expected a number of at least 0"),
         ("repeat -n 5 --run x", "required: -n/--ranks"),
     ],
 )

@@ -69,4 +69,4 @@ def test_a_summary_that_cannot_be_read_ends_in_a_sentence(tmp_path, capsys, cont
     if content is not None:
         (tmp_path / "summary.json").write_text(content, errors="surrogateescape")
     main(str(tmp_path), "datasets/mnist.h5")
-    assert capsys.readouterr().out.startswith(f"note: cannot read {tmp_path}/summary.json: ")
+    assert capsys.readouterr().err.startswith(f"distlenet: note: cannot read {tmp_path}/summary.json: ")
