@@ -1,21 +1,19 @@
 """The signals that ``distlenet launch`` gets, and what becomes of them: they are meant for the job.
 
-SIGUSR1 asks the job to save, those in ENDING to save and end; a second SIGINT, SIGTERM or SIGQUIT ends it at once.
+SIGUSR1 asks the job to save, all others to save and end; a second SIGINT, SIGTERM or SIGQUIT ends it at once.
 SIGTSTP (Ctrl-Z) stops the job and the launcher, SIGCONT (fg) lets both continue.
 """
 
 import os
 import signal
 import time
-from types import FrameType, TracebackType
-from typing import Any, Protocol
+from types import FrameType
+from typing import Protocol
 
 from distlenet.processes import send
+from distlenet.training.signals import ECHO, Handlers
 
-ENDING = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR2, signal.SIGXCPU)
 FORCING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # sent again by somebody who will not wait
-MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)  # stay ignored if they are at the start (nohup)
-ECHO = 0.3  # seconds; a signal that comes again so soon is the same one, by way of the shell or a scheduler
 
 
 class Recipient(Protocol):
@@ -33,28 +31,18 @@ class Recipient(Protocol):
         ...
 
 
-class Requests:
-    """What the signals ask for; a context manager that sets the handlers and restores the old ones."""
+class Requests(Handlers):
+    """What the signals ask for."""
+
+    numbers = (*Handlers.numbers, signal.SIGTSTP, signal.SIGCONT)
 
     def __init__(self) -> None:
+        super().__init__()
         self.asked: int | None = None  # the signal that asked the job to end
         self.stopped_seconds = 0.0  # that the launcher and its job stood still, after SIGTSTP
         self.job: Recipient | None = None  # the one that runs now
         self._insisted_at: float | None = None  # when the first of FORCING came
         self._continued = False
-        self._before: dict[int, Any] = {}  # the handlers, as the signal module gives them
-
-    def __enter__(self) -> "Requests":
-        for number in (*ENDING, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT):
-            if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
-                self._before[number] = signal.signal(number, self._note)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
 
     def clock(self) -> float:
         """Return the seconds since some moment in the past, without those in which the job was stopped."""
@@ -66,7 +54,8 @@ class Requests:
         while self.asked is None and self.clock() < until:
             time.sleep(0.05)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Do what signal ``number`` asks for."""
         if number == signal.SIGTSTP:
             self._stop()
         elif number == signal.SIGCONT:
@@ -100,7 +89,7 @@ class Requests:
         time.sleep(0.01)  # let the handler of SIGCONT run
         if not self._continued:  # no shell waits for this process: SIGTSTP alone does not stop it then
             os.kill(os.getpid(), signal.SIGSTOP)
-        signal.signal(signal.SIGTSTP, self._note)
+        signal.signal(signal.SIGTSTP, self.note)
         self.stopped_seconds += time.monotonic() - since
         self._send(signal.SIGCONT)
 

@@ -8,7 +8,8 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from types import FrameType, TracebackType
+from types import FrameType
+from typing import Any, Self
 
 from distlenet.errors import DistlenetError
 from distlenet.handshake import asked_by_launcher
@@ -20,7 +21,7 @@ ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGXCPU, signal.S
 # SIGQUIT ignored as well, but whoever sends one to such a job means it.
 MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)
 STOPS = tuple(number.name for number in ENDING)  # entries of the tail
-ECHO = 0.3  # seconds within which a second SIGINT is the same key press, delivered by terminal and launcher
+ECHO = 0.3  # seconds within which a signal that comes again is the same one: of terminal, shell, launcher, scheduler
 
 
 class Stopped(DistlenetError):
@@ -38,23 +39,16 @@ def stopped_by(votes: Mapping[str, float]) -> Stopped | None:
     return next((Stopped(number) for number in ENDING if votes[number.name]), None)
 
 
-class Signals:
-    """Notes of the signals that came; a context manager that sets the handlers and restores the old ones.
+class Handlers:
+    """Has ``note`` called for the signals ``numbers`` while a ``with`` block lasts; the old handlers are restored."""
 
-    ``save_seconds``: also ask for a save when that much time has passed since the last one (set on the
-    root alone). A launcher that was killed counts as SIGTERM.
-    """
+    numbers: tuple[int, ...] = (*ENDING, signal.SIGUSR1)
 
     def __init__(self) -> None:
-        self.stop: int | None = None  # the signal that asked this process to end; the first one counts
-        self.save = False
-        self.save_seconds: float | None = None
-        self._interrupted_at: float | None = None
-        self._saved_at = time.monotonic()
-        self._before: dict[int, object] = {}
+        self._before: dict[int, Any] = {}  # the old handlers, as the signal module gives them
 
-    def __enter__(self) -> "Signals":
-        for number in (*ENDING, signal.SIGUSR1):
+    def __enter__(self) -> Self:
+        for number in self.numbers:
             if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.getsignal(number)
         self.listen()
@@ -63,15 +57,34 @@ class Signals:
     def listen(self) -> None:
         """Set the handlers, again once MPI has started: a library of its own takes SIGHUP for itself (UCX)."""
         for number in self._before:
-            signal.signal(number, self._note)
+            signal.signal(number, self.note)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Signal ``number`` has come."""
+        raise NotImplementedError
+
+
+class Signals(Handlers):
+    """Notes of the signals that came.
+
+    ``save_seconds``: also ask for a save when that much time has passed since the last one (set on the
+    root alone). A launcher that was killed counts as SIGTERM.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stop: int | None = None  # the signal that asked this process to end; the first one counts
+        self.save = False
+        self.save_seconds: float | None = None
+        self._interrupted_at: float | None = None
+        self._saved_at = time.monotonic()
+
+    def note(self, number: int, frame: FrameType | None) -> None:
+        """Remember what signal ``number`` asks for."""
         if number == signal.SIGUSR1:
             self.save = True
             return

@@ -63,7 +63,7 @@ def test_the_same_key_press_twice_is_one():
 
 
 def test_handlers_are_put_back_and_ignored_ones_left_alone():
-    numbers = [*launch_signals.ENDING, signal.SIGUSR1, signal.SIGTSTP, signal.SIGCONT]
+    numbers = Requests.numbers
     before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
