@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench.exchange import GRADIENT, REPEATS
-from distlenet.bench.jobs import last_json, start, time_steps
 from distlenet.bench.scaling import Compute, Traffic, Transport, nodes
-from distlenet.bench.timing import spread, take_turns
+from distlenet.bench.timing import last_json, spread, start, take_turns, time_steps
 from distlenet.parallel import owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them

@@ -6,8 +6,8 @@ import sys
 from collections.abc import Sequence
 
 from distlenet.bench import costfit, scaling
-from distlenet.bench.jobs import as_program
 from distlenet.bench.scaling import Compute, Plan, Transport, efficiency, exchanging, overlap_gain, wire
+from distlenet.bench.timing import as_program
 
 RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 LEAF = 32

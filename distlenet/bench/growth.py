@@ -17,7 +17,7 @@ from statistics import median
 from time import perf_counter, process_time
 from typing import Any
 
-from distlenet.bench.jobs import as_program, last_json, start
+from distlenet.bench.timing import as_program, last_json, start
 from distlenet.data.sources.drawing import read_drawn
 from distlenet.data.sources.prepare import prepare
 from distlenet.parallel import Communicator

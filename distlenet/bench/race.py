@@ -13,7 +13,7 @@ from statistics import mean
 from time import perf_counter
 
 from distlenet.bench import pytorch
-from distlenet.bench.jobs import as_program, run_torch, start
+from distlenet.bench.timing import as_program, run_torch, start
 from distlenet.paths import path
 
 

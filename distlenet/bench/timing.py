@@ -1,8 +1,19 @@
-"""Fair timing on a noisy machine: the things compared take turns within one run."""
+"""Fair timing on a noisy machine: the things compared take turns, in this process or as jobs of their own."""
 
-from collections.abc import Callable, Mapping
+import argparse
+import json
+import shlex
+import socket
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
 from statistics import median
 from time import perf_counter
+from typing import Any
+
+from distlenet.errors import LaunchError
+from distlenet.launching.mpirun import mpi_environment, mpirun_command, python, python_command
+
+TIMEOUT = 900  # seconds for one job
 
 
 def take_turns(
@@ -30,3 +41,89 @@ def spread(values: list[float]) -> dict[str, float]:
     ordered = sorted(values)
     quarter = len(ordered) // 4
     return {"median": median(ordered), "low": ordered[quarter], "high": ordered[-1 - quarter]}
+
+
+def as_program(
+    configure: Callable[[argparse.ArgumentParser], None],
+    run: Callable[[argparse.Namespace], int],
+    description: str | None,
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Run a measurement with the options that ``configure`` adds: as started by ``python -m``."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    configure(parser)
+    return run(parser.parse_args(arguments))
+
+
+def start(ranks: int, *words: object, mpirun: str | None = None) -> str:
+    """Run ``python -m WORDS`` on ``ranks`` ranks, and return what it prints. Raises LaunchError if it fails.
+
+    ``mpirun``: other words that start Python on the ranks, for example on two hosts.
+    """
+    ours = [*(mpirun_command(ranks) if ranks > 1 else []), *python()]
+    command = [*(shlex.split(mpirun) if mpirun else ours), "-m", *map(str, words)]
+    done = subprocess.run(command, env=mpi_environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False)
+    if done.returncode:
+        raise LaunchError(f"`{shlex.join(command)}` failed: {done.stderr.strip()[-500:] or 'without a message'}")
+    return done.stdout
+
+
+def last_json(output: str) -> dict[str, Any]:
+    """Return the last JSON object that a job printed, as a line of its own."""
+    found = [line for line in output.splitlines() if line.startswith("{")]
+    if not found:
+        raise LaunchError(f"a timed job gave no result, but printed: {output.strip()[-500:] or 'nothing'}")
+    return json.loads(found[-1])
+
+
+def time_steps(ranks: int, steps: int, batch_size: int, shards: int) -> dict[str, Any]:
+    """Time whole steps on ``ranks`` ranks; returns what ``worker`` prints."""
+    return last_json(start(ranks, "distlenet.bench.worker", steps, batch_size, shards))
+
+
+def run_torch(ranks: int, module: str, *words: object) -> dict[str, Any]:
+    """Run ``ranks`` processes of ``module`` with these arguments on this host, as torchrun would; returns its JSON."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
+    processes = [
+        subprocess.Popen(
+            python_command(module, *map(str, words)),
+            env={**mpi_environment(), **world, "RANK": str(rank)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(ranks)
+    ]
+    try:
+        outputs = [process.communicate(timeout=TIMEOUT) for process in processes]
+    finally:
+        for process in processes:
+            process.kill()
+    stdout, stderr = outputs[0]
+    if processes[0].returncode:
+        raise LaunchError(f"{module} failed: {stderr.strip()[-500:]}")
+    return last_json(stdout)
+
+
+def compare_jobs(
+    ranks: int, rounds: int, steps: int, batch_size: int, shards: int, with_pytorch: bool
+) -> dict[str, list[dict[str, Any]]]:
+    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job.
+
+    The jobs are "1", "2", "4", ... ranks up to ``ranks``, and "ddp", PyTorch's on as many.
+    """
+    sizes = sorted({ranks, *(2**power for power in range(ranks.bit_length()))})
+    results: dict[str, list[dict[str, Any]]] = {str(size): [] for size in sizes}
+    for _ in range(rounds):
+        for size in sizes:
+            results[str(size)].append(time_steps(size, steps, batch_size, shards))
+        if with_pytorch:
+            results.setdefault("ddp", []).append(
+                run_torch(ranks, "distlenet.bench.pytorch", batch_size // ranks, steps)
+            )
+    return results

@@ -58,7 +58,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
 
     from distlenet.bench import pytorch
     from distlenet.bench.engine import compare_engines
-    from distlenet.bench.jobs import compare_jobs
+    from distlenet.bench.timing import compare_jobs
     from distlenet.numerics import numerics
 
     beside_pytorch = pytorch.available() and not args.no_pytorch

@@ -50,7 +50,7 @@ def test_the_names_of_the_ratios(monkeypatch):
     monkeypatch.setattr(pytorch, "variants", lambda batch_size: {"NCHW": (nothing, nothing)})
     ours = {"images_per_second": 2.0, "reduce_share": 0.1, "exchange_microseconds": 1.0, "allreduce_microseconds": 1.0}
     jobs = {"1": [ours], "2": [ours], "ddp": [{"NCHW": 1.0}]}
-    monkeypatch.setattr("distlenet.bench.jobs.compare_jobs", lambda *_: jobs)
+    monkeypatch.setattr("distlenet.bench.timing.compare_jobs", lambda *_: jobs)
     words = ["bench", "--rounds", "1", "--batch-size", "64", "--shards", "2"]
     ratios = measure(build_parser("bench").parse(words))["ratios"]
     assert ratios.keys() >= RATIOS

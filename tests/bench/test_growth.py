@@ -1,6 +1,7 @@
 """The table of growth: small sets, a few steps; what is measured is not judged."""
 
-from distlenet.bench import growth, jobs
+from distlenet.bench import growth
+from distlenet.bench import timing as jobs
 
 
 def test_a_table_of_sizes_and_limits(tmp_path, capsys):
