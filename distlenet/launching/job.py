@@ -13,7 +13,7 @@ from pathlib import Path
 from distlenet.errors import RanksLost
 from distlenet.handshake import ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
 from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
-from distlenet.launching.scratch import Guardian, Scratch, scratch
+from distlenet.launching.scratch import THREADS, Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
 from distlenet.processes import GRACE, children, end_processes, identity, processes
 from distlenet.runs.lock import JOB as OWNER
@@ -94,7 +94,8 @@ class Attempt:
         self._environment = place.environment | {STALL_AFTER: str(job.stall_after)}
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
-        command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after)
+        ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
+        command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after, ours)
         self._command = [*command, *python_command("distlenet", *arguments)]
         # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
         # hands on SIGTERM alone

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -101,13 +101,17 @@ def find_mpirun() -> str:
 
 
 def mpirun_command(
-    ranks: int, hosts: str | None = None, fault_tolerance: bool = False, stall_after: float = 60.0
+    ranks: int,
+    hosts: str | None = None,
+    fault_tolerance: bool = False,
+    stall_after: float = 60.0,
+    variables: Iterable[str] = (),
 ) -> list[str]:
     """Return the command that starts ``ranks`` processes of what follows.
 
     ``hosts`` is "A:2,B:2", or None for this one, on which there may be more ranks than cores. With
     ``fault_tolerance`` the job outlives its ranks (Open MPI 5), and a rank silent for ``stall_after`` seconds
-    counts as lost.
+    counts as lost. ``variables`` of the environment are handed on to other hosts: ssh does not, MPICH always does.
     """
     mpirun = which_mpi()
     command = [mpirun.path, "-n", str(ranks)]
@@ -130,6 +134,7 @@ def mpirun_command(
         for name, value in parameters.items():
             command += ["--mca", name, str(value)]
     if hosts:
+        command += [word for name in variables for word in ("-x", name)]
         command += ["--host", ",".join(f"{name}:{count}" for name, count in map(_host, hosts.split(",")))]
     if hosts or ranks > len(os.sched_getaffinity(0)):
         command += ["--mca", "mpi_yield_when_idle", "1"]  # waiting ranks leave their core to working ones

@@ -18,6 +18,7 @@ from distlenet.launching.mpirun import mpi_environment
 from distlenet.processes import end_processes, identity, is_alive
 
 SHARED_MEMORY = "/dev/shm"
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")  # of BLAS: one a rank, if nothing else is said
 PREFIX, SHARED_PREFIX = ".distlenet-", "distlenet-"  # followed by the identity of the launcher
 
 
@@ -46,7 +47,7 @@ def scratch(launcher: str, hosts: str | None) -> Iterator[Scratch]:
     Afterwards its processes are ended, and its folders removed.
     """
     environment = mpi_environment() | {LAUNCHER: launcher}
-    for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+    for variable in THREADS:
         environment.setdefault(variable, "1")
     # the root may be on another host: that sees the current directory, as it must for the run's
     place = os.getcwd() if hosts and os.access(".", os.W_OK) else tempfile.gettempdir()

@@ -40,13 +40,15 @@ def machine(monkeypatch):
         (2, {"fault_tolerance": True, "stall_after": 10.0}, FAULT_TOLERANCE),
         (4, {}, [*YIELD, "--map-by", ":OVERSUBSCRIBE"]),
         (4, {"hosts": "a:3,b"}, ["--host", "a:3,b:1", *YIELD]),
+        (4, {"hosts": "a,b", "variables": ["A", "B"]}, ["-x", "A", "-x", "B", "--host", "a:1,b:1", *YIELD]),
+        (2, {"variables": ["A", "B"]}, []),
         (
             4,
             {"hosts": "a:2,b:2", "fault_tolerance": True, "stall_after": 10.0},
             [*FAULT_TOLERANCE, "--mca", "coll", "^han,adapt", "--host", "a:2,b:2", *YIELD],
         ),
     ],
-    ids=["cores for all", "fault tolerance", "more ranks than cores", "hosts", "both"],
+    ids=["cores for all", "fault tolerance", "more ranks than cores", "hosts", "variables", "one host", "both"],
 )
 def test_open_mpi_s_command(machine, ranks, settings, expected):
     machine(open_mpi=True)
