@@ -22,7 +22,7 @@ from faults.soak import Soak
 from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
 
-OF_RANKS = {"runtime", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
+OF_RANKS = {"runtime", "any_mpi", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
@@ -86,6 +86,16 @@ def soak(request: pytest.FixtureRequest) -> Soak:
 def runtime(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
     """Each MPI in turn; skipped where it is not installed."""
     return _runtime(request.param)
+
+
+@pytest.fixture
+def any_mpi(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
+    """One of the MPIs that are installed, by the test's name: for what does not depend on which one it is."""
+    found = [mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")]
+    installed = [runtime for runtime in found if not isinstance(runtime, str)]
+    if not installed:
+        pytest.skip(" and ".join(map(str, found)))
+    return installed[sum(request.node.name.encode()) % len(installed)]
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 
 
 @pytest.mark.parametrize("split", ["test", "train", "validation"])
-def test_same_json_on_several_ranks(runtime, split, trained, digits, distlenet):
+def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
     arguments = ["evaluate", trained, "--data", digits, "--split", split, "--json"]
     alone = distlenet(*arguments)
     assert alone.returncode == 0, alone.output
@@ -20,7 +20,7 @@ def test_same_json_on_several_ranks(runtime, split, trained, digits, distlenet):
     assert figures["error"] == 1 - figures["accuracy"]
     assert [item["name"] for item in figures["classes"]] == list("0123456789")
     for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
-        several = distlenet(*arguments, runtime=runtime, ranks=ranks)
+        several = distlenet(*arguments, runtime=any_mpi, ranks=ranks)
         assert several.returncode == 0, several.output
         assert several.stdout == alone.stdout
 
@@ -32,13 +32,13 @@ def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
         assert figures["loss"] == summary_of(trained)["test_loss"]
 
 
-def test_tables(trained, digits, distlenet, runtime):
+def test_tables(trained, digits, distlenet, any_mpi):
     alone = distlenet("evaluate", trained, "--data", digits)
     assert alone.returncode == 0
     assert "\x1b" not in alone.output
     for word in ("precision", "recall", "f1"):
         assert word in alone.stdout.lower()
-    several = distlenet("evaluate", trained, "--data", digits, runtime=runtime, ranks=2)
+    several = distlenet("evaluate", trained, "--data", digits, runtime=any_mpi, ranks=2)
     assert several.stdout == alone.stdout  # no escape codes, and each line once
 
 
@@ -71,13 +71,13 @@ def test_no_validation_images(digits, tmp_path, distlenet, only_sentence):
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_damaged_images(runtime, ranks, trained, digits, tmp_path, distlenet, only_sentence):
+def test_damaged_images(any_mpi, ranks, trained, digits, tmp_path, distlenet, only_sentence):
     # the second block of checksums: with two ranks, rank 1 alone reads it
     path = tmp_path / "damaged.h5"
     shutil.copy(digits, path)
     with h5py.File(path, "r+") as file:
         file["test/images"][1200, 14, 14] ^= 1
-    where = {"runtime": runtime, "ranks": 2} if ranks == 2 else {}
+    where = {"runtime": any_mpi, "ranks": 2} if ranks == 2 else {}
     done = distlenet("evaluate", trained, "--data", path, **where)
     only_sentence(done, 4, "rows 1,000 to 1,349 of /test do not match their SHA-256")
 

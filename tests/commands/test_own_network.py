@@ -53,15 +53,15 @@ def start(folder, *words, **where):
     return mpi_jobs.distlenet(*words, cwd=folder, **where)
 
 
-def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only_sentence, summary_of):
+def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only_sentence, summary_of):
     data, classes = wide
     train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
-    for run, more in (("one", {}), ("two", {"runtime": runtime, "ranks": 2})):
+    for run, more in (("one", {}), ("two", {"runtime": any_mpi, "ranks": 2})):
         done = start(folder, *train, "--run", run, **more)
         assert done.returncode == 0, done.output
     assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
     named = ["evaluate", "two", "--data", data, "--model", "mynet.py:build"]
-    done = start(folder, *named, "--json", runtime=runtime, ranks=2)
+    done = start(folder, *named, "--json", runtime=any_mpi, ranks=2)
     assert done.returncode == 0, done.output
     found = json.loads(done.stdout)
     assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
@@ -69,10 +69,10 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(runtime, wide, folder, only
     shown = start(folder, "evaluate", "two", "--data", data, "--trust-code")
     assert shown.returncode == 0 and f"class {classes - 1}" in shown.stdout
     assert f"running function build in mynet.py ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
-    refused = start(folder, "evaluate", "two", "--data", data, runtime=runtime, ranks=2)
+    refused = start(folder, "evaluate", "two", "--data", data, runtime=any_mpi, ranks=2)
     only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
-    done = start(folder, *again, runtime=runtime, ranks=2)
+    done = start(folder, *again, runtime=any_mpi, ranks=2)
     assert done.returncode == 0, done.output
 
     (folder / "mynet.py").write_text(f"{NET}\n# the same layers\n")

@@ -60,26 +60,26 @@ def test_repeat_again_trains_nothing(repeated, digits, distlenet):
     assert done.stdout.endswith(table) and "started" not in done.stdout
 
 
-def test_repeat_on_ranks_gives_the_same_runs(runtime, repeated, digits, distlenet, tmp_path):
+def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, digits, distlenet, tmp_path):
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--json"]
-    done = distlenet(*arguments, runtime=runtime, ranks=2)
+    done = distlenet(*arguments, runtime=any_mpi, ranks=2)
     assert done.returncode == 0, done.output
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     assert len(json.loads(done.stdout)["runs"]) == 3  # one object, and the root alone speaks
     assert done.stderr == ""
 
 
-def test_side_by_side(runtime, repeated, digits, distlenet, tmp_path, only_sentence):
+def test_side_by_side(any_mpi, repeated, digits, distlenet, tmp_path, only_sentence):
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--side-by-side"]
-    done = distlenet(*arguments, 2, runtime=runtime, ranks=3)  # a team of two ranks and one of one
+    done = distlenet(*arguments, 2, runtime=any_mpi, ranks=3)  # a team of two ranks and one of one
     assert done.returncode == 0, done.output
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     ranks = [json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())["ranks"] for seed in (1, 2, 3)]
     assert ranks == [2, 1, 2]
     assert "95 % confidence" in done.stdout
-    only_sentence(distlenet(*arguments, 3, runtime=runtime, ranks=2), 2, "there are only 2 ranks")
+    only_sentence(distlenet(*arguments, 3, runtime=any_mpi, ranks=2), 2, "there are only 2 ranks")
     (tmp_path / "run/seed-2/config.toml").write_text("epochs = 7")
-    only_sentence(distlenet(*arguments, 2, runtime=runtime, ranks=2), 6, "seed-2 holds a run with epochs = 7")
+    only_sentence(distlenet(*arguments, 2, runtime=any_mpi, ranks=2), 6, "seed-2 holds a run with epochs = 7")
 
 
 def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp_path):
@@ -105,7 +105,7 @@ def test_other_settings_in_the_same_directory(repeated, digits, distlenet, only_
     only_sentence(done, 6, "seed-1 holds a run with lr = 0.14, now 0.1", "choose another --run")
 
 
-def test_compare(runtime, digits, distlenet, tmp_path):
+def test_compare(any_mpi, digits, distlenet, tmp_path):
     run = tmp_path / "run"
     items = ["poolings", "still:lr=0", "mynet.py:build"]
     (tmp_path / "mynet.py").write_text(
@@ -114,7 +114,7 @@ def test_compare(runtime, digits, distlenet, tmp_path):
         "    return Sequential(input_shape, Flatten(), Dense(classes))\n"
     )
     words = ["-m", "distlenet", "compare", *items, "--seeds", 2, "--data", digits, "--run", run, *SHORT]
-    with mpi_jobs.Job(runtime.command(2, *map(str, words)), cwd=tmp_path) as job:
+    with mpi_jobs.Job(any_mpi.command(2, *map(str, words)), cwd=tmp_path) as job:
         done = job.finish()
     assert done.returncode == 0, done.output
     results = json.loads((run / "results.json").read_text())

@@ -63,10 +63,10 @@ def test_no_epochs(digits, tmp_path, distlenet, summary_of):
 
 
 @pytest.mark.parametrize("display", ["plain", "auto", "quiet"])
-def test_no_escape_codes_in_a_file(runtime, display, digits, tmp_path, distlenet):
+def test_no_escape_codes_in_a_file(any_mpi, display, digits, tmp_path, distlenet):
     arguments = ["train", "--data", digits, *SHORT, "--display", display]
     alone = distlenet(*arguments, "--run", tmp_path / "alone")
-    several = distlenet(*arguments, "--run", tmp_path / "several", runtime=runtime, ranks=2)
+    several = distlenet(*arguments, "--run", tmp_path / "several", runtime=any_mpi, ranks=2)
     for done in (alone, several):
         assert done.returncode == 0, done.output
         assert "\x1b" not in done.output
@@ -75,12 +75,12 @@ def test_no_escape_codes_in_a_file(runtime, display, digits, tmp_path, distlenet
     assert several.stderr == ""
 
 
-def test_existing_run(runtime, trained, digits, tmp_path, distlenet, only_sentence, summary_of):
+def test_existing_run(any_mpi, trained, digits, tmp_path, distlenet, only_sentence, summary_of):
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     only_sentence(
-        distlenet("train", "--data", digits, "--run", run, *SHORT, runtime=runtime, ranks=2),
+        distlenet("train", "--data", digits, "--run", run, *SHORT, runtime=any_mpi, ranks=2),
         6,
         "already holds a run",
         "--resume auto",
@@ -123,13 +123,13 @@ def test_resume_passes_over_a_torn_file(trained, digits, tmp_path, distlenet):
     assert "passed over" in done.output
 
 
-def test_several_ranks_read_only_good_shards(runtime, digits, tmp_path, distlenet, only_sentence):
+def test_several_ranks_read_only_good_shards(any_mpi, digits, tmp_path, distlenet, only_sentence):
     # rank 1 alone has the damaged rows in its shards; both leave in good order
     path, run = tmp_path / "damaged.h5", tmp_path / "run"
     drawn.write(path, 2400)
     edited(path, path.with_name("copy.h5"), lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
     arguments = ["train", "--data", path.with_name("copy.h5"), "--run", run, *SHORT]
-    done = distlenet(*arguments, runtime=runtime, ranks=2)
+    done = distlenet(*arguments, runtime=any_mpi, ranks=2)
     only_sentence(done, 4, "rows 2,000 to 2,399 of /train do not match their SHA-256")
     assert not run.exists()
 
@@ -270,12 +270,12 @@ def test_unwritable_run_directory(digits, tmp_path, distlenet, only_sentence):
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_bad_input_on_two_ranks(runtime, digits, tmp_path, distlenet, only_sentence):
+def test_bad_input_on_two_ranks(any_mpi, digits, tmp_path, distlenet, only_sentence):
     run = tmp_path / "run"
     (tmp_path / "file").write_text("mine")
 
     def start(*options, ranks=2):
-        return distlenet("train", "--data", digits, "--run", run, *SHORT, *options, runtime=runtime, ranks=ranks)
+        return distlenet("train", "--data", digits, "--run", run, *SHORT, *options, runtime=any_mpi, ranks=ranks)
 
     only_sentence(start("--data", tmp_path / "none.h5"), 4, "there is no dataset")
     only_sentence(start("--batch-size", 100), 3, "is not divisible by 8 shards")
@@ -314,11 +314,11 @@ def test_debug_shows_the_traceback_of_an_expected_error(tmp_path, distlenet):
     assert "there is no dataset" in done.stderr
 
 
-def test_debug_on_two_ranks(runtime, digits, tmp_path, distlenet):
-    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=runtime, ranks=2)
+def test_debug_on_two_ranks(any_mpi, digits, tmp_path, distlenet):
+    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 4
     assert done.output.count("DataError: there is no dataset") == 1, done.output
-    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=runtime, ranks=2)
+    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 0, done.output
     assert done.stdout.count("gradient check of") == 1
 

@@ -140,7 +140,7 @@ def runs(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
 
 
 @settings(
-    max_examples=100,
+    max_examples=50,
     derandomize=True,
     deadline=None,
     database=None,

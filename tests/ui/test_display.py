@@ -1,6 +1,5 @@
 import io
 import os
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -35,10 +34,6 @@ with make_display(sys.argv[1]) as display:
     display.on(RunFinished({"status": "finished", "test_accuracy": 0.99}))
 print("after", flush=True)
 """
-
-MPI_SCRIPT = "from mpi4py import MPI\nif MPI.COMM_WORLD.rank == 0:\n" + "".join(
-    f"    {line}\n" for line in SCRIPT.splitlines()
-)
 
 
 def environment(**more):
@@ -103,34 +98,6 @@ def test_a_reader_that_leaves_does_not_kill_the_run(mode):
     assert run.returncode == 0
     assert run.stderr.count(b"\n") == 1
     assert b"the run is not shown any more, but goes on" in run.stderr
-
-
-def test_no_escape_codes_under_a_redirected_mpirun(tmp_path):
-    pytest.importorskip("mpi4py")
-    mpirun = Path(sys.executable).with_name("mpirun")
-    if not mpirun.exists():
-        pytest.skip(f"no mpirun beside {sys.executable}")
-    more = {"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_btl": "^ofi"}
-    more["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
-    log = tmp_path / "log"
-    with log.open("w") as out:
-        job = subprocess.Popen(
-            [mpirun, "-n", "2", sys.executable, "-c", MPI_SCRIPT, "auto"],
-            env=environment(**more),
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            stdin=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        try:
-            code = job.wait(timeout=60)
-        except subprocess.TimeoutExpired:
-            os.killpg(job.pid, signal.SIGKILL)
-            raise
-    text = log.read_text()
-    assert code == 0, text
-    assert "\x1b" not in text
-    assert " epoch epoch=2/2 " in text
 
 
 def test_make_display_chooses():
