@@ -13,7 +13,7 @@ from distlenet.errors import CheckpointError, DataError
 from distlenet.nn import Net
 from distlenet.own_code import NOTHING, Trust
 from distlenet.report import figure as curves
-from distlenet.report import looks, pictures
+from distlenet.report import images, pictures
 from distlenet.report.page import Book, Written
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.record import Run, divergences, number, read_run
@@ -70,7 +70,7 @@ def _dataset(run: Run, data: Path | None, usual: Path) -> DigitFile | None:
     digits = None
     try:
         digits = open_digit_file(data or usual)
-        looks.check_data(run, digits)
+        images.check_data(run, digits)
     except DataError as error:
         if digits:
             digits.close()
@@ -91,12 +91,12 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     gradient, sample = None, ""
     if digits:
         say("looking at images")
-        part, looked_at = looks.shown_part(run, digits)
-        found = looks.answers(net, part, resampler, len(dataset.class_names))
-        looks.by_class(book, found, looked_at, dataset.class_names)
-        looks.through_the_layers(book, net, found, resampler, dataset.class_names)
-        looks.augmentation(book, run, digits)
-        gradient, sample = looks.mean_gradient(net, run, digits, resampler)
+        part, looked_at = images.shown_part(run, digits)
+        found = images.answers(net, part, resampler, len(dataset.class_names))
+        images.by_class(book, found, looked_at, dataset.class_names)
+        images.through_the_layers(book, net, found, resampler, dataset.class_names)
+        images.augmentation(book, run, digits)
+        gradient, sample = images.mean_gradient(net, run, digits, resampler)
     say("drawing the network")
     network(book, run, net, gradient, sample)
     settings(book, run)

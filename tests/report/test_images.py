@@ -6,8 +6,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
-from distlenet.report import looks as look
-from distlenet.runs.record import read_run
+from distlenet.report.images import answers, mean_gradient
 from distlenet.training.evaluation import DatasetSlice
 
 RNG = np.random.default_rng(6)
@@ -45,7 +44,7 @@ def test_answers_are_those_of_the_network(digits):
     net = network()
     with open_digit_file(digits) as file:
         part, resampler = DatasetSlice(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
-        found = look.answers(net, part, resampler, 10)
+        found = answers(net, part, resampler, 10)
         images, labels = file.read("train", 100, 700)
         np.testing.assert_array_equal(found.labels, labels)
         np.testing.assert_array_equal(found.images(np.array([0, 599, 7])), images[[0, 599, 7]])
@@ -60,7 +59,7 @@ def test_the_gradient_is_a_mean_over_validation_images(trained, digits):
     net, facts = run.checkpoint.build_net(), run.checkpoint.dataset
     resampler = Resampler(28, 28, facts.mean, facts.std)
     with open_digit_file(digits) as file:
-        gradient, sample = look.mean_gradient(net, run, file, resampler)
+        gradient, sample = mean_gradient(net, run, file, resampler)
         images, labels = file.read("train", 642, 700)
     assert sample == "58 validation images"
     whole = np.zeros_like(net.theta)
