@@ -10,7 +10,6 @@ from distlenet import bounded
 from distlenet.config import build_config
 from distlenet.data.file.hdf5 import SIGNATURE, ForeignError, open_hdf5
 from distlenet.errors import ConfigError
-from distlenet.runs import record as logbook
 from distlenet.runs.record import number, read_lines
 from distlenet.series.outcome import read_outcome
 
@@ -70,7 +69,7 @@ def test_a_journal_of_any_line(tmp_path):
         file.write(b"[" + b" " * 30_000_000 + b"]\n")
         file.write(json.dumps(good).encode() + b"\n")
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    assert read_lines(path) == ([good], 5)
+    assert read_lines(path) == ([good], [f"{path} has 5 damaged lines: left out"])
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 20_000  # KiB
 
 
@@ -95,22 +94,20 @@ def test_lines_are_whole(tmp_path):
     assert list(bounded.lines(path, longest=10)) == ["one", None, "y" * 8, "last"]
 
 
-def test_a_journal_of_more_lines_than_any_run(tmp_path, monkeypatch):
+def test_a_journal_of_more_lines_than_any_run(tmp_path):
     path = tmp_path / "journal.jsonl"
     step, epoch, notice = (f'{{"kind": "{kind}", "steps": 1}}\n' for kind in ("step", "epoch", "notice"))
-    monkeypatch.setitem(logbook.MOST, "step", 5)
-    monkeypatch.setitem(logbook.MOST, "epoch", 4)
-    monkeypatch.setattr(logbook, "MOST_OTHERS", 3)
+    most = {"step": 5, "epoch": 4, "other": 3}
     path.write_text(step * 5 + epoch * 4 + notice * 3)
-    assert len(read_lines(path)[0]) == 12 and len(read_lines(path, steps=False)[0]) == 7
+    assert len(read_lines(path, most=most)[0]) == 12 and len(read_lines(path, steps=False, most=most)[0]) == 7
     for one_more, says in (
         (step, "5 lines of kind step"),
         (epoch, "4 lines of kind epoch"),
-        (notice, "3 lines of oth"),
+        (notice, "3 lines of kind other"),
     ):
         path.write_text(step * 5 + epoch * 4 + notice * 3 + one_more)
         with pytest.raises(OSError, match=f"it has more than {says}"):
-            read_lines(path)
+            read_lines(path, most=most)
     with pytest.raises(OSError, match="more than 7 lines"):
         list(bounded.lines(path, most=7))
     with path.open("r+b") as file:

@@ -76,8 +76,8 @@ def run(args: argparse.Namespace) -> int:
     except OSError as error:
         reason = f"cannot read {path} ({error.strerror})"
         raise RunDirectoryError(f"{reason}: expected the --run of `distlenet train`") from error
-    if damaged:
-        note(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
+    for text in damaged:
+        note(text)
     columns = STEPS if args.steps else EPOCHS
     entries = counting(lines, "step" if args.steps else "epoch")
     if args.csv is None:

@@ -1,7 +1,7 @@
 """The journal: one JSON object a line, for every interval of steps and every epoch. Lines are only ever added.
 
 A run that is resumed, or goes back by itself, does steps again: their earlier lines stay. Which lines count is decided
-by whoever reads them, see ``counting`` in the logbook.
+by whoever reads them, see ``counting`` in record.py.
 """
 
 import contextlib
@@ -40,15 +40,16 @@ class Journal:
     def _open(self) -> int:
         return open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
-    def complete(self, history: Sequence[dict[str, Any]]) -> int:
-        """Add the epochs of ``history``, a state's, from the first on that is missing; return the damaged lines.
+    def complete(self, history: Sequence[dict[str, Any]]) -> list[str]:
+        """Add the epochs of ``history``, a state's, from the first on that is missing.
 
-        An epoch that took another course counts as missing, and the lines of its steps no longer count.
+        An epoch that took another course counts as missing, and the lines of its steps no longer count. Returns a
+        note if lines are damaged.
         """
         try:
             lines, damaged = read_lines(self._path, steps=False)
         except OSError:  # longer than any run's: it is only added to
-            return 0
+            return []
         known = {line["epoch"]: line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
 
         def agrees(entry: dict[str, Any]) -> bool:

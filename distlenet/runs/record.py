@@ -5,7 +5,7 @@ its size, and there are no more lines of each kind than in the longest of runs.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,7 @@ from distlenet.training.events import EpochDone, Notice, RunStarted, Score, Step
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
 KNOWN = {name: name for name in ("kind", "steps", "status", *(f.name for event in EVENTS for f in fields(event)))}
-MOST = {"step": 1_000_000, "epoch": 100_000}  # lines of a kind
-MOST_OTHERS = 10_000  # starts, notices, ends
+MOST = {"step": 1_000_000, "epoch": 100_000, "other": 10_000}  # lines of a kind; others: starts, notices, ends
 LONGEST_TEXT = 2000  # characters
 MOST_ENTRIES = 30  # of an object within a line
 STEP = '{"kind": "step", '  # as a run begins such a line
@@ -90,15 +89,14 @@ def _read_journal(path: Path, steps: bool, notes: list[str]) -> list[Line]:
     """Return the good lines of the journal; ``notes`` are told of the others."""
     try:
         lines, damaged = read_lines(path, steps)
+        notes += damaged
+        return lines
     except OSError as error:
         notes.append(
             f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
             "happened on the way is not known"
         )
         return []
-    if damaged:
-        notes.append(f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out")
-    return lines
 
 
 def read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
@@ -126,12 +124,12 @@ def divergences(summary: dict[str, Any]) -> list[str]:
     return found
 
 
-def read_lines(path: Path, steps: bool = True) -> tuple[list[Line], int]:
-    """Return the good lines of the journal ``path`` and the number of the others; without ``steps``, not these.
+def read_lines(path: Path, steps: bool = True, most: Mapping[str, int] = MOST) -> tuple[list[Line], list[str]]:
+    """Return the good lines of the journal ``path``, without ``steps`` not these; and a note if others are damaged.
 
-    Raises OSError, also where it has more lines than a run writes.
+    Raises OSError, also where it has more lines than a run writes: ``most`` of a kind.
     """
-    lines, damaged, counts = [], 0, {"step": 0, "epoch": 0, "": 0}
+    lines, damaged, counts = [], 0, dict.fromkeys(most, 0)
     for text in bounded.lines(path):
         if not steps and text is not None and text.startswith(STEP):
             continue
@@ -140,12 +138,12 @@ def read_lines(path: Path, steps: bool = True) -> tuple[list[Line], int]:
         except (ValueError, TypeError, KeyError):  # TypeError: no object
             damaged += 1
             continue
-        kind = line["kind"] if line["kind"] in MOST else ""
+        kind = line["kind"] if line["kind"] in most else "other"
         counts[kind] += 1
-        if counts[kind] > (most := MOST.get(kind, MOST_OTHERS)):
-            raise bounded.too_long(path, f"{most:,} lines of {f'kind {kind}' if kind else 'other kinds'}")
+        if counts[kind] > most[kind]:
+            raise bounded.too_long(path, f"{most[kind]:,} lines of kind {kind}")
         lines.append(line)
-    return lines, damaged
+    return lines, [f"{path} has {damaged} damaged line{'s' * (damaged > 1)}: left out"] * bool(damaged)
 
 
 def _kept(line: Any) -> Line:

@@ -111,9 +111,8 @@ class Root(OtherRank):
                 self._notices += edits(directory, origin)
             journal = self._write(directory, experiment, resumed=origin is not None).journal
             directory.claim(os.environ.get(LAUNCHER))
-        if damaged := journal.complete(experiment.state.progress.history):
-            text = f"{directory.journal} has {damaged} damaged line{'s' * (damaged > 1)}: left out"
-            self._notices.append(Notice(text, "warning"))
+        damaged = journal.complete(experiment.state.progress.history)
+        self._notices += [Notice(text, "warning") for text in damaged]
         directory.write_text("config.toml", experiment.config.to_toml())
         return self._notices + moved(directory)
 

@@ -7,6 +7,7 @@ from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
 from distlenet.report.images import answers, mean_gradient
+from distlenet.runs.record import read_run
 from distlenet.training.evaluation import DatasetSlice
 
 RNG = np.random.default_rng(6)

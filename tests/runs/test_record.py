@@ -38,7 +38,7 @@ def test_an_epoch_that_was_made_up_for_takes_no_step_away():
 def test_damaged_lines_are_counted(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_bytes(b'{"kind": "step", "steps": 5}\n{"kind": "st\n[]\n7\n\xff\n{"steps": 3}\n' + b"[" * 5000)
-    assert read_lines(path) == ([line("step", 5)], 6)
+    assert read_lines(path) == ([line("step", 5)], [f"{path} has 6 damaged lines: left out"])
     assert counting([line("step", "5"), line("step", None), line("step", float("nan")), {"kind": "step"}], "step") == []
 
 
