@@ -93,9 +93,10 @@ class LaunchError(DistlenetError):
 
 
 class NonFiniteError(DistlenetError):
-    """A NaN or an infinity in the loss or the gradient of a step."""
+    """A NaN or an infinity in the loss or the gradient of a step; all ranks see it in the sum."""
 
     exit_code = 8
+    agreed = True
     kind = "non-finite"
 
 
@@ -103,6 +104,7 @@ class DivergedError(DistlenetError):
     """A run that learns nothing ("dead") or has unlearned ("spike"); ``kind`` says which."""
 
     exit_code = 14
+    agreed = True
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(text)
@@ -113,6 +115,7 @@ class ReplicaError(DistlenetError):
     """Ranks that no longer hold the same parameters."""
 
     exit_code = 10
+    agreed = True
 
 
 class RanksLost(DistlenetError):

@@ -26,7 +26,7 @@ from distlenet.parallel.connect import run_ranks
 from distlenet.paths import as_path
 from distlenet.training.events import StepDone
 from distlenet.training.experiment import RunOptions, set_up
-from distlenet.training.loop import train
+from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
 
 WORK = "--work"  # how a rank of a job is called: then come the dataset, the memory limit and the steps
@@ -97,7 +97,8 @@ def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
     signals, begun = Signals(), perf_counter()
     all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
     config, leaves = all_of_it.config, all_of_it.leaves
-    events = train(all_of_it.state, leaves, all_of_it.epoch_end, all_of_it.schedule, config.epochs, comm, signals)
+    course = Course(all_of_it.schedule, config.epochs, signals)
+    events = train(all_of_it.state, leaves, all_of_it.epoch_end, course, comm)
     running = (event.seconds for event in events if isinstance(event, StepDone))
     next(running)
     start, cpu = perf_counter() - begun, process_time()

@@ -9,13 +9,15 @@ from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.nn import build_schedule
+from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.epoch_end import EpochEnd
+from distlenet.training.evaluation import EpochPace
 from distlenet.training.events import Event, StepDone
 from distlenet.training.experiment import make_state
-from distlenet.training.loop import train
+from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
+from distlenet.training.state import TrainState
 
 MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
 FIRST_LAYER = 117_600  # whose input needs no gradient
@@ -55,8 +57,8 @@ class Workload:
 
     def steps(self) -> Iterator[StepDone]:
         """Train for ever; yields every step with its time."""
-        schedule = build_schedule("constant", 0.01, 1)
-        for event in train(self.state, self.leaves, NoEvaluation(), schedule, 10**6, self.comm, Signals()):
+        course = Course(build_schedule("constant", 0.01, 1), 10**6, Signals())
+        for event in train(self.state, self.leaves, NoEvaluation(), course, self.comm):
             if isinstance(event, StepDone):
                 yield event
 
@@ -66,12 +68,9 @@ def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[
     return Workload(comm, config, images).steps()
 
 
-class NoEvaluation(EpochEnd):
+class NoEvaluation:
     """An end of the epoch at which nothing is evaluated."""
 
-    def __init__(self) -> None:
-        """Have nothing to evaluate."""
-
-    def run(self, *_: object) -> Iterator[Event]:
+    def run(self, state: TrainState, schedule: Schedule, pace: EpochPace) -> Iterator[Event]:
         """Yield nothing."""
         return iter(())

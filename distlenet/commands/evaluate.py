@@ -54,7 +54,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
 
 def to_json(report: dict[str, Any], result: "Result") -> dict[str, Any]:
     """Return the report as JSON values."""
-    from distlenet.training.metrics import per_class
+    from distlenet.training.evaluation import per_class
 
     figures = per_class(result.confusion)
     return {
@@ -116,7 +116,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
         ],
     )
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
-    result = evaluate(net, part, resampler, comm, len(trained.class_names))
+    result = evaluate(net, part, resampler, comm)
     return {
         "checkpoint": str(checkpoint.path),
         "data": str(digits.path),

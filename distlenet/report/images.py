@@ -12,8 +12,7 @@ from distlenet.report import pictures
 from distlenet.report.page import Book
 from distlenet.report.pictures import Answers
 from distlenet.runs.record import Run
-from distlenet.training.evaluation import DatasetSlice, Slices, own_chunks
-from distlenet.training.metrics import accuracy, per_class
+from distlenet.training.evaluation import DatasetSlice, Slices, accuracy, own_chunks, per_class
 
 GRADIENT_IMAGES = 500
 CONFUSIONS = 15  # most frequent ones, listed

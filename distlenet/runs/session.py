@@ -3,6 +3,7 @@
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from distlenet.training.audits import compare_numerics
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted
 from distlenet.training.experiment import Experiment, RunOptions, set_up
 from distlenet.training.healing import Healer
-from distlenet.training.loop import train
+from distlenet.training.loop import Course, train
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.scrutiny import watch_closely
 from distlenet.training.signals import Signals, Stopped
@@ -42,7 +43,8 @@ class Session:
             experiment, pace = self.prepare(), Pace()
             progress, patience = lambda: experiment.state.progress.coming, self.options.stall_after
             with Watchdog(self.comm, progress, patience) as watchdog, np.errstate(all="ignore"):
-                survivor = Survivor(experiment, self.comm, lambda: self.take_over(experiment, watchdog))
+                take_over = partial(self.take_over, experiment, watchdog)
+                survivor = Survivor(experiment.state, experiment.leaves, self.comm, take_over)
                 for event in survivor.events(lambda: self.course(experiment, survivor, pace)):
                     pace.note(event)
                     self.root.announce(event)
@@ -66,7 +68,10 @@ class Session:
         All that ranks do together is in here: after a loss some may be further along than others, up to the very
         last message, and all of them begin here again.
         """
-        failure, tested, healer = None, {}, Healer(experiment, self.comm, lambda: started(experiment, self.comm))
+        failure, tested = None, {}
+        config, restarted = experiment.config, partial(started, experiment, self.comm)
+        limits = config.on_divergence, config.max_heals
+        healer = Healer(experiment.state, experiment.leaves, experiment.recorder, self.comm, limits, restarted)
         try:
             yield from healer.events(lambda: self.steps(experiment, survivor))
             seconds = pace.seconds
@@ -85,17 +90,9 @@ class Session:
     def steps(self, experiment: Experiment, survivor: Survivor) -> Iterator[Event]:
         """Yield the events of the training."""
         yield from survivor.resume()
-        yield from train(
-            experiment.state,
-            experiment.leaves,
-            experiment.epoch_end,
-            experiment.schedule,
-            experiment.config.epochs,
-            self.comm,
-            self.signals,
-            self.options.save_steps,
-            experiment.recorder,
-        )
+        schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
+        course = Course(schedule, epochs, self.signals, self.options.save_steps, recorder)
+        yield from train(experiment.state, experiment.leaves, experiment.epoch_end, course, self.comm)
 
     def prepare(self) -> Experiment:
         """Set everything up, resume if asked to, and announce the start."""

@@ -77,7 +77,7 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
     if state.progress.best_epoch is not None:
         chosen = f"best (epoch {state.progress.best_epoch + 1})"
     with state.net.using(state.averaged if state.best_theta is None else state.best_theta):
-        result = experiment.epoch_end.evaluate(state, experiment.slices.test)
+        result = experiment.epoch_end.evaluate(state.net, experiment.slices.test)
     return {
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,

@@ -18,7 +18,7 @@ from distlenet.atomic import Attempts
 from distlenet.bounded import open_regular
 from distlenet.errors import UsageError, missing_extra
 from distlenet.training.events import EpochDone, Event, RunStarted, StepDone, warner
-from distlenet.training.recorder import Recorder
+from distlenet.training.postmortem import Recorder
 from distlenet.training.state import TrainState
 
 BINS = 40  # of a histogram

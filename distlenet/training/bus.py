@@ -6,7 +6,11 @@ no second message.
 
 import numpy as np
 
-from distlenet.training.signals import STOPS
+from distlenet.activity import advance, phase
+from distlenet.data.leaves import Leaves
+from distlenet.errors import DataError
+from distlenet.training.signals import STOPS, Signals
+from distlenet.training.state import TrainState
 
 TAIL = ("loss", "correct", "count", "saves", *STOPS)
 
@@ -33,3 +37,23 @@ class Bus:
     def split(self, total: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         """Return the gradient (parameters,) and the tail by name of a reduced vector."""
         return total[: self.parameters], dict(zip(TAIL, total[self.parameters :].tolist(), strict=True))
+
+
+@phase("computing")
+def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
+    """Fill the bus: the gradient sum, loss, hits and count of each owned shard's micro-batch, and this rank's votes."""
+    votes = signals.votes()
+    for slot, shard in enumerate(leaves.shards):
+        try:
+            x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
+        except DataError:
+            bus.leaves[slot] = np.nan  # so that all ranks stop at this step, and ask again what is wrong
+            continue
+        if not len(labels):
+            bus.clear(slot)
+            bus.set_tail(slot, **votes)
+        else:
+            loss, correct = state.net.loss_and_grad(x, labels, bus.gradient(slot))
+            bus.set_tail(slot, loss=loss, correct=correct, count=len(labels), **votes)
+        advance()
+        votes = {}  # once a rank

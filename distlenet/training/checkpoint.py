@@ -90,17 +90,17 @@ class Checkpoint:
         """
         meta = {name: facts[name] for name in ("config", "dataset", "numerics")}
         meta |= {name: facts.get(name) for name in ("layers", "code")}
-        good = facts.get("good")
-        moments = [Progress.of(found) for found in (facts["progress"], *([good] if good else []))]
-        for progress in moments:
-            progress.check()
+        now = Snapshot(Progress.of(facts["progress"]), {})
+        good = Snapshot(Progress.of(facts["good"]), {}) if facts.get("good") else None
+        for moment in filter(None, (now, good)):
+            moment.progress.check()
         DatasetFacts.of(meta["dataset"])
         code = meta["code"]
         if not (type(meta["config"]) is type(meta["numerics"]) is dict):
             raise ValueError("its configuration or numerics make no sense")
         if code is not None and not (type(code) is str and len(code) == 64 and code.isalnum()):
             raise ValueError("its code makes no sense")
-        return cls(path, meta, *(Snapshot(progress, {}) for progress in moments), trust=trust)
+        return cls(path, meta, now, good, trust=trust)
 
     def facts(self) -> dict[str, Any]:
         """Return all but the vectors, JSON, as a file of format 2 holds it."""

@@ -68,7 +68,8 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
         "layers": list_layers(state.net),
         "code": state.net.code_sha256,
     }
-    checkpoint = Checkpoint(Path(), meta, *state.moments())
+    now, *good = state.moments()
+    checkpoint = Checkpoint(Path(), meta, now, good[0] if good else None)
     arrays = checkpoint.now.vectors
     arrays |= {f"parameters/{name}": parameter.value for name, parameter in state.net.parameters.items()}
     if checkpoint.good:

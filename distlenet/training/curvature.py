@@ -22,14 +22,14 @@ def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communi
 
     The mean over the images goes through the reduction tree like a gradient: the same bits on any number of
     ranks. It depends on the position and the parameters alone, and is the optimizer's state in between, so
-    a run that is gone on with has the curvature it had. Uses the bus. Raises, on every rank, NonFiniteError;
+    a resumed run has the curvature it had. Uses the bus. Raises, on every rank, NonFiniteError;
     DataError if images that a rank streams cannot be read.
     """
     plan, curvature = leaves.plan, state.optimizer.state.get("curvature")
     if curvature is None or not is_due(state.progress.epoch, state.progress.step, plan.batch_size):
         return
     part = np.empty_like(curvature)
-    steps = -(-state.optimizer.settings["curvature_samples"] // plan.batch_size)
+    steps = -(-int(state.optimizer.settings["curvature_samples"]) // plan.batch_size)
     with in_agreement(comm):  # a rank that cannot read its images must not leave the others waiting
         for slot, shard in enumerate(leaves.shards):
             bus.clear(slot)

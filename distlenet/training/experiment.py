@@ -25,9 +25,8 @@ from distlenet.training.audits import (
     of_settings,
 )
 from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.epoch_end import EpochEnd
-from distlenet.training.evaluation import Slices
-from distlenet.training.recorder import Recorder
+from distlenet.training.evaluation import EpochEnd, Slices
+from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
@@ -108,8 +107,7 @@ def set_up(
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
     compare_ranks(comm, lambda: of_network(comm, config.model, state.net))
     watched_test = slices.test if config.test_curve else None
-    classes = len(digits.class_names)
-    epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, classes, signals)
+    epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, signals)
     return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
 
 

@@ -6,29 +6,37 @@ fault but steps that are too long for it, and shorter ones lead elsewhere from t
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
+from distlenet.data.leaves import Leaves
 from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training import loss_watch
 from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
-from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
 from distlenet.training.non_finite import explain_spoiled
-from distlenet.training.postmortem import Report, examine
+from distlenet.training.postmortem import Recorder, Report, examine
+from distlenet.training.state import TrainState
 
 FACTOR = 0.5  # of the rate, each time
 STOPPED = "stopped"  # the action of the record of a divergence that ends the run
 
 
+@dataclass(frozen=True)
 class Healer:
-    """What the ranks do together when the run diverges. ``restarted`` makes the event of a run that goes on."""
+    """What the ranks do together when the run diverges.
 
-    def __init__(self, experiment: Experiment, comm: Communicator, restarted: Callable[[], RunStarted]) -> None:
-        self._experiment, self._comm, self._restarted = experiment, comm, restarted
-        self._policy, self._most = experiment.config.on_divergence, experiment.config.max_heals
-        self.recorder = experiment.recorder
+    ``limits``: "heal", "stop" or "ignore", and how often at most. ``restarted`` makes the event of a run that goes on.
+    """
+
+    state: TrainState
+    leaves: Leaves
+    recorder: Recorder
+    comm: Communicator
+    limits: tuple[str, int]
+    restarted: Callable[[], RunStarted]
 
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
         """Yield the events of ``make()``, made anew from the state that is gone back to, as often as need be.
@@ -36,7 +44,7 @@ class Healer:
         Raises, on every rank, DivergedError or NonFiniteError when the run is not to be healed (again); DataError when
         the images that a post-mortem looks at cannot be read.
         """
-        state = self._experiment.state
+        state = self.state
         if state.progress.divergences and state.progress.divergences[-1]["action"] == STOPPED:
             state.progress.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
         while True:
@@ -48,9 +56,9 @@ class Healer:
                         self._judge()
                 return
             except (DivergedError, NonFiniteError) as error:
-                with in_agreement(self._comm):
-                    report = examine(state, self._experiment.leaves, self.recorder)
-                report = self._comm.broadcast(report)
+                with in_agreement(self.comm):
+                    report = examine(state, self.leaves, self.recorder)
+                report = self.comm.broadcast(report)
                 if error.kind == "dead" and not (report["blind"] or state.progress.watch.wild):
                     state.progress.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"
@@ -64,11 +72,11 @@ class Healer:
         Looked at after every step, and wherever the course starts again: at the same place of the run whoever saves
         when, and whoever is lost.
         """
-        state = self._experiment.state
+        state = self.state
         progress, watch = state.progress, state.progress.watch
         if not state.finite:
             raise explain_spoiled(state)
-        if watch.verdict is None or self._policy == "ignore":
+        if watch.verdict is None or self.limits[0] == "ignore":
             return
         if watch.verdict == "spike":
             what = f"the loss was far above its level of {watch.level:.3g} for {loss_watch.SPIKE_STEPS} steps"
@@ -77,12 +85,13 @@ class Healer:
         raise DivergedError(
             watch.verdict,
             f"epoch {progress.epoch + 1}, step {progress.step}: {what}, the running loss is {watch.mean:.3g}",
-        ).of_every_rank()
+        )
 
-    def _treat(self, error: DistlenetError, report: Report) -> Iterator[Event]:
+    def _treat(self, error: DivergedError | NonFiniteError, report: Report) -> Iterator[Event]:
         """Go back, or raise ``error``; nothing is sent until every rank has made its own change."""
-        state, divergences = self._experiment.state, self._experiment.state.progress.divergences
-        healing = self._policy == "heal" and len(divergences) < self._most
+        state, divergences = self.state, self.state.progress.divergences
+        policy, most = self.limits
+        healing = policy == "heal" and len(divergences) < most
         record = self._record(error.kind, healing)
         divergences.append(record)
         if not healing:
@@ -95,12 +104,12 @@ class Healer:
         back_to = (progress.steps, progress.epoch)
         yield Diverged(len(progress.divergences), record, str(error), report, back_to)
         yield Notice(f"{what_happened(error)}: {record['action']} ({report['findings'][0]})", "warning")
-        yield self._restarted()
-        yield from save(state, self._comm, "healed")
+        yield self.restarted()
+        yield from save(state, self.comm, "healed")
 
     def _record(self, kind: str, healing: bool) -> dict[str, Any]:
         """Return what the summary is to say: nothing in it depends on the number of ranks."""
-        progress, good = self._experiment.state.progress, self._experiment.state.good.progress
+        progress, good = self.state.progress, self.state.good.progress
         factor = progress.factor * FACTOR
         back = f"gone back to {good.coming}, the rate is {factor:g} of the schedule's"
         return {
@@ -113,9 +122,9 @@ class Healer:
             "lr_factor": factor if healing else progress.factor,
         }
 
-    def _final(self, error: DistlenetError) -> DistlenetError:
+    def _final(self, error: DivergedError | NonFiniteError) -> DistlenetError:
         """Return the error that ends the run, saying what was tried."""
-        heals = len(self._experiment.state.progress.divergences) - 1
+        heals = len(self.state.progress.divergences) - 1
         tried = f", after going back {heals} time{'s' if heals > 1 else ''}" if heals else ""
         if isinstance(error, DivergedError):
             tried += "; lower --lr, or choose other --init; postmortem/ in the run directory says more"

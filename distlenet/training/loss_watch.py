@@ -27,22 +27,17 @@ class LossWatch:
     idle: int = 0  # steps in a row whose means were those of guessing, or hardly better
     high: int = 0  # steps above the ceiling, less those below it, never negative
 
-    @property
-    def ceiling(self) -> float:
-        """A loss far above the level: by half of it, and at least by half of what guessing costs."""
-        return max(1.5 * self.level, self.level + self.guessing / 2)
-
     def add(self, loss: float, accuracy: float = 0.0) -> None:
         """Take note of a step's mean ``loss``, a finite number, and of its ``accuracy``, 0 to 1."""
-        if self.mean is None:
-            self.mean = self.level = loss
+        mean, level = (loss if self.mean is None else self.mean), (loss if self.level is None else self.level)
         # one wild loss, of 1e20 say, must not be all that the mean knows for thousands of steps
-        self.mean += (min(loss, 2 * self.mean + self.guessing) - self.mean) / MEMORY
-        self.high = self.high + 1 if loss > self.ceiling else max(0, self.high - 1)
+        self.mean = mean + (min(loss, 2 * mean + self.guessing) - mean) / MEMORY
+        ceiling = max(1.5 * level, level + self.guessing / 2)  # far above the level
+        self.high = self.high + 1 if loss > ceiling else max(0, self.high - 1)
         self.right += (accuracy - self.right) / MEMORY
         guesses = self.mean > 0.955 * self.guessing and self.right < 1.5 * exp(-self.guessing)
         self.idle = self.idle + 1 if guesses else 0
-        self.level = min(self.level, self.mean)
+        self.level = min(level, self.mean)
 
     @property
     def calm(self) -> bool:
@@ -59,7 +54,7 @@ class LossWatch:
     @property
     def wild(self) -> bool:
         """Whether the loss is worse than that of guessing, and has been better."""
-        return self.mean > 1.2 * max(self.level, self.guessing)
+        return self.mean is not None and self.mean > 1.2 * max(self.level or 0.0, self.guessing)
 
     def be_patient(self) -> None:
         """Let a run that guesses, but is alive, go on: look again after twice as many steps."""

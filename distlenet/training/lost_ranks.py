@@ -11,20 +11,21 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from distlenet.activity import phase
+from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError, RanksLost
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import Event, Notice
-from distlenet.training.experiment import Experiment
 from distlenet.training.loop import save
-from distlenet.training.state import broadcast_state
+from distlenet.training.state import TrainState, broadcast_state
 
 
 @dataclass
 class Survivor:
     """What a rank does when others are lost. ``take_over`` is called when all are agreed: one may be the root now."""
 
-    experiment: Experiment
+    state: TrainState
+    leaves: Leaves
     comm: Communicator
     take_over: Callable[[], None]
     _lost: list[str] = field(default_factory=list)  # losses that are not yet reported
@@ -50,7 +51,7 @@ class Survivor:
         if self._lost:
             lost, self._lost = self._lost, []
             yield Notice("; ".join(lost), "warning")
-            yield from save(self.experiment.state, self.comm, "ranks were lost")
+            yield from save(self.state, self.comm, "ranks were lost")
         if self._unread:
             raise DataError(str(self._unread)).of_every_rank()
 
@@ -60,7 +61,7 @@ class Survivor:
 
         Raises RanksLost where this side must not go on.
         """
-        comm, state, leaves = self.comm, self.experiment.state, self.experiment.leaves
+        comm, state, leaves = self.comm, self.state, self.leaves
         size, gone = comm.size, 0
         while True:
             if error.agreed:

@@ -37,7 +37,7 @@ def explain_non_finite(
     return NonFiniteError(
         f"{state.progress.coming}: NaN or infinity {where}; the update was not made and the "
         f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
-    ).of_every_rank()
+    )
 
 
 def explain_spoiled(state: TrainState) -> NonFiniteError:
@@ -51,4 +51,4 @@ def explain_spoiled(state: TrainState) -> NonFiniteError:
     return NonFiniteError(
         f"after {state.progress.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
         "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
-    ).of_every_rank()
+    )

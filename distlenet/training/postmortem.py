@@ -1,21 +1,52 @@
-"""What a run that diverged looked like from within: figures of its last steps, and what they say in words."""
+"""What a run that diverged looked like from within: figures of its last steps, and what they say in words.
 
+The recorder keeps what a post-mortem needs of every step, at next to no cost: ten dot products.
+"""
+
+from collections import deque
 from statistics import median
 from typing import Any
 
 import numpy as np
 
 from distlenet.data.leaves import Leaves
-from distlenet.nn.inspection import number, portray
-from distlenet.training.recorder import Recorder
+from distlenet.nn import Net
+from distlenet.nn.inspection import norms, number, portray
 from distlenet.training.state import TrainState
 
 Report = dict[str, Any]
+STEPS = 200  # that are remembered
 IMAGES = 64  # at least, where the shard has as many
 
 
+class Recorder:
+    """Remembers the last steps of this process; a resumed run starts with an empty one."""
+
+    def __init__(self) -> None:
+        # steps before, loss, gradient norms
+        self.steps: deque[tuple[int, float, dict[str, float]]] = deque(maxlen=STEPS)
+        self.keep_gradient = False  # of the latest step: somebody wants to see it
+        self._gradient: np.ndarray | None = None  # (parameters,)
+
+    def note(self, state: TrainState, loss: float, gradient: np.ndarray) -> None:
+        """Remember the step that is about to be taken: its ``loss`` and mean ``gradient`` (parameters,)."""
+        self.steps.append((state.progress.steps, loss, norms(state.net, gradient)))
+        if self.keep_gradient:
+            if self._gradient is None:
+                self._gradient = np.empty_like(gradient)
+            np.copyto(self._gradient, gradient)  # the optimizer may write over it
+
+    def latest_gradient(self, net: Net) -> dict[str, np.ndarray]:
+        """Return the mean gradient of the latest step by parameter; nothing if it was not kept."""
+        return {} if self._gradient is None else net.views(self._gradient)
+
+    def clear(self) -> None:
+        """Forget everything: the run has gone back."""
+        self.steps.clear()
+
+
 def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
-    """Return the figures, for JSON: of the last steps, and of the network then, now, and when it was last good.
+    """Return the figures, for JSON: of the last steps, and of the network now and when it was last good.
 
     Seen by one rank, through the images of its first shard.
     """
@@ -25,10 +56,9 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
         "steps": [steps for steps, _, _ in recorder.steps],
         "loss": [number(loss) for _, loss, _ in recorder.steps],
         "gradient_norms": {
-            name: [number(norms[name]) for _, _, norms in recorder.steps] for name in state.net.parameters
+            name: [number(found[name]) for _, _, found in recorder.steps] for name in state.net.parameters
         },
         "good": {"steps": state.good.progress.steps, **portray(state.net, state.good.vectors["theta"], x)},
-        "past": [{"steps": steps, **portray(state.net, theta, x)} for steps, theta in recorder.copies],
         "now": {"steps": state.progress.steps, **portray(state.net, state.net.theta, x)},
     }
     # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
@@ -73,17 +103,17 @@ def findings(report: Report) -> list[str]:
                     f"{layer['name']}: {100 * layer['saturated']:.0f} % of its values are saturated, beyond 0.99"
                 )
     exploded = []
-    for name, norms in report["gradient_norms"].items():
-        known = [norm for norm in norms if norm is not None]
+    for name, values in report["gradient_norms"].items():
+        known = [norm for norm in values if norm is not None]
         usual, most = median(known or [0]), max(known, default=0)
-        if len(known) < len(norms) or most > 100 * usual > 0:
+        if len(known) < len(values) or most > 100 * usual > 0:
             exploded.append(
-                f"{name} up to {'infinity' if len(known) < len(norms) else f'{most:.2g}'} ({usual:.2g} usually)"
+                f"{name} up to {'infinity' if len(known) < len(values) else f'{most:.2g}'} ({usual:.2g} usually)"
             )
     if exploded:
         found.append(f"gradients exploded, norms: {', '.join(exploded)}")
-    latest = {name: norms[-10:] for name, norms in report["gradient_norms"].items()}
-    idle = [name for name, norms in latest.items() if norms and all(norm == 0 for norm in norms)]
+    latest = {name: values[-10:] for name, values in report["gradient_norms"].items()}
+    idle = [name for name, values in latest.items() if values and all(norm == 0 for norm in values)]
     if idle:
         found.append(f"no gradient reaches {', '.join(idle)}: nothing there will ever change")
     before_and_now = {name: (good["weight_norms"][name], norm) for name, norm in now["weight_norms"].items()}

@@ -34,9 +34,11 @@ class Stopped(DistlenetError):
         self.exit_code = 128 + number
 
 
-def stopped_by(votes: Mapping[str, float]) -> Stopped | None:
-    """Return why the run is to end, from the ``votes`` of all ranks added up; None if it is not."""
-    return next((Stopped(number) for number in ENDING if votes[number.name]), None)
+def obey(votes: Mapping[str, float]) -> None:
+    """Raise Stopped, on every rank, if the ``votes`` of all ranks, added up, ask the run to end."""
+    for number in ENDING:
+        if votes[number.name]:
+            raise Stopped(number)
 
 
 class Handlers:

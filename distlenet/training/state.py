@@ -5,12 +5,15 @@ and going back handle these two as a whole, so a new piece of state is added to 
 """
 
 import hashlib
+from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
 from math import isfinite, log
 from typing import Any
 
 import numpy as np
 
+from distlenet.activity import advance, phase
+from distlenet.errors import ReplicaError
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
 from distlenet.parallel import Communicator
@@ -156,11 +159,22 @@ class TrainState:
         progress = replace(good.progress, history=history, factor=now.factor, divergences=now.divergences)
         self.adopt(Snapshot(progress, good.vectors), good)
 
-    def update(self, gradient: np.ndarray, lr: float) -> None:
-        """Take a step of the optimizer along the mean ``gradient`` (parameters,), which may be overwritten."""
+    def update(self, gradient: np.ndarray, lr: float, loss: float, correct: float, count: float) -> None:
+        """Take a step along the mean ``gradient`` (parameters,), which may be overwritten.
+
+        ``loss`` and ``correct`` are sums over the ``count`` images of the batch.
+        """
         self.optimizer.step(self.net.theta, gradient, lr)
+        self.progress.running.add(loss, correct, count)
+        self.progress.watch.add(loss / count, correct / count)
         self.progress.step += 1
         self.progress.steps = self.optimizer.steps
+
+    def end_epoch(self) -> None:
+        """Move to the start of the next epoch; it is a moment to go back to, unless something speaks against it."""
+        self.progress = replace(self.progress, epoch=self.progress.epoch + 1, step=0, running=Running())
+        if self.progress.watch.calm and self.finite:
+            self.good = Snapshot.of(self, spare=self.good)
 
     @property
     def averaged(self) -> np.ndarray:
@@ -196,6 +210,37 @@ def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> N
     state.adopt(*arrived)
 
 
+def fingerprint(state: TrainState) -> str:
+    """Return the SHA-256 of the parameters and the optimizer's vectors."""
+    digest = hashlib.sha256()
+    for vector in (state.net.theta, *(state.optimizer.state[name] for name in sorted(state.optimizer.state))):
+        digest.update(vector.data)
+        advance()
+    return digest.hexdigest()
+
+
+@phase("comparing the ranks")
+def check_replicas(state: TrainState, comm: Communicator) -> None:
+    """Compare all ranks; raises ReplicaError on every rank, naming those that differ from the majority.
+
+    All must hold the same, to the last bit: a flipped bit would spread. One small message, before every checkpoint, so
+    that a bad one is never written.
+    """
+    prints = comm.allgather(fingerprint(state))
+    usual, count = Counter(prints).most_common(1)[0]
+    if count == comm.size:
+        return
+    if count > comm.size / 2:
+        strays = [str(rank) for rank, found in enumerate(prints) if found != usual]
+        who = f"rank{'s' if len(strays) > 1 else ''} {', '.join(strays)} of {comm.size} differ from the others"
+    else:
+        who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
+    raise ReplicaError(
+        f"after {state.progress.place}, the ranks no longer hold the same parameters: {who}; "
+        "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
+    )
+
+
 def is_finite(vector: np.ndarray) -> bool:
     """Whether no element is NaN or infinite."""
     # the product first: it needs no memory, and is finite unless something in it is not, or is huge
@@ -204,4 +249,4 @@ def is_finite(vector: np.ndarray) -> bool:
 
 def theta_sha256(theta: np.ndarray) -> str:
     """Return the SHA-256 of a flat parameter vector (parameters,) as float32, little-endian."""
-    return hashlib.sha256(np.ascontiguousarray(theta, "<f4")).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(theta, "<f4").data).hexdigest()

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from distlenet.nn.inspection import Row
 from distlenet.streams import clean
-from distlenet.training.metrics import accuracy, per_class
+from distlenet.training.evaluation import accuracy, per_class
 from distlenet.ui.text import percent
 
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window

@@ -23,10 +23,10 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.connect import run_ranks
 from distlenet.parallel.heartbeat import own_addresses
 from distlenet.parallel.watchdog import is_waiting, names
-from distlenet.training import replicas
 from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.signals import Signals
+from distlenet.training.state import check_replicas
 
 STALL_AFTER = 1.5
 STEP = 15  # in the second epoch
@@ -223,13 +223,13 @@ def test_what_counts_as_progress(work, digits, tmp_path):
     gradient = np.empty_like(state.net.theta)
     layers = len(state.net.layers)
     jobs = {
-        "evaluate": (lambda: experiment.epoch_end.evaluate(state, experiment.slices.test), 6 * layers),
+        "evaluate": (lambda: experiment.epoch_end.evaluate(state.net, experiment.slices.test), 6 * layers),
         "step": (lambda: state.net.loss_and_grad(x, labels, gradient), 2 * layers),
         "curvature": (lambda: state.net.curvature(x, gradient), 2 * layers),
         "read": (lambda: leaves.own(leaves.shards), 2),
         "verify": (lambda: experiment.slices.test.digits.verify("test"), 2),
         "write": (lambda: write_checkpoint(tmp_path / "a.h5", state, experiment.config, experiment.dataset), 12),
-        "share": (lambda: replicas.check_replicas(state, Serial()), 1),
+        "share": (lambda: check_replicas(state, Serial()), 1),
         "portray": (lambda: portray(state.net, state.net.theta, x), layers),
     }
     do, expected = jobs[work]

@@ -805,15 +805,15 @@ IN_EVALUATION = """
 import os, signal, sys
 from distlenet.cli import main
 from distlenet.parallel.connect import launched_rank
-from distlenet.training import epoch_end
+from distlenet.training import evaluation
 
-evaluate = epoch_end.evaluate
+evaluate = evaluation.evaluate
 
 def interrupted(*arguments):
     if launched_rank() == 2:
         os.kill(os.getpid(), signal.SIGINT)
     return evaluate(*arguments)
 
-epoch_end.evaluate = interrupted
+evaluation.evaluate = interrupted
 sys.exit(main(sys.argv[1:]))
 """

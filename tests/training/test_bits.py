@@ -22,7 +22,7 @@ from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
 from distlenet.training.experiment import RunOptions, set_up
-from distlenet.training.loop import train
+from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
 
 RANKS = (1, 2, 3, 4, 5, 8)
@@ -53,14 +53,13 @@ def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str
     signals = Signals()
     experiment = set_up(RunOptions(data=str(data), run_directory="nowhere", flags=flags), comm, signals)
     state = experiment.state
+    course = Course(experiment.schedule, flags["epochs"], signals)
     with np.errstate(all="ignore"):
         events = [
             sessions.timeless({"kind": type(event).__name__, **dataclasses.asdict(event)})
-            for event in train(
-                state, experiment.leaves, experiment.epoch_end, experiment.schedule, flags["epochs"], comm, signals
-            )
+            for event in train(state, experiment.leaves, experiment.epoch_end, course, comm)
         ]
-    test = experiment.epoch_end.evaluate(state, experiment.slices.test)
+    test = experiment.epoch_end.evaluate(state.net, experiment.slices.test)
     return {
         "theta_sha256": state.theta_sha256(),
         "theta": state.net.theta.tobytes(),

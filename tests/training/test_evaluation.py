@@ -1,15 +1,28 @@
-"""Evaluation: the fixed chunks, whoever evaluates them, and the end of it when a signal asks for one."""
+"""Evaluation: the fixed chunks, whoever evaluates them, a signal in the middle; figures, and the best epoch."""
 
+from dataclasses import replace
+
+import numpy as np
 import pretend
 import pytest
 
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.nn import build_net
+from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
-from distlenet.training.evaluation import DatasetSlice, evaluate, own_chunks
+from distlenet.training.evaluation import (
+    DatasetSlice,
+    EpochEnd,
+    EpochPace,
+    Result,
+    accuracy,
+    evaluate,
+    own_chunks,
+    per_class,
+)
 from distlenet.training.signals import Signals, Stopped
+from distlenet.training.state import Running, TrainState
 
 
 @pytest.fixture
@@ -45,5 +58,70 @@ def test_a_signal_is_seen_at_the_next_chunk(part, net, monkeypatch):
 
     monkeypatch.setattr(net, "forward", interrupted)
     with pytest.raises(Stopped):
-        evaluate(net, part, Resampler(28, 28, 0.13, 0.31), Serial(), 10, signals)
+        evaluate(net, part, Resampler(28, 28, 0.13, 0.31), Serial(), signals)
     assert calls == [250, 250]
+
+
+def test_figures_of_a_small_matrix():
+    confusion = np.array([[3, 1, 0], [0, 4, 0], [1, 1, 0]])
+    assert accuracy(confusion) == 0.7
+    figures = per_class(confusion)
+    np.testing.assert_allclose(figures["precision"], [3 / 4, 4 / 6, 0])
+    np.testing.assert_allclose(figures["recall"], [3 / 4, 1, 0])
+    np.testing.assert_allclose(figures["f1"], [3 / 4, 0.8, 0])
+    np.testing.assert_array_equal(figures["support"], [4, 4, 2])
+    assert all(values.dtype == np.float64 for values in figures.values())
+
+
+def test_undefined_is_zero():
+    empty = np.zeros((4, 4), np.int64)
+    assert accuracy(empty) == 0
+    for values in per_class(empty).values():
+        np.testing.assert_array_equal(values, np.zeros(4))
+
+
+def test_f1_is_the_harmonic_mean():
+    confusion = np.random.default_rng(1).integers(1, 50, (10, 10))
+    figures = per_class(confusion)
+    p, r = figures["precision"], figures["recall"]
+    np.testing.assert_allclose(figures["f1"], 2 * p * r / (p + r))
+
+
+class Marked(EpochEnd):
+    """Does not evaluate: a part is (how many of its 100 images are right,)."""
+
+    def evaluate(self, net, part):
+        return Result(1.0, np.array([[part[0], 0], [100 - part[0], 0]]))
+
+
+@pytest.mark.parametrize(
+    ("right", "best"),
+    [
+        ([50, 60, 70], [0, 1, 2]),
+        ([70, 60, 50], [0, 0, 0]),
+        ([60, 60, 60], [0, 1, 2]),  # among equals the later: its learning rate has fallen further
+        ([50, 70, 60, 70, 69], [0, 1, 1, 3, 3]),
+        ([0, 0], [0, 1]),
+    ],
+)
+@pytest.mark.parametrize("average", [0.0, 0.9])
+def test_the_best_epoch(right, best, average):
+    net = build_net(Config(), (1, 28, 28), 10)
+    state = TrainState(net, build_optimizer(Config(optimizer="sgd", average=average), net.decays))
+    for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
+        state.progress = replace(state.progress, epoch=epoch, steps=epoch + 1, running=Running(1.0, 1.0, 1.0))
+        state.averaged[:] = epoch
+        ends = Marked((99 - epoch,), (validation,), (10 * epoch,), None, Serial(), Signals())  # others do not choose
+        (event,) = ends.run(state, lambda step: 0.1, EpochPace(images=100))
+        assert event.validation.accuracy == validation / 100
+        assert state.progress.best_epoch == expected
+        assert state.progress.best_accuracy == right[expected] / 100
+        assert (state.best_theta == expected).all()
+
+
+def test_without_validation_nothing_is_chosen():
+    net = build_net(Config(), (1, 28, 28), 10)
+    state = TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
+    state.progress = replace(state.progress, steps=1, running=Running(1.0, 1.0, 1.0))
+    list(Marked((90,), None, (90,), None, Serial(), Signals()).run(state, lambda step: 0.1, EpochPace(images=100)))
+    assert state.progress.best_epoch is state.progress.best_accuracy is state.best_theta is None

@@ -7,8 +7,7 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.nn import build_net, build_optimizer
-from distlenet.training.postmortem import IMAGES, examine, findings, in_words
-from distlenet.training.recorder import STEPS, STRIDE, Recorder
+from distlenet.training.postmortem import IMAGES, STEPS, Recorder, examine, findings, in_words
 from distlenet.training.state import TrainState
 
 RECORD = {"kind": "dead", "action": "stopped"}
@@ -77,7 +76,6 @@ def test_explosion(state):
     state.net.parameters["C1/W"].value *= 1e20  # its square is no float32
     report = report_of(state, recorder)
     assert (report["steps"][0], report["steps"][-1], len(report["loss"])) == (60, STEPS + 59, STEPS)
-    assert [past["steps"] for past in report["past"]] == list(range(75, STEPS + 60, STRIDE))
     assert any("gradients exploded, norms: C1/W up to 1.2e+04 (0.012 usually)" in text for text in report["findings"])
     assert any("weights grew, norms: C1/W from " in text for text in report["findings"])
 

@@ -22,7 +22,7 @@ PLACES = {
     "sum": "distlenet.training.loop:is_finite",  # the sum is here, the update is not made
     "update": "distlenet.nn.optimizers:Optimizer.step",
     "replicas": "distlenet.training.loop:check_replicas",  # before a save
-    "evaluation": "distlenet.training.epoch_end:evaluate",
+    "evaluation": "distlenet.training.evaluation:evaluate",
     "checkpoint": "distlenet.runs.keeper:write_checkpoint",
     "replace": "os:replace",
     "fsync": "os:fsync",
