@@ -10,7 +10,7 @@ import mortal
 import numpy as np
 import pretend
 
-from distlenet.errors import DistlenetError
+from distlenet.errors import ConfigError, DistlenetError
 from distlenet.parallel import Communicator, Serial
 from distlenet.runs import session as training
 from distlenet.runs.record import counting, read_lines
@@ -118,6 +118,16 @@ def stop_after(step: int, rank: int = 0) -> Act:
     def act(own: int, state: TrainState, signals: Signals) -> None:
         if own == rank and state.progress.steps == step:
             signals.ask_to_stop()
+
+    return act
+
+
+def fail_at(step: int = 0) -> Act:
+    """Let every rank fail, and save nothing more, as soon as ``step`` steps are done (0: at once)."""
+
+    def act(rank: int, state: TrainState, signals: Signals) -> None:
+        if step in (0, state.progress.steps):
+            raise ConfigError("killed")
 
     return act
 

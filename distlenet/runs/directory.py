@@ -5,19 +5,26 @@ empty. In one that has it, other files may be added: they stay.
 """
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 from distlenet import atomic
-from distlenet.atomic import why_not_written
+from distlenet.atomic import replacing, why_not_written
 from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
 from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 NAMED = 4  # entries in the way that a sentence names
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all. Raises OSError."""
+    with replacing(target, follow_links=False) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 @contextmanager
@@ -214,6 +221,11 @@ class LockedDirectory(RunDirectory):
         """Rename the file ``path`` if it is not recognised as ours: another program's, or edited by hand."""
         if kind(path) == "a file" and not ours.recognises(path):
             self.rename(path)
+
+    def detach(self, path: Path) -> None:
+        """Give the file ``path`` a copy of its own if it has a second name, which would change with it."""
+        if kind(path) == "a file" and path.stat().st_nlink > 1:
+            copy(path, path)
 
     def close(self) -> None:
         """Lift the lock."""

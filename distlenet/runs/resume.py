@@ -1,18 +1,16 @@
 """Resuming a run from its newest checkpoint, or a new one from a checkpoint of another."""
 
 import contextlib
-import shutil
 from pathlib import Path
 from typing import Any
 
-from distlenet.atomic import replacing
 from distlenet.config import build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, UsageError
 from distlenet.runs.choice import is_best, newest_checkpoint, order_of
-from distlenet.runs.directory import LockedDirectory, RunDirectory
+from distlenet.runs.directory import LockedDirectory, RunDirectory, copy
 from distlenet.runs.ours import is_config
 from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import read_checkpoint, read_order, write_image
+from distlenet.training.checkpoint_file import read_checkpoint, read_order
 from distlenet.training.events import Notice
 from distlenet.training.state import TrainState
 
@@ -82,12 +80,11 @@ def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState)
             directory.rename(path)
     if not directory.contains(checkpoint.path):
         folder = checkpoint.path.absolute().parent
-        write_image(directory.checkpoints / "last.h5", checkpoint.path.read_bytes())
+        copy(checkpoint.path, directory.checkpoints / "last.h5")
         if is_best(folder / "best.h5", state.best_theta):
-            write_image(best, (folder / "best.h5").read_bytes())
+            copy(folder / "best.h5", best)
         if folder.name == "checkpoints" and (folder.parent / "journal.jsonl").is_file():
-            with replacing(directory.journal, follow_links=False) as temporary:
-                shutil.copyfile(folder.parent / "journal.jsonl", temporary)
+            copy(folder.parent / "journal.jsonl", directory.journal)
     notices = [Notice(f"resuming from {checkpoint.path}: {progress.coming}")]
     saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
     if progress.best_epoch is not None and not saved_at_once and not is_best(best, state.best_theta):

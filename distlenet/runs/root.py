@@ -106,6 +106,7 @@ class Root(OtherRank):
         directory = self._directory
         with directory.writing():
             directory.make_way(directory.journal)
+            directory.detach(directory.journal)
             if origin:
                 self._notices += go_on(origin, directory, experiment.state)
                 self._notices += edits(directory, origin)

@@ -68,7 +68,7 @@ def test_vanishes(soak, whole, digits, tmp_path):
                 done = interfere(digits, run, tmp_path / f"pace-{number}", chance.randrange(STEPS), remove)
                 assert done.returncode == 0, done.output
                 said = runs.warnings(done.output)
-                assert len(said) == 1 and "was removed during the run: it is made anew" in said[0], done.output
+                assert len(said) == 1 and "was removed during the run: it is made again" in said[0], done.output
                 assert "Traceback" not in done.output
                 assert runs.results(run) == runs.results(whole)
                 assert runs.journal(run) == runs.journal(whole)

@@ -263,8 +263,7 @@ def test_nothing_is_harmed_by_a_series(digits, trained, tmp_path, no_training, c
 
 
 def test_a_run_is_no_series(digits, trained, tmp_path, no_training, capsys):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "run")
     before = snapshot(run)
     assert main(["repeat", "-n", "2", "--data", str(digits), "--run", str(run)]) == 6
     assert "is not the directory of a series: it has 'checkpoints'" in capsys.readouterr().err
@@ -325,8 +324,7 @@ def test_a_way_out_that_is_proposed_works(digits, tmp_path):
 @pytest.mark.parametrize("mark", [True, False])
 def test_a_run_of_an_earlier_version(trained, tmp_path, mark):
     # its lock has one line; without a lock it is known by its files
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "run")
     (run / "lock").unlink()
     if mark:
         (run / "lock").write_text("process 1 on another host")
@@ -353,8 +351,7 @@ ADDED = {
 
 
 def test_what_was_added_to_a_run_stays(digits, trained, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "run")
     for name, content in ADDED.items():
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(content)
@@ -364,8 +361,7 @@ def test_what_was_added_to_a_run_stays(digits, trained, tmp_path):
 
 
 def test_a_config_with_remarks_is_kept_aside(digits, trained, tmp_path):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "run")
     mine = "# tuned by hand\n" + (run / "config.toml").read_text()
     (run / "config.toml").write_text(mine)
     assert sessions.train_run(digits, run, flags=FLAGS | {"epochs": 0}, overwrite=True).code == 0
@@ -380,8 +376,7 @@ FOREIGN = ("summary.json", "journal.jsonl", "config.toml", "checkpoints/best.h5"
 def test_a_file_of_another_program_under_a_name_of_a_run(digits, trained, tmp_path, name):
     # in a run's own directory it is renamed, and that is said; it is never removed
     for asked, options in ASKED.items():
-        run = tmp_path / asked
-        shutil.copytree(trained, run)
+        run = shutil.copytree(trained, tmp_path / asked)
         (run / name).write_text("mine\nand mine alone\n")
         before = snapshot(run)
         flags = FLAGS | {"epochs": 0} if asked == "--overwrite" else {}
@@ -396,8 +391,7 @@ def test_a_file_of_another_program_under_a_name_of_a_run(digits, trained, tmp_pa
 
 
 def test_a_lock_of_another_program(digits, trained, tmp_path, no_training):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
+    run = shutil.copytree(trained, tmp_path / "run")
     (run / "lock").write_text("mine")
     (run / "summary.json").unlink()
     before = snapshot(tmp_path)

@@ -55,6 +55,10 @@ def check_same_run(run, whole):
     assert best.theta.tobytes() == expected.theta.tobytes()
 
 
+def resume(digits, run, ranks=1, source="auto", act=lambda *_: None, **options):
+    return sessions.train_run(digits, run, ranks, act, resume=str(source), log_every=1, **options)
+
+
 def untimed(history):
     return list(map(sessions.timeless, history))
 
@@ -142,7 +146,7 @@ def test_from_every_checkpoint(digits, tmp_path, whole, kept):
     assert set(positions) == {(step, step // STEPS) for step in (2, 4, 6, 7, 8, 10, 12, 14, 16, 18, 20, 21)} | {(14, 1)}
     for place, path in enumerate(files):
         run = tmp_path / str(place)
-        done = sessions.train_run(digits, run, 1 + place % 6, resume=str(path), log_every=1)
+        done = resume(digits, run, 1 + place % 6, path)
         assert done.code == 0
         assert sessions.results(run) == sessions.results(whole), path.name
         assert sessions.journal(run) == sessions.journal(whole), path.name
@@ -160,21 +164,20 @@ def test_an_earlier_checkpoint_starts_a_run_of_its_own(digits, tmp_path, whole, 
     shutil.copy(folder / "epoch-0001.h5", folder / "mine.h5")
     before = contents(run)
     for name in ("epoch-0001.h5", "last-1.h5", "mine.h5"):
-        refused = sessions.train_run(digits, run, ranks, resume=str(folder / name))
+        refused = resume(digits, run, ranks, folder / name)
         assert refused.code == 2
         assert f"{name} is not the newest checkpoint of {run}" in refused.error and "--run NEW" in refused.error
         assert contents(run) == before
-    assert sessions.train_run(digits, new, ranks, resume=str(folder / "epoch-0001.h5"), log_every=1).code == 0
+    assert resume(digits, new, ranks, folder / "epoch-0001.h5").code == 0
     check_same_run(new, whole)
     assert contents(run) == before
 
 
 @pytest.mark.parametrize("name", ["last.h5", "epoch-0003.h5", "mine.h5"])
 def test_the_newest_checkpoint_by_its_name(digits, tmp_path, whole, kept, name):
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
+    run = shutil.copytree(kept, tmp_path / "run")
     shutil.copy(run / "checkpoints/last.h5", run / "checkpoints/mine.h5")
-    assert sessions.train_run(digits, run, 2, resume=str(run / "checkpoints" / name), log_every=1).code == 0
+    assert resume(digits, run, 2, run / "checkpoints" / name).code == 0
     check_same_run(run, whole)
 
 
@@ -185,7 +188,7 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
     flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
     if checkpoint.progress.step:  # last-1.h5 may be within an epoch
         flags["flags"]["epochs"] += 1
-    done = sessions.train_run(digits, target, 1, resume=str(checkpoint.path), log_every=1, **flags)
+    done = resume(digits, target, 1, checkpoint.path, log_every=1, **flags)
     assert done.code == 0
     last, best = (read_checkpoint(target / "checkpoints" / each) for each in ("last.h5", "best.h5"))
     assert last.position == (flags["flags"]["epochs"] * STEPS, flags["flags"]["epochs"])
@@ -196,16 +199,13 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
 
 @pytest.mark.parametrize("name", ["last.h5", "epoch-0001.h5", "mine.h5"])
 def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
+    run = shutil.copytree(kept, tmp_path / "run")
     if not (run / "checkpoints" / name).exists():
         shutil.copy(run / "checkpoints/epoch-0003.h5", run / "checkpoints" / name)
     (tmp_path / "link").symlink_to(run)
     before = contents(run)
     for folder in (run, tmp_path / "link"):
-        refused = sessions.train_run(
-            digits, run, 1, resume=str(folder / "checkpoints" / name), overwrite=True, log_every=1
-        )
+        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True, log_every=1)
         assert refused.code == 2
         assert name in refused.error and "--overwrite" in refused.error
         assert contents(run) == before
@@ -221,18 +221,17 @@ def test_a_disk_too_full_for_the_checkpoint_from_elsewhere(digits, tmp_path, kep
         patch.setattr(os, "replace", lambda old, new: (full if str(new).endswith(".h5") else real)(old, new))
         refused = sessions.train_run(digits, run, 1, resume=source)
     assert refused.code == 6 and "disk is full" in refused.error
-    refused = sessions.train_run(digits, run, 1, resume="auto")  # it must not start from the beginning
+    refused = resume(digits, run, 1)  # it must not start from the beginning
     assert refused.code == 6 and "name that checkpoint again" in refused.error
     assert sessions.train_run(digits, run, 1, resume=source, log_every=1).code == 0
     check_same_run(run, whole)
 
 
 def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
+    run = shutil.copytree(kept, tmp_path / "run")
     shutil.copytree(kept, run / "tune")
     before = contents(run)
-    refused = sessions.train_run(digits, run, 1, resume=str(run / "tune/checkpoints/last.h5"))
+    refused = resume(digits, run, 1, run / "tune/checkpoints/last.h5")
     assert refused.code == 6 and "already holds a run" in refused.error
     assert contents(run) == before
 
@@ -240,14 +239,13 @@ def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
 @pytest.mark.parametrize("resume", ["auto", "a name"])
 def test_a_name_that_no_disk_takes(digits, tmp_path, resume):
     long = tmp_path / ("x" * 300)
-    refused = sessions.train_run(digits, long, 1, resume="auto" if resume == "auto" else str(long / "a.h5"))
+    refused = resume(digits, long, 1 if resume == "auto" else str(long / "a.h5"))
     assert refused.code in (5, 6) and "file name too long" in refused.error
 
 
 def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
     # an optimizer and a network that the checkpoint does not fit, however much one insists
-    run = tmp_path / "run"
-    shutil.copytree(kept, run)
+    run = shutil.copytree(kept, tmp_path / "run")
     for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
         old, new = contents(run), tmp_path / name
         asked = {"resume": str(stopped / "checkpoints/last.h5"), "flags": {name: value}, "override": (name,)}
@@ -269,25 +267,18 @@ def test_nothing_is_made_for_a_run_that_is_refused(digits, other_size, tmp_path)
 
 
 def test_a_complete_run_has_nothing_left_to_do(digits, tmp_path, whole):
-    run = tmp_path / "run"
-    shutil.copytree(whole, run)
-    done = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
-    assert done.code == 0
+    run = shutil.copytree(whole, tmp_path / "run")
+    assert resume(digits, run, 3).code == 0
     check_same_run(run, whole)
 
 
 def test_from_a_killed_run(digits, tmp_path, whole):
     # killed in step 12: the last checkpoint is that of step 10, the journal is ahead of it and its last line torn
     run = tmp_path / "run"
-
-    def fail(rank, state, signals):
-        if state.progress.steps == 12:
-            raise ConfigError("killed")
-
-    assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, save_steps=5, log_every=1).code == 3
+    assert sessions.train_run(digits, run, 2, sessions.fail_at(12), flags=FLAGS, save_steps=5, log_every=1).code == 3
     with (run / "journal.jsonl").open("a") as file:
         file.write('{"kind": "step", "steps": 13, "lo')
-    done = sessions.train_run(digits, run, 3, resume="auto", log_every=1)
+    done = resume(digits, run, 3)
     assert any("epoch 2, step 4" in text for text in done.notices)
     check_same_run(run, whole)
 
@@ -296,7 +287,7 @@ def test_resume_without_flags_takes_the_run_s_own_settings(digits, tmp_path):
     run, flags = tmp_path / "run", {"epochs": 2, "batch_size": 64}
     first = sessions.train_run(digits, run, act=sessions.stop_after(3), recipe="fast", flags=flags)
     assert first.code == 130
-    again = sessions.train_run(digits, run, 2, resume="auto")
+    again = resume(digits, run, 2)
     assert again.code == 0
     assert read_checkpoint(run / "checkpoints/last.h5").config == Config(**{**RECIPES["fast"], **flags})
     assert not [text for text in again.notices if " is now " in text]
@@ -363,7 +354,7 @@ def contents(run):
 def test_what_changes_the_mathematics_is_refused(digits, stopped):
     before = contents(stopped)
     for place, (name, value) in enumerate(MATHEMATICAL.items()):
-        done = sessions.train_run(digits, stopped, 1 + place % 2, resume="auto", flags={name: value})
+        done = resume(digits, stopped, 1 + place % 2, flags={name: value})
         assert done.code == 3, name
         assert f"{name} = {FLAGS.get(name, Config().to_dict()[name])!r}, now it is {value!r}" in done.error
         assert f"--override {name}" in done.error
@@ -371,36 +362,36 @@ def test_what_changes_the_mathematics_is_refused(digits, stopped):
 
 
 def test_recipes_and_files_are_compared_too(digits, stopped, tmp_path):
-    done = sessions.train_run(digits, stopped, resume="auto", recipe="fast")
+    done = resume(digits, stopped, recipe="fast")
     assert isinstance(done.codes[0], ConfigError)
     (tmp_path / "a.toml").write_text("lr = 0.5\n")
-    done = sessions.train_run(digits, stopped, resume="auto", config_file=str(tmp_path / "a.toml"))
+    done = resume(digits, stopped, config_file=str(tmp_path / "a.toml"))
     assert "lr = 0.03, now it is 0.5" in done.error
 
 
 def test_overridden_by_name(digits, stopped):
-    done = sessions.train_run(digits, stopped, 2, resume="auto", flags={"lr": 0.01}, override=("lr",))
+    done = resume(digits, stopped, 2, flags={"lr": 0.01}, override=("lr",))
     assert done.code == 0
     assert "lr was 0.03, is now 0.01" in done.notices
     # the next resume knows the new settings
-    again = sessions.train_run(digits, stopped, resume="auto")
+    again = resume(digits, stopped)
     assert again.code == 0
     assert not [text for text in again.notices if " is now " in text]
     # an override names one setting, not all
-    refused = sessions.train_run(digits, stopped, resume="auto", flags={"lr": 0.1, "seed": 9}, override=("lr",))
+    refused = resume(digits, stopped, flags={"lr": 0.1, "seed": 9}, override=("lr",))
     assert refused.code == 3
     assert "--override seed" in refused.error
 
 
 def test_more_epochs(digits, stopped, tmp_path):
-    done = sessions.train_run(digits, stopped, 3, resume="auto", flags={"epochs": 4}, override=("epochs",))
+    done = resume(digits, stopped, 3, flags={"epochs": 4}, override=("epochs",))
     assert done.code == 0
     assert sessions.results(stopped)["epochs"] == 4
     assert "epochs was 3, is now 4" in done.notices
 
 
 def test_what_does_not_change_the_mathematics_passes(digits, stopped, whole):
-    done = sessions.train_run(digits, stopped, 2, resume="auto", flags={"train_sample": 70, "test_curve": True})
+    done = resume(digits, stopped, 2, flags={"train_sample": 70, "test_curve": True})
     assert done.code == 0
     assert {"train_sample was 50, is now 70", "test_curve was False, is now True"} <= set(done.notices)
     assert sessions.results(stopped) == sessions.results(whole)
@@ -408,7 +399,7 @@ def test_what_does_not_change_the_mathematics_passes(digits, stopped, whole):
 
 def test_another_shards_count_that_cannot_go_on(digits, stopped):
     # fewer shards than ranks is refused as for a new run
-    done = sessions.train_run(digits, stopped, 7, resume="auto")
+    done = resume(digits, stopped, 7)
     assert done.code == 7
 
 
@@ -421,7 +412,7 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     other = tmp_path / "other.h5"
     drawn.write(other, (images, labels), (test_images, test_labels))
     before = contents(stopped)
-    done = sessions.train_run(other, stopped, ranks, resume="auto")
+    done = resume(other, stopped, ranks)
     assert done.code == 4
     assert isinstance(done.codes[0], DataError)
     assert "fingerprint" in done.error
@@ -436,7 +427,7 @@ def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, n
     with h5py.File(other, "r+") as file:
         file.attrs[name] = np.nextafter(file.attrs[name], 1)
     for ranks in (1, 2):
-        done = sessions.train_run(other, stopped, ranks, resume="auto")
+        done = resume(other, stopped, ranks)
         assert isinstance(done.codes[0], DataError)
         assert "mean" in done.error and "attributes were changed" in done.error
     assert contents(stopped) == before
@@ -453,14 +444,14 @@ def test_an_override_must_name_a_setting(digits, stopped, tmp_path, resume):
 
 def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
     shutil.copy(digits, tmp_path / "copy.h5")
-    assert sessions.train_run(tmp_path / "copy.h5", stopped, 2, resume="auto", log_every=1).code == 0
+    assert resume(tmp_path / "copy.h5", stopped, 2).code == 0
     check_same_run(stopped, whole)
 
 
 def test_into_another_directory(digits, stopped, whole, tmp_path):
     # the run goes on elsewhere; its best checkpoint comes along, the old directory stays as it was
     run, before = tmp_path / "elsewhere", contents(stopped)
-    done = sessions.train_run(digits, run, 3, resume=str(stopped / "checkpoints/last.h5"), log_every=1)
+    done = resume(digits, run, 3, stopped / "checkpoints/last.h5")
     assert done.code == 0
     assert sessions.results(run) == sessions.results(whole)
     assert sessions.journal(run) == sessions.journal(whole)  # what came before too
@@ -469,11 +460,11 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
     # twice is refused: it holds a run by now, which would be mixed with the other
     after = contents(run)
-    again = sessions.train_run(digits, run, 2, resume=str(stopped / "checkpoints/last.h5"), log_every=1)
+    again = resume(digits, run, 2, stopped / "checkpoints/last.h5")
     assert again.code == 6
     assert "already holds a run" in again.error
     assert contents(run) == after
-    replaced = sessions.train_run(digits, run, 1, resume=str(stopped / "checkpoints/last.h5"), overwrite=True)
+    replaced = resume(digits, run, 1, stopped / "checkpoints/last.h5", overwrite=True)
     assert replaced.code == 0
     assert sessions.results(run) == sessions.results(whole)
 
@@ -485,7 +476,7 @@ def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp
     shutil.copy(
         next(path for path in (kept / "checkpoints").iterdir() if read_checkpoint(path).position == (16, 2)), alone
     )
-    done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(alone), log_every=1)
+    done = resume(digits, tmp_path / "run", 2, alone)
     assert done.code == 0
     assert sessions.journal(tmp_path / "run") == [
         line for line in sessions.journal(whole) if line["kind"] == "epoch" or line["steps"] > 16
@@ -497,20 +488,16 @@ def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp
         if line["kind"] == "epoch":
             line["running"]["loss"] += 1
     journal.write_text("".join(json.dumps(line) + "\n" for line in other))
-    assert sessions.train_run(digits, tmp_path / "next", 1, resume=str(alone), log_every=1).code == 0
+    assert resume(digits, tmp_path / "next", 1, alone).code == 0
     assert sessions.journal(tmp_path / "next") == sessions.journal(tmp_path / "run")
 
 
 def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_path):
     # the checkpoint has come along: the next resume needs neither the old directory nor its settings
     run = tmp_path / "elsewhere"
-
-    def fail(rank, state, signals):
-        raise ConfigError("killed")
-
-    assert sessions.train_run(digits, run, 2, fail, resume=str(stopped / "checkpoints/last.h5")).code == 3
+    assert sessions.train_run(digits, run, 2, sessions.fail_at(), resume=str(stopped / "checkpoints/last.h5")).code == 3
     shutil.rmtree(stopped)
-    done = sessions.train_run(digits, run, 3, resume="auto")
+    done = resume(digits, run, 3)
     assert any("last.h5: epoch 2, step 4" in text for text in done.notices)
     assert sessions.results(run) == sessions.results(whole)
 
@@ -518,12 +505,10 @@ def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_p
 def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
     # of a run that goes on from its first epoch, a best checkpoint of a later one is no part
     assert read_checkpoint(kept / "checkpoints/best.h5").progress.epoch > 1
-
-    def fail(rank, state, signals):
-        raise ConfigError("killed")
-
     run = tmp_path / "elsewhere"
-    assert sessions.train_run(digits, run, 2, fail, resume=str(kept / "checkpoints/epoch-0001.h5")).code == 3
+    assert (
+        sessions.train_run(digits, run, 2, sessions.fail_at(), resume=str(kept / "checkpoints/epoch-0001.h5")).code == 3
+    )
     first = read_checkpoint(kept / "checkpoints/epoch-0001.h5").theta.tobytes()
     found = {path.name: read_checkpoint(path).theta.tobytes() for path in (run / "checkpoints").iterdir()}
     assert found == {"last.h5": first, "best.h5": first}
@@ -535,7 +520,7 @@ def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
     flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
     assert sessions.train_run(digits, first, 1, sessions.stop_after(30), flags=flags).code == 130
     ruin = {"flags": {"weight_decay": 30.0}, "override": ("weight_decay",)}
-    done = sessions.train_run(digits, second, 2, resume=str(first / "checkpoints/last.h5"), **ruin)
+    done = resume(digits, second, 2, first / "checkpoints/last.h5", **ruin)
     assert done.code == 0
     assert sessions.results(second)["evaluated"] == "best (epoch 1)"
     best = read_checkpoint(second / "checkpoints/best.h5")
@@ -560,7 +545,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
         damage(last)
     else:
         last.write_bytes(last.read_bytes()[: 4321 if harm == "cut off" else 0])
-    done = sessions.train_run(digits, stopped, ranks, resume="auto", log_every=1)
+    done = resume(digits, stopped, ranks)
     assert done.code == 0
     assert [text for text in done.notices if str(last) in text and "passed over" in text]
     assert [text for text in done.notices if text.startswith("resuming from") and "epoch 2, step 1" in text]
@@ -605,7 +590,7 @@ def test_when_all_are_damaged(digits, stopped):
     before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
     for path in before:
         damage(path)
-    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    done = resume(digits, stopped, 2)
     assert done.code == 5
     assert "holds no checkpoint to resume from" in done.error
     for path in before:
@@ -620,7 +605,7 @@ def best_first(digits, tmp_path):
     flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
     assert sessions.train_run(digits, run, 1, flags={**flags, "epochs": 1}, keep_every=1).code == 0
     ruin = {"flags": {"weight_decay": 30.0, "epochs": 4}, "override": ("weight_decay", "epochs")}
-    assert sessions.train_run(digits, run, 1, resume="auto", **ruin).code == 0
+    assert resume(digits, run, 1, **ruin).code == 0
     assert read_checkpoint(run / "checkpoints/last.h5").progress.best_epoch == 0
     return run
 
@@ -644,7 +629,7 @@ def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlene
     digest = json.loads(distlenet("inspect", best, "--json").stdout)["theta_sha256"]
     damage(best)
     if resumed:
-        done = sessions.train_run(digits, best_first, 1, resume="auto")
+        done = resume(digits, best_first, 1)
         assert [text for text in done.notices if "best.h5 is missing: the parameters of the best epoch, 1" in text]
         assert not best.exists()
     for words in (["evaluate", best_first, "--data", digits], ["inspect", best_first]):
@@ -662,13 +647,13 @@ def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlene
 
 def test_a_damaged_path_is_refused(digits, stopped):
     damage(stopped / "checkpoints/last.h5")
-    done = sessions.train_run(digits, stopped, 2, resume=str(stopped / "checkpoints/last.h5"))
+    done = resume(digits, stopped, 2, stopped / "checkpoints/last.h5")
     assert isinstance(done.codes[0], CheckpointError)
     assert "last.h5" in done.error
 
 
 def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
-    done = sessions.train_run(digits, tmp_path / "run", 2, resume="auto", flags=FLAGS, log_every=1)
+    done = resume(digits, tmp_path / "run", 2, flags=FLAGS)
     assert done.code == 0
     assert "nothing to resume from yet: the run starts from the beginning" in done.notices
     check_same_run(tmp_path / "run", whole)
@@ -677,23 +662,18 @@ def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
 def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
     # a journal, but no checkpoint: it starts from the beginning, and no line stands twice
     run = tmp_path / "run"
-
-    def fail(rank, state, signals):
-        if state.progress.steps == 4:
-            raise ConfigError("killed")
-
-    assert sessions.train_run(digits, run, 2, fail, flags=FLAGS, log_every=1).code == 3
+    assert sessions.train_run(digits, run, 2, sessions.fail_at(4), flags=FLAGS, log_every=1).code == 3
     kept = shutil.copytree(run, tmp_path / "kept")
-    assert sessions.train_run(digits, run, 2, resume="auto", flags=FLAGS, log_every=1).code == 0
+    assert resume(digits, run, 2, flags=FLAGS).code == 0
     check_same_run(run, whole)
     # nor need its settings be given again
-    done = sessions.train_run(digits, kept, 3, resume="auto", log_every=1)
+    done = resume(digits, kept, 3)
     assert "starts from the beginning, with the settings of its config.toml" in done.notices[0]
     check_same_run(kept, whole)
     # those that are given count: nothing has been trained that they could contradict
     shutil.rmtree(kept / "checkpoints")
     (kept / "summary.json").unlink()
-    assert sessions.train_run(digits, kept, resume="auto", flags={"epochs": 1}).code == 0
+    assert resume(digits, kept, flags={"epochs": 1}).code == 0
     assert sessions.results(kept)["epochs"] == 1
 
 
@@ -701,7 +681,7 @@ def test_other_numerics_are_said(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
     monkeypatch.setattr(experiment, "numerics", lambda: other)
     monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
-    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    done = resume(digits, stopped, 2)
     assert done.code == 0
     said = [text for text in done.notices if "the last bits may differ" in text]
     assert len(said) == 1
@@ -710,7 +690,7 @@ def test_other_numerics_are_said(digits, stopped, monkeypatch):
 
 
 def test_like_numerics_are_not_mentioned(digits, stopped):
-    done = sessions.train_run(digits, stopped, 2, resume="auto")
+    done = resume(digits, stopped, 2)
     assert not [text for text in done.notices if "bits" in text]
 
 
@@ -726,7 +706,7 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
             file[name] = short
             sums[name] = hashlib.sha256(np.ascontiguousarray(short, "<f4")).hexdigest()
         file.attrs["sha256"] = json.dumps(sums)
-    done = sessions.train_run(digits, tmp_path / "run", 2, resume=str(path))
+    done = resume(digits, tmp_path / "run", 2, path)
     assert done.code == 5
     assert "odd.h5" in done.error
 
@@ -748,7 +728,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged,
     path = stopped / "checkpoints/last.h5"
     facts = read_checkpoint(path).facts()
     forge(path, facts | {part: value and facts[part] | value for part, value in forged.items()})
-    done = sessions.train_run(digits, stopped, 2, resume="auto" if auto else str(path))
+    done = resume(digits, stopped, 2 if auto else str(path))
     if auto and "config" not in forged:
         assert done.code == 0
         assert [text for text in done.notices if "makes no sense" in text or "not a readable" in text]
