@@ -16,8 +16,6 @@ from distlenet.training.checkpoint_file import checkpoint_image, write_checkpoin
 from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveAsked, warner
 from distlenet.training.state import TrainState
 
-MOST_OWED = 2**28  # bytes of kept checkpoints that wait in memory; the best one waits whatever its size
-
 
 class CheckpointKeeper:
     """Writes ``last.h5`` when asked to save, ``best.h5`` after the best epoch so far, and ``epoch-0010.h5``
@@ -26,6 +24,7 @@ class CheckpointKeeper:
     A disk that fails or is full does not end the run: the earlier files stay as they were, and the user is told, once
     until a save succeeds again. A best or kept checkpoint that could not be written is owed: it is written at the next
     chance. ``announce`` passes events on to the other listeners. ``resumed``: what a kill left undone is done first.
+    ``most_owed``: bytes of kept checkpoints that wait in memory; the best one waits whatever its size.
     """
 
     def __init__(
@@ -38,9 +37,11 @@ class CheckpointKeeper:
         every: int = 0,
         newest: int = 2,
         resumed: bool = False,
+        most_owed: int = 2**28,
     ) -> None:
         self._directory, self._state, self._config, self._dataset = directory, state, config, dataset
         self._announce, self._every, self._newest, self._resumed = announce, every, newest, resumed
+        self._most_owed = most_owed
         self._warn = warner(announce)
         self._attempts = Attempts(self._warn, "training continues, earlier checkpoints stay")
         self._unsaved: tuple[int, int] | None = None  # the place that last.h5 should be of, and is not
@@ -67,6 +68,10 @@ class CheckpointKeeper:
         elif isinstance(event, Diverged) and event.back_to:
             self._owed = {name: owed for name, owed in self._owed.items() if owed.epoch <= event.back_to[1]}
             self._given_up = {name: epoch for name, epoch in self._given_up.items() if epoch <= event.back_to[1]}
+            best, order = self._directory / "best.h5", order_of(self._directory / "best.h5")
+            if order and order[1:] > event.back_to:  # no longer the best: that is in last.h5, once it is saved
+                with contextlib.suppress(OSError):
+                    best.unlink()
 
     def settle(self) -> None:
         """Write what is owed, as far as the disk allows, and last.h5 if the state is still the one to be saved."""
@@ -131,11 +136,11 @@ class CheckpointKeeper:
     def _owe(self, name: str, reason: str) -> None:
         image = checkpoint_image(self._state, self._config, self._dataset)
         others = sum(len(owed.image) for key, owed in self._owed.items() if key != name)
-        if name == "best.h5" or len(image) + others <= MOST_OWED:
+        if name == "best.h5" or len(image) + others <= self._most_owed:
             self._owed[name] = Owed(self._state.progress.epoch, reason, image)
         else:
             self._given_up[name] = self._state.progress.epoch
-            most = MOST_OWED >> 20
+            most = self._most_owed >> 20
             self._warn(f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk")
 
     def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:

@@ -165,7 +165,7 @@ def test_what_it_went_back_to_is_not_saved(healed, digits, tmp_path, monkeypatch
 
 
 def test_healed_and_killed_with_later_checkpoints_of_before(healed, digits, tmp_path):
-    # those that it went back from have more steps, a better epoch too, and are not resumed
+    # those that it went back from have more steps, and are not resumed
     run = tmp_path / "run"
 
     def act(rank, state, signals):
@@ -175,11 +175,9 @@ def test_healed_and_killed_with_later_checkpoints_of_before(healed, digits, tmp_
     assert train(digits, run, "dead", 1, act, keep_every=1, keep_newest=99, save_steps=4).code == 3
     orders = {path.name: read_checkpoint(path).progress.order for path in (run / "checkpoints").iterdir()}
     assert max(orders.values()) == orders["last.h5"] == (1, 4, 0)
-    assert orders["epoch-0005.h5"] == (0, 55, 5) and orders["best.h5"] > (0, 10, 1)
+    assert orders["epoch-0005.h5"] == (0, 55, 5) and "best.h5" not in orders
     last = read_checkpoint(run / "checkpoints/last.h5")
-    told = []
-    assert find_checkpoint(run, told.append).theta.tobytes() == last.theta.tobytes()  # there is no best epoch yet
-    assert "best.h5 is not that of the best epoch" in told[0]
+    assert find_checkpoint(run).theta.tobytes() == last.theta.tobytes()  # there is no best epoch yet
     assert train(digits, run, "dead", 2, resume="auto").code == 0
     assert outcome(run) == outcome(healed["dead"].run)
 
