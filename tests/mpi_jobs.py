@@ -188,8 +188,6 @@ def distlenet(*words: object, runtime: Runtime | None = None, ranks: int = 1, cw
     arguments = list(map(str, words))
     if runtime is not None:
         return run(runtime.command(ranks, "-m", "distlenet", *arguments), cwd=cwd)
-    if words[0] == "train":  # the lock of a run is held until the process ends
-        return run([sys.executable, "-m", "distlenet", *arguments], cwd=cwd)
     begun, out, err = time.monotonic(), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd):
         try:

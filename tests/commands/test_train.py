@@ -226,7 +226,7 @@ def test_bad_options(options, code, words, digits, tmp_path, distlenet, only_sen
     [
         ([], 0, []),
         (["--batch-size", "100"], 3, ["is not divisible by 8 shards"]),
-        (["--checkpoint-every", "often"], 2, ["--checkpoint-every is 'often'"]),
+        (["--checkpoint-every", "often"], 2, ["--checkpoint-every: 'often', expected a number of steps"]),
         (["--epoochs", "3"], 2, ["did you mean '--epochs'"]),
     ],
 )
