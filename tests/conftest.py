@@ -21,6 +21,7 @@ from faults.soak import Soak
 
 from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
+from distlenet.launching.mpirun import which_mpi
 
 OF_RANKS = {"runtime", "any_mpi", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
 
@@ -43,10 +44,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for several workers: a file's tests on one of them, and jobs of ranks one after the other."""
-    for item in items:
-        if item.get_closest_marker("xdist_group") is None:
-            group = "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem
-            item.add_marker(pytest.mark.xdist_group(group))
+    groups = {item: "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # what takes longest is begun first
+        items.sort(key=lambda item: ("ranks", "test_readme", groups[item]).index(groups[item]))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -102,6 +104,13 @@ def any_mpi(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
 def openmpi() -> mpi_jobs.Runtime:
     """Open MPI alone, for what does not depend on the MPI."""
     return _runtime("openmpi")
+
+
+@pytest.fixture(scope="session")
+def survivors_go_on(openmpi: mpi_jobs.Runtime) -> None:
+    """Skip the test where a job does not outlive its ranks."""
+    if not which_mpi().survives_losses:
+        pytest.skip("jobs survive the loss of ranks under Open MPI 5 only")
 
 
 def _runtime(name: str) -> mpi_jobs.Runtime:

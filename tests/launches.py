@@ -6,21 +6,9 @@ import uuid
 from pathlib import Path
 
 import mpi_jobs
-import pytest
-
-from distlenet.launching.mpirun import which_mpi
 
 MARK = "DISTLENET_TEST"
 SHARED = "/dev/shm"
-
-
-def needs_fault_tolerance() -> None:
-    """Skip the test where a job does not outlive its ranks."""
-    found = mpi_jobs.find_runtime("openmpi")
-    if isinstance(found, str):
-        pytest.skip(found)
-    if not which_mpi().survives_losses:
-        pytest.skip("jobs survive the loss of ranks under Open MPI 5 only")
 
 
 class Launched(mpi_jobs.Job):

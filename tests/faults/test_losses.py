@@ -42,8 +42,7 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory, soak):
-    launches.needs_fault_tolerance()
+def undisturbed(survivors_go_on, tmp_path_factory, soak):
     folder = tmp_path_factory.mktemp("losses")
     (images, labels), data, run = draw_digits(600, seed=1), folder / "drawn.h5", folder / "whole"
     drawn.write(data, (np.tile(images, (5, 1, 1)), np.tile(labels, 5)), 300)

@@ -226,8 +226,7 @@ def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch)
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_the_root_hangs_when_the_run_is_done(digits, tmp_path, where):
-    launches.needs_fault_tolerance()
+def test_the_root_hangs_when_the_run_is_done(survivors_go_on, digits, tmp_path, where):
     # stopped where no other rank waits for it any more: before or after it has left the exit code
     stops = f"""import os, signal
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
@@ -265,8 +264,7 @@ def kill_ranks(job):
         os.kill(rank, signal.SIGKILL)
 
 
-def test_all_ranks_killed_is_no_success(digits, tmp_path):
-    launches.needs_fault_tolerance()
+def test_all_ranks_killed_is_no_success(survivors_go_on, digits, tmp_path):
     with launches.Launched("-n", 2, *runs.train(digits, tmp_path / "run", "--epochs", 1000)) as job:
         mpi_jobs.wait_for(lambda: runs.saved(tmp_path / "run"), job)
         kill_ranks(job)
@@ -276,8 +274,7 @@ def test_all_ranks_killed_is_no_success(digits, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["run", "other"])
-def test_a_restart_goes_on_from_what_the_job_itself_saved(digits, tmp_path, name):
-    launches.needs_fault_tolerance()
+def test_a_restart_goes_on_from_what_the_job_itself_saved(survivors_go_on, digits, tmp_path, name):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
     done = runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1))
     assert done.returncode == 0, done.output

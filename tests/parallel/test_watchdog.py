@@ -7,7 +7,6 @@ import threading
 import time
 import types
 
-import launches
 import mpi_jobs
 import numpy as np
 import pytest
@@ -65,8 +64,7 @@ def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, r
     assert runs.results(run) == runs.results(whole)
 
 
-def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(digits, tmp_path, whole):
-    launches.needs_fault_tolerance()
+def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(survivors_go_on, digits, tmp_path, whole):
     run, code = tmp_path / "run", tmp_path / "code"
     # the watchdog's limit is short, MPI's own is not: on a busy machine it would take sound ranks for lost
     command = mpirun_command(3, fault_tolerance=True, stall_after=60)
