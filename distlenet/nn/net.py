@@ -62,7 +62,9 @@ class Net:
                 name = f"{layer.name}/{parameter.name}"
                 if self.parameters.setdefault(name, parameter) is not parameter:
                     raise ConfigError(f"two parameters are called {name}: give each a name of its own")
-        self.size = sum(parameter.size for parameter in self.parameters.values())
+        ends = np.cumsum([0, *(parameter.size for parameter in self.parameters.values())]).tolist()
+        self._slices = {name: slice(*ends[place : place + 2]) for place, name in enumerate(self.parameters)}
+        self.size = ends[-1]
         if not self.size:
             raise ConfigError("the network has no layer with parameters: there is nothing to train")
         self.theta: np.ndarray = np.zeros(self.size, dtype)
@@ -89,11 +91,7 @@ class Net:
 
     def views(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """Return the part of every parameter in ``vector`` (parameters,) by name, "C1/W": views of the right shape."""
-        found, start = {}, 0
-        for name, parameter in self.parameters.items():
-            found[name] = vector[start : start + parameter.size].reshape(parameter.shape)
-            start += parameter.size
-        return found
+        return {name: vector[part].reshape(self.parameters[name].shape) for name, part in self._slices.items()}
 
     @contextmanager
     def using(self, theta: np.ndarray) -> Iterator[None]:
