@@ -39,14 +39,14 @@ def run(args: argparse.Namespace) -> int:
         from distlenet.page.server import ended_by_signals, listen, serve, url_of
     except ModuleNotFoundError as error:
         raise UsageError(missing_extra("the drawing page", str(error.name), "draw")) from error
-    from distlenet.pictures import Recognizer
+    from distlenet.reader import Reader
     from distlenet.runs.choice import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint, trust=make_trust(args, args.model))
     about = f"{checkpoint.config.model}, trained on {checkpoint.dataset.name}"
     with listen(args.host, args.port) as listener, ended_by_signals():
         guard = Guard(args.host, listener.getsockname()[0], args.allow_host)
-        app = create_app(Recognizer(checkpoint), guard, about)
+        app = create_app(Reader(checkpoint), guard, about)
         url = url_of(listener)
         print(f"The page is at {url} (Ctrl-C ends it).", flush=True)
         if not guard.is_loopback:

@@ -31,22 +31,22 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code: that of a picture that could not be read, if there was one."""
     from distlenet.errors import PictureError
-    from distlenet.pictures import Recognizer, digits_in, read_picture
+    from distlenet.pictures import digits_in, read_picture
+    from distlenet.reader import Reader
     from distlenet.runs.choice import find_checkpoint
     from distlenet.ui.predictions import Prediction, Reading, show, to_json
 
     checkpoint, images = args.checkpoint, args.images
     if checkpoint != "pretrained" and is_picture(Path(checkpoint)):
         checkpoint, images = "pretrained", [checkpoint, *images]
-    recognizer = Recognizer(find_checkpoint(checkpoint, trust=make_trust(args, args.model)))
+    reader = Reader(find_checkpoint(checkpoint, trust=make_trust(args, args.model)))
     readings: list[Reading] = []
     for file in images:
         try:
             picture = read_picture(BytesIO(standard_input()) if file == "-" else file)
-            digits = digits_in(picture, recognizer.image_shape, many=args.many, likely=recognizer.probabilities)
+            digits = digits_in(picture, reader.image_shape, many=args.many, likely=reader.probabilities)
             found = [
-                Prediction(recognizer.best(digit.image, None), digit.box, digit.image, digit.looks_like)
-                for digit in digits
+                Prediction(reader.best(digit.image, None), digit.box, digit.image, digit.looks_like) for digit in digits
             ]
             readings.append(Reading(file, found, picture.several))
         except PictureError as error:

@@ -44,9 +44,9 @@ def list_layers(net: Net) -> list[str]:
     ]
 
 
-def outputs(net: Net, x: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return (name, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
-    return [(layer.name, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
+def outputs(net: Net, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
+    """Return (layer, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
+    return [(layer, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
 
 
 def norms(net: Net, vector: np.ndarray) -> dict[str, float]:

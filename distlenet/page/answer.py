@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distlenet.nn import Flatten, Layer
-from distlenet.pictures import Recognizer
+from distlenet.reader import Reader
 
 MOST_MAPS = 64  # feature maps shown of a layer
 MOST_UNITS = 1024  # units shown of a dense layer
@@ -38,21 +38,22 @@ def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
     return found
 
 
-def answer(recognizer: Recognizer, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
+def answer(reader: Reader, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
     """Return the answer to ``image`` (rows, columns) uint8, one digit.
 
     ``none`` is the probability of none of the classes, of a network that has such an answer. Arrays are base64: the
     image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.
     """
-    probabilities, outputs = recognizer.look(image)
+    outputs = [output for _, output in reader.outputs(image[None])]
+    probabilities = reader.likely(outputs[-1])[:, 0]
     best = int(probabilities.argmax())
     return {
-        "label": recognizer.class_names[best],
+        "label": reader.class_names[best],
         "probability": round(float(probabilities[best]), 6),
         "probabilities": np.round(probabilities, 6).tolist(),
         "none": round(max(0.0, 1 - float(probabilities.sum())), 6),
         "image": _encoded(image),
-        "layers": [_encoded(_as_bytes(outputs[layer.place][: layer.shape[0]])) for layer in shown],
+        "layers": [_encoded(_as_bytes(outputs[layer.place][: layer.shape[0], ..., 0])) for layer in shown],
     }
 
 

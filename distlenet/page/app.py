@@ -20,18 +20,19 @@ from distlenet.page.answer import answer, shown_layers
 from distlenet.page.drawn import each_digit, one_digit
 from distlenet.page.guard import Guard, protect
 from distlenet.page.strokes import LARGEST, read_drawing
-from distlenet.pictures import Digit, Recognizer, digits_in, read_picture
+from distlenet.pictures import Digit, digits_in, read_picture
+from distlenet.reader import Reader
 
 MOST_DIGITS = 40  # shown of one picture
 PATIENCE = 4.0  # seconds that a picture waits for the one before
 LARGEST_PICTURE = 32 * 2**20  # bytes of an uploaded file
 
 
-def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
+def create_app(reader: Reader, guard: Guard, about: str) -> Flask:
     """Return the application; ``about`` says in a few words which network answers."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_PICTURE
-    shown, shape = shown_layers(recognizer.layers), recognizer.image_shape
+    shown, shape = shown_layers(reader.net.layers), reader.image_shape
     one_picture = threading.Lock()  # those that wait must not keep all threads from the drawings
 
     @app.before_request
@@ -42,13 +43,13 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
 
     @app.get("/")
     def page() -> str:
-        digits = all(name.isdecimal() for name in recognizer.class_names)
+        digits = all(name.isdecimal() for name in reader.class_names)
         return render_template(
             "draw.html",
             about=about,
             title="Draw a digit" if digits else "Draw",
-            names=recognizer.class_names,
-            image_shape=recognizer.image_shape,
+            names=reader.class_names,
+            image_shape=reader.image_shape,
             layers=shown,
             largest=LARGEST_PICTURE,
         )
@@ -59,8 +60,8 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         started = time.perf_counter()
         drawing = read_drawing(_json())
         if several():
-            return answered(each_digit(drawing, recognizer), started)
-        return answered([one_digit(drawing, recognizer)], started)
+            return answered(each_digit(drawing, reader), started)
+        return answered([one_digit(drawing, reader)], started)
 
     @app.post("/picture")
     def picture() -> Response:
@@ -71,7 +72,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         if not one_picture.acquire(timeout=PATIENCE):
             raise ServiceUnavailable("Another picture takes long to read: try again in a moment.")
         try:
-            digits = digits_in(read_picture(file), shape, many=several(), likely=recognizer.probabilities)
+            digits = digits_in(read_picture(file), shape, many=several(), likely=reader.probabilities)
         finally:
             one_picture.release()
         return answered(digits, started, boxes=True)
@@ -83,7 +84,7 @@ def create_app(recognizer: Recognizer, guard: Guard, about: str) -> Flask:
         answers = []
         for digit in digits:
             box = {"box": digit.box} if boxes else {}
-            answers.append(answer(recognizer, shown, digit.image) | box | {"looks_like": digit.looks_like})
+            answers.append(answer(reader, shown, digit.image) | box | {"looks_like": digit.looks_like})
         done = time.perf_counter()
         response = jsonify({"digits": answers} if several() else answers[0])
         response.headers["Server-Timing"] = f"read;dur={1e3 * (read - started):.2f}, look;dur={1e3 * (done - read):.2f}"

@@ -6,33 +6,34 @@ import numpy as np
 
 from distlenet.errors import PictureError, SeveralDigits
 from distlenet.page.strokes import Drawing, all_points, ink_of, inked
-from distlenet.pictures import Digit, Recognizer, digits_in_ink
+from distlenet.pictures import Digit, digits_in_ink
 from distlenet.pictures.box import BOX, THICK
 from distlenet.pictures.digits import find_pieces
+from distlenet.reader import Reader
 
 WIDE = 1.2  # width over height from which on a drawing may be several digits
 SEVERAL = 128  # pixels along the longer side of ink in which digits are told apart
 
 
-def one_digit(drawing: Drawing, recognizer: Recognizer) -> Digit:
+def one_digit(drawing: Drawing, reader: Reader) -> Digit:
     """Return ``drawing`` as one digit, and how many it looks like.
 
     Raises PictureError where nothing, or only a dot, was drawn; SeveralDigits where it is too wide for one.
     """
     count = len(parts_of(drawing)) if _is_wide(drawing) else 1
     try:
-        [digit] = digits_in_ink(ink_of(drawing), recognizer.image_shape)
+        [digit] = digits_in_ink(ink_of(drawing), reader.image_shape)
     except SeveralDigits as error:
         raise SeveralDigits(max(count, error.count)) from error
     return replace(digit, looks_like=max(count, digit.looks_like))
 
 
-def each_digit(drawing: Drawing, recognizer: Recognizer) -> list[Digit]:
+def each_digit(drawing: Drawing, reader: Reader) -> list[Digit]:
     """Return the digits of ``drawing`` in reading order; raises PictureError if there is none."""
     digits, reason = [], PictureError("no digit was found in the drawing")
     for part in parts_of(drawing):
         try:
-            digits += digits_in_ink(ink_of(part), recognizer.image_shape, likely=recognizer.probabilities)
+            digits += digits_in_ink(ink_of(part), reader.image_shape, likely=reader.probabilities)
         except PictureError as error:  # a dash among digits, for example
             reason = error
     if not digits:

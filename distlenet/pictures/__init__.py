@@ -1,8 +1,8 @@
 """From a picture of handwriting, as a camera, a scanner or a mouse makes it, to what the network was trained on.
 
-    recognizer = Recognizer(find_checkpoint("runs/a"))
-    for digit in digits_in(read_picture("photo.jpg"), recognizer.image_shape):
-        print(recognizer.best(digit.image))
+    reader = Reader(find_checkpoint("runs/a"))
+    for digit in digits_in(read_picture("photo.jpg"), reader.image_shape):
+        print(reader.best(digit.image))
 
 ``reading.py`` (the only user of Pillow) gives colours, ``colour.py`` one grey channel, ``paper.py`` and
 ``lines.py`` take the paper away, ``digits.py`` finds the digits among what is left, ``touching.py`` separates
@@ -12,6 +12,5 @@ those that touch, ``box.py`` normalises each as MNIST was; ``looking.py`` leads 
 
 from distlenet.pictures.looking import Digit, digits_in, digits_in_ink
 from distlenet.pictures.reading import Picture, read_picture
-from distlenet.pictures.recognizer import Recognizer
 
-__all__ = ["Digit", "Picture", "Recognizer", "digits_in", "digits_in_ink", "read_picture"]
+__all__ = ["Digit", "Picture", "digits_in", "digits_in_ink", "read_picture"]

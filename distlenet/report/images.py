@@ -2,12 +2,12 @@
 
 import numpy as np
 
-from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.augmentation import Augmentation
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import DataError
-from distlenet.nn import Flatten, Net
-from distlenet.nn.inspection import outputs
+from distlenet.nn import Flatten
 from distlenet.parallel import Serial
+from distlenet.reader import Reader
 from distlenet.report import pictures
 from distlenet.report.page import Book
 from distlenet.report.pictures import Answers
@@ -43,23 +43,23 @@ def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
     return slices.sample, "training images (none were held back, and the test images wait for the end of the run)"
 
 
-def answers(net: Net, part: DatasetSlice, resampler: Resampler, classes: int) -> Answers:
-    """Let ``net`` look at all images of ``part``; raises DataError if they are damaged."""
+def answers(reader: Reader, part: DatasetSlice) -> Answers:
+    """Let ``reader`` look at all images of ``part``; raises DataError if they are damaged."""
     labels: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
     probability: list[np.ndarray] = []
     for _, images, own in own_chunks(part, Serial()):
-        logits = net.forward(resampler.normalize(images))  # (classes, n)
+        logits = reader.logits(images)  # (classes, n)
         labels.append(own)
         predicted.append(logits.argmax(axis=0))
-        probability.append(net.loss.probabilities(logits).max(axis=0))
+        probability.append(reader.likely(logits).max(axis=0))
     true, answered = np.concatenate(labels), np.concatenate(predicted)
-    confusion = np.zeros((classes, classes), np.int64)
+    confusion = np.zeros((len(reader.class_names),) * 2, np.int64)
     np.add.at(confusion, (true, answered), 1)
     return Answers(part, true, answered, np.concatenate(probability), confusion)
 
 
-def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -> tuple[np.ndarray, str]:
+def mean_gradient(reader: Reader, run: Run, digits: DigitFile) -> tuple[np.ndarray, str]:
     """Return the mean gradient (parameters,) over some images, not augmented, and what these are.
 
     They are of the validation set; of the training set if nothing was held back.
@@ -68,9 +68,7 @@ def mean_gradient(net: Net, run: Run, digits: DigitFile, resampler: Resampler) -
     part, name = slices.validation or slices.sample, "validation" if slices.validation else "training"
     count = min(len(part), GRADIENT_IMAGES)
     images, labels = digits.read(part.split, part.start, part.start + count, verify=True)
-    gradient = np.zeros_like(net.theta)
-    net.loss_and_grad(resampler.normalize(images), labels.astype(np.intp), gradient)
-    return gradient / count, f"{count} {name} images"
+    return reader.gradient(images, labels), f"{count} {name} images"
 
 
 def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...]) -> None:
@@ -102,9 +100,10 @@ def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...])
     book.section("Classes").table(by_name, ["class", "precision", "recall", "F1", "images"])
 
 
-def through_the_layers(book: Book, net: Net, found: Answers, resampler: Resampler, names: tuple[str, ...]) -> None:
+def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:
     """Add what every layer puts out for a few images: of classes far apart, rightly answered where there are any."""
     section = book.section("Through the layers")
+    names = reader.class_names
     wanted = np.unique(np.linspace(0, len(names) - 1, DIGITS).round().astype(int))
     places = []
     for label in wanted:
@@ -114,10 +113,10 @@ def through_the_layers(book: Book, net: Net, found: Answers, resampler: Resample
     if not places:
         return
     images = found.images(np.array(places))
-    maps = outputs(net, resampler.normalize(images))
-    probabilities = net.loss.probabilities(maps[-1][1])  # (classes, n)
+    maps = reader.outputs(images)
+    probabilities = reader.likely(maps[-1][1])  # (classes, n)
     # flattening changes the order of nothing: the layer before shows the same
-    shown = [found for layer, found in zip(net.layers, maps, strict=True) if not isinstance(layer, Flatten)]
+    shown = [(layer.name, output) for layer, output in maps if not isinstance(layer, Flatten)]
     for i, place in enumerate(places):
         label = int(found.labels[place])
         own = [(name, value[..., i]) for name, value in shown]

@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from distlenet.config import Config
-from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import DigitFile, open_digit_file
 from distlenet.errors import CheckpointError, DataError
 from distlenet.nn import Net
 from distlenet.own_code import NOTHING, Trust
+from distlenet.reader import Reader
 from distlenet.report import figure as curves
 from distlenet.report import images, pictures
 from distlenet.report.page import Book, Written
@@ -83,8 +83,7 @@ def _dataset(run: Run, data: Path | None, usual: Path) -> DigitFile | None:
 
 def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], None]) -> None:
     """Add all sections in the order of the page."""
-    net, dataset = run.checkpoint.build_net(), run.checkpoint.dataset
-    resampler = Resampler(*dataset.image_shape, dataset.mean, dataset.std)
+    reader = Reader(run.checkpoint)
     say("drawing curves")
     results(book, run)
     progress(book, run)
@@ -92,13 +91,13 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     if digits:
         say("looking at images")
         part, looked_at = images.shown_part(run, digits)
-        found = images.answers(net, part, resampler, len(dataset.class_names))
-        images.by_class(book, found, looked_at, dataset.class_names)
-        images.through_the_layers(book, net, found, resampler, dataset.class_names)
+        found = images.answers(reader, part)
+        images.by_class(book, found, looked_at, reader.class_names)
+        images.through_the_layers(book, reader, found)
         images.augmentation(book, run, digits)
-        gradient, sample = images.mean_gradient(net, run, digits, resampler)
+        gradient, sample = images.mean_gradient(reader, run, digits)
     say("drawing the network")
-    network(book, run, net, gradient, sample)
+    network(book, run, reader.net, gradient, sample)
     settings(book, run)
     happenings(book, run)
 

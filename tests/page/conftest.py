@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from served import Served
 
 from distlenet.cli import main
-from distlenet.pictures import Recognizer
+from distlenet.reader import Reader
 from distlenet.runs.choice import find_checkpoint
 
 
@@ -32,7 +32,7 @@ def reader(once):
 
 @pytest.fixture(scope="session")
 def recognizer(reader):
-    return Recognizer(find_checkpoint(reader))
+    return Reader(find_checkpoint(reader))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from distlenet.config import Config
 from distlenet.nn import Conv2d, Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.inspection import outputs
 from distlenet.page.answer import MOST_NUMBERS, answer, shown_layers
-from distlenet.pictures import Recognizer
+from distlenet.reader import Reader
 from distlenet.runs.choice import find_checkpoint
 
 
@@ -43,7 +43,7 @@ def image():
 
 
 def test_the_answer_is_that_of_the_network(recognizer, image):
-    shown = shown_layers(recognizer.layers)
+    shown = shown_layers(recognizer.net.layers)
     found = answer(recognizer, shown, image)
     probabilities = recognizer.probabilities(image)
     np.testing.assert_allclose(found["probabilities"], probabilities, atol=6e-7)
@@ -57,12 +57,12 @@ def test_layers_are_signed_bytes_in_plain_order(reader, recognizer, image):
     checkpoint = find_checkpoint(reader)
     net, facts = checkpoint.build_net(), checkpoint.dataset
     x = ((image / 255 - facts.mean) / facts.std).astype(np.float32)[None, :, :, None]
-    true = dict(outputs(net, x))
-    shown = shown_layers(recognizer.layers)
+    true = {layer.name: output for layer, output in outputs(net, x)}
+    shown = shown_layers(recognizer.net.layers)
     found = answer(recognizer, shown, image)["layers"]
     for layer, text in zip(shown, found, strict=True):
         values = np.frombuffer(base64.b64decode(text), np.int8).reshape(layer.shape)
-        exact = true[recognizer.layers[layer.place].name][..., 0]
+        exact = true[recognizer.net.layers[layer.place].name][..., 0]
         np.testing.assert_allclose(values / 127, exact / np.abs(exact).max(), atol=1 / 127)
 
 
@@ -78,8 +78,8 @@ def test_threads_share_one_network(reader, recognizer):
     from concurrent.futures import ThreadPoolExecutor
 
     images = np.random.default_rng(4).integers(0, 256, (40, 28, 28)).astype(np.uint8)
-    alone = Recognizer(find_checkpoint(reader))
-    shown = shown_layers(alone.layers)
+    alone = Reader(find_checkpoint(reader))
+    shown = shown_layers(alone.net.layers)
     expected = [answer(alone, shown, image) for image in images]
     with ThreadPoolExecutor(4) as pool:
         assert list(pool.map(lambda image: answer(recognizer, shown, image), images)) == expected

@@ -16,7 +16,8 @@ from scenes import BLANKS, SCENES
 
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import PictureError
-from distlenet.pictures import Recognizer, digits_in, read_picture
+from distlenet.pictures import digits_in, read_picture
+from distlenet.reader import Reader
 from distlenet.runs.choice import find_checkpoint
 
 
@@ -30,14 +31,14 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=55_000)
     parser.add_argument("--data", default="datasets/mnist.h5")
     args = parser.parse_intermixed_args()
-    recognizer = Recognizer(find_checkpoint(args.run))
+    reader = Reader(find_checkpoint(args.run))
     images, labels = open_digit_file(args.data).read(args.split, args.first, args.first + 5000)
-    for name, right, refused, milliseconds in measured(recognizer, images, labels, args):
+    for name, right, refused, milliseconds in measured(reader, images, labels, args):
         print(f"{name:30} {right:7.2%}  refused {refused:7.2%}  {milliseconds:4.0f} ms", flush=True)
 
 
 def measured(
-    recognizer: Recognizer, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace
+    reader: Reader, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace
 ) -> Iterator[tuple[str, float, float, float]]:
     """Yield for each scene its name, the shares right and refused, and the median time of one picture."""
     scenes = {**SCENES, **BLANKS, **ROWS}
@@ -57,11 +58,11 @@ def measured(
             try:
                 digits = digits_in(
                     read_picture(io.BytesIO(file)),
-                    recognizer.image_shape,
+                    reader.image_shape,
                     many=name in ROWS,
-                    likely=recognizer.probabilities,
+                    likely=reader.probabilities,
                 )
-                right += "".join(recognizer.best(digit.image)[0][0] for digit in digits) == expected
+                right += "".join(reader.best(digit.image)[0][0] for digit in digits) == expected
             except PictureError:
                 refused += 1
             seconds.append(time.perf_counter() - start)

@@ -15,7 +15,8 @@ from rows import ROWS
 
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import PictureError
-from distlenet.pictures import Picture, Recognizer, digits_in, read_picture
+from distlenet.pictures import Picture, digits_in, read_picture
+from distlenet.reader import Reader
 from distlenet.runs.choice import find_checkpoint
 
 COUNT = 12  # pictures of each condition
@@ -23,7 +24,7 @@ DIGITS, LABELS = draw_digits(60, seed=77)
 
 
 @pytest.fixture(scope="module")
-def recognizer(tmp_path_factory, distlenet):
+def reader(tmp_path_factory, distlenet):
     folder = tmp_path_factory.mktemp("reader")
     names = list("0123456789")
     train, test = draw_digits(8000, seed=3), draw_digits(500, seed=4)
@@ -31,7 +32,7 @@ def recognizer(tmp_path_factory, distlenet):
     arguments = ["--data", folder / "d.h5", "--run", folder / "run", "--epochs", 4, "--batch-size", 64]
     done = distlenet("train", *arguments, "--display", "quiet")
     assert done.returncode == 0, done.output
-    return Recognizer(find_checkpoint(folder / "run"))
+    return Reader(find_checkpoint(folder / "run"))
 
 
 def seen(file: bytes) -> np.ndarray:
@@ -39,21 +40,19 @@ def seen(file: bytes) -> np.ndarray:
     return digits_in(read_picture(io.BytesIO(file)))[0].image
 
 
-def share_right(recognizer, images, labels):
-    return np.mean(
-        [recognizer.probabilities(image).argmax() == label for image, label in zip(images, labels, strict=True)]
-    )
+def share_right(reader, images, labels):
+    return np.mean([reader.probabilities(image).argmax() == label for image, label in zip(images, labels, strict=True)])
 
 
-def test_the_network_knows_drawn_digits(recognizer):
-    assert share_right(recognizer, DIGITS, LABELS) >= 0.85
+def test_the_network_knows_drawn_digits(reader):
+    assert share_right(reader, DIGITS, LABELS) >= 0.85
 
 
 @pytest.mark.parametrize("name", scenes.SCENES)
-def test_scene(name, recognizer):
+def test_scene(name, reader):
     count = 3 if "4000" in name else COUNT
     images = [seen(scenes.SCENES[name](DIGITS[i], int(LABELS[i]), np.random.default_rng([i, 5]))) for i in range(count)]
-    assert share_right(recognizer, images, LABELS[:count]) >= 0.65
+    assert share_right(reader, images, LABELS[:count]) >= 0.65
 
 
 @pytest.mark.parametrize("name", scenes.BLANKS)
@@ -77,13 +76,13 @@ def test_rows_are_cut_into_their_digits(name):
     assert right >= 0.75 * COUNT
 
 
-def test_digits_that_touch_are_separated_by_the_network(recognizer):
+def test_digits_that_touch_are_separated_by_the_network(reader):
     alone = parted = 0
     for i in range(COUNT):
         file, _ = ROWS["row: two that touch"](DIGITS[i : i + 16], LABELS[i : i + 16], np.random.default_rng([i, 5]))
         picture = read_picture(io.BytesIO(file))
         alone += len(digits_in(picture, many=True)) == 1
-        parts = digits_in(picture, many=True, likely=recognizer.probabilities)
+        parts = digits_in(picture, many=True, likely=reader.probabilities)
         parted += len(parts) == 2 and parts[0].box[0] < parts[1].box[0]
     assert alone >= 0.75 * COUNT  # they do touch
     assert parted >= 0.5 * COUNT
@@ -113,7 +112,7 @@ def test_other_sizes_for_the_network():
         assert not image[0].any() and not image[:, 0].any()
 
 
-def test_many_digits_are_read_from_left_to_right(recognizer):
+def test_many_digits_are_read_from_left_to_right(reader):
     rng = np.random.default_rng(3)
     line = np.zeros((300, 1700))
     for place in range(8):
@@ -124,7 +123,7 @@ def test_many_digits_are_read_from_left_to_right(recognizer):
     assert len(digits) == 8
     lefts = [digit.box[0] for digit in digits]
     assert all(abs(left - (40 + 200 * place)) < 20 for place, left in enumerate(lefts))
-    assert share_right(recognizer, [digit.image for digit in digits], LABELS[:8]) >= 0.6
+    assert share_right(reader, [digit.image for digit in digits], LABELS[:8]) >= 0.6
 
 
 def test_two_lines_are_read_from_the_top_one_on():
@@ -155,16 +154,16 @@ def test_a_small_digit_in_a_large_picture_is_found_and_looked_at_closely():
     assert np.abs(ours - (300 + columns[0], 1900 + rows[0], 301 + columns[-1], 1901 + rows[-1])).max() <= 4
 
 
-def test_probabilities(recognizer):
-    likely = recognizer.probabilities(DIGITS[0])
+def test_probabilities(reader):
+    likely = reader.probabilities(DIGITS[0])
     assert likely.shape == (10,) and likely.sum() == pytest.approx(1)
-    best = recognizer.best(DIGITS[0])
+    best = reader.best(DIGITS[0])
     assert [p for _, p in best] == sorted(likely, reverse=True)[:3]
-    assert best[0][0] == recognizer.class_names[likely.argmax()]
+    assert best[0][0] == reader.class_names[likely.argmax()]
 
 
-def test_threads_share_a_recognizer(recognizer):
-    alone = [recognizer.probabilities(digit) for digit in DIGITS]
+def test_threads_share_a_reader(reader):
+    alone = [reader.probabilities(digit) for digit in DIGITS]
     with ThreadPoolExecutor(4) as threads:
-        together = list(threads.map(recognizer.probabilities, [*DIGITS, *DIGITS]))
+        together = list(threads.map(reader.probabilities, [*DIGITS, *DIGITS]))
     assert all((one == other).all() for one, other in zip(alone * 2, together, strict=True))

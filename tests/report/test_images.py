@@ -6,6 +6,7 @@ from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
+from distlenet.reader import Reader
 from distlenet.report.images import answers, mean_gradient
 from distlenet.runs.record import read_run
 from distlenet.training.evaluation import DatasetSlice
@@ -24,7 +25,7 @@ def test_the_output_of_every_layer_is_in_plain_order(shape):
     """Layers keep pictures split by phase and write over each other: what is shown must be neither."""
     net = network(shape)
     x = RNG.normal(size=(1, *shape, 3)).astype(np.float32)
-    found = dict(outputs(net, x))
+    found = {layer.name: output for layer, output in outputs(net, x)}
     assert list(found) == [layer.name for layer in net.layers]
 
     kernel, bias = (net.parameters[f"C1/{name}"].value for name in "Wb")
@@ -41,26 +42,24 @@ def test_the_output_of_every_layer_is_in_plain_order(shape):
     np.testing.assert_array_equal(found["output"], net.forward(x))
 
 
-def test_answers_are_those_of_the_network(digits):
-    net = network()
+def test_answers_are_those_of_the_network(trained, digits):
+    reader = Reader(read_run(trained).checkpoint)
     with open_digit_file(digits) as file:
-        part, resampler = DatasetSlice(file, "train", 100, 700), Resampler(28, 28, file.mean, file.std)
-        found = answers(net, part, resampler, 10)
+        found = answers(reader, DatasetSlice(file, "train", 100, 700))
         images, labels = file.read("train", 100, 700)
         np.testing.assert_array_equal(found.labels, labels)
         np.testing.assert_array_equal(found.images(np.array([0, 599, 7])), images[[0, 599, 7]])
-        logits = net.forward(resampler.normalize(images[:250]))
-        np.testing.assert_array_equal(found.predicted[:250], logits.argmax(axis=0))
+        np.testing.assert_array_equal(found.predicted[:250], reader.logits(images[:250]).argmax(axis=0))
         assert found.confusion.sum() == 600 and np.trace(found.confusion) == (found.predicted == labels).sum()
         assert ((found.probability > 0.1) & (found.probability <= 1)).all()
 
 
 def test_the_gradient_is_a_mean_over_validation_images(trained, digits):
     run = read_run(trained)
-    net, facts = run.checkpoint.build_net(), run.checkpoint.dataset
+    reader, net, facts = Reader(run.checkpoint), run.checkpoint.build_net(), run.checkpoint.dataset
     resampler = Resampler(28, 28, facts.mean, facts.std)
     with open_digit_file(digits) as file:
-        gradient, sample = mean_gradient(net, run, file, resampler)
+        gradient, sample = mean_gradient(reader, run, file)
         images, labels = file.read("train", 642, 700)
     assert sample == "58 validation images"
     whole = np.zeros_like(net.theta)

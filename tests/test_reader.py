@@ -10,9 +10,9 @@ from distlenet.config import Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.operators import probability_operators
-from distlenet.nn import input_statistics
+from distlenet.nn import MODELS, input_statistics
 from distlenet.nn.losses import SoftmaxCrossEntropy
-from distlenet.pictures import Recognizer
+from distlenet.reader import Reader
 from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.experiment import make_state
@@ -30,17 +30,21 @@ def untrained(path, **settings):
 
 @pytest.mark.parametrize(
     "settings",
-    [{}, *({"model": "lenet5-1998", "init": "fan-in", "rubbish": rubbish} for rubbish in (1.0, 60.0, 300.0))],
+    [
+        *({"model": model} for model in MODELS if model != "lenet5-1998"),
+        *({"model": "lenet5-1998", "init": "fan-in", "rubbish": rubbish} for rubbish in (1.0, 60.0, 300.0)),
+    ],
 )
 def test_the_probabilities_are_those_of_the_loss(settings, tmp_path):
     checkpoint = untrained(tmp_path / "last.h5", **settings)
-    recognizer, net = Recognizer(checkpoint), checkpoint.build_net()
-    for image in IMAGES:
-        facts = checkpoint.dataset
+    reader, net = Reader(checkpoint), checkpoint.build_net()
+    facts, together = checkpoint.dataset, reader.likely(reader.outputs(IMAGES)[-1][1])
+    for image, among in zip(IMAGES, together.T, strict=True):
         x = ((image / 255 - facts.mean) / facts.std).astype(np.float32)[None, :, :, None]
         expected = net.loss.probabilities(net.forward(x).astype(np.float64))[:, 0]
-        np.testing.assert_allclose(recognizer.probabilities(image), expected, rtol=1e-3, atol=1e-12)
-        np.testing.assert_allclose(recognizer.look(image)[0], expected, rtol=1e-3, atol=1e-12)
+        np.testing.assert_allclose(reader.probabilities(image), expected, rtol=1e-3, atol=1e-12)
+        np.testing.assert_allclose(among, expected, rtol=1e-3, atol=1e-12)
+        assert reader.best(image)[0] == (str(expected.argmax()), pytest.approx(expected.max(), rel=1e-3))
     if "rubbish" in settings:  # the untrained distances lie far beyond 1, far within 300
         assert expected.sum() < 1e-3 if settings["rubbish"] == 1 else 0 < expected.sum() <= 1
 
@@ -57,8 +61,8 @@ def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, capsys):
     pytest.importorskip("flask")
     from distlenet.page.answer import answer as answer_of
 
-    recognizer = Recognizer(checkpoint)
-    found = answer_of(recognizer, [], IMAGES[0])
+    reader = Reader(checkpoint)
+    found = answer_of(reader, [], IMAGES[0])
     assert found["none"] == pytest.approx(1 - sum(found["probabilities"]), abs=1e-4) and found["none"] > 0.9
 
 
@@ -70,8 +74,8 @@ def test_a_loss_with_probabilities_of_its_own(tmp_path):
             return super().probabilities(logits) / 2
 
     checkpoint = untrained(tmp_path / "last.h5")
-    recognizer = Recognizer(checkpoint)
-    recognizer._net.loss = Cautious()
-    assert recognizer.probabilities(IMAGES[0]).sum() == pytest.approx(0.5)
+    reader = Reader(checkpoint)
+    reader.net.loss = Cautious()
+    assert reader.probabilities(IMAGES[0]).sum() == pytest.approx(0.5)
     with pytest.raises(ExportError, match="Cautious has probabilities of its own"):
         probability_operators(Cautious())

@@ -1,0 +1,57 @@
+"""The one reader of checkpoints: a checkpoint's network, with its normalisation, answers what pictures show."""
+
+import threading
+
+import numpy as np
+
+from distlenet.data.augmentation import Resampler
+from distlenet.nn import Layer
+from distlenet.nn.inspection import outputs
+from distlenet.training.checkpoint import Checkpoint
+
+
+class Reader:
+    """Names what normalised pictures show, for one process with any number of threads.
+
+    ``images`` are (n, rows, columns) uint8, 0 for paper; an ``image`` is one of them. Probabilities are those of the
+    network's loss: with a rubbish class (LeNet-5 of 1998) they may add up to less than 1. Raises what
+    Checkpoint.build_net raises.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        facts = checkpoint.dataset
+        self.class_names, self.image_shape = facts.class_names, facts.image_shape
+        self.net = checkpoint.build_net()
+        self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
+        self._lock = threading.Lock()  # the layers' buffers serve one call at a time
+
+    def logits(self, images: np.ndarray) -> np.ndarray:
+        """Return the network's output (classes, n)."""
+        with self._lock:
+            return self.net.forward(self._resampler.normalize(images)).copy()
+
+    def likely(self, logits: np.ndarray) -> np.ndarray:
+        """Return the probabilities (classes, n) float64 of ``logits`` (classes, n)."""
+        return self.net.loss.probabilities(logits.astype(np.float64))
+
+    def probabilities(self, image: np.ndarray) -> np.ndarray:
+        """Return (classes,) float64."""
+        return self.likely(self.logits(image[None]))[:, 0]
+
+    def best(self, image: np.ndarray, count: int | None = 3) -> list[tuple[str, float]]:
+        """Return the ``count`` likeliest classes (None: all), the likeliest first, with their probabilities."""
+        likely = self.probabilities(image)
+        order = np.argsort(-likely, kind="stable")[:count]
+        return [(self.class_names[place], float(likely[place])) for place in order]
+
+    def outputs(self, images: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
+        """Return every layer, in order, with what it outputs, (C, H, W, n) or (units, n)."""
+        with self._lock:
+            return outputs(self.net, self._resampler.normalize(images))
+
+    def gradient(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
+        """Return the mean gradient (parameters,) of the loss over ``images``, whose classes are ``labels`` (n,)."""
+        gradient = np.zeros_like(self.net.theta)
+        with self._lock:
+            self.net.loss_and_grad(self._resampler.normalize(images), labels.astype(np.intp), gradient)
+        return gradient / len(labels)
