@@ -77,34 +77,38 @@ def test_a_stopped_run_says_how_to_go_on(size):
     assert f"saved in {path}; go on with the same command and --resume" in out.getvalue()
 
 
-def test_drawing_is_rare(size, monkeypatch):
-    display = LiveDisplay(io.StringIO(), clock=Clock(0.001))
-    drawn = []
-    with display:
+class Terminal(io.StringIO):
+    """A terminal that counts what is drawn on it, in one write each; ``seconds``: how long one takes."""
+
+    def __init__(self):
+        super().__init__()
+        self.clock, self.seconds, self.drawn = Clock(0.001), 0.0, 0
+
+    def write(self, text):
+        self.drawn += 1
+        self.clock.now += self.seconds
+        return super().write(text)
+
+
+def drawn_in(steps, seconds):
+    """Return how often the bars are drawn in that many steps of a millisecond, and how long the steps took."""
+    terminal = Terminal()
+    with LiveDisplay(terminal, clock=terminal.clock) as display:
         display.on(START)
-        monkeypatch.setattr(display._bars._live, "refresh", lambda: drawn.append(1))
-        for i in range(1000):  # 1 s
+        before, begun, terminal.seconds = terminal.drawn, terminal.clock.now, seconds
+        for i in range(steps):
             display.on(step(i % 215))
-        monkeypatch.undo()
-    assert 3 <= len(drawn) <= 6
+        return terminal.drawn - before, terminal.clock.now - begun
 
 
-def test_a_slow_terminal_is_drawn_on_less(size, monkeypatch):
-    clock = Clock(0.001)
-    display = LiveDisplay(io.StringIO(), clock=clock)
-    drawn = []
+def test_drawing_is_rare(size):
+    drawn, _ = drawn_in(1000, 0.0)
+    assert 3 <= drawn <= 6
 
-    def slow():
-        drawn.append(1)
-        clock.now += 0.1
 
-    with display:
-        display.on(START)
-        monkeypatch.setattr(display._bars._live, "refresh", slow)
-        for i in range(9000):
-            display.on(step(i % 215))
-        monkeypatch.undo()
-    assert len(drawn) <= 0.02 * clock.now / 0.1 + 1
+def test_a_slow_terminal_is_drawn_on_less(size):
+    drawn, seconds = drawn_in(9000, 0.1)
+    assert 1 <= drawn <= 0.02 * seconds / 0.1 + 1
 
 
 def test_the_standard_streams_come_back_after_an_error(size):
