@@ -13,9 +13,9 @@ import pretend
 from distlenet.errors import ConfigError, DistlenetError
 from distlenet.parallel import Communicator, Serial
 from distlenet.runs import session as training
+from distlenet.runs.experiment import RunOptions
 from distlenet.runs.record import counting, read_lines
 from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
-from distlenet.training.experiment import RunOptions
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 

@@ -24,8 +24,8 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import on_root
 from distlenet.parallel.connect import run_ranks
 from distlenet.paths import as_path
+from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.training.events import StepDone
-from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
 

@@ -77,8 +77,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
     from distlenet.data.file.dataset_file import open_digit_file
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
-    from distlenet.runs.choice import find_checkpoint
-    from distlenet.training.audits import (
+    from distlenet.runs.audits import (
         Fact,
         compare_ranks,
         of_dataset,
@@ -87,6 +86,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
         of_parameters,
         of_settings,
     )
+    from distlenet.runs.choice import find_checkpoint
     from distlenet.training.evaluation import DatasetSlice, Slices, evaluate
 
     notes: list[str] = []

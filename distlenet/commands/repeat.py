@@ -19,10 +19,10 @@ from distlenet.streams import say
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
+    from distlenet.runs.experiment import RunOptions
     from distlenet.series.outcome import Outcome
     from distlenet.series.table import Rows
     from distlenet.series.trials import Trial
-    from distlenet.training.experiment import RunOptions
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -89,7 +89,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":
     """Return the options of one run of the series."""
-    from distlenet.training.experiment import RunOptions
+    from distlenet.runs.experiment import RunOptions
 
     return RunOptions(
         data=args.data,

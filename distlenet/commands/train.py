@@ -96,8 +96,8 @@ def configs(args: argparse.Namespace) -> list[Config]:
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.connect import run_ranks
+    from distlenet.runs.experiment import RunOptions
     from distlenet.runs.session import Session
-    from distlenet.training.experiment import RunOptions
 
     save_steps, save_seconds = args.checkpoint_every
     options = RunOptions(

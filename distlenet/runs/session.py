@@ -12,15 +12,15 @@ from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
+from distlenet.runs.audits import compare_numerics
+from distlenet.runs.experiment import Experiment, RunOptions, set_up
+from distlenet.runs.gradient_check import watch_closely
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
-from distlenet.training.audits import compare_numerics
 from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted
-from distlenet.training.experiment import Experiment, RunOptions, set_up
 from distlenet.training.healing import Healer
 from distlenet.training.loop import Course, train
 from distlenet.training.lost_ranks import Survivor
-from distlenet.training.scrutiny import watch_closely
 from distlenet.training.signals import Signals, Stopped
 from distlenet.training.state import broadcast_state
 

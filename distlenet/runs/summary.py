@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from distlenet.parallel import Communicator
+from distlenet.runs.experiment import Experiment
 from distlenet.training.events import Event, StepDone
-from distlenet.training.experiment import Experiment
 
 RECENT = 50_000  # steps whose times are kept: a long run must not fill the memory with them
 

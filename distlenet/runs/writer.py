@@ -7,11 +7,11 @@ from typing import Any
 
 from distlenet.errors import RunDirectoryError
 from distlenet.runs.directory import LockedDirectory
+from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.journal import Journal
 from distlenet.runs.keeper import CheckpointKeeper
 from distlenet.runs.tensorboard import TensorBoard
 from distlenet.training.events import Diverged, Event, Listener, Notice, RunFinished, SaveAsked
-from distlenet.training.experiment import Experiment, RunOptions
 from distlenet.training.postmortem import in_words
 
 

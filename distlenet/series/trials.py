@@ -16,13 +16,13 @@ from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.own_code import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
+from distlenet.runs.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.runs.directory import RunDirectory
+from distlenet.runs.experiment import RunOptions
 from distlenet.runs.record import read_summary
 from distlenet.runs.session import Session
 from distlenet.series.outcome import Outcome, is_over, read_outcome
-from distlenet.training.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.training.events import Listener
-from distlenet.training.experiment import RunOptions
 from distlenet.training.signals import Signals
 
 

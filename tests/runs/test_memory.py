@@ -13,9 +13,9 @@ from distlenet.config import Config
 from distlenet.errors import DistlenetError
 from distlenet.parallel import Serial
 from distlenet.runs import session
+from distlenet.runs.experiment import RunOptions
 from distlenet.series.trials import Trial, run_series
 from distlenet.training.events import StepDone
-from distlenet.training.experiment import RunOptions
 from distlenet.training.signals import Signals
 
 ROOM = 64 * 1024  # bytes

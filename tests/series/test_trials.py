@@ -8,10 +8,10 @@ import pytest
 
 from distlenet.errors import RunDirectoryError
 from distlenet.parallel import Serial
+from distlenet.runs.experiment import RunOptions
 from distlenet.series.outcome import summarize_series
 from distlenet.series.trials import Trial, read_outcomes, run_series
 from distlenet.training.events import StepDone
-from distlenet.training.experiment import RunOptions
 from distlenet.training.signals import Signals
 
 FLAGS = {"epochs": 1, "batch_size": 64, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}

@@ -21,7 +21,7 @@ from distlenet.data.plan import Plan
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
-from distlenet.training.experiment import RunOptions, set_up
+from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
 

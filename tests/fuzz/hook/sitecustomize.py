@@ -16,7 +16,7 @@ from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 PLACES = {
-    "start": "distlenet.training.experiment:open_digit_file",
+    "start": "distlenet.runs.experiment:open_digit_file",
     "share": "distlenet.runs.session:broadcast_state",
     "step": "distlenet.training.loop:compute_leaves",
     "sum": "distlenet.training.loop:is_finite",  # the sum is here, the update is not made

@@ -22,10 +22,10 @@ from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.own_code import Trust, hash_code
 from distlenet.parallel.agreement import in_agreement
+from distlenet.runs import audits as checks
+from distlenet.runs.audits import hash_package
+from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.series.trials import Trial, run_in_teams
-from distlenet.training import audits as checks
-from distlenet.training.audits import hash_package
-from distlenet.training.experiment import RunOptions, set_up
 from distlenet.training.signals import Signals
 
 HOST = os.uname().nodename

@@ -1,7 +1,7 @@
 """From options to everything a rank needs to train: settings, data, plan, network, optimizer."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from distlenet.config import Config, build_config, changes, check_names, check_ranks
@@ -16,7 +16,7 @@ from distlenet.numerics import numerics
 from distlenet.own_code import NOTHING, Trust, source_sha256
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
-from distlenet.training.audits import (
+from distlenet.runs.audits import (
     compare_ranks,
     of_dataset,
     of_network,
@@ -84,7 +84,8 @@ def set_up(
         base = origin["config"] if origin else None
         config = build_config(options.recipe, options.config_file, options.flags, base)
         digits = open_digit_file(options.data)
-    compare_ranks(comm, lambda: [*of_package(), *of_options(options), *of_settings(config), *of_dataset(digits)])
+    given = of_options(asdict(options))
+    compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
         slices = Slices.of(digits, config)
         check_ranks(config, comm.size)

@@ -8,8 +8,8 @@ from distlenet.nn import Net
 from distlenet.nn.inspection import Watch, check_gradients, check_layers
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
+from distlenet.runs.experiment import Experiment
 from distlenet.training.events import Event, LayersWatched, Notice
-from distlenet.training.experiment import Experiment
 
 WRONG = 1e-4  # relative deviation from finite differences above which a gradient is wrong
 IMAGES = 4  # that the gradient is checked on

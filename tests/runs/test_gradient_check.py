@@ -10,7 +10,7 @@ import pytest
 from distlenet.config import Config
 from distlenet.nn import build_net
 from distlenet.own_code import Trust
-from distlenet.training.scrutiny import check_network
+from distlenet.runs.gradient_check import check_network
 
 OWN = """
 import numpy as np

@@ -9,9 +9,9 @@ import hashlib
 import os
 import platform
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 
@@ -24,9 +24,6 @@ from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.numerics import numerics
 from distlenet.own_code import PACKAGE, hash_code
 from distlenet.parallel import Communicator
-
-if TYPE_CHECKING:
-    from distlenet.training.experiment import RunOptions
 
 # Each rank may have its own: files that are compared by their content, what the settings are made of (they are
 # compared as a whole), which code the user lets run, and the memory that a rank may use.
@@ -103,10 +100,10 @@ def hash_package(folder: Path = PACKAGE) -> str:
     return digest.hexdigest()
 
 
-def of_options(options: "RunOptions") -> list[Fact]:
+def of_options(options: dict[str, Any]) -> list[Fact]:
     """Return what a run is asked to do besides its settings. Of a checkpoint to resume, the root alone reads."""
-    given = {name: value for name, value in asdict(options).items() if name not in OWN_OPTIONS}
-    given["resume"] = options.resume if options.resume in (None, "auto") else "PATH"
+    given = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
+    given["resume"] = options["resume"] if options["resume"] in (None, "auto") else "PATH"
     return [Fact(f"option {name}", list(v) if isinstance(v, tuple) else v) for name, v in given.items()]
 
 
