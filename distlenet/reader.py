@@ -7,7 +7,7 @@ import numpy as np
 from distlenet.data.augmentation import Resampler
 from distlenet.nn import Layer
 from distlenet.nn.inspection import outputs
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.runs.checkpoint import Checkpoint
 
 
 class Reader:

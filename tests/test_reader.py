@@ -13,9 +13,9 @@ from distlenet.export.operators import probability_operators
 from distlenet.nn import MODELS, input_statistics
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.reader import Reader
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 
 IMAGES, _ = draw_digits(4, seed=9)
 

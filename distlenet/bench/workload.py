@@ -11,8 +11,8 @@ from distlenet.data.plan import Plan
 from distlenet.nn import build_schedule
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
+from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.experiment import make_state
-from distlenet.training.checkpoint import DatasetFacts
 from distlenet.training.evaluation import EpochPace
 from distlenet.training.events import Event, StepDone
 from distlenet.training.loop import Course, train

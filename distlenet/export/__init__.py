@@ -15,7 +15,7 @@ from distlenet.errors import ExportError
 from distlenet.export.checkpoint_file import checkpoint_bytes, is_exported_checkpoint
 from distlenet.export.onnx_file import onnx_bytes
 from distlenet.export.tensor_files import npz_bytes, safetensors_bytes
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.runs.checkpoint import Checkpoint
 
 FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {
     "onnx": onnx_bytes,

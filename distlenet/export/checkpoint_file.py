@@ -5,8 +5,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import lay_out, read_checkpoint
+from distlenet.runs.checkpoint import Checkpoint
+from distlenet.runs.checkpoint_file import lay_out, read_checkpoint
 
 
 def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:

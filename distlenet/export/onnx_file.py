@@ -10,7 +10,7 @@ import numpy as np
 
 from distlenet.errors import ExportError, missing_extra
 from distlenet.export.operators import Operator, operators, probability_operators
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.runs.checkpoint import Checkpoint
 
 OPSET = 13
 IR = 8  # the version of the file format that goes with it: old readers can read it

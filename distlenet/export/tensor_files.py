@@ -20,7 +20,7 @@ import numpy as np
 from distlenet.errors import ExportError, missing_extra
 from distlenet.export.modules import describe
 from distlenet.export.operators import plain_tensors
-from distlenet.training.checkpoint import Checkpoint
+from distlenet.runs.checkpoint import Checkpoint
 
 
 def tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:

@@ -15,10 +15,10 @@ from distlenet.reader import Reader
 from distlenet.report import figure as curves
 from distlenet.report import images, pictures
 from distlenet.report.page import Book, Written
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.record import Run, divergences, number, read_run
 from distlenet.series.table import FIGURES, figure
-from distlenet.training.checkpoint_file import read_checkpoint
 
 RESULTS = (  # of summary.json, in this order
     *("status", "test_accuracy", "test_error", "test_loss", "evaluated", "val_accuracy", "epochs", "steps", "ranks"),

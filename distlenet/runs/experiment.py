@@ -24,7 +24,7 @@ from distlenet.runs.audits import (
     of_package,
     of_settings,
 )
-from distlenet.training.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.training.evaluation import EpochEnd, Slices
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals

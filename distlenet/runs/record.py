@@ -13,9 +13,9 @@ from typing import Any
 from distlenet import bounded
 from distlenet.errors import CheckpointError
 from distlenet.own_code import NOTHING, Trust
+from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.choice import find_checkpoint, newest_checkpoint
 from distlenet.runs.directory import RunDirectory
-from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import EpochDone, Notice, RunStarted, Score, StepDone
 
 Line = dict[str, Any]

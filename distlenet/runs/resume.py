@@ -6,11 +6,11 @@ from typing import Any
 
 from distlenet.config import build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, UsageError
+from distlenet.runs.checkpoint import Checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint, read_order
 from distlenet.runs.choice import is_best, newest_checkpoint, order_of
 from distlenet.runs.directory import LockedDirectory, RunDirectory, copy
 from distlenet.runs.ours import is_config
-from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import read_checkpoint, read_order
 from distlenet.training.events import Notice
 from distlenet.training.state import TrainState
 

@@ -6,13 +6,13 @@ from typing import Any
 
 from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.handshake import LAUNCHER
+from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.directory import LockedDirectory, RunDirectory, reading
 from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.lock import REPLACING
 from distlenet.runs.resume import edits, find_source, go_on, settings_of
 from distlenet.runs.tensorboard import check_installed
 from distlenet.runs.writer import Writer, moved
-from distlenet.training.checkpoint import Checkpoint
 from distlenet.training.events import Event, Listener, Notice
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState

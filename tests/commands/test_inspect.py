@@ -7,7 +7,7 @@ import h5py
 import pytest
 
 from distlenet.config import Config
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 
 def test_for_programs(trained, distlenet, summary_of):

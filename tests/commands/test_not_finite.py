@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from distlenet.cli import main
-from distlenet.training.checkpoint_file import lay_out, read_checkpoint
+from distlenet.runs.checkpoint_file import lay_out, read_checkpoint
 
 
 @pytest.fixture(params=[np.nan, np.inf])

@@ -11,7 +11,7 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.data.sources.drawing import draw_digits
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 SHORT = ["--epochs", "1", "--batch-size", "64", "--display", "plain"]
 

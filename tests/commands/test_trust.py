@@ -10,7 +10,7 @@ from checkpoints import rewrite
 
 from distlenet.cli import main
 from distlenet.own_code import source_sha256
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 NET = """import pathlib
 pathlib.Path("RAN").touch()

@@ -8,9 +8,9 @@ import pytest
 from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 
 
 def test_small_and_complete(tmp_path, capsys):

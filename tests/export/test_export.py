@@ -19,9 +19,9 @@ from distlenet.export.tensor_files import tensors
 from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
 from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, TABLE
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
 
 IMAGES, LABELS = draw_digits(1000, seed=9)
 MNIST = os.environ.get("DISTLENET_MNIST", "")

@@ -9,9 +9,9 @@ from pathlib import Path
 import mpi_jobs
 from sessions import journal, results, summary  # noqa: F401
 
+from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.choice import newest_checkpoint
 from distlenet.runs.directory import RunDirectory
-from distlenet.training.checkpoint import Checkpoint
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ["--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]

@@ -10,7 +10,7 @@ import pytest
 import sessions
 from faults import runs
 
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 SETTINGS = ["--batch-size", "320", "--shards", "4", "--log-every", "1", "--display", "plain", "--train-sample", "50"]
 SMALL = ["--epochs", "2", "--checkpoint-every", "2", "--keep-every", "1", "--seed", "3"]  # 3 steps an epoch

@@ -9,7 +9,7 @@ import drawn
 import mpi_jobs
 import pytest
 
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 NET = """
 from distlenet.nn import Dense, Flatten, ReLU, Sequential

@@ -6,8 +6,8 @@ from typing import Any
 
 import sessions
 
-from distlenet.training.checkpoint import Checkpoint
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint import Checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 SUMMARY = (
     *("status", "epochs", "steps", "theta_sha256", "divergences", "lr_factor", "seed", "parameters", "data"),

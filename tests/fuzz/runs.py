@@ -16,7 +16,7 @@ from fuzz.case import ALONE, LAUNCH, MPIRUN, STALL_AFTER, STOPS, Case, Fault, Le
 from fuzz.compare import differences, error_of, unsound
 
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 HOOK = Path(__file__).resolve().with_name("hook")
 TIMEOUT = 240.0  # seconds; a leg takes one or two, where the machine has nothing else to do

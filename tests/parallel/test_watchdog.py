@@ -22,8 +22,8 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.connect import run_ranks
 from distlenet.parallel.heartbeat import own_addresses
 from distlenet.parallel.watchdog import is_waiting, names
+from distlenet.runs.checkpoint_file import write_checkpoint
 from distlenet.runs.experiment import RunOptions, set_up
-from distlenet.training.checkpoint_file import write_checkpoint
 from distlenet.training.signals import Signals
 from distlenet.training.state import check_replicas
 

@@ -10,9 +10,9 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError, NewerFormatError, RunDirectoryError
+from distlenet.runs.checkpoint_file import lay_out, read_checkpoint
 from distlenet.runs.choice import find_checkpoint, newest_checkpoint
 from distlenet.runs.directory import LockedDirectory, RunDirectory
-from distlenet.training.checkpoint_file import lay_out, read_checkpoint
 
 
 @pytest.fixture

@@ -14,10 +14,10 @@ import sessions
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.runs.keeper import CheckpointKeeper
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
 from distlenet.training.state import TrainState
 

@@ -21,9 +21,8 @@ from distlenet.config import RECIPES, Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.numerics import numerics
-from distlenet.runs import experiment
-from distlenet.training import checkpoint_file
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs import checkpoint_file, experiment
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5}
 STEPS = 7  # of an epoch: 642 images, shards of 107, leaves of 16 and a last one of 11

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import sessions
 
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
-from distlenet.training.checkpoint_file import read_checkpoint
 
 FLAGS = {"batch_size": 64, "shards": 8, "train_sample": 50, "epochs": 3, "average": 0.9, "elastic": 1.0}
 

@@ -7,9 +7,9 @@ import sessions
 from distlenet.errors import NonFiniteError
 from distlenet.own_code import Trust
 from distlenet.parallel import Serial
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.training.bus import Bus
-from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state

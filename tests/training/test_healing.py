@@ -12,9 +12,9 @@ import sessions
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.parallel import Serial
 from distlenet.runs import keeper
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.training import loss_watch
-from distlenet.training.checkpoint_file import read_checkpoint
 from distlenet.training.events import Diverged
 
 FLAGS = {

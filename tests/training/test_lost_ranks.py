@@ -9,7 +9,7 @@ import sessions
 
 from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError, RanksLost
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 FLAGS = {"flags": {"batch_size": 112, "shards": 7, "train_sample": 50, "epochs": 2, "validation": 100}}
 RANKS = 3

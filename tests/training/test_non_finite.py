@@ -11,7 +11,7 @@ import sessions
 from distlenet.config import Config
 from distlenet.nn import Net, build_net
 from distlenet.nn.inspection import first_non_finite
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 
 # the command line, but the leaf of shard 5 in step 13 of the run holds a NaN
 POISONED = """

@@ -8,7 +8,7 @@ import pytest
 import sessions
 
 from distlenet.errors import ReplicaError
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.training.state import TrainState
 
 FLAGS = {"epochs": 3, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50}  # 7 steps an epoch

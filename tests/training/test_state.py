@@ -10,8 +10,8 @@ from distlenet.config import Config
 from distlenet.errors import RanksLost
 from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.loss_watch import LossWatch
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
 

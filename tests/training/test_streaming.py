@@ -8,8 +8,8 @@ import sessions
 from distlenet.data import plan as plan_module
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import DataError
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.training import postmortem
-from distlenet.training.checkpoint_file import read_checkpoint
 
 FLAGS = {"epochs": 2, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5, "validation": 200}
 STEPS = 32  # of an epoch: 3,000 images, shards of 500, leaves of 16

@@ -32,8 +32,8 @@ from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import list_layers
 from distlenet.numerics import numerics
 from distlenet.own_code import NOTHING, Trust
-from distlenet.training.checkpoint import Checkpoint, DatasetFacts, upgraded
-from distlenet.training.checkpoint_arrays import CheckpointArrays
+from distlenet.runs.checkpoint import Checkpoint, DatasetFacts, upgraded
+from distlenet.runs.checkpoint_arrays import CheckpointArrays
 from distlenet.training.state import Snapshot, TrainState
 
 FORMAT = 2

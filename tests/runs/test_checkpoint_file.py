@@ -11,8 +11,8 @@ from checkpoints import rewrite
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, write_checkpoint
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.state import Running, Snapshot, TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)

@@ -18,7 +18,7 @@ from distlenet.activity import advance
 from distlenet.bounded import MIB, parse_json
 from distlenet.data.file.hdf5 import attribute, datasets
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint import LARGEST_META
+from distlenet.runs.checkpoint import LARGEST_META
 
 PIECE = 4 * MIB  # numbers that are read at a time where an array is verified only
 LARGEST_SUMS = 16 * MIB  # bytes of the list of checksums

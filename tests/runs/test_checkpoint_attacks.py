@@ -19,15 +19,15 @@ from checkpoints import rewrite
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
-from distlenet.training.checkpoint import DatasetFacts
-from distlenet.training.checkpoint_file import read_checkpoint, read_order, write_checkpoint
+from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.runs.checkpoint_file import read_checkpoint, read_order, write_checkpoint
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 READ = """
 import resource, sys
 from distlenet.errors import CheckpointError
-from distlenet.training.checkpoint_file import read_checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[1:]:
     try:
