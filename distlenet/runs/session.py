@@ -1,9 +1,9 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -37,30 +37,30 @@ class Session:
 
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code. Raises what the run failed by, on every rank."""
-        finished = RunFinished()
         try:
             self.appoint_root()
-            experiment, pace = self.prepare(), Pace()
-            progress, patience = lambda: experiment.state.progress.coming, self.options.stall_after
-            with Watchdog(self.comm, progress, patience) as watchdog, np.errstate(all="ignore"):
-                take_over = partial(self.take_over, experiment, watchdog)
-                survivor = Survivor(experiment.state, experiment.leaves, self.comm, take_over)
+            finished = self.follow(self.prepare())
+        finally:
+            self.root.close()
+        if finished.failure is None or isinstance(finished.failure, Stopped):
+            return finished.code
+        try:
+            raise finished.failure
+        finally:
+            del finished  # the failure knows this function: nothing in it may know the failure
+
+    def follow(self, experiment: Experiment) -> RunFinished:
+        """Let the root show and write what happens, and return the last event; lost ranks do not end the run."""
+        finished, pace, state = RunFinished(), Pace(), experiment.state
+        with Watchdog(self.comm, lambda: state.progress.coming, self.options.stall_after) as watchdog:
+            take_over = partial(self.take_over, experiment, watchdog)
+            survivor = Survivor(state, experiment.leaves, self.comm, take_over)
+            with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
                 for event in survivor.events(lambda: self.course(experiment, survivor, pace)):
                     pace.note(event)
                     self.root.announce(event)
                     finished = event if isinstance(event, RunFinished) else finished
-        finally:
-            self.root.close()
-        failure, code = finished.failure, finished.code
-        del finished, event  # the failure knows this function: nothing in it may know the failure
-        try:
-            if failure and not isinstance(failure, Stopped):
-                raise failure
-            return failure.exit_code if failure else code
-        finally:
-            if failure and not self.options.debug:  # the debugger shows where it was raised
-                let_go(failure)
-            del failure
+        return finished
 
     def course(self, experiment: Experiment, survivor: Survivor, pace: Pace) -> Iterator[Event]:
         """Yield the events from the state reached to the end of the run.
@@ -68,7 +68,8 @@ class Session:
         All that ranks do together is in here: after a loss some may be further along than others, up to the very
         last message, and all of them begin here again.
         """
-        failure, tested = None, {}
+        failure: DistlenetError | None = None
+        tested: dict[str, Any] = {}
         config, restarted = experiment.config, partial(started, experiment, self.comm)
         limits = config.on_divergence, config.max_heals
         healer = Healer(experiment.state, experiment.leaves, experiment.recorder, self.comm, limits, restarted)
@@ -79,13 +80,13 @@ class Session:
         except DistlenetError as error:
             if not error.agreed:
                 raise
-            failure, seconds = error, pace.seconds
+            failure, seconds = error if self.options.debug else bare(error), pace.seconds
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._begun, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
         # the others wait until it is written: if the root is lost before, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
-        yield RunFinished(summary, code, failure)
+        yield RunFinished(summary, failure.exit_code if failure else code, failure)
 
     def steps(self, experiment: Experiment, survivor: Survivor) -> Iterator[Event]:
         """Yield the events of the training."""
@@ -131,12 +132,10 @@ class Session:
         watchdog.connect()
 
 
-def let_go(error: BaseException) -> None:
-    """Let the functions in which ``error`` was raised forget what they held: the network, its data, the error."""
-    found: BaseException | None = error
-    while found is not None:
-        traceback.clear_frames(found.__traceback__)
-        found = found.__context__
+def bare(error: DistlenetError) -> DistlenetError:
+    """Return ``error`` without the functions in which it was raised: they hold the network, its data and the error."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 def started(experiment: Experiment, comm: Communicator) -> RunStarted:

@@ -113,7 +113,7 @@ class RunFinished:
     """The run is over; ``summary`` is what summary.json holds (status, test_accuracy, seconds, ...)."""
 
     summary: dict[str, Any] = field(default_factory=dict)
-    code: int = 0  # the exit code, where there is no failure
+    code: int = 0  # the exit code
     failure: DistlenetError | None = None  # why it ended early; every rank knows
 
 
