@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-BLOCK = 8192  # rows that are read together when a shard is streamed
 ORDER, NOISE = 1, 2  # purposes: each has random streams of its own
 
 
@@ -31,7 +30,8 @@ class Plan:
     shards: int
     batch_size: int
     seed: int
-    _orders: dict = field(default_factory=dict, repr=False, compare=False)
+    block: int = 8192  # rows that are read together when a shard is streamed
+    _orders: dict[int, "_Order"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def leaf(self) -> int:
@@ -63,12 +63,12 @@ class Plan:
 
     def block_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the number of the block that each of a shard's ``rows`` (n,) lies in: (n,)."""
-        return rows // BLOCK
+        return rows // self.block
 
     def block_bounds(self, shard: int, block: int) -> tuple[int, int]:
         """Return the first row of a block, counted from the shard's first, and the row after its last."""
         start, stop = self.bounds(shard)
-        return block * BLOCK, min((block + 1) * BLOCK, stop - start)
+        return block * self.block, min((block + 1) * self.block, stop - start)
 
     def blocks(self, epoch: int, shard: int) -> list[int]:
         """Return the numbers of the shard's blocks in the order in which the epoch uses them up."""
@@ -78,10 +78,10 @@ class Plan:
         """Return ``blocks`` and the generator that goes on to permute the rows within each."""
         start, stop = self.bounds(shard)
         random = random_stream(self.seed, ORDER, epoch, shard)
-        return random.permutation(-(-(stop - start) // BLOCK)).tolist(), random
+        return random.permutation(-(-(stop - start) // self.block)).tolist(), random
 
     def _shuffled(self, epoch: int, shard: int) -> Iterator[np.ndarray]:
-        """Yield the permuted rows of one block after the other: (BLOCK,) each, one of them shorter."""
+        """Yield the permuted rows of one block after the other: (block,) each, one of them shorter."""
         blocks, random = self._place_blocks(epoch, shard)
         for block in blocks:
             yield random.permutation(np.arange(*self.block_bounds(shard, block)))

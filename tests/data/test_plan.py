@@ -1,4 +1,6 @@
+import tracemalloc
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -6,7 +8,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.data import plan as plan_module
 from distlenet.data.plan import NOISE, ORDER, Plan, random_stream
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
@@ -30,16 +31,14 @@ def order_of(plan, epoch, shard):
 @QUICK
 @given(plan=plans(), epoch=st.integers(0, 1000), block=st.sampled_from([1, 7, 16, 8192]))
 def test_every_row_comes_exactly_once_an_epoch(plan, epoch, block):
-    seen = Counter()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_module, "BLOCK", block)
-        for shard in range(plan.shards):
-            start, stop = plan.bounds(shard)
-            leaves = epoch_of(plan, epoch, shard)
-            lengths = [len(rows) for rows in leaves]
-            assert lengths == [max(0, min(plan.leaf, stop - start - step * plan.leaf)) for step in range(len(leaves))]
-            assert not len(plan.rows(epoch, plan.steps_per_epoch, shard))
-            seen.update(start + int(row) for rows in leaves for row in rows)
+    seen, plan = Counter(), replace(plan, block=block)
+    for shard in range(plan.shards):
+        start, stop = plan.bounds(shard)
+        leaves = epoch_of(plan, epoch, shard)
+        lengths = [len(rows) for rows in leaves]
+        assert lengths == [max(0, min(plan.leaf, stop - start - step * plan.leaf)) for step in range(len(leaves))]
+        assert not len(plan.rows(epoch, plan.steps_per_epoch, shard))
+        seen.update(start + int(row) for rows in leaves for row in rows)
     assert seen == Counter(range(plan.samples))
 
 
@@ -71,18 +70,9 @@ def test_rows_do_not_depend_on_what_was_asked_before(plan, asked):
         np.testing.assert_array_equal(found, fresh.rows(epoch, step, shard % plan.shards))
 
 
-def test_orders_of_other_epochs_are_let_go():
-    plan = Plan(800, 8, 32, 1)
-    for epoch in range(5):
-        for shard in range(8):
-            plan.rows(epoch, 0, shard)
-    assert len(plan._orders) == 8
-
-
 @pytest.mark.parametrize("samples", [1, 31, 32, 33, 200])
-def test_the_order_is_that_of_the_whole_epoch_drawn_at_once(monkeypatch, samples):
-    monkeypatch.setattr(plan_module, "BLOCK", 16)
-    plan = Plan(samples, 2, 10, 1)
+def test_the_order_is_that_of_the_whole_epoch_drawn_at_once(samples):
+    plan = Plan(samples, 2, 10, 1, block=16)
     for shard, (start, stop) in enumerate(map(plan.bounds, range(2))):
         random = random_stream(1, ORDER, 3, shard)
         firsts = [16 * int(block) for block in random.permutation(-(-(stop - start) // 16))]
@@ -91,12 +81,15 @@ def test_the_order_is_that_of_the_whole_epoch_drawn_at_once(monkeypatch, samples
         assert [plan.block_bounds(shard, block)[0] for block in plan.blocks(3, shard)] == firsts
 
 
-def test_a_long_order_takes_the_memory_of_two_blocks():
-    plan, longest = Plan(2**20, 1, 1000, 1), 0
-    for step in range(plan.steps_per_epoch):
-        plan.rows(0, step, 0)
-        longest = max(longest, len(plan._orders[0]._drawn))
-    assert longest < 2 * plan_module.BLOCK
+def test_long_orders_of_many_epochs_take_the_memory_of_a_few_blocks():
+    plan = Plan(2**20, 1, 2**16, 1, block=2**16)  # 8 MiB an order, 512 KiB a block
+    tracemalloc.start()
+    for epoch in range(4):
+        for step in range(plan.steps_per_epoch):
+            plan.rows(epoch, step, 0)
+    kept, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert kept < 3 * 2**19 and most < 8 * 2**19
 
 
 def test_epochs_shards_and_seeds_have_orders_of_their_own():
@@ -121,9 +114,8 @@ def test_orders_are_without_pattern():
     assert places.std(axis=0) == pytest.approx(14.4, rel=0.2)
 
 
-def test_long_shards_are_shuffled_block_by_block(monkeypatch):
-    monkeypatch.setattr(plan_module, "BLOCK", 16)
-    plan, sequences = Plan(200, 2, 10, 1), set()
+def test_long_shards_are_shuffled_block_by_block():
+    plan, sequences = Plan(200, 2, 10, 1, block=16), set()
     for epoch in range(5):
         left, sequence = order_of(plan, epoch, 0), []
         while left:

@@ -1,5 +1,7 @@
 import os
+import threading
 import time
+from dataclasses import replace
 
 import drawn
 import numpy as np
@@ -7,12 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.data import plan as plan_module
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.data.leaves import Leaves
+from distlenet.data.leaves import InMemory, Leaves, Streamed
 from distlenet.data.plan import Plan
-from distlenet.data.streaming import InMemory, Streamed
 from distlenet.errors import DataError
 
 ROWS, SHARDS, BATCH = 5003, 3, 30
@@ -43,9 +43,15 @@ def path(tmp_path):
     return drawn.write(tmp_path / "noise.h5", both, both)
 
 
-@pytest.fixture
-def small_blocks(monkeypatch):
-    monkeypatch.setattr(plan_module, "BLOCK", 500)  # shards of 1,667 or 1,668 rows: four blocks, one short
+def wait_for(digits, reads):
+    end = time.monotonic() + 30
+    while len(digits.reads) < reads:
+        assert time.monotonic() < end
+        time.sleep(0.001)
+
+
+def plan_of(shards=SHARDS, batch=BATCH):
+    return Plan(ROWS, shards, batch, 5, block=500)  # shards of 1,667 or 1,668 rows: four blocks, one short
 
 
 def same(found, expected):
@@ -73,60 +79,58 @@ def plans(draw):
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(plan=plans(), block=st.sampled_from([1, 7, 16, 8192]))
 def test_every_leaf_is_the_one_in_memory(plan, block):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_module, "BLOCK", block)
-        streamed, expected = Streamed(Digits(), plan), in_memory(plan)
-        for epoch in (0, 1):
-            for step in range(plan.steps_per_epoch):
-                for shard in range(plan.shards):
-                    same(streamed.take(epoch, step, shard), expected.take(epoch, step, shard))
-        streamed.close()
+    plan = replace(plan, block=block)
+    streamed, expected = Streamed(Digits(), plan), in_memory(plan)
+    for epoch in (0, 1):
+        for step in range(plan.steps_per_epoch):
+            for shard in range(plan.shards):
+                same(streamed.take(epoch, step, shard), expected.take(epoch, step, shard))
+    streamed.close()
 
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(plan=plans(), asked=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 4)), max_size=30))
 def test_leaves_may_be_taken_in_any_order(plan, asked):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plan_module, "BLOCK", 16)
-        streamed, expected = Streamed(Digits(), plan), in_memory(plan)
-        for epoch, step, shard in asked:
-            same(streamed.take(epoch, step, shard % plan.shards), expected.take(epoch, step, shard % plan.shards))
-        streamed.close()
+    plan = replace(plan, block=16)
+    streamed, expected = Streamed(Digits(), plan), in_memory(plan)
+    for epoch, step, shard in asked:
+        same(streamed.take(epoch, step, shard % plan.shards), expected.take(epoch, step, shard % plan.shards))
+    streamed.close()
 
 
-def test_blocks_are_read_once_an_epoch_and_ahead_of_their_use(small_blocks):
-    plan, digits = Plan(ROWS, SHARDS, BATCH, 5), Digits()
+def test_blocks_are_read_once_an_epoch_and_ahead_of_their_use():
+    plan, digits = plan_of(), Digits()
     streamed = Streamed(digits, plan)
     for epoch in range(3):
         for step in range(plan.steps_per_epoch):
             for shard in range(SHARDS):
                 streamed.take(epoch, step, shard)
-                assert len(streamed._held[shard]) <= 4  # of a leaf that goes on to the next block
-        streamed._reader.submit(lambda: None).result()  # whatever was asked for has been read
+                assert len(streamed.held(shard)) <= 4  # of a leaf that goes on to the next block
         first = 4 * SHARDS * (epoch + 1)
+        wait_for(digits, first - SHARDS * epoch)
         # the epoch's blocks, once each, and the first block of each shard in the next epoch, unless it is still held
-        assert first - SHARDS * epoch <= len(digits.reads) <= first + SHARDS
+        assert len(digits.reads) <= first + SHARDS
     assert {stop - start for start, stop in digits.reads} == {500, 167, 168}
 
 
-def test_the_next_block_is_asked_for_as_soon_as_one_is_used(small_blocks):
-    plan = Plan(ROWS, 1, 10, 5)
+def test_the_next_block_is_asked_for_as_soon_as_one_is_used():
+    plan = plan_of(1, 10)
     streamed, asked = Streamed(Digits(), plan), set()
     for epoch in range(2):
         for step in range(plan.steps_per_epoch):
             used = set(plan.block_of(plan.rows(epoch, step, 0)).tolist())
             assert used <= asked or (epoch, step) == (0, 0)
             streamed.take(epoch, step, 0)
-            asked = set(streamed._held[0])
+            asked = set(streamed.held(0))
             assert len(used) < len(asked) <= len(used) + 2
     streamed.close()
 
 
-def test_a_damaged_block_is_met_where_it_is_used(path, small_blocks):
+def test_a_damaged_block_is_met_where_it_is_used(path):
     stored = bytearray(path.read_bytes())
     stored[stored.find(IMAGES.tobytes()) + 4500 * 20] ^= 1  # in shard 2
     path.write_bytes(stored)
-    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    plan = plan_of()
     with open_digit_file(path) as digits:
         leaves = Leaves(digits, plan, range(3), Augmentation(), Resampler(4, 5, 0.2, 0.3), memory_limit=0)
         assert leaves.streamed
@@ -135,8 +139,8 @@ def test_a_damaged_block_is_met_where_it_is_used(path, small_blocks):
             epoch_of(lambda step: leaves.load(0, step, 2), plan)
 
 
-def test_a_file_that_is_cut_off_meanwhile(path, small_blocks):
-    plan = Plan(ROWS, SHARDS, BATCH, 5)
+def test_a_file_that_is_cut_off_meanwhile(path):
+    plan = plan_of()
     with open_digit_file(path) as digits:
         streamed = Streamed(digits, plan)
         streamed.take(0, 0, 0)
@@ -145,8 +149,8 @@ def test_a_file_that_is_cut_off_meanwhile(path, small_blocks):
             epoch_of(lambda step: streamed.take(0, step, 0), plan)
 
 
-def test_a_file_that_is_deleted_meanwhile_is_read_to_the_end(path, small_blocks):
-    plan = Plan(ROWS, SHARDS, BATCH, 5)
+def test_a_file_that_is_deleted_meanwhile_is_read_to_the_end(path):
+    plan = plan_of()
     with open_digit_file(path) as digits:
         streamed, expected = Streamed(digits, plan), in_memory(plan)
         streamed.take(0, 0, 0)
@@ -157,19 +161,20 @@ def test_a_file_that_is_deleted_meanwhile_is_read_to_the_end(path, small_blocks)
 
 @pytest.mark.parametrize(("limit", "streamed"), [(0, True), (ROWS * 21 - 1, True), (ROWS * 21, False)])
 def test_what_is_larger_than_the_limit_is_streamed(limit, streamed):
-    plan = Plan(ROWS, SHARDS, BATCH, 5)
+    plan = plan_of()
     leaves = Leaves(Digits(), plan, range(SHARDS), Augmentation(), Resampler(4, 5, 0.2, 0.3), limit)
     assert leaves.streamed == streamed
     leaves.own([1])  # a third of it
     assert leaves.streamed == (limit < 1667 * 21)
 
 
-def test_who_owns_other_shards_reads_no_more_of_the_old_ones(small_blocks):
-    plan, digits = Plan(ROWS, SHARDS, BATCH, 5), Digits(slow=0.01)
+def test_who_owns_other_shards_reads_no_more_of_the_old_ones():
+    plan, digits, others = plan_of(), Digits(slow=0.01), set(threading.enumerate())
     leaves = Leaves(digits, plan, [0], Augmentation(), Resampler(4, 5, 0.2, 0.3), 0)
     leaves.load(0, 0, 0)
-    old = leaves._source
+    [reader] = set(threading.enumerate()) - others
     leaves.own([1, 2])
-    old._reader.shutdown(wait=True)
-    assert len(digits.reads) <= 2
+    reader.join(30)
+    assert not reader.is_alive()
     np.testing.assert_array_equal(leaves.load(0, 0, 2)[1], LABELS[plan.bounds(2)[0] + plan.rows(0, 0, 2)])
+    assert sum(start < plan.bounds(0)[1] for start, _ in digits.reads) <= 2

@@ -1,13 +1,16 @@
 """Whole runs that stream their shards: the bits of those in memory, and the end when the file is damaged."""
 
+from functools import partial
+
 import drawn
 import numpy as np
 import pytest
 import sessions
 
-from distlenet.data import plan as plan_module
+from distlenet.data.plan import Plan
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import DataError
+from distlenet.runs import experiment
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.training import postmortem
 
@@ -24,7 +27,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    monkeypatch.setattr(plan_module, "BLOCK", 90)  # six blocks a shard, the last one short
+    monkeypatch.setattr(experiment, "Plan", partial(Plan, block=90))  # six blocks a shard, the last one short
 
 
 @pytest.fixture
