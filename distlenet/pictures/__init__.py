@@ -4,7 +4,7 @@
     for digit in digits_in(read_picture("photo.jpg"), reader.image_shape):
         print(reader.best(digit.image))
 
-``reading.py`` (the only user of Pillow) gives colours, ``colour.py`` one grey channel, ``paper.py`` and
+``reading.py`` (the only user of Pillow) gives colours and one grey channel, ``paper.py`` and
 ``lines.py`` take the paper away, ``digits.py`` finds the digits among what is left, ``touching.py`` separates
 those that touch, ``box.py`` normalises each as MNIST was; ``looking.py`` leads through all this. Pictures are
 (rows, columns); "ink" is 0 for paper to 1 for the middle of a stroke.

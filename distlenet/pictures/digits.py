@@ -1,4 +1,7 @@
-"""Finding the digits among the ink: connected pieces, specks left out, broken strokes put together again."""
+"""Finding the digits among the ink: connected pieces, specks left out, broken strokes put together again.
+
+Pieces are connected components: runs of pixels in each row, joined where runs of neighbouring rows touch.
+"""
 
 from dataclasses import dataclass
 from itertools import pairwise
@@ -6,7 +9,6 @@ from itertools import pairwise
 import numpy as np
 
 from distlenet.errors import PictureError, SeveralDigits
-from distlenet.pictures.components import Components, components
 from distlenet.pictures.filters import max_filter
 
 CUT = 0.4  # ink above this holds a stroke together
@@ -46,7 +48,7 @@ class Piece:
         return down, max(self.left, other.left) - min(self.right, other.right)
 
 
-def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], Components, int]:
+def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], "Components", int]:
     """Return the digits of ``ink`` (rows, columns) in reading order, the components they are made of, and how many
     digits each looks like: 1, or more where several in a row were taken for one.
 
@@ -84,7 +86,7 @@ def side_by_side(pieces: list[Piece]) -> int:
     return len(row) if all(a.gaps(b)[1] > 0 for a, b in pairwise(row)) else 1
 
 
-def cut_out(ink: np.ndarray, piece: Piece, found: Components) -> tuple[np.ndarray, int, int]:
+def cut_out(ink: np.ndarray, piece: Piece, found: "Components") -> tuple[np.ndarray, int, int]:
     """Return the ink of ``piece`` alone, in its box and a margin for the soft edge, and the margin's row and column."""
     margin = 2 + round(0.02 * piece.height)
     rows = slice(max(0, piece.top - margin), piece.bottom + margin)
@@ -150,3 +152,63 @@ def _in_reading_order(pieces: list[Piece]) -> list[Piece]:
             lines.append([piece])
     lines.sort(key=lambda line: np.mean([piece.top + piece.bottom for piece in line]))
     return [piece for line in lines for piece in line]
+
+
+@dataclass(frozen=True)
+class Components:
+    """The components of a mask, largest first; boxes are (top, left, bottom, right), ends excluded."""
+
+    labels: np.ndarray  # (rows, columns) int, -1 where the mask is False
+    areas: np.ndarray  # (n,) pixels
+    boxes: np.ndarray  # (n, 4)
+
+
+def components(mask: np.ndarray) -> Components:
+    """Return the components of ``mask`` (rows, columns) bool; pixels that meet at a corner are connected."""
+    rows, columns = mask.shape
+    flat = np.pad(mask, ((0, 0), (1, 1))).ravel().view(np.int8)  # a gap at both ends of each row
+    change = np.diff(flat)
+    start, stop = np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1) + 1
+    row, first, last = start // (columns + 2), start % (columns + 2) - 1, (stop - 1) % (columns + 2)
+    group = _joined(len(start), *_touching(row, first, last, columns + 2))
+    names, run_group = np.unique(group, return_inverse=True)
+    areas = np.bincount(run_group, last - first, minlength=len(names)).astype(int)
+    boxes = np.zeros((len(names), 4), int)
+    boxes[:, :2] = max(rows, columns)
+    for column, values, extreme in ((0, row, np.minimum), (1, first, np.minimum), (2, row + 1, np.maximum)):
+        extreme.at(boxes[:, column], run_group, values)
+    np.maximum.at(boxes[:, 3], run_group, last)
+    order = np.argsort(-areas, kind="stable")
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    labels = np.full(mask.shape, -1)
+    labels[mask] = np.repeat(rank[run_group], last - first)
+    return Components(labels, areas[order], boxes[order])
+
+
+def _touching(row: np.ndarray, first: np.ndarray, last: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs (above, below) of runs that touch, corners included.
+
+    Runs are in reading order; run i covers columns first[i] to last[i] - 1 of its row.
+    """
+    begin, end = row * width + first, row * width + last
+    # among the runs of the row below: the first that ends at or after our start, the last that starts by our end
+    low = np.searchsorted(end, begin + width, side="left")
+    high = np.searchsorted(begin, end + width, side="right")
+    count = np.maximum(high - low, 0)
+    above = np.repeat(np.arange(len(row)), count)
+    offset = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+    return above, np.repeat(low, count) + offset
+
+
+def _joined(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return for each of ``count`` nodes the smallest node that edges (one, other) connect it with."""
+    parent = np.arange(count)
+    while True:
+        before = parent.copy()
+        least = np.minimum(parent[one], parent[other])
+        np.minimum.at(parent, parent[one], least)
+        np.minimum.at(parent, parent[other], least)
+        parent = parent[parent]
+        if (parent == before).all() and (parent[one] == parent[other]).all():
+            return parent

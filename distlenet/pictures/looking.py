@@ -7,13 +7,11 @@ import numpy as np
 
 from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.box import SIDE, normalized
-from distlenet.pictures.colour import contrasting_grey
-from distlenet.pictures.components import Components
-from distlenet.pictures.digits import CUT, Piece, cut_out, find_pieces
+from distlenet.pictures.digits import CUT, Components, Piece, cut_out, find_pieces
 from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import sheet_of
-from distlenet.pictures.reading import WORKING, Picture
+from distlenet.pictures.reading import WORKING, Picture, contrasting_grey
 from distlenet.pictures.touching import separated
 
 CLOSER = 0.35  # a digit smaller than this share of the picture is looked at again

@@ -1,4 +1,8 @@
-"""Picture files as the rest of the room works with them: colours at a working size, finer ones for small digits."""
+"""Picture files as the rest of the room works with them: colours at a working size, finer ones for small digits.
+
+Colours become one grey channel along the direction of colour in which ink and paper differ most. Luminance would lose
+red ink on green paper, and weaken yellow on white.
+"""
 
 import os
 from dataclasses import dataclass
@@ -6,12 +10,13 @@ from typing import BinaryIO
 
 import numpy as np
 
-from distlenet.data.sources.picture import read_pixels
-from distlenet.data.sources.picture_process import NotDecoded
+from distlenet.data.sources.picture import NotDecoded, read_pixels
 from distlenet.errors import PictureError
+from distlenet.pictures.filters import mean_filter, resized, shrunk
 
 WORKING = 448  # pixels along the longer side that the rest works with
 SMALLEST = 4  # pixels along the shorter side
+SMALL = 160  # pixels along the longer side at which the direction of colour is found
 
 
 @dataclass(frozen=True)
@@ -58,3 +63,21 @@ def as_picture(values: np.ndarray, longest: int, several: bool = False) -> Pictu
     colours = np.asarray(image, np.float32) / np.float32(255)
     keep = max(fine.shape) > 1.5 * max(colours.shape)
     return Picture(colours, longest / max(colours.shape), fine if keep else None, several)
+
+
+def contrasting_grey(colours: np.ndarray) -> np.ndarray:
+    """Return (rows, columns) float32 in 0 to 1 for ``colours`` (rows, columns, 3) in 0 to 1.
+
+    The direction is the main axis of the local contrast, the difference of a pixel from its wide
+    surroundings: uneven light, which is wider than those, has no part in it.
+    """
+    if all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2)):
+        return np.ascontiguousarray(colours[..., 0])
+    small = resized(colours, shrunk(colours.shape, SMALL))
+    contrast = small - mean_filter(small, max(small.shape[:2]) // 4 | 1)
+    contrast = contrast.reshape(-1, 3).astype(np.float64)
+    _, axes = np.linalg.eigh(contrast.T @ contrast + 1e-6 * np.ones((3, 3)))  # grey where there is no contrast
+    axis = axes[:, -1]
+    axis *= 1 if axis.sum() >= 0 else -1
+    low, high = axis[axis < 0].sum(), axis[axis > 0].sum()
+    return ((colours @ axis - low) / (high - low)).astype(np.float32)

@@ -14,10 +14,8 @@ Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) i
 import distlenet
 from distlenet.data.file.writer import silent
 from distlenet.data.sources import picture_decoder
-from distlenet.data.sources import picture_process as imageprocess
 from distlenet.data.sources.folder import read_folder
-from distlenet.data.sources.picture import read_image, read_pixels
-from distlenet.data.sources.picture_process import ImageProcess, NotDecoded
+from distlenet.data.sources.picture import DECODER, ImageProcess, NotDecoded, read_image, read_pixels
 from distlenet.pictures import digits_in, read_picture
 
 ONE = np.zeros((120, 100), bool)  # a 1
@@ -220,14 +218,11 @@ def test_whatever_a_decoder_does_the_next_picture_is_read(body, words, tmp_path,
     monkeypatch.chdir(tmp_path)
     content = io.BytesIO()
     Image.fromarray(DARK).save(content, "PNG")
-    decoders = ImageProcess()
-    monkeypatch.setattr(imageprocess, "DECODER", decoder(tmp_path, body))
-    if "sleep" in body:
-        monkeypatch.setattr(imageprocess, "PATIENCE", 1.0)
+    decoders = ImageProcess(decoder(tmp_path, body), patience=1.0 if "sleep" in body else 60.0)
     with pytest.raises(NotDecoded, match=words):
         decoders.decode(content.getvalue())
     decoders.close()
-    monkeypatch.undo()
+    decoders.program = DECODER
     facts, pixels = decoders.decode(content.getvalue())
     np.testing.assert_array_equal(pixels, DARK)
     assert facts["size"] == [100, 120]

@@ -1,20 +1,31 @@
 """One picture file of any kind to an array: what training and predicting both read.
 
 The formats, and what becomes of 16 bits, masks of 0 and 1, transparency, palettes and turned photographs, is decided
-in ``picture_decoder.py``, once for all who read pictures.
+in ``picture_decoder.py``, once for all who read pictures. It runs as a process that bounds its own memory and processor
+time, and is ended and replaced where it takes too long or crashes.
 """
 
+import atexit
+import json
 import os
+import signal
+import struct
+import subprocess
+import sys
+import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, Any, BinaryIO, cast
 
 import numpy as np
 
-from distlenet.data.sources.picture_process import DECODERS, NotDecoded
 from distlenet.errors import DataError, UsageError, missing_extra
 
 MOST_BYTES = 256 * 2**20  # of a file
+PATIENCE = 60.0  # seconds on the clock: its own limit of processor time comes first, even on a busy machine
+MOST_FACTS, MOST_PIXELS = 2**16, 2**24  # bytes of an answer: facts, and pixels
+DECODER = Path(__file__).with_name("picture_decoder.py")
 
 
 @dataclass(frozen=True)
@@ -80,3 +91,98 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, int | Non
         padded = ImageOps.pad(Image.fromarray(grey), (columns, rows), Image.Resampling.LANCZOS, edge)
         grey = np.asarray(padded)
     return grey, pixels.paper
+
+
+class NotDecoded(Exception):
+    """Why a picture is not read; the text goes on after its name: "is empty"."""
+
+
+class ImageProcess:
+    """Decodes one picture at a time; it is started at the first one. Threads may share it."""
+
+    def __init__(self, program: Path = DECODER, patience: float = PATIENCE) -> None:
+        self.program, self.patience = program, patience
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        atexit.register(self.close)
+
+    def decode(self, content: bytes) -> tuple[dict[str, Any], np.ndarray]:
+        """Return facts and pixels of the picture whose file is ``content``: see ``picture_decoder.decode``.
+
+        Raises NotDecoded.
+        """
+        with self._lock:
+            try:
+                facts, pixels = self._exchanged(self._started(), content)
+            except BaseException:  # half a question or answer is in the pipes
+                self._end()
+                raise
+        if "refused" in facts:
+            raise NotDecoded(facts["refused"])
+        return facts, np.frombuffer(pixels, np.uint8).reshape(facts["shape"])
+
+    def close(self) -> None:
+        """End the process."""
+        with self._lock:
+            self._end()
+
+    def _started(self) -> "subprocess.Popen[bytes]":
+        if self._process is None or self._process.poll() is not None:
+            self._end()
+            command = [sys.executable, "-P", str(self.program)]  # -P: no module of the working directory is imported
+            environment, pipe = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}, subprocess.PIPE
+            try:
+                self._process = subprocess.Popen(
+                    command, env=environment, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL
+                )
+            except OSError as error:
+                raise NotDecoded(f"cannot be decoded: no process can be started ({error.strerror})") from error
+        return self._process
+
+    def _exchanged(self, process: "subprocess.Popen[bytes]", content: bytes) -> tuple[dict[str, Any], bytes]:
+        questions, answers = cast(IO[bytes], process.stdin), cast(IO[bytes], process.stdout)  # both are pipes
+        timer = threading.Timer(self.patience, process.kill)
+        timer.daemon = True
+        timer.start()
+        try:
+            questions.write(struct.pack("<Q", len(content)))
+            questions.write(content)
+            questions.flush()
+            facts = json.loads(_received(answers, MOST_FACTS))
+            return facts, _received(answers, MOST_PIXELS)
+        except (EOFError, BrokenPipeError) as error:
+            code = process.wait()
+            if -code in (signal.SIGPROF, signal.SIGKILL):  # its own limit; ours, or the system's lack of memory
+                raise NotDecoded("takes too long to decode: save it as PNG or JPEG") from error
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            raise NotDecoded(f"is not a readable picture: it makes the decoder crash ({how})") from error
+        except ValueError as error:
+            raise NotDecoded("is not a readable picture: it makes the decoder answer nonsense") from error
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            for stream in filter(None, (process.stdin, process.stdout)):
+                with suppress(OSError):  # of what was still to be written
+                    stream.close()
+            process.wait()
+
+
+def _received(stream: IO[bytes], most: int) -> bytes:
+    """Return the next part of an answer; raises EOFError where the process has ended, ValueError if it is too long."""
+    head = stream.read(8)
+    if len(head) < 8:
+        raise EOFError
+    [length] = struct.unpack("<Q", head)
+    if length > most:
+        raise ValueError
+    content = stream.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content
+
+
+DECODERS = ImageProcess()  # of this program: one is enough, pictures come one by one

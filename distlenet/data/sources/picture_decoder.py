@@ -1,7 +1,7 @@
 """The program that decodes pictures, in a process of its own with little memory and little time.
 
 A few bytes can keep a decoder busy for hours, claim all memory or crash it, and no list of such tricks is complete.
-So pictures are decoded where none of this harms: ``picture_process.py`` starts this file, sends it the bytes of one
+So pictures are decoded where none of this harms: ``picture.py`` starts this file, sends it the bytes of one
 picture after the other and gets back 8-bit grey or colour, the right way up, on paper where it was transparent.
 Imports nothing of the package.
 """
@@ -13,7 +13,7 @@ import struct
 import sys
 import warnings
 from io import BytesIO
-from typing import Any, BinaryIO
+from typing import Any
 
 FORMATS = (  # all that is ever opened: none of them runs a program or follows a path
     *("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000"),
@@ -52,9 +52,9 @@ def main() -> None:
             facts = {"refused": f"is not a readable picture ({text:.200})"}
         _allow(0)
         del content
-        text = json.dumps(facts).encode()
-        for part in (text, pixels):
-            _send(answers, part)
+        for part in (json.dumps(facts).encode(), pixels):
+            answers.write(struct.pack("<Q", len(part)))
+            answers.write(part)
         answers.flush()
 
 
@@ -76,11 +76,6 @@ def _allow(seconds: float) -> None:
     if hasattr(signal, "setitimer"):
         signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process, also within a decoder
         signal.setitimer(signal.ITIMER_PROF, seconds)
-
-
-def _send(stream: BinaryIO, content: bytes) -> None:
-    stream.write(struct.pack("<Q", len(content)))
-    stream.write(content)
 
 
 def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
