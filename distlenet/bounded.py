@@ -111,7 +111,7 @@ def parse_json(text: str | bytes) -> Any:
     if text is None:
         raise TypeError("there is no text")
     try:
-        brackets = sum(map(text.count, "[{" if isinstance(text, str) else (b"[", b"{")))
+        brackets = sum(map(text.count, "[{")) if isinstance(text, str) else sum(map(text.count, (b"[", b"{")))
         if brackets > MOST_BRACKETS:
             raise ValueError(f"it has {brackets:,} lists and objects, expected at most {MOST_BRACKETS:,}")
         value = json.loads(text)

@@ -1,6 +1,6 @@
 """The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -39,9 +39,10 @@ def digits_in(
     Many that touch are separated if ``likely`` is given: the probabilities of the classes of a normalised digit.
     Raises PictureError if the picture is blank, or shows nothing that can be a digit.
     """
-    if many or picture.fine is None:
+    fine = picture.fine
+    if many or fine is None:
         return _look(picture, shape, many, likely)
-    digits = []
+    digits: list[Digit] = []
     try:
         digits = _look(picture, shape)
         box = digits[0].box
@@ -50,11 +51,12 @@ def digits_in(
     except SeveralDigits:
         raise
     except PictureError:
-        box = _standing_out(picture)
-        if box is None:
+        standing_out = _standing_out(picture, fine)
+        if standing_out is None:
             raise
+        box = standing_out
     try:
-        closer = _look_closer(picture, box, shape)
+        closer = _look_closer(picture, fine, box, shape)
         if digits and digits[0].looks_like > 1:  # those to its sides are beyond what was looked at closer
             return [replace(closer[0], looks_like=digits[0].looks_like)]
         return closer
@@ -108,41 +110,46 @@ def _digit(ink: np.ndarray, top: int, left: int, scale: float, shape: tuple[int,
     """Return the digit whose ``ink`` was cut out at ``top`` and ``left``."""
     rows, columns = (np.flatnonzero((ink > CUT).any(axis=axis)) for axis in (1, 0))
     box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
-    return Digit(normalized(ink, shape), tuple(round(float(edge * scale)) for edge in box), looks_like)
+    return Digit(normalized(ink, shape), _rounded(box, scale), looks_like)
 
 
-def _look_closer(picture: Picture, box: Box, shape: tuple[int, int]) -> list[Digit]:
+def _look_closer(picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int, int]) -> list[Digit]:
     """Return the one digit in and around ``box`` of ``picture``."""
-    scale = picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    scale = picture.scale * max(picture.colours.shape) / max(fine.shape)
     margin = round(0.8 * _longest(box) / scale) + 8
     left, top, right, bottom = (round(edge / scale) for edge in box)
     left, top = max(0, left - margin), max(0, top - margin)
-    part = picture.fine[top : bottom + margin, left : right + margin]
+    part = fine[top : bottom + margin, left : right + margin]
     shrink = max(1, round(max(part.shape) / WORKING))
     colours = reduced(part, shrink) / np.float32(255)
     [digit] = _look(Picture(colours, shrink * scale), shape)
     if _longest(digit.box) < LEAST * scale:
         raise PictureError("no digit was found in the picture: there are only specks")
-    offsets = (round(left * scale), round(top * scale)) * 2
-    moved = tuple(edge + offset for edge, offset in zip(digit.box, offsets, strict=True))
-    return [replace(digit, box=moved)]
+    right, down = round(left * scale), round(top * scale)
+    moved = np.add(digit.box, (right, down, right, down))
+    return [replace(digit, box=_rounded(moved))]
 
 
-def _standing_out(picture: Picture) -> Box | None:
+def _standing_out(picture: Picture, fine: np.ndarray) -> Box | None:
     """Return the one small part of ``picture`` whose contrast stands out from that of all others, if there is one."""
-    rows, columns = (size // BLOCK for size in picture.fine.shape[:2])
+    rows, columns = (size // BLOCK for size in fine.shape[:2])
     if min(rows, columns) == 0:
         return None
-    blocks = picture.fine[: rows * BLOCK, : columns * BLOCK].max(axis=2).reshape(rows, BLOCK, columns, BLOCK)
+    blocks = fine[: rows * BLOCK, : columns * BLOCK].max(axis=2).reshape(rows, BLOCK, columns, BLOCK)
     contrast = np.asarray(blocks.max(axis=(1, 3)), int) - blocks.min(axis=(1, 3))
     if contrast.max() <= 4 * np.median(contrast):
         return None
     row, column = np.nonzero(contrast > 0.5 * contrast.max())
     if max(np.ptp(row), np.ptp(column)) > 0.25 * max(rows, columns):
         return None
-    block = BLOCK * picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    block = BLOCK * picture.scale * max(picture.colours.shape) / max(fine.shape)
     edges = (column.min(), row.min(), column.max() + 1, row.max() + 1)
-    return tuple(round(float(edge * block)) for edge in edges)
+    return _rounded(edges, block)
+
+
+def _rounded(edges: Iterable[float], scale: float = 1.0) -> Box:
+    left, top, right, bottom = (round(float(edge * scale)) for edge in edges)
+    return left, top, right, bottom
 
 
 def _longest(box: Box) -> int:

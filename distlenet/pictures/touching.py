@@ -43,7 +43,7 @@ def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndar
     cuts = [Cut(np.full(rows, -1.0), 0.0), *_proposed(ink), Cut(np.full(rows, columns + 1.0), 0.0)]
     best: list[tuple[float, list[np.ndarray]]] = [(0.0, [])]
     for end in range(1, len(cuts)):
-        ways = [(-np.inf, [])]
+        ways: list[tuple[float, list[np.ndarray]]] = [(-np.inf, [])]
         for start in range(end):
             if np.mean(cuts[end].columns.clip(0, columns) - cuts[start].columns.clip(0, columns)) > WIDEST * rows:
                 continue

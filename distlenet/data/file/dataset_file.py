@@ -147,7 +147,7 @@ class DigitFile(Header):
 
 def _fill(rows: np.ndarray, descriptor: int, offset: int) -> None:
     """Fill ``rows`` (uint8, contiguous) with the bytes of an open file from ``offset`` on; raises OSError."""
-    left = memoryview(rows.reshape(-1))
+    left = rows.reshape(-1).data
     while left:
         count = os.preadv(descriptor, [left[:PIECE]], offset)
         advance()

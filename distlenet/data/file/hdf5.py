@@ -15,11 +15,15 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
 
 from distlenet.bounded import kind
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 LARGE = 2**28  # bytes from which on a file may not be mostly holes
@@ -134,7 +138,7 @@ def _dataset(file: h5py.File, name: str, file_size: int) -> h5py.Dataset:
 
 @contextmanager
 def hdf5_to(
-    raw: io.RawIOBase | io.BytesIO, libver: str | tuple[str, str]
+    raw: io.FileIO | io.BytesIO, libver: str | tuple[str, str]
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
     """Give a new HDF5 file of the format ``libver`` that is written to ``raw``, and a function ``check``.
 
@@ -150,7 +154,7 @@ def hdf5_to(
 class _Sink(io.RawIOBase):
     """The file that HDF5 sees; it keeps the first error of ``raw`` to itself."""
 
-    def __init__(self, raw: io.FileIO) -> None:
+    def __init__(self, raw: io.FileIO | io.BytesIO) -> None:
         self.raw = raw
         self.error: OSError | None = None
 
@@ -159,15 +163,15 @@ class _Sink(io.RawIOBase):
         if self.error:
             raise self.error
 
-    def write(self, data: memoryview) -> int:
+    def write(self, data: "ReadableBuffer") -> int:
         """Write all of ``data`` or nothing more at all; either way say that it was written."""
-        left = memoryview(data)
+        whole = left = memoryview(data)
         while left and not self.error:
             try:
                 left = left[self.raw.write(left) :]
             except OSError as error:
                 self.error = error
-        return len(data)
+        return len(whole)
 
     def truncate(self, size: int | None = None) -> int:
         """Set the length of the file."""
@@ -177,7 +181,7 @@ class _Sink(io.RawIOBase):
             self.error = self.error or error
             return size or 0
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         """Read into ``buffer``; what was never written is zeros."""
         view = memoryview(buffer)
         count = self.raw.readinto(view)

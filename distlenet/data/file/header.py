@@ -59,8 +59,8 @@ def block_digests(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
     digests = np.empty((_block_count(len(labels)), DIGEST_BYTES), np.uint8)
     for block in range(len(digests)):
         rows = slice(block * BLOCK_ROWS, (block + 1) * BLOCK_ROWS)
-        digest = hashlib.sha256(images[rows])
-        digest.update(labels[rows])
+        digest = hashlib.sha256(images[rows].data)
+        digest.update(labels[rows].data)
         digests[block] = np.frombuffer(digest.digest(), np.uint8)
         advance()
     return digests
@@ -70,7 +70,7 @@ def fingerprint_of(digests: Iterable[np.ndarray]) -> str:
     """Return the SHA-256, in hexadecimal, of the digests of all splits (train, then test)."""
     whole = hashlib.sha256()
     for of_split in digests:  # (blocks, 32) each
-        whole.update(np.ascontiguousarray(of_split))
+        whole.update(np.ascontiguousarray(of_split).data)
     return whole.hexdigest()
 
 

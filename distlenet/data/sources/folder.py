@@ -142,7 +142,7 @@ def _parts(place: Path) -> dict[str, Path]:
         )
     found: dict[str, Path] = {}
     for folder in parts:
-        split = split_of(folder.name)
+        split = split_of(folder.name) or ""
         if split in found:
             raise DataError(f"{place}: {found[split].name} and {folder.name} are both the {split} images, expected one")
         found[split] = folder

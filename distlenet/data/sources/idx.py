@@ -49,7 +49,7 @@ def write_idx(path: str | os.PathLike[str], array: np.ndarray) -> None:
 def idx_sha256(array: np.ndarray) -> str:
     """Return the SHA-256, in hexadecimal, of the plain IDX file that holds the uint8 ``array``."""
     digest = hashlib.sha256(_header(array))
-    digest.update(np.ascontiguousarray(array))
+    digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
@@ -84,7 +84,7 @@ def _read(file: BufferedReader, path: Path, plenty: int) -> np.ndarray:
             f"{path} {fault}: {file_size:,} bytes, expected {header + size:,} for {shape}; get the file again"
         )
     array = np.empty(shape, TYPES[code])
-    rest = memoryview(array.reshape(-1).view(np.uint8))  # (size,)
+    rest = array.reshape(-1).view(np.uint8).data  # (size,)
     while rest:
         count = file.readinto(rest)
         if not count:

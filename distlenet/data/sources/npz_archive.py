@@ -10,11 +10,11 @@ import math
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 
@@ -86,7 +86,7 @@ class Archive:
     def header(self, name: str) -> Header:
         """Return the header of the array ``name``; raises DataError unless it is one of numbers."""
         with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
-            return _header(file, f"{name} in {self.path}")
+            return _header(file.read, f"{name} in {self.path}")
 
     def arrays(self, names: Iterable[str]) -> dict[str, np.ndarray]:
         """Return the arrays ``names``, by name; raises DataError, also if they are too large together."""
@@ -105,9 +105,10 @@ class Archive:
         if header.size > self._member(name).file_size:
             raise DataError(f"{where} {said}")
         data = np.empty(header.size, np.uint8)
-        with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
-            _header(file, where)
-            left = memoryview(data)
+        with _one_sentence(self.path), self._zip.open(self._member(name)) as zipped:
+            file = cast(zipfile.ZipExtFile, zipped)
+            _header(file.read, where)
+            left = data.data
             while left:
                 count = file.readinto(left[:PIECE])
                 if not count:
@@ -149,15 +150,15 @@ def _one_sentence(path: Path) -> Iterator[None]:
         raise DataError(f"{path} is {kind}, expected a numpy archive (.npz){advice}") from error
 
 
-def _header(file: BinaryIO, where: str) -> Header:
+def _header(read: Callable[[int], bytes], where: str) -> Header:
     """Read the header of a .npy file: its magic, its version, its length, then a Python dictionary as text."""
-    start = file.read(8)
+    start = read(8)
     lengths = {b"\x93NUMPY\x01\x00": "<H", b"\x93NUMPY\x02\x00": "<I", b"\x93NUMPY\x03\x00": "<I"}
     if start not in lengths:
         raise DataError(f"{where} is not a numpy array (.npy) of version 1 to 3: it starts with {start.hex(' ')}")
     form = lengths[start]
-    length = int.from_bytes(file.read(struct.calcsize(form)), "little")
-    text = file.read(length) if length <= LONGEST_HEADER else b""
+    length = int.from_bytes(read(struct.calcsize(form)), "little")
+    text = read(length) if length <= LONGEST_HEADER else b""
     try:
         facts = ast.literal_eval(text.decode("latin-1"))
         shape, by_columns = facts["shape"], facts["fortran_order"]

@@ -121,7 +121,7 @@ def _range(array: np.ndarray, where: str) -> tuple[float, bool]:
     return float(high), fractions
 
 
-def _out_of_range(array: np.ndarray, low: np.generic, high: np.generic, where: str) -> DataError:
+def _out_of_range(array: np.ndarray, low: float, high: float, where: str) -> DataError:
     wrong = ~((array >= -ROUNDING) & (array <= 255 + ROUNDING))
     place = tuple(map(int, np.unravel_index(int(wrong.argmax()), array.shape)))
     first = f"the first is {array[place]:g} in image {place[0]} at {place[1:]}"

@@ -8,10 +8,13 @@ import io
 import stat
 import zlib
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from distlenet.data.file.kind import GZIP
 from distlenet.errors import DataError
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 PLENTY = 2**29  # bytes that anything may unpack to
 RATIO = 100  # times its packed size that anything may unpack to; smooth strokes of 28 x 28 pixels: 3, of 512 x 512: 42
@@ -67,7 +70,7 @@ class Gunzip(io.RawIOBase):
         """Tell io.BufferedReader that this can be read."""
         return True
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, buffer: "WriteableBuffer") -> int:
         """Fill ``buffer`` or a part of it; returns 0 at the end of the file."""
         view = memoryview(buffer).cast("B")
         if not view:
