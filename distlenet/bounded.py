@@ -32,10 +32,10 @@ KINDS = {
 }
 
 
-def kind(path: str | os.PathLike[str]) -> str | None:
+def kind(path: str | os.PathLike[str], follow_links: bool = False) -> str | None:
     """Return what is at ``path`` itself, "a file", "a link" ...; None if nothing is. Raises OSError."""
     try:
-        return KINDS.get(stat.S_IFMT(os.lstat(path).st_mode), "something unknown")
+        return KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow_links).st_mode), "something unknown")
     except (FileNotFoundError, NotADirectoryError):
         return None
 

@@ -62,7 +62,7 @@ def test_what_a_file_is_and_what_to_do_with_it(name, content, kind, advice, tmp_
 
 def test_what_is_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    assert kind_of(tmp_path / "pipe") == "a pipe or a device"
+    assert kind_of(tmp_path / "pipe") == "a pipe"
     assert kind_of(tmp_path) == "a directory" and "prepare folder" in prepare_command(tmp_path)
     (tmp_path / "train-labels-idx1-ubyte").touch()
     assert "prepare mnist" in prepare_command(tmp_path)

@@ -77,7 +77,7 @@ def test_the_limit_is_the_packed_size_or_plenty(tmp_path, monkeypatch):
 
 def test_a_pipe_is_not_waited_for(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(DataError, match="is a pipe or a device"):
+    with pytest.raises(DataError, match="is a pipe, expected a file"):
         open_unpacked(tmp_path / "pipe")
 
 

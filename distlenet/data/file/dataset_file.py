@@ -55,11 +55,6 @@ class DigitFile(Header):
             raise DataError(f"{self.path} has no split {split!r}, expected one of {', '.join(SPLITS)}")
         return self.lengths[split]
 
-    def digests(self, split: str) -> np.ndarray:
-        """Return the stored digests of ``split``, uint8 (blocks, 32)."""
-        self.length(split)
-        return self.sums[split]
-
     def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return rows ``start`` to ``stop - 1``: images uint8 (n, rows, columns), labels uint8 (n,).
 

@@ -44,7 +44,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     path = Path(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ForeignError(f"is not a file but {kind(os.path.realpath(path))}")
+        raise ForeignError(f"is not a file but {kind(path, follow_links=True)}")
     there = 512 * status.st_blocks  # 0 where the file system does not tell
     if status.st_size > LARGE and 0 < there < status.st_size // SPARSE:
         raise ForeignError(

@@ -1,9 +1,10 @@
 """What a file is, by its first bytes: for the sentence that says why it is not what was expected, and what to do."""
 
 import shlex
-import stat
 import zlib
 from pathlib import Path
+
+from distlenet import bounded
 
 HEAD = 1024  # bytes that are looked at
 GZIP = b"\x1f\x8b"
@@ -68,11 +69,8 @@ COMMANDS = {
 def kind_of(path: Path) -> str:
     """Return what the file or directory ``path`` is, with an article: "an HTML page"; it is never opened to wait."""
     try:
-        mode = path.stat().st_mode
-        if stat.S_ISDIR(mode):
-            return "a directory"
-        if not stat.S_ISREG(mode):
-            return "a pipe or a device"
+        if (found := bounded.kind(path, follow_links=True)) not in ("a file", None):
+            return found
         with path.open("rb") as file:
             head = file.read(HEAD)
     except OSError as error:

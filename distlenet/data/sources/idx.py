@@ -83,18 +83,14 @@ def _read(file: BufferedReader, path: Path, plenty: int) -> np.ndarray:
         raise DataError(
             f"{path} {fault}: {file_size:,} bytes, expected {header + size:,} for {shape}; get the file again"
         )
-    array = np.empty(shape, TYPES[code])
-    rest = array.reshape(-1).view(np.uint8).data  # (size,)
-    while rest:
-        count = file.readinto(rest)
-        if not count:
-            raise DataError(
-                f"{path} is cut off: {size - rest.nbytes:,} bytes of numbers, expected {size:,} for {shape}; "
-                "get the file again"
-            )
-        rest = rest[count:]
+    content = file.read(size)
+    if len(content) < size:
+        raise DataError(
+            f"{path} is cut off: {len(content):,} bytes of numbers, expected {size:,} for {shape}; get the file again"
+        )
     if file.read(1):  # for gzip this also reads and compares the checksum at the end
         raise DataError(f"{path} has bytes after its end: expected {size:,} bytes of numbers for {shape}")
+    array = np.frombuffer(content, TYPES[code]).reshape(shape)
     return array.astype(array.dtype.newbyteorder("="), copy=False)
 
 

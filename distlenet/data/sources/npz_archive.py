@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
@@ -25,7 +24,6 @@ from distlenet.errors import DataError
 LONGEST_HEADER = 4096  # bytes; an array of numbers needs 128
 LONGEST_DIRECTORY = 2**20  # bytes; ten thousand arrays
 MOST_DIMENSIONS = 5
-PIECE = 2**20
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a few bytes to gigabytes
 
 
@@ -104,19 +102,13 @@ class Archive:
         said = f"does not have the {header.size:,} bytes its header says; get the file again"
         if header.size > self._member(name).file_size:
             raise DataError(f"{where} {said}")
-        data = np.empty(header.size, np.uint8)
-        with _one_sentence(self.path), self._zip.open(self._member(name)) as zipped:
-            file = cast(zipfile.ZipExtFile, zipped)
+        with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
             _header(file.read, where)
-            left = data.data
-            while left:
-                count = file.readinto(left[:PIECE])
-                if not count:
-                    raise DataError(f"{where} {said}")
-                left = left[count:]
-            if file.read(1):
+            content = file.read(header.size)
+            if len(content) < header.size or file.read(1):
                 raise DataError(f"{where} {said}")
-            return data.view(header.dtype).reshape(header.shape, order="F" if header.by_columns else "C")
+            numbers = np.frombuffer(content, header.dtype)
+            return numbers.reshape(header.shape, order="F" if header.by_columns else "C")
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         member = self._members[name]

@@ -5,11 +5,11 @@ images pack to is known: see RATIO. So a stream ends in an error as soon as it h
 """
 
 import io
-import stat
 import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from distlenet.bounded import kind
 from distlenet.data.file.kind import GZIP
 from distlenet.errors import DataError
 
@@ -50,9 +50,8 @@ def check_unpacked(path: Path, plenty: int = PLENTY) -> None:
 
 def check_regular(path: Path) -> None:
     """Raise DataError unless ``path`` is a file or a directory: a pipe would be waited for, a device never ends."""
-    mode = path.stat().st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise DataError(f"{path} is a pipe or a device, expected a file: save what it gives in one")
+    if (found := kind(path, follow_links=True)) not in ("a file", "a directory", None):
+        raise DataError(f"{path} is {found}, expected a file: save what it gives in one")
 
 
 class Gunzip(io.RawIOBase):
