@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from distlenet.data import locking
+from distlenet.data.file import hdf5 as locking
 from distlenet.doctor.advice import advise
 from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
 from distlenet.doctor.rank import cpu_quota, describe_rank, ranges

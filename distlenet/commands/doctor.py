@@ -73,7 +73,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
 
 
 def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:
-    from distlenet.data.locking import existing_folder, try_locks
+    from distlenet.data.file.hdf5 import existing_folder, try_locks
     from distlenet.doctor.advice import advise
     from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
     from distlenet.parallel.connect import detect

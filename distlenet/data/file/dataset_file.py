@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 
 from distlenet.activity import advance
-from distlenet.data.file.hdf5 import ForeignError, open_hdf5
+from distlenet.data.file.hdf5 import ForeignError, NotHDF5Error, open_hdf5
 from distlenet.data.file.header import (
     BLOCK_ROWS,
     DATASETS,
@@ -157,48 +157,43 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
     Shapes, types, sizes and attributes are checked; images are not read (``read(..., verify=True)`` and
     ``verify`` do that). Any number of processes may have the file open.
     """
-    path = Path(path)
-    file = _open(path)
+    path, file = Path(path), None
     try:
+        file = open_hdf5(path)
         return DigitFile(path, file)
-    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:
-        file.close()
-        if isinstance(error, AnotherKindError):
-            raise DataError(f"{path} is an HDF5 file of another kind: {error}; {PREPARE}") from error
-        if isinstance(error, ForeignError):
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, OverflowError) as error:  # all that h5py raises
+        if file:
+            file.close()
+        raise DataError(_sentence(path, error)) from error
+
+
+def _sentence(path: Path, error: Exception) -> str:
+    """Return what is wrong with the file ``path``, and what to do, where opening it raised ``error``."""
+    truncated = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error), re.DOTALL)
+    match error:
+        case FileNotFoundError():
+            said = f"there is no dataset {path}; {PREPARE}"
+        case NotHDF5Error():
+            found = f"is not HDF5 but {kind_of(path)}" if "is not HDF5" in str(error) else f"{error}"
+            said = f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}"
+        case AnotherKindError():
+            said = f"{path} is an HDF5 file of another kind: {error}; {PREPARE}"
+        case ForeignError():
             repack = ", or rewrite it with `h5repack -l CONTI -f NONE`" if "chunked" in str(error) else ""
-            raise DataError(f"{path}: {error}; {AGAIN}{repack}") from error
-        # all else that h5py raises when HDF5 stumbles over damaged structures
-        raise DataError(f"{path} is damaged ({_reason(error)}); {AGAIN}") from error
-
-
-def _open(path: Path) -> h5py.File:
-    try:
-        return open_hdf5(path)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no dataset {path}; {PREPARE}") from error
-    except ForeignError as error:
-        found = f"is not HDF5 but {kind_of(path)}" if "is not HDF5" in str(error) else f"{error}"
-        raise DataError(f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}") from error
-    except BlockingIOError as error:
-        raise DataError(
-            f"{path} is locked: another process is writing it, or the file system cannot lock; "
-            "wait for that process, or set HDF5_USE_FILE_LOCKING=FALSE"
-        ) from error
-    except (OSError, ValueError, RuntimeError) as error:
-        truncated = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error), re.DOTALL)
-        if truncated:
+            said = f"{path}: {error}; {AGAIN}{repack}"
+        case BlockingIOError():
+            said = (
+                f"{path} is locked: another process is writing it, or the file system cannot lock; "
+                "wait for that process, or set HDF5_USE_FILE_LOCKING=FALSE"
+            )
+        case OSError() if error.filename is not None:  # of the system, not of HDF5
+            said = f"cannot open {path} ({(error.strerror or 'it cannot be read').lower()}); {AGAIN}"
+        case _ if truncated:
             got, expected = map(int, truncated.groups())
-            raise DataError(
-                f"{path} is cut off: {got:,} bytes, expected {expected:,}; copy it again, or {AGAIN}"
-            ) from error
-        raise DataError(f"cannot open {path} ({_reason(error)}); {AGAIN}") from error
-
-
-def _reason(error: Exception) -> str:
-    """Return the telling part of an HDF5 error: the innermost parenthesis of its first line."""
-    if isinstance(error, OSError) and error.filename is not None:  # of the system, not of HDF5
-        return (error.strerror or "it cannot be read").lower()
-    line = (str(error).splitlines() or [type(error).__name__])[0]
-    found = re.search(r"\((.*)\)", line)
-    return found.group(1) if found else line.strip("'\"")
+            said = f"{path} is cut off: {got:,} bytes, expected {expected:,}; copy it again, or {AGAIN}"
+        case _:
+            line = (str(error).splitlines() or [type(error).__name__])[0]
+            telling = re.search(r"\((.*)\)", line)  # the innermost parenthesis of the first line
+            reason = telling[1] if telling else line.strip("'\"")
+            said = f"{path} is damaged ({reason}); {AGAIN}"
+    return said

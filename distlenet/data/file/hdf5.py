@@ -7,11 +7,15 @@ so the sum of all that is read is bounded by the size of the file.
 When a write fails, HDF5 cannot close its file: h5py then raises at random places, and HDF5 2.0 ends the
 process with a segmentation fault (tried with a limit on the size of files). So HDF5 never learns of it:
 it writes through a Python object that keeps the first error and takes the rest of the bytes nowhere.
+
+HDF5 locks its files: whether a folder's file system has locks that work is tried here, too.
 """
 
+import fcntl
 import io
 import os
 import stat
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,24 +40,28 @@ class ForeignError(ValueError):
     """Something in an HDF5 file that is not read; the text says what, without the path of the file."""
 
 
+class NotHDF5Error(ForeignError):
+    """A file that is not opened, as it cannot be HDF5."""
+
+
 def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
-    """Open the HDF5 file ``path`` for reading; raises ForeignError or OSError.
+    """Open the HDF5 file ``path`` for reading; raises NotHDF5Error or OSError.
 
     A directory, a named pipe or a device is refused before it is opened, since opening one can block forever.
     """
     path = Path(path)
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
-        raise ForeignError(f"is not a file but {kind(path, follow_links=True)}")
+        raise NotHDF5Error(f"is not a file but {kind(path, follow_links=True)}")
     there = 512 * status.st_blocks  # 0 where the file system does not tell
     if status.st_size > LARGE and 0 < there < status.st_size // SPARSE:
-        raise ForeignError(
+        raise NotHDF5Error(
             f"claims {status.st_size:,} bytes, of which only {there:,} are on the disk: the rest is a hole"
         )
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE))
     if start != SIGNATURE:
-        raise ForeignError(f"is not HDF5 (it starts with {start!r})" if start else "is empty")
+        raise NotHDF5Error(f"is not HDF5 (it starts with {start!r})" if start else "is empty")
     # a read-only file needs no lock: take one where the file system has them, continue where it has none
     return h5py.File(path, "r", locking="best-effort")
 
@@ -191,3 +199,52 @@ class _Sink(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move to ``offset``."""
         return self.raw.seek(offset, whence)
+
+
+def existing_folder(path: str | os.PathLike[str]) -> Path:
+    """Return ``path`` if it is a folder, else the nearest one above it, where it would be made."""
+    path = Path(path).absolute()
+    return next(folder for folder in (path, *path.parents) if folder.is_dir())
+
+
+def try_locks(folder: str | os.PathLike[str]) -> dict[str, str]:
+    """Lock a temporary file in ``folder`` twice, by flock and by HDF5.
+
+    Returns {"flock": ..., "hdf5": ...}: "works", or what went wrong.
+    """
+    try:
+        with tempfile.TemporaryDirectory(prefix=".distlenet-doctor-", dir=folder) as trial:
+            return {"flock": _try_flock(Path(trial) / "lock"), "hdf5": _try_hdf5(Path(trial) / "trial.h5")}
+    except OSError as error:
+        reason = f"no file can be written: {error.strerror or error}"
+        return {"flock": reason, "hdf5": reason}
+
+
+def _try_flock(path: Path) -> str:
+    first = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    second = os.open(path, os.O_RDWR)
+    try:
+        fcntl.flock(first, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(second, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "works"
+    except OSError as error:
+        return f"fails: {error.strerror}"
+    finally:
+        os.close(first)
+        os.close(second)
+    return "is ignored: two holders at once"
+
+
+def _try_hdf5(path: Path) -> str:
+    if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() in ("FALSE", "0"):
+        return "is turned off by HDF5_USE_FILE_LOCKING"
+    try:
+        # within one process HDF5 itself would share the file, so the second holder is a plain flock
+        with h5py.File(path, "w", locking=True), open(path, "rb") as second:
+            fcntl.flock(second, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return "works"
+    except OSError as error:
+        return f"fails: {error.strerror or error}"
+    return "is ignored: two holders at once"
