@@ -93,31 +93,6 @@ def test_proportions_are_kept_and_the_sides_take_the_border(tmp_path):
     assert 1.5 < np.ptp(rows) / np.ptp(columns) < 4
 
 
-def test_kinds_of_pictures_mean_the_same_grey(tmp_path):
-    grey = light_on_dark()
-    kinds = {
-        "grey.png": grey,
-        "colour.png": np.repeat(grey[..., None], 3, -1),
-        "deep.png": grey.astype(np.uint16) * 257,
-        "opaque.png": np.dstack([grey, grey, grey, np.full_like(grey, 255)]),
-    }
-    for name, array in kinds.items():
-        np.testing.assert_allclose(read_image(picture(tmp_path / name, array), (28, 28))[0], grey, atol=1)
-    ink = np.dstack([np.zeros_like(grey)] * 3 + [grey])  # black ink, transparent paper
-    np.testing.assert_allclose(read_image(picture(tmp_path / "ink.png", ink), (28, 28))[0], 255 - grey, atol=1)
-    Image.fromarray(grey).convert("P").save(tmp_path / "palette.gif")
-    np.testing.assert_allclose(read_image(tmp_path / "palette.gif", (28, 28))[0], grey, atol=1)
-
-
-def test_a_photograph_is_turned_as_its_camera_says(tmp_path):
-    array = np.zeros((28, 28), np.uint8)
-    array[:14] = 255
-    exif = Image.Exif()
-    exif[0x0112] = 6  # to be shown a quarter turn clockwise
-    turned = read_image(picture(tmp_path / "a.png", array, exif=exif), (28, 28))[0]
-    assert (turned[:, 14:] == 255).all() and (turned[:, :14] == 0).all()
-
-
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n and no more"])
 def test_an_unreadable_picture_is_named(content, folder):
     (folder / "cat" / "odd.png").write_bytes(content)

@@ -89,12 +89,21 @@ def test_many_names_of_one_array_are_counted_each(path):
         ({"shape": (3,), "dtype": np.dtype([("a", "f4")])}, "something else than numbers"),
         ({"shape": (3,), "dtype": np.dtype(("f4", (2**20,)))}, "something else than numbers|chunked|claims"),
         ({"data": h5py.Empty("f4")}, "no shape"),
+        ({"shape": (9,), "dtype": "u1", "external": [("raw", 0, 9)]}, "other files"),
     ],
 )
 def test_what_is_no_plain_array(path, options, says):
     with h5py.File(path, "r+") as file:
         file.create_dataset("odd", **options)
     refused(path, ["odd"], says)
+
+
+def test_virtual_data_are_in_other_files(path):
+    virtual = h5py.VirtualLayout((10,), "i8")
+    virtual[:] = h5py.VirtualSource(path, "whole", (10,))
+    with h5py.File(path, "r+") as file:
+        file.create_virtual_dataset("odd", virtual)
+    refused(path, ["odd"], "other files")
 
 
 def test_attributes_are_one_number_or_one_short_text(path):
