@@ -129,7 +129,7 @@ class Stillness:
         # where the system does not tell what a thread has computed, pieces of work alone count
         self._clock = time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else None
         self._pieces, self._computed, self._helped = -1, 0.0, 0.0
-        self.forget(time.monotonic())
+        self._looked = self._piece_done = self._busy = time.monotonic()
 
     def forget(self, now: float) -> None:
         """Begin again at ``now``, a time.monotonic()."""
