@@ -5,9 +5,9 @@ import sys
 import mpi_jobs
 import pytest
 
-from distlenet.errors import LaunchError
+from distlenet.errors import DataError, LaunchError
 from distlenet.parallel import Serial
-from distlenet.parallel.connect import connect, detect, launched_rank
+from distlenet.parallel.connect import connect, detect, launched_rank, run_ranks
 
 SLURM = {"SLURM_JOB_ID": "7", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}
 
@@ -54,6 +54,29 @@ def test_plain_srun_is_refused():
     with pytest.raises(LaunchError, match="srun without an --mpi option started 4 processes") as caught:
         connect({**SLURM, "SLURM_STEP_NUM_TASKS": "4"})
     assert "srun --mpi=pmix" in str(caught.value)
+
+
+def agreed(comm):
+    raise DataError("torn").of_every_rank()
+
+
+def alone(comm):
+    raise DataError("torn")
+
+
+@pytest.mark.parametrize(
+    ("work", "code", "said"),
+    [(lambda comm: None, 0, ""), (lambda comm: 3, 3, ""), (agreed, 4, "distlenet: error: torn\n")],
+)
+def test_ranks_leave_with_the_code_of_their_work(capsys, work, code, said):
+    assert run_ranks(work) == code
+    assert capsys.readouterr().err == said
+
+
+@pytest.mark.parametrize(("work", "debug"), [(alone, False), (agreed, True)])
+def test_what_not_all_ranks_know_of_is_raised(work, debug):
+    with pytest.raises(DataError, match="torn"):
+        run_ranks(work, debug)
 
 
 def test_a_launcher_without_an_mpi_library(digits, tmp_path, only_sentence):
