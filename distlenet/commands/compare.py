@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from distlenet.commands.options import given_settings, whole
-from distlenet.commands.repeat import add_options, make_options, run_trials, trial_configs
+from distlenet.commands.repeat import add_options, make_options, run_trials
 
 if TYPE_CHECKING:
     from distlenet.config import Config
@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
 
 def configs(args: argparse.Namespace) -> "list[Config]":
     """Return the settings of the runs."""
-    return trial_configs(make_trials(args))
+    return [trial.config for trial in make_trials(args)]
 
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":

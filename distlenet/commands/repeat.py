@@ -40,7 +40,7 @@ def run(args: argparse.Namespace) -> int:
 
 def configs(args: argparse.Namespace) -> list[Config]:
     """Return the settings of the runs."""
-    return trial_configs(make_trials(args))
+    return [trial.config for trial in make_trials(args)]
 
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":
@@ -102,12 +102,6 @@ def make_options(args: argparse.Namespace, directory: str, recipe: str | None, f
         tensorboard=args.tensorboard,
         trust=make_trust(args, code_path(flags["model"]) if "model" in flags else None),
     )
-
-
-def trial_configs(trials: "list[Trial]") -> list[Config]:
-    """Return the settings of the runs ``trials``."""
-    runs = [trial.options for trial in trials]
-    return [build_config(options.recipe, options.config_file, options.flags) for options in runs]
 
 
 def run_trials(

@@ -27,6 +27,12 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def listed(names: list[str]) -> str:
+    """Return ``names`` for a sentence: the first NAMED of them, and how many more there are."""
+    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+    return f"{', '.join(map(repr, names[:NAMED]))}{more}"
+
+
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """Make an OSError of the block a RunDirectoryError: the run directory ``path`` cannot be read."""
@@ -60,10 +66,9 @@ class RunDirectory:
     def _check_new(self) -> None:
         found = ours.strangers(self.path)
         if found:
-            more = f" and {len(found) - NAMED} more" if len(found) > NAMED else ""
             raise RunDirectoryError(
-                f"{self.path} is not a run directory: it has {', '.join(map(repr, found[:NAMED]))}{more}, which no run "
-                f"wrote; give the run a directory of its own, for example --run {self.path / 'run'}"
+                f"{self.path} is not a run directory: it has {listed(found)}, which no run wrote; give the run a "
+                f"directory of its own, for example --run {self.path / 'run'}"
             )
 
     def _check_names(self) -> None:

@@ -16,7 +16,7 @@ from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory
 from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
-from distlenet.runs.directory import NAMED, RunDirectory
+from distlenet.runs.directory import RunDirectory, listed
 from distlenet.runs.lock import is_mark
 from distlenet.series.outcome import summarize_series
 from distlenet.series.table import Rows, as_markdown, as_text, line, remarks
@@ -68,14 +68,14 @@ def check_series(path: Path, runs: Iterable[Path]) -> None:
         found = [] if marked else [each.name for each in sorted(path.iterdir()) if not _is_of_series(each, folders)]
         if found:
             raise RunDirectoryError(
-                f"{path} is not the directory of a series: it has {_listed(found)}, which no series wrote; give the "
+                f"{path} is not the directory of a series: it has {listed(found)}, which no series wrote; give the "
                 f"series a directory of its own, for example --run {path / 'series'}"
             )
         for run in runs:
             found = ours.strangers(run) if run.is_dir() and not is_mark(run / "lock") else []
             if found:
                 raise RunDirectoryError(
-                    f"{run}, which is to hold a run of the series, has {_listed(found)}, which no run wrote: move "
+                    f"{run}, which is to hold a run of the series, has {listed(found)}, which no run wrote: move "
                     "that elsewhere, or choose another --run"
                 )
             RunDirectory(run).check()
@@ -95,11 +95,6 @@ def _is_of_series(path: Path, folders: set[Path]) -> bool:
 def _is_run(path: Path) -> bool:
     marked = RUN.fullmatch(path.name) and is_real_directory(path)
     return bool(marked) and (is_mark(path / "lock") or not ours.strangers(path))
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return f"{', '.join(map(repr, names[:NAMED]))}{more}"
 
 
 def save(directory: Path, results: dict[str, Any], rows: Rows, title: str) -> None:

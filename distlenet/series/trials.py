@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from distlenet.config import build_config, changes
+from distlenet.config import Config, build_config, changes
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.own_code import source_sha256
@@ -34,6 +34,11 @@ class Trial:
     seed: int
     options: RunOptions
 
+    @property
+    def config(self) -> Config:
+        """The settings; raises ConfigError."""
+        return build_config(self.options.recipe, self.options.config_file, self.options.flags)
+
 
 def run_series(
     trials: Sequence[Trial],
@@ -49,7 +54,7 @@ def run_series(
     ends the series.
     """
     with in_agreement(comm):  # all that can be refused is refused before the first run
-        plans = [plan(trial.options) for trial in trials]
+        plans = [plan(trial) for trial in trials]
     for trial, todo in zip(trials, comm.broadcast(plans), strict=True):
         if todo != "keep":
             resume = "auto" if todo == "go on" else None
@@ -109,7 +114,7 @@ def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> N
     if comm.size == 1:
         return
     with in_agreement(comm):
-        configs = [build_config(run.options.recipe, run.options.config_file, run.options.flags) for run in trials]
+        configs = [trial.config for trial in trials]
         with open_digit_file(trials[0].options.data) as digits:
             data = of_dataset(digits)
     runs = [Fact("runs", [[trial.setting, trial.seed, trial.options.run_directory] for trial in trials])]
@@ -119,12 +124,12 @@ def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> N
     compare_ranks(comm, lambda: [*of_package(), Fact("option side-by-side", teams), *runs, *data])
 
 
-def plan(options: RunOptions) -> str:
+def plan(trial: Trial) -> str:
     """Return what is to be done about a run: "keep", "go on" or "start".
 
-    Raises RunDirectoryError if it is over, but was another run than ``options`` ask for; ConfigError.
+    Raises RunDirectoryError if it is over, but was another run than ``trial`` asks for; ConfigError.
     """
-    config = build_config(options.recipe, options.config_file, options.flags)
+    options, config = trial.options, trial.config
     directory = Path(options.run_directory)
     summary = read_summary(directory / "summary.json", [])
     if not is_over(summary):

@@ -91,7 +91,7 @@ class SeriesLine(Display):
         self._course, self._place, self._name, self._quiet = course, place, clean(name), quiet
         self._stream = SafeStream(sys.stdout if stream is None else stream, SERIES_LOST)
         self._progress, self._clock = Progress(clock, again), clock
-        self._bars = Bars(self._stream, self._lines, clock) if live and not quiet else None
+        self._bars = Bars(self._stream, self.lines, clock) if live and not quiet else None
         self._due = 0.0
 
     def on(self, event: Event) -> None:
@@ -150,7 +150,8 @@ class SeriesLine(Display):
         left = self._course.seconds_left(self._place, now)
         return found if left is None else [*found, f"{duration(left)} left"]
 
-    def _lines(self, console: Console) -> list[Text]:
+    def lines(self, console: Console) -> list[Text]:
+        """Return what is drawn on ``console``: a bar of the series, and figures of the run."""
         width, run = console.width - 1, f"run {self._place}/{len(self._course.settings)}"
         share, ascii_only = self._course.fraction(self._progress.fraction), console.options.ascii_only
         progress = bar(run, share, "", "green", left=len(run), right=0, width=min(width, 60), ascii_only=ascii_only)

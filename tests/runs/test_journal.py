@@ -16,12 +16,13 @@ def state_of(steps):
 
 
 def open_journal(path, every=1, steps=0):
-    return Journal(path, state_of(steps), every)
+    state = state_of(steps)
+    return Journal(path, state, every), state
 
 
-def steps(journal: Journal, first: int, last: int) -> None:
+def steps(journal, state, first: int, last: int) -> None:
     for step in range(first, last):
-        journal._state.progress.steps = step + 1
+        state.progress.steps = step + 1
         journal.on(StepDone(0, step, 0.1, 1 / 3, 0.5, 64, 0.01, 0.0))
 
 
@@ -38,9 +39,9 @@ def counted(path) -> list[dict]:
 
 def test_one_object_a_line(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = open_journal(path, every=3)
+    journal, state = open_journal(path, every=3)
     journal.on(RunStarted("a title\nof two lines", {"ranks": "é"}, 1, 10, 0, 0))
-    steps(journal, 0, 10)
+    steps(journal, state, 0, 10)
     journal.on(Notice("a \u2028 strange\r\nnotice"))
     assert len(lines(path)) == 5  # at once, not when the run is over
     journal.on(RunFinished({"status": "complete"}))
@@ -51,17 +52,17 @@ def test_one_object_a_line(tmp_path):
 
 def test_a_resumed_run_adds_to_its_journal_after_a_torn_line(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = open_journal(path)
-    steps(journal, 0, 5)
+    journal, state = open_journal(path)
+    steps(journal, state, 0, 5)
     journal.on(RunFinished({"status": "stopped"}))
     with path.open("a") as file:
         file.write('{"kind": "step", "st')  # a kill in the middle of a line
     before = path.read_bytes()
-    journal = open_journal(path, steps=3)
+    journal, state = open_journal(path, steps=3)
     assert journal.complete([]) == []  # damaged lines of steps are left to who reads them
     journal.on(RunStarted("", {}, 1, 10, 0, 3))
     assert [line["steps"] for line in counted(path)] == [1, 2, 3]
-    steps(journal, 3, 5)
+    steps(journal, state, 3, 5)
     journal.on(RunFinished({"status": "complete"}))
     assert [line["steps"] for line in counted(path)] == [1, 2, 3, 4, 5]
     assert path.read_bytes().startswith(before + b'\n{"kind": "start", "steps": 3,')
@@ -69,9 +70,9 @@ def test_a_resumed_run_adds_to_its_journal_after_a_torn_line(tmp_path):
 
 def test_a_run_that_went_back_says_why(tmp_path):
     path = tmp_path / "journal.jsonl"
-    journal = open_journal(path)
-    steps(journal, 0, 5)
-    journal._state.progress.steps = 2
+    journal, state = open_journal(path)
+    steps(journal, state, 0, 5)
+    state.progress.steps = 2
     journal.on(Diverged(1, {"kind": "spike", "action": "gone back"}, "", {}, (2, 0)))
     assert lines(path)[-1] == {"kind": "divergence", "steps": 2, "cause": "spike", "action": "gone back"}
     assert [line["steps"] for line in counted(path)] == [1, 2]
@@ -86,7 +87,7 @@ def test_epochs_that_are_missing_come_from_the_history(tmp_path):
 
     def complete(given, added):
         path.write_text("".join(json.dumps(line) + "\n" for line in given))
-        open_journal(path, steps=16).complete(history)
+        open_journal(path, steps=16)[0].complete(history)
         assert lines(path) == [*given, *added]
         return counted(path)
 
@@ -105,21 +106,21 @@ def test_epochs_that_are_missing_come_from_the_history(tmp_path):
 def test_a_journal_longer_than_any_run_s_is_only_added_to(tmp_path):
     path = tmp_path / "journal.jsonl"
     path.write_text('{"kind": "notice", "steps": 1}\n' * 10_001)
-    journal = open_journal(path, steps=8)
+    journal, state = open_journal(path, steps=8)
     assert journal.complete([{"epoch": 0, "step": 6}]) == []
-    steps(journal, 8, 9)
+    steps(journal, state, 8, 9)
     assert lines(path)[10_001:] == [lines(path)[-1]] and lines(path)[-1]["steps"] == 9
 
 
 def test_lines_that_a_full_disk_refuses_are_written_later(tmp_path, monkeypatch):
     path, told = tmp_path / "journal.jsonl", []
-    write = os.write
-    journal = Journal(path, state_of(0), 1, told.append)
+    write, state = os.write, state_of(0)
+    journal = Journal(path, state, 1, told.append)
     monkeypatch.setattr(os, "write", lambda file, line: write(file, line[:5]))
-    steps(journal, 0, 3)
+    steps(journal, state, 0, 3)
     assert path.read_bytes() == b"" and len(told) == 1 and "disk is full" in told[0].text
     monkeypatch.undo()
-    steps(journal, 3, 4)
+    steps(journal, state, 3, 4)
     assert [line["steps"] for line in lines(path)] == [1, 2, 3, 4]
 
 

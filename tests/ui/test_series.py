@@ -76,7 +76,7 @@ def test_the_live_line_fits(width, clock):
         course.add(place, 30.0)
     display = SeriesLine(course, 3, "fast seed 2", again="", live=True, stream=out, clock=clock)
     play(display, clock, epochs=1)
-    lines = display._lines(Console(width=width, file=io.StringIO()))
+    lines = display.lines(Console(width=width, file=io.StringIO()))
     assert all(line.cell_len < width for line in lines) and len(lines) <= 3
     text = "\n".join(line.plain for line in lines)
     if width > 10:
