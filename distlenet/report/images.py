@@ -12,10 +12,9 @@ from distlenet.report import pictures
 from distlenet.report.page import Book
 from distlenet.report.pictures import Answers
 from distlenet.runs.record import Run
-from distlenet.training.evaluation import DatasetSlice, Slices, accuracy, own_chunks, per_class
+from distlenet.training.evaluation import DatasetSlice, Slices, accuracy, confusions, own_chunks, per_class
 
 GRADIENT_IMAGES = 500
-CONFUSIONS = 15  # most frequent ones, listed
 DIGITS = 3  # images that are followed through the layers
 AUGMENTED = 4  # images of which augmented copies are shown
 
@@ -77,19 +76,14 @@ def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...])
     total = int(found.confusion.sum())
     section.text(f"Of {total:,} {looked_at}; accuracy {accuracy(found.confusion):.2%}.")
     book.figure(section, "confusion", pictures.confusion(found.confusion, names), "True against predicted classes.")
-    wrong = found.confusion.copy()
-    np.fill_diagonal(wrong, 0)
-    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = [(true, predicted) for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True)]
-    rows = [(names[t], names[p], f"{wrong[t, p]:,}") for t, p in pairs if wrong[t, p]]
-    section.table(rows, ["true", "most often read as", "images"])
+    section.table(confusions(found.confusion, names), ["true", "most often read as", "images"])
     section = book.section("Most confident mistakes")
     figure = pictures.mistakes(found, names)
     if figure is None:
         section.text(f"There is no mistake among the {looked_at}.")
     book.figure(section, "mistakes", figure, "The wrong answers with the largest probabilities.")
     figures = per_class(found.confusion)
-    by_name = [
+    rows = [
         (
             name,
             *(f"{100 * figures[key][i]:.2f} %" for key in ("precision", "recall", "f1")),
@@ -97,7 +91,7 @@ def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...])
         )
         for i, name in enumerate(names)
     ]
-    book.section("Classes").table(by_name, ["class", "precision", "recall", "F1", "images"])
+    book.section("Classes").table(rows, ["class", "precision", "recall", "F1", "images"])
 
 
 def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:

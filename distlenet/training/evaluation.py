@@ -5,7 +5,7 @@ share them; their losses are added in chunk order, in float64, and the confusion
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
@@ -25,6 +25,7 @@ from distlenet.training.state import TrainState
 
 CHUNK = 250  # images evaluated together
 READ = 8  # chunks read from the file together
+CONFUSIONS = 15  # most frequent ones, listed
 
 
 @dataclass(frozen=True)
@@ -219,6 +220,14 @@ def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
         "f1": _ratio(2 * right, support + predicted),
         "support": support,
     }
+
+
+def confusions(confusion: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the most frequent of ``confusion``, int64 (classes, classes), as rows: true, predicted, images."""
+    wrong = confusion - np.diag(np.diagonal(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
+    return [(names[true], names[found], f"{wrong[true, found]:,}") for true, found in pairs if wrong[true, found]]
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

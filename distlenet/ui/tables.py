@@ -9,11 +9,10 @@ from rich.text import Text
 
 from distlenet.nn.inspection import Row
 from distlenet.streams import clean
-from distlenet.training.evaluation import accuracy, per_class
+from distlenet.training.evaluation import accuracy, confusions, per_class
 from distlenet.ui.text import percent
 
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window
-CONFUSIONS = 15  # listed in place of such a matrix
 
 
 def table(
@@ -108,7 +107,7 @@ class Confusion:
             yield from self._matrix(cell, left)
         else:
             yield Text("most frequent confusions", "dim")
-            yield table(("true", "predicted", "images"), self._frequent(), words=2)
+            yield table(("true", "predicted", "images"), confusions(self.confusion, self.names), words=2)
 
     def _matrix(self, cell: int, left: int) -> Iterable[Text]:
         yield Text("true \\ predicted", "dim")
@@ -123,11 +122,3 @@ class Confusion:
                 style = "green" if i == j else "dim" if count == 0 else "red"
                 line.append((str(count) if count else ".").rjust(cell + 1), style)
             yield line
-
-    def _frequent(self) -> Iterable[tuple[str, str, str]]:
-        wrong = self.confusion.copy()
-        np.fill_diagonal(wrong, 0)
-        order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-        for true, predicted in zip(*np.unravel_index(order, wrong.shape), strict=True):
-            if count := wrong[true, predicted]:
-                yield self.names[true], self.names[predicted], f"{count:,}"
