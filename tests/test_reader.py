@@ -9,7 +9,7 @@ from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
-from distlenet.export.operators import probability_operators
+from distlenet.export.onnx_file import probability_operators
 from distlenet.nn import MODELS, input_statistics
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.reader import Reader

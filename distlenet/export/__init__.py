@@ -4,18 +4,31 @@ from distlenet.export import export
 export(find_checkpoint("runs/a"), "onnx", "digits.onnx")
 """
 
+import json
 import os
 from collections.abc import Callable
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from distlenet import atomic
 from distlenet.bounded import head
 from distlenet.data.file.hdf5 import SIGNATURE
-from distlenet.errors import ExportError
-from distlenet.export.checkpoint_file import checkpoint_bytes, is_exported_checkpoint
+from distlenet.errors import CheckpointError, ExportError
 from distlenet.export.onnx_file import onnx_bytes
 from distlenet.export.tensor_files import npz_bytes, safetensors_bytes
 from distlenet.runs.checkpoint import Checkpoint
+from distlenet.runs.checkpoint_file import lay_out, read_checkpoint
+
+
+def checkpoint_bytes(checkpoint: Checkpoint) -> bytes:
+    """Return a checkpoint file of ``checkpoint``'s parameters, without the optimizer's vectors and older epochs.
+
+    It serves wherever a checkpoint is read; a run cannot be resumed from it.
+    """
+    progress = replace(checkpoint.progress, history=checkpoint.progress.history[-1:], divergences=[])
+    facts = checkpoint.facts() | {"progress": asdict(progress), "good": None}
+    return lay_out({"theta": checkpoint.averaged}, json.dumps(facts))
+
 
 FORMATS: dict[str, Callable[[Checkpoint], bytes]] = {
     "onnx": onnx_bytes,
@@ -42,3 +55,12 @@ def is_export(path: Path) -> bool:
         return is_exported_checkpoint(path)
     onnx, safetensors = b"distlenet" in start[:64], start[8:9] == b"{" and b'"__metadata__"' in start
     return onnx or (safetensors and b'"activation"' in start and b'"class_names"' in start)
+
+
+def is_exported_checkpoint(path: Path) -> bool:
+    """Whether ``path`` is a checkpoint of the parameters alone: those that a run writes hold more."""
+    try:
+        checkpoint = read_checkpoint(path)
+    except CheckpointError:
+        return False
+    return not checkpoint.optimizer and len(checkpoint.progress.history) <= 1 and checkpoint.best_theta is None

@@ -14,7 +14,7 @@ from distlenet.data.sources.drawing import draw_digits
 from distlenet.data.sources.idx import read_idx
 from distlenet.errors import ExportError
 from distlenet.export import export
-from distlenet.export.operators import operators
+from distlenet.export.onnx_file import operators
 from distlenet.export.tensor_files import tensors
 from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
@@ -199,7 +199,7 @@ def test_a_layer_without_an_operator():
         name = "D7"
 
     with pytest.raises(ExportError, match="layer D7 is a Dropout"):
-        operators([Dropout()])
+        operators(Dropout())
 
 
 def test_command(trained, tmp_path, capsys):
