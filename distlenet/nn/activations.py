@@ -20,9 +20,13 @@ class Activation(Layer):
         """Write the function of ``x`` (any shape) to ``out`` (the same shape; may be ``x`` itself)."""
         raise NotImplementedError
 
+    def backward(self, dy: np.ndarray) -> np.ndarray:
+        """See Layer.backward."""
+        raise NotImplementedError
+
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: the derivative squared takes the place of the derivative."""
-        slope = self.backward(np.ones_like(self._out))
+        slope: np.ndarray = self.backward(np.ones_like(self._out))
         slope *= slope
         slope *= d2y.reshape(slope.shape)
         return slope

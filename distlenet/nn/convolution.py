@@ -95,7 +95,8 @@ class Conv2d(Layer):
         self.parameters = self._make_parameters(inputs)
         self._places = [(p, q, slice(p, p + k), slice(q, q + k)) for p in range(th) for q in range(tw)]
         self._connect_weights()
-        self._x = self._dx = None
+        self._x: np.ndarray | None = None  # whose views are made
+        self._dx: np.ndarray | None = None
         return self.channels, rows, columns
 
     def _make_parameters(self, inputs: int) -> tuple[Parameter, Parameter]:
@@ -118,7 +119,8 @@ class Conv2d(Layer):
         weights = self._spread_weights()
         self._gather_patches(x)
         out = self.scratch("out", (*self.tile, self.channels, *self.tiles, n))
-        self._blocks_of = choose_blocks(*weights.shape, self._columns.shape[1])
+        rows, depth = weights.shape
+        self._blocks_of = choose_blocks(rows, depth, self._columns.shape[1])
         flat = out.reshape(len(weights), -1)
         np.matmul(weights, blocked(self._columns, self._blocks_of), out=blocked(flat, self._blocks_of))
         return out
@@ -162,8 +164,10 @@ class Conv2d(Layer):
     def _connect_weights(self) -> None:
         """Make the weight rows, all zero, and the views of the copies of the kernel within."""
         inputs, height, width = self.patch
-        self._kernel = np.zeros((self.channels, inputs, self.kernel, self.kernel), self.dtype)
-        self._spread = np.zeros((len(self._places) * self.channels, inputs * height * width + 1), self.dtype)
+        self._kernel: np.ndarray = np.zeros((self.channels, inputs, self.kernel, self.kernel), self.dtype)
+        self._spread: np.ndarray = np.zeros(
+            (len(self._places) * self.channels, inputs * height * width + 1), self.dtype
+        )
         row, item = self._spread.strides
         spread = np.lib.stride_tricks.as_strided(
             self._spread,
@@ -240,25 +244,24 @@ class Conv2d(Layer):
 
     def _scatter_patches(self, dcolumns: np.ndarray) -> np.ndarray:
         """Add every patch's gradient (C, patch rows, patch columns, tile rows, tile columns, N) to its pixels."""
-        if self._dx is None:
-            self._connect_gradient(dcolumns)
+        dx = self._connect_gradient(dcolumns) if self._dx is None else self._dx
         self._dpadded[...] = 0
         for target, source in self._dpatches:
             target += source
         for target, source in self._unpadding:
             np.copyto(target, source)
-        return self._dx
+        return dx
 
-    def _connect_gradient(self, dcolumns: np.ndarray) -> None:
+    def _connect_gradient(self, dcolumns: np.ndarray) -> np.ndarray:
         """Make the views that add the columns' gradient to the pixels: a block (I, J) of all patches at a time,
-        whose pixels are all different.
+        whose pixels are all different. Return the pixels' gradient.
         """
         (th, tw), (_, height, width) = self.tile, self.patch
         self._dpadded = self.scratch("dpadded", self._padded.shape)
-        self._dx, self._unpadding = self._dpadded, []
-        if self._padding:
-            self._dx = self.scratch("dx", self._x.shape)
-            self._unpadding = windows(self._dx, self._dpadded, self.border, self.border)
+        dx, self._unpadding = self._dpadded, []
+        if self._padding and self._x is not None:
+            dx = self.scratch("dx", self._x.shape)
+            self._unpadding = windows(dx, self._dpadded, self.border, self.border)
         split = refined(self._dpadded, self.tile)
         self._dpatches = []
         for top in range(0, height, th):
@@ -273,6 +276,8 @@ class Conv2d(Layer):
                     right : right + self.tiles[1],
                 ]
                 self._dpatches.append((pixels, block))
+        self._dx = dx
+        return dx
 
 
 class PartialConv2d(Conv2d):

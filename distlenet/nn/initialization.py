@@ -31,12 +31,10 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
     random = np.random.Generator(np.random.Philox(key=[seed, STREAM], counter=[0, position, 0, 0]))
     if method == "he":
         values = random.normal(0.0, np.sqrt(2 / parameter.fan_in), parameter.shape)
-    elif method == "glorot":
-        limit = np.sqrt(6 / (parameter.fan_in + parameter.fan_out))
-        values = random.uniform(-limit, limit, parameter.shape)
-    elif method == "fan-in":
-        limit = 2.4 / parameter.fan_in
-        values = random.uniform(-limit, limit, parameter.shape)
-    else:
+    elif method == "normal":
         values = random.normal(0.0, sigma, parameter.shape)
+    else:
+        glorot = method == "glorot"
+        limit = np.sqrt(6 / (parameter.fan_in + parameter.fan_out)) if glorot else 2.4 / parameter.fan_in
+        values = random.uniform(-limit, limit, parameter.shape)
     parameter.value[...] = values

@@ -71,7 +71,7 @@ class Layer:
     elementwise = False  # the layout of its input passes through
     needs_input_gradient = True  # False for the first layer with parameters
     in_place = False  # the layer may write its output over its input
-    window_after = (1, 1)  # window of the pooling that follows, (1, 1) if there is none
+    window_after: tuple[int, int] = (1, 1)  # window of the pooling that follows, (1, 1) if there is none
     name = ""
     output_shape: tuple[int, ...] = ()  # of one sample; the network notes it
     dtype: type = np.float32

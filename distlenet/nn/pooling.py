@@ -88,7 +88,7 @@ class AveragePool2d(Pool2d):
         dy = dy.reshape(self._out.shape)
         return self._spread(np.multiply(dy, 1 / self.window**2, out=self.scratch("share", dy.shape)))
 
-    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+    def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
         """See Layer.curvature: every input's share is 1 / window^2, squared."""
         return self.backward(d2y * (1 / self.window**2))
 
@@ -191,7 +191,9 @@ class MaxPool2d(Pool2d):
             dtap += np.multiply(dy, hit, out=part)
         return self._leave(dx)
 
-    curvature = backward  # the largest has the slope 1
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: the largest has the slope 1."""
+        return self.backward(d2y)
 
 
 class Pad2d(Layer):
@@ -229,4 +231,6 @@ class Pad2d(Layer):
             inner[...] = outer
         return dx
 
-    curvature = backward  # every number goes to one place, and so does its second derivative
+    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+        """See Layer.curvature: every number goes to one place, and so does its second derivative."""
+        return self.backward(d2y)

@@ -48,7 +48,7 @@ class RBF(Layer):
         """See Layer.connect."""
         if shape != self._given.shape[1:]:
             raise ConfigError(f"the codes have {self._given.shape[1]} elements, got samples of shape {shape}")
-        self.codes = self._given.astype(self.dtype)
+        self.codes: np.ndarray = self._given.astype(self.dtype)
         self._squares = np.square(self.codes).sum(axis=1, keepdims=True)  # (classes, 1)
         return (len(self.codes),)
 
