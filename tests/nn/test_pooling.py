@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from distlenet.errors import ConfigError
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.net import Net
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 KINDS = pytest.mark.parametrize("kind", [AveragePool2d, MaxPool2d, TrainablePool2d])
@@ -143,3 +143,26 @@ def test_trainable_as_the_first_layer_gives_no_input_gradient(reference):
     assert layer.backward(np.ones_like(y)) is None
     np.testing.assert_array_equal(layer.parameters[0].gradient, [4 * 4 * 3] * 2)
     np.testing.assert_array_equal(layer.parameters[1].gradient, [4 * 3] * 2)
+
+
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2), (1, 2)])
+@pytest.mark.parametrize("n", [1, 3])
+def test_backward_of_padding_is_the_derivative(check_layer, phases, n):
+    check_layer(Pad2d(2, -0.1), (2, 4, 6), n, np.random.default_rng(n), phases)
+
+
+@pytest.mark.parametrize("phases", [(1, 1), (2, 2)])
+def test_a_border_of_one_value(reference, phases):
+    layer, random = Pad2d(2, -0.1), np.random.default_rng(0)
+    reference.connect(layer, (2, 4, 6), random)
+    x = random.normal(size=(2, 4, 6, 3))
+    expected = np.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)), constant_values=-0.1)
+    for _ in range(2):
+        padded = layer.forward(reference.split(x, phases))
+        np.testing.assert_array_equal(reference.join(padded), expected)
+        padded *= 2  # as a layer would that works in place
+
+
+def test_vectors_are_refused():
+    with pytest.raises(ConfigError, match="pictures"):
+        Pad2d(2).connect((84,))
