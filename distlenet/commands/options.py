@@ -80,10 +80,10 @@ def _number(kind: Callable[[str], N], name: str, least: float, most: float = inf
 
 def share(text: str) -> float:
     """Return a share between 0 and 1: the type of an option."""
-    value = real()(text)
-    if not 0 < value < 1:
-        raise argparse.ArgumentTypeError(f"{text!r}, expected a share: a number between 0 and 1")
-    return value
+    with suppress(ValueError):
+        if 0 < float(text) < 1:
+            return float(text)
+    raise argparse.ArgumentTypeError(f"{text!r}, expected a share: a number between 0 and 1")
 
 
 def picture_size(text: str) -> tuple[int, int]:
@@ -127,7 +127,7 @@ def add_overwrite(parser: argparse.ArgumentParser, what: str = "the file whateve
 def add_training(
     parser: argparse.ArgumentParser, directory: str, displays: tuple[str, ...], display: str | None = None
 ) -> None:
-    """Add what train, repeat and compare share: data, directory, display and settings.
+    """Add what train, repeat and compare share but for the settings, which come last: see add_settings.
 
     Arguments:
         parser: of the command.
@@ -143,6 +143,10 @@ def add_training(
     parser.add_argument(
         "--tensorboard", action="store_true", help="write event files for TensorBoard to tensorboard/ of each run"
     )
+
+
+def add_settings(parser: argparse.ArgumentParser) -> None:
+    """Add ``--trust-code`` and an option for every setting."""
     add_trust(parser, model=False)
     settings = parser.add_argument_group("settings (defaults: recipe standard)")
     types: dict[Any, Callable[[str], Any]] = {int: whole(), float: real(), str: str}

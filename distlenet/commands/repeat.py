@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.options import add_json, add_training, given_settings, make_trust, patience, whole
+from distlenet.commands.options import add_json, add_settings, add_training, given_settings, make_trust, patience, whole
 from distlenet.config import Config, build_config
 from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.paths import code_path
@@ -85,6 +85,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
     )
     add_json(parser, "print one JSON object at the end instead of a table")
+    add_settings(parser)
 
 
 def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":

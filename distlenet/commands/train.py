@@ -9,7 +9,16 @@ import os
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from distlenet.commands.options import add_overwrite, add_training, given_settings, make_trust, patience, real, whole
+from distlenet.commands.options import (
+    add_overwrite,
+    add_settings,
+    add_training,
+    given_settings,
+    make_trust,
+    patience,
+    real,
+    whole,
+)
 from distlenet.config import Config, build_config, check_names
 from distlenet.paths import path_or
 
@@ -58,6 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
     )
+    add_settings(parser)
 
 
 def run(args: argparse.Namespace) -> int:
