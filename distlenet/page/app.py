@@ -17,9 +17,8 @@ from werkzeug.wrappers import Response as BaseResponse
 
 from distlenet.errors import DistlenetError, PictureError
 from distlenet.page.answer import answer, shown_layers
-from distlenet.page.drawn import each_digit, one_digit
 from distlenet.page.guard import Guard, protect
-from distlenet.page.strokes import LARGEST, read_drawing
+from distlenet.page.strokes import LARGEST, each_digit, one_digit, read_drawing
 from distlenet.pictures import Digit, digits_in, read_picture
 from distlenet.reader import Reader
 

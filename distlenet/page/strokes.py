@@ -1,17 +1,20 @@
-"""Strokes of a pen, as the page sends them: checked, then drawn as ink.
+"""Strokes of a pen, as the page sends them: checked, drawn as ink, and cut into the digits that they show.
 
 The page sends points rather than a picture: ink can then be drawn at one size whatever the size of the drawing,
 with a pen as wide, for that size, as those of MNIST, and nothing need be told from paper.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 
 import numpy as np
 from werkzeug.exceptions import BadRequest
 
-from distlenet.errors import PictureError
+from distlenet.errors import PictureError, SeveralDigits
+from distlenet.pictures import Digit, digits_in_ink
 from distlenet.pictures.box import BOX, THICK, THIN
+from distlenet.pictures.digits import find_pieces
+from distlenet.reader import Reader
 
 LARGEST = 2**20  # bytes of a drawing
 MOST_POINTS = 50_000
@@ -23,6 +26,9 @@ INK = 64  # pixels along the longer side of the ink: three for each pixel that t
 STEP = 0.7  # pixels between the points that are inked
 MOST_INKED = 4000  # points; a longer drawing gets wider steps
 TOGETHER = 256  # points inked at a time: bounds the memory
+
+WIDE = 1.2  # width over height from which on a drawing may be several digits
+SEVERAL = 128  # pixels along the longer side of ink in which digits are told apart
 
 
 @dataclass(frozen=True)
@@ -121,3 +127,56 @@ def _distances(points: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         some = slice(first, first + TOGETHER)
         np.minimum(nearest, (down[:, None, some] + across[None, :, some]).min(axis=-1), out=nearest)
     return np.sqrt(nearest)
+
+
+def one_digit(drawing: Drawing, reader: Reader) -> Digit:
+    """Return ``drawing`` as one digit, and how many it looks like.
+
+    Raises PictureError where nothing, or only a dot, was drawn; SeveralDigits where it is too wide for one.
+    """
+    count = len(parts_of(drawing)) if _is_wide(drawing) else 1
+    try:
+        [digit] = digits_in_ink(ink_of(drawing), reader.image_shape)
+    except SeveralDigits as error:
+        raise SeveralDigits(max(count, error.count)) from error
+    return replace(digit, looks_like=max(count, digit.looks_like))
+
+
+def each_digit(drawing: Drawing, reader: Reader) -> list[Digit]:
+    """Return the digits of ``drawing`` in reading order; raises PictureError if there is none."""
+    digits, reason = [], PictureError("no digit was found in the drawing")
+    for part in parts_of(drawing):
+        try:
+            digits += digits_in_ink(ink_of(part), reader.image_shape, likely=reader.probabilities)
+        except PictureError as error:  # a dash among digits, for example
+            reason = error
+    if not digits:
+        raise reason
+    return digits
+
+
+def _is_wide(drawing: Drawing) -> bool:
+    """Whether ``drawing`` is so wide that it may be several digits in a row."""
+    across, down = np.ptp(all_points(drawing), axis=0)
+    return across > WIDE * down
+
+
+def parts_of(drawing: Drawing) -> list[Drawing]:
+    """Return the strokes of each digit of ``drawing``, in reading order; digits that touch stay together.
+
+    Raises PictureError where nothing, or only a dot, was drawn.
+    """
+    size = np.ptp(all_points(drawing), axis=0).max()
+    ink, places = inked(drawing, SEVERAL, min(drawing.width / (size + drawing.width), THICK / BOX))
+    pieces, found, _ = find_pieces(ink, many=True)
+    nobody = len(pieces)
+    owner = np.full(len(found.areas) + 1, nobody)  # of each component; -1, the paper, is the last
+    for number, piece in enumerate(pieces):
+        owner[list(piece.members)] = number
+    digits: list[list[np.ndarray]] = [[] for _ in range(nobody + 1)]
+    for stroke, place in zip(drawing.strokes, places, strict=True):
+        column, row = place.round().astype(int).T
+        labels = found.labels[row.clip(0, len(ink) - 1), column.clip(0, ink.shape[1] - 1)]
+        digits[np.bincount(owner[labels], minlength=nobody + 1).argmax()].append(stroke)
+    del digits[nobody]  # specks
+    return [Drawing(strokes, drawing.width) for strokes in digits if strokes]
