@@ -2,8 +2,9 @@ import io
 import os
 import subprocess
 import sys
-from pathlib import Path
 
+import mpi_jobs
+import pexpect
 import pytest
 
 from distlenet.training.events import RunStarted
@@ -11,8 +12,6 @@ from distlenet.ui.display import Guarded, make_display
 from distlenet.ui.live import LiveDisplay
 from distlenet.ui.plain import PlainDisplay
 from distlenet.ui.progress import Display
-
-ROOT = Path(__file__).parents[2]
 
 SCRIPT = """
 import sys
@@ -36,25 +35,18 @@ print("after", flush=True)
 """
 
 
-def environment(**more):
-    return os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm-256color"} | more
-
-
 def spawn(*arguments, columns):
-    pexpect = pytest.importorskip("pexpect")
     child = pexpect.spawn(
-        sys.executable, ["-c", SCRIPT, *arguments], env=environment(), dimensions=(24, columns), timeout=30
+        sys.executable,
+        ["-c", SCRIPT, *arguments],
+        env=mpi_jobs.environment(TERM="xterm-256color"),
+        dimensions=(24, columns),
+        timeout=30,
+        encoding="utf-8",
     )
-    output = b"".join(iter(lambda: read(child, pexpect), b""))
+    output = child.read()
     child.close()
-    return output.decode(), child.exitstatus
-
-
-def read(child, pexpect):
-    try:
-        return child.read_nonblocking(65536)
-    except pexpect.EOF:
-        return b""
+    return output, child.exitstatus
 
 
 @pytest.mark.parametrize("columns", [40, 80, 120])
@@ -75,11 +67,10 @@ def test_the_cursor_is_never_lost(kind):
 
 
 def test_auto_is_plain_in_a_pipe():
-    run = subprocess.run(
-        [sys.executable, "-c", SCRIPT, "auto"], env=environment(), capture_output=True, timeout=30, check=True
-    )
-    assert b"\x1b" not in run.stdout
-    assert b" epoch epoch=2/2 " in run.stdout
+    done = mpi_jobs.run([sys.executable, "-c", SCRIPT, "auto"])
+    assert done.returncode == 0, done.output
+    assert "\x1b" not in done.output
+    assert " epoch epoch=2/2 " in done.stdout
 
 
 @pytest.mark.parametrize("mode", ["plain", "live"])
@@ -89,7 +80,7 @@ def test_a_reader_that_leaves_does_not_kill_the_run(mode):
     with os.fdopen(write_end, "w") as pipe:
         run = subprocess.run(
             [sys.executable, "-c", SCRIPT, mode],
-            env=environment(),
+            env=mpi_jobs.environment(),
             stdout=pipe,
             stderr=subprocess.PIPE,
             timeout=30,
@@ -109,7 +100,7 @@ def test_make_display_chooses():
 def test_plain_output_does_not_load_rich():
     code = "import sys; from distlenet.ui.display import make_display; make_display('plain'); "
     code += "sys.exit(any(name.split('.')[0] in ('rich', 'mpi4py') for name in sys.modules))"
-    subprocess.run([sys.executable, "-c", code], env=environment(), timeout=30, check=True)
+    assert mpi_jobs.run([sys.executable, "-c", code]).returncode == 0
 
 
 def test_a_defect_of_the_display_does_not_end_the_run(capsys):
