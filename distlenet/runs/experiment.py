@@ -26,6 +26,7 @@ from distlenet.runs.audits import (
 )
 from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.training.evaluation import EpochEnd, Slices
+from distlenet.training.events import RunStarted
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
@@ -66,9 +67,32 @@ class Experiment:
     schedule: Schedule
     leaves: Leaves
     epoch_end: EpochEnd
-    notices: list[str]  # how this run differs from the one it goes on with
+    notices: list[str]  # how this run differs from the one it resumes
     recorder: Recorder = field(default_factory=Recorder)
-    trust: Trust = NOTHING  # which code may be the network
+
+    def started(self, comm: Communicator) -> RunStarted:
+        """Return the event that opens a run, or its continuation."""
+        config, plan, validation, progress = self.config, self.plan, self.slices.validation, self.state.progress
+        numbers = numerics()
+        streamed = " (streamed)" if self.leaves.streamed else ""
+        facts = {
+            "ranks": comm.description,
+            "images": f"{plan.samples:,} for training{streamed}, {len(validation or ()):,} for validation",
+            "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
+            "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
+            "augmentation": str(self.leaves.augmentation),
+            "numerics": f"numpy {numbers['numpy']}, {numbers['kernel']} kernel, BLAS threads {numbers['threads']}",
+        }
+        return RunStarted(
+            title=f"{config.model} on {self.dataset.name}",
+            facts=facts,
+            epochs=config.epochs,
+            steps_per_epoch=plan.steps_per_epoch,
+            epoch=progress.epoch,
+            step=progress.step,
+            best_accuracy=progress.best_accuracy,
+            best_epoch=progress.best_epoch,
+        )
 
 
 def set_up(
@@ -76,7 +100,7 @@ def set_up(
 ) -> Experiment:
     """Build the experiment on every rank; what fails on one fails on all, with one sentence.
 
-    ``origin`` is the ``meta`` of the checkpoint to go on from, the configuration alone where there is none yet, or
+    ``origin`` is the ``meta`` of the checkpoint to resume from, the configuration alone where there is none yet, or
     None for a new run.
     """
     with in_agreement(comm):
@@ -109,11 +133,11 @@ def set_up(
     compare_ranks(comm, lambda: of_network(comm, config.model, state.net))
     watched_test = slices.test if config.test_curve else None
     epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, signals)
-    return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices, trust=options.trust)
+    return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices)
 
 
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
-    """Compare a checkpoint's ``meta`` with the run that is to go on from it; returns what the user should know.
+    """Compare a checkpoint's ``meta`` with the run that is to resume from it; returns what the user should know.
 
     Raises ConfigError when a setting that decides the mathematics differs and is not named in
     ``override``, DataError when the dataset is another.

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from distlenet.errors import DistlenetError
-from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
@@ -17,7 +16,7 @@ from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
-from distlenet.training.events import Event, Listener, Notice, RunFinished, RunStarted
+from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
 from distlenet.training.loop import Course, train
 from distlenet.training.lost_ranks import Survivor
@@ -70,7 +69,7 @@ class Session:
         """
         failure: DistlenetError | None = None
         tested: dict[str, Any] = {}
-        config, restarted = experiment.config, partial(started, experiment, self.comm)
+        config, restarted = experiment.config, partial(experiment.started, self.comm)
         limits = config.on_divergence, config.max_heals
         healer = Healer(experiment.state, experiment.leaves, experiment.recorder, self.comm, limits, restarted)
         try:
@@ -103,7 +102,7 @@ class Session:
         with in_agreement(self.comm):
             notices = self.root.begin(experiment)
         broadcast_state(experiment.state, self.comm)
-        self.root.announce(started(experiment, self.comm))
+        self.root.announce(experiment.started(self.comm))
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm)
@@ -127,7 +126,7 @@ class Session:
         with in_agreement(self.comm):
             if self.appoint_root():
                 self.root.take_over(experiment)
-                self.root.announce(started(experiment, self.comm))
+                self.root.announce(experiment.started(self.comm))
             self.root.catch_up(experiment.state)
         watchdog.connect()
 
@@ -136,28 +135,3 @@ def bare(error: DistlenetError) -> DistlenetError:
     """Return ``error`` without the functions in which it was raised: they hold the network, its data and the error."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
-
-
-def started(experiment: Experiment, comm: Communicator) -> RunStarted:
-    """Return the event that opens a run, or its continuation."""
-    config, plan, state, validation = experiment.config, experiment.plan, experiment.state, experiment.slices.validation
-    numbers = numerics()
-    streamed = " (streamed)" if experiment.leaves.streamed else ""
-    facts = {
-        "ranks": comm.description,
-        "images": f"{plan.samples:,} for training{streamed}, {len(validation or ()):,} for validation",
-        "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
-        "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
-        "augmentation": str(experiment.leaves.augmentation),
-        "numerics": f"numpy {numbers['numpy']}, {numbers['kernel']} kernel, BLAS threads {numbers['threads']}",
-    }
-    return RunStarted(
-        title=f"{config.model} on {experiment.dataset.name}",
-        facts=facts,
-        epochs=config.epochs,
-        steps_per_epoch=plan.steps_per_epoch,
-        epoch=state.progress.epoch,
-        step=state.progress.step,
-        best_accuracy=state.progress.best_accuracy,
-        best_epoch=state.progress.best_epoch,
-    )

@@ -31,184 +31,88 @@ def snapshot(folder):
     return found
 
 
-def write(folder, **files):
+def fill(folder, files, trained=None):
+    """Write ``files`` to ``folder``: by name a text, bytes, or a function of the path and of a trained run."""
     for name, content in files.items():
-        path = folder / name.replace("__", "/").replace("_DOT_", ".")
+        path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+        if callable(content):
+            content(path, trained)
+        else:
+            path.write_bytes(content if isinstance(content, bytes) else content.encode())
 
 
-KINDS = {}
+def a_run(path, trained):
+    shutil.copytree(trained, path)
 
 
-def kind(make):
-    KINDS[make.__name__] = make
-    return make
+def unmarked(path, trained):
+    shutil.copytree(trained, path, dirs_exist_ok=True)
+    (path / "lock").unlink()
 
 
-@kind
-def a_home(folder, trained):
-    write(folder, _DOT_bashrc="alias l=ls\n", _DOT_ssh__config="Host a\n", Documents__letter_DOT_txt="Dear\n")
+def bound(path, trained):
+    before = os.getcwd()
+    os.chdir(path.parent)  # the path of a socket must be short
+    try:
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(path.name)
+    finally:
+        os.chdir(before)
 
 
-@kind
-def a_project(folder, trained):
-    write(folder, summary_DOT_json='{"status": "done"}', report__index_DOT_html="<p>mine</p>", setup_DOT_py="")
-    write(folder, tensorboard__events_DOT_out_DOT_tfevents_DOT_1700000000_DOT_host=b"brain.Event:2 mine")
+def read_only(path, trained):
+    path.write_text("{}")
+    path.chmod(0o400)
 
 
-@kind
-def a_project_with_weights(folder, trained):
-    write(folder, checkpoints__best_DOT_h5=b"\x89HDF\r\n\x1a\n of Keras", train_DOT_py="import keras\n")
+def link_out(path, trained):
+    elsewhere = path.parent.parent / "elsewhere"
+    elsewhere.mkdir(exist_ok=True)
+    (elsewhere / "mine").write_text("mine")
+    path.symlink_to(elsewhere)
 
 
-@kind
-def only_weights(folder, trained):
-    write(folder, checkpoints__last_DOT_h5="of another program")
-
-
-@kind
-def only_a_summary(folder, trained):
-    write(folder, summary_DOT_json='{"accuracy": 0.9}')
-
-
-@kind
-def only_a_config(folder, trained):
-    write(folder, config_DOT_toml="lr = 0.1\n")
-
-
-@kind
-def a_config_with_remarks(folder, trained):
-    write(folder, config_DOT_toml="# tuned by hand\n" + Config().to_toml())
-
-
-@kind
-def only_a_report(folder, trained):
-    write(folder, report__report_DOT_html="<!DOCTYPE html><title>Quarter</title>", report__loss_DOT_png=b"\x89PNG\r\n")
-
-
-@kind
-def only_a_journal(folder, trained):
-    write(folder, journal_DOT_jsonl='{"date": "2026-01-01", "text": "dear diary"}\n')
-
-
-@kind
-def only_a_lock(folder, trained):
-    write(folder, lock="4711\n")
-
-
-@kind
-def only_a_postmortem(folder, trained):
-    write(folder, postmortem__1_DOT_txt="Outage of 3 May\nroot cause: me\n")
-
-
-@kind
-def only_notes(folder, trained):
-    write(folder, notes_DOT_txt="mine")
-
-
-@kind
-def a_git_checkout(folder, trained):
-    write(folder, _DOT_git__HEAD="ref: refs/heads/main\n", README="x", checkpoints___DOT_gitkeep="")
-
-
-@kind
-def a_parent_of_runs(folder, trained):
-    for name in ("a", "b"):
-        shutil.copytree(trained, folder / name)
-
-
-@kind
-def a_parent_of_a_run_with_its_own_summary(folder, trained):
-    shutil.copytree(trained, folder / "a")
-    write(folder, summary_DOT_json='{"runs": 1}', journal_DOT_jsonl="")
-
-
-@kind
-def a_series(folder, trained):
-    shutil.copytree(trained, folder / "seed-1")
-    write(folder, results_DOT_json='{"title": "", "defective_runs": "", "settings": {}, "runs": []}')
-
-
-@kind
-def a_virtual_environment(folder, trained):
-    write(folder, pyvenv_DOT_cfg="home = /usr\n", bin__activate="")
-
-
-@kind
-def a_folder_of_pictures(folder, trained):
-    write(folder, **{f"{digit}__a_DOT_png": b"\x89PNG" for digit in range(3)})
-
-
-@kind
-def a_deployed_network(folder, trained):
-    shutil.copytree(trained / "checkpoints", folder / "checkpoints")
-    write(folder, serve_DOT_py="import distlenet\n")
-
-
-@kind
-def a_run_without_its_mark_and_more(folder, trained):
-    shutil.copytree(trained, folder, dirs_exist_ok=True)
-    (folder / "lock").unlink()
-    write(folder, thesis_DOT_tex=r"\documentclass{article}")
-
-
-@kind
-def a_run_with_a_report_of_the_users(folder, trained):
-    shutil.copytree(trained, folder, dirs_exist_ok=True)
-    (folder / "lock").unlink()
-    write(folder, report__thesis_DOT_tex=r"\documentclass{article}")
-
-
-@kind
-def folders_in_the_place_of_files(folder, trained):
-    write(folder, summary_DOT_json__a="", lock__b="")
-
-
-@kind
-def pipes(folder, trained):
-    for name in ("journal.jsonl", "lock"):
-        os.mkfifo(folder / name)
-
-
-@kind
-def a_socket(folder, trained):
-    with socket.socket(socket.AF_UNIX) as server:
-        before = os.getcwd()
-        os.chdir(folder)  # the path of a socket must be short
-        try:
-            server.bind("lock")
-        finally:
-            os.chdir(before)
-
-
-@kind
-def a_mounted_disk(folder, trained):
-    (folder / "lost+found").mkdir()
-
-
-@kind
-def read_only_files(folder, trained):
-    write(folder, summary_DOT_json="{}", config_DOT_toml="")
-    (folder / "summary.json").chmod(0o400)
-
-
-@kind
-def half_written_files_of_another_program(folder, trained):
-    write(folder, _DOT_movie_DOT_mkv_DOT_part="...", checkpoints___DOT_best_DOT_h5_DOT_part="...")
-
-
-@kind
-def links_out_of_it(folder, trained):
-    (folder.parent / "elsewhere").mkdir()
-    write(folder.parent / "elsewhere", mine="mine")
-    for name in ("checkpoints", "report"):
-        (folder / name).symlink_to(folder.parent / "elsewhere")
-
-
-@kind
-def a_link_that_leads_nowhere(folder, trained):
-    (folder / "journal.jsonl").symlink_to(folder.parent / "not-there.jsonl")
+RESULTS = '{"title": "", "defective_runs": "", "settings": {}, "runs": []}'
+KINDS = {
+    "a home": {".bashrc": "alias l=ls\n", ".ssh/config": "Host a\n", "Documents/letter.txt": "Dear\n"},
+    "a project": {
+        **{"summary.json": '{"status": "done"}', "report/index.html": "<p>mine</p>", "setup.py": ""},
+        "tensorboard/events.out.tfevents.1700000000.host": b"brain.Event:2 mine",
+    },
+    "a project with weights": {"checkpoints/best.h5": b"\x89HDF\r\n\x1a\n of Keras", "train.py": "import keras\n"},
+    "only weights": {"checkpoints/last.h5": "of another program"},
+    "only a summary": {"summary.json": '{"accuracy": 0.9}'},
+    "only a config": {"config.toml": "lr = 0.1\n"},
+    "a config with remarks": {"config.toml": "# tuned by hand\n" + Config().to_toml()},
+    "only a report": {"report/report.html": "<!DOCTYPE html><title>Q</title>", "report/loss.png": b"\x89PNG\r\n"},
+    "only a journal": {"journal.jsonl": '{"date": "2026-01-01", "text": "dear diary"}\n'},
+    "only a lock": {"lock": "4711\n"},
+    "only a postmortem": {"postmortem/1.txt": "Outage of 3 May\nroot cause: me\n"},
+    "only notes": {"notes.txt": "mine"},
+    "a git checkout": {".git/HEAD": "ref: refs/heads/main\n", "README": "x", "checkpoints/.gitkeep": ""},
+    "a parent of runs": {"a": a_run, "b": a_run},
+    "a parent of a run with its own summary": {"a": a_run, "summary.json": '{"runs": 1}', "journal.jsonl": ""},
+    "a series": {"seed-1": a_run, "results.json": RESULTS},
+    "a virtual environment": {"pyvenv.cfg": "home = /usr\n", "bin/activate": ""},
+    "a folder of pictures": {f"{digit}/a.png": b"\x89PNG" for digit in range(3)},
+    "a deployed network": {
+        "checkpoints": lambda path, trained: a_run(path, trained / "checkpoints"),
+        "serve.py": "import distlenet\n",
+    },
+    "a run without its mark and more": {".": unmarked, "thesis.tex": r"\documentclass{article}"},
+    "a run with a report of the users": {".": unmarked, "report/thesis.tex": r"\documentclass{article}"},
+    "folders in the place of files": {"summary.json/a": "", "lock/b": ""},
+    "pipes": {name: lambda path, trained: os.mkfifo(path) for name in ("journal.jsonl", "lock")},
+    "a socket": {"lock": bound},
+    "a mounted disk": {"lost+found": lambda path, trained: path.mkdir()},
+    "read-only files": {"summary.json": read_only, "config.toml": ""},
+    "half-written files of another program": {".movie.mkv.part": "...", "checkpoints/.best.h5.part": "..."},
+    "links out of it": {"checkpoints": link_out, "report": link_out},
+    "a link that leads nowhere": {
+        "journal.jsonl": lambda path, trained: path.symlink_to(path.parent.parent / "not-there.jsonl")
+    },
+}
 
 
 @pytest.fixture
@@ -228,11 +132,10 @@ ASKED = {
 
 
 @pytest.mark.parametrize("link", [False, True], ids=["", "by a link"])
-@pytest.mark.parametrize("make", KINDS.values(), ids=KINDS)
-def test_nothing_is_harmed(digits, trained, tmp_path, no_training, make, link):
+@pytest.mark.parametrize("kind", KINDS)
+def test_nothing_is_harmed(digits, trained, tmp_path, no_training, kind, link):
     folder = tmp_path / "theirs"
-    folder.mkdir()
-    make(folder, trained)
+    fill(folder, KINDS[kind], trained)
     if link:
         (tmp_path / "link").symlink_to(folder)
     before = snapshot(tmp_path)
@@ -247,13 +150,10 @@ def test_nothing_is_harmed(digits, trained, tmp_path, no_training, make, link):
 SERIES = {"repeat": ("-n", "2"), "compare": ("a:lr=0.1", "b:lr=0.2", "--seeds", "1")}
 
 
-@pytest.mark.parametrize(
-    "make", [make for make in KINDS.values() if make is not a_series], ids=lambda make: make.__name__
-)
-def test_nothing_is_harmed_by_a_series(digits, trained, tmp_path, no_training, capsys, make):
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a series"])
+def test_nothing_is_harmed_by_a_series(digits, trained, tmp_path, no_training, capsys, kind):
     folder = tmp_path / "theirs"
-    folder.mkdir()
-    make(folder, trained)
+    fill(folder, KINDS[kind], trained)
     before = snapshot(tmp_path)
     for command, words in SERIES.items():
         assert main([command, *words, "--data", str(digits), "--run", str(folder)]) == 6, command
@@ -272,8 +172,7 @@ def test_a_run_is_no_series(digits, trained, tmp_path, no_training, capsys):
 
 @pytest.mark.parametrize("name", ["seed-2/notes.txt", "seed-2/checkpoints/best.h5"])
 def test_a_series_looks_at_all_its_runs_first(digits, tmp_path, no_training, capsys, name):
-    write(tmp_path / "run", **{"results_DOT_json": '{"title": "", "defective_runs": "", "settings": {}, "runs": []}'})
-    write(tmp_path / "run", **{name.replace("/", "__").replace(".", "_DOT_"): "mine"})
+    fill(tmp_path / "run", {"results.json": RESULTS, name: "mine"})
     before = snapshot(tmp_path)
     assert main(["repeat", "-n", "2", "--data", str(digits), "--run", str(tmp_path / "run")]) == 6
     assert "seed-2" in capsys.readouterr().err
@@ -296,9 +195,9 @@ def test_a_series_resumes_in_its_directory(digits, tmp_path, capsys, command, le
             path.unlink()
         (runs[1] / "summary.json").unlink()
     if "more" in left:
-        write(run, notes_DOT_txt="mine")
+        fill(run, {"notes.txt": "mine"})
     if left == "a part":
-        write(run, **{"_DOT_results_DOT_json_DOT_4711-0123abcd_DOT_part": "{"})
+        fill(run, {".results.json.4711-0123abcd.part": "{"})
     if left == "nothing yet":  # killed when only the first directories were made
         shutil.rmtree(run)
         runs[0].mkdir(parents=True)
@@ -352,9 +251,7 @@ ADDED = {
 
 def test_what_was_added_to_a_run_stays(digits, trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
-    for name, content in ADDED.items():
-        (run / name).parent.mkdir(exist_ok=True)
-        (run / name).write_text(content)
+    fill(run, ADDED)
     for options in ({"overwrite": True}, {"resume": "auto"}):
         assert sessions.train_run(digits, run, flags=FLAGS | {"epochs": 0}, **options).code == 0
         assert {name: (run / name).read_text() for name in ADDED} == ADDED
