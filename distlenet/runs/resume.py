@@ -88,7 +88,7 @@ def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState)
     notices = [Notice(f"resuming from {checkpoint.path}: {progress.coming}")]
     saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
     if progress.best_epoch is not None and not saved_at_once and not is_best(best, state.best_theta):
-        number = progress.best_epoch + 1
-        text = f"{best} is missing: the parameters of the best epoch, {number}, are in last.h5 alone"
+        what, number = "is that of another epoch" if best.exists() else "is missing", progress.best_epoch + 1
+        text = f"{best} {what}: the parameters of the best epoch, {number}, are in last.h5 alone"
         notices.append(Notice(text, "warning"))
     return notices
