@@ -7,14 +7,24 @@ one block of every shard, or two where it goes on to the next.
 import math
 from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Protocol
 
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.plan import Plan
 
 Rows = tuple[np.ndarray, np.ndarray]  # images (n, rows, columns) uint8, labels (n,) uint8
+
+
+class Source(Protocol):
+    """What the rows are read from: an open dataset file, or a stand-in."""
+
+    image_shape: tuple[int, int]
+
+    def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> Rows:
+        """Return rows ``start`` to ``stop - 1``; with ``verify``, raises DataError if their checksums do not match."""
+        ...
 
 
 class Leaves:
@@ -25,7 +35,7 @@ class Leaves:
 
     def __init__(
         self,
-        digits: DigitFile,
+        digits: Source,
         plan: Plan,
         shards: Iterable[int],
         augmentation: Augmentation,
@@ -82,7 +92,7 @@ class Leaves:
 class InMemory:
     """Training rows ``first`` to ``last`` - 1, read once; raises DataError if their checksums do not match."""
 
-    def __init__(self, digits: DigitFile, plan: Plan, first: int, last: int) -> None:
+    def __init__(self, digits: Source, plan: Plan, first: int, last: int) -> None:
         self._plan, self._first = plan, first
         self._rows = digits.read("train", first, last, verify=True)
 
@@ -104,7 +114,7 @@ class Streamed:
     than itself; leaves may be taken in any other order, too, and are waited for.
     """
 
-    def __init__(self, digits: DigitFile, plan: Plan) -> None:
+    def __init__(self, digits: Source, plan: Plan) -> None:
         self._digits, self._plan = digits, plan
         self._none = digits.read("train", 0, 0)
         self._held: dict[int, dict[int, Future[Rows]]] = {}  # by shard: its blocks that are read or being read
