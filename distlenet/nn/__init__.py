@@ -7,7 +7,8 @@ Conventions, stated once:
   transposed between layers.
 * Between spatial layers a picture may be stored *split by phase* (see ``split.py``):
   (row phases, column phases, channels, rows / row phases, columns / column phases, samples).
-  With one phase each way this is the plain order with two leading axes of length one.
+  With one phase each way this is the plain order with two leading axes of length one. Layers of a user's own
+  get plain pictures, see ``layer.py``.
 * Gradients are named ``d`` + the thing, and are SUMS over the samples, never means: sums of parts of a
   batch can be added, means of unequal parts cannot.
 * All parameters of a network live in one flat vector ``theta``; layers hold views of it.

@@ -77,7 +77,8 @@ class Layer:
     dtype: type = np.float32
     _shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # of the latest input, as it came, and output
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **options: object) -> None:
+        super().__init_subclass__(**options)
         methods = [getattr(cls, name, None) for name in ("forward", "backward", "curvature", "apply")]
         package = __name__.partition(".")[0]
         if any(method and method.__module__.partition(".")[0] != package for method in methods):

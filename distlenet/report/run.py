@@ -10,6 +10,7 @@ from distlenet.config import Config
 from distlenet.data.file.dataset_file import DigitFile, open_digit_file
 from distlenet.errors import CheckpointError, DataError
 from distlenet.nn import Net
+from distlenet.nn.inspection import norms
 from distlenet.own_code import NOTHING, Trust
 from distlenet.reader import Reader
 from distlenet.report import figure as curves
@@ -145,9 +146,9 @@ def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample:
     if gradient is not None:
         section.text(f"The gradient is a mean over {sample}, at the checkpoint {run.checkpoint.path.name}.")
     book.figure(section, "weights", pictures.histograms(net), "How the weights of each layer are distributed.")
-    epochs, norms = norms_by_epoch(run, net)
+    epochs, by_name = norms_by_epoch(run, net)
     if len(epochs) > 1:
-        book.figure(section, "norms", pictures.norms(epochs, norms), "Norm of the weights at the checkpoints kept.")
+        book.figure(section, "norms", pictures.norms(epochs, by_name), "Norm of the weights at the checkpoints kept.")
 
 
 def _statistics(net: Net, gradient: np.ndarray | None) -> tuple[list[list[str]], list[str]]:
@@ -155,19 +156,19 @@ def _statistics(net: Net, gradient: np.ndarray | None) -> tuple[list[list[str]],
     head = ["parameter", "shape", "number", "mean", "deviation", "smallest", "largest", "norm"]
     if gradient is not None:
         head += ["norm of gradient", "gradient / weight", "zero gradients"]
-    rows, start = [], 0
+    rows = []
+    parts = {} if gradient is None else net.views(gradient)
     for name, parameter in net.parameters.items():
         value, shape = parameter.value.astype(np.float64), " x ".join(map(str, parameter.shape))
         norm = float(np.linalg.norm(value))
         figures = [value.mean(), value.std(), value.min(), value.max(), norm]
         row = [name, shape, f"{value.size:,}", *(f"{figure:.4g}" for figure in figures)]
-        if gradient is not None:
-            part = gradient[start : start + parameter.size].astype(np.float64)
+        if name in parts:
+            part = parts[name].astype(np.float64)
             slope = float(np.linalg.norm(part))
             share = f"{slope / norm:.2g}" if norm else "-"
             row += [f"{slope:.3g}", share, f"{100 * np.mean(part == 0):.1f} %"]
         rows.append(row)
-        start += parameter.size
     return rows, head
 
 
@@ -222,25 +223,17 @@ def _told(line: dict[str, Any]) -> tuple[str, str]:
 
 
 def norms_by_epoch(run: Run, net: Net) -> tuple[list[int], dict[str, list[float]]]:
-    """Return the epochs of the checkpoints that were kept, and the norm of each weight array of ``net`` at these.
-
-    The parameters of ``net`` are as they were afterwards.
-    """
+    """Return the epochs of the checkpoints that were kept, and the norm of each weight array of ``net`` at these."""
     found: dict[int, dict[str, float]] = {}
-    own = net.theta.copy()
     for path in RunDirectory(run.path).saved():
         try:
             checkpoint = read_checkpoint(path, run.checkpoint.trust)
         except CheckpointError:
             continue
-        if checkpoint.position[0] and checkpoint.averaged.shape == own.shape:
-            net.theta[:] = checkpoint.averaged
-            found[checkpoint.position[1]] = {
-                name: float((parameter.value.astype("f8") ** 2).sum() ** 0.5)
-                for name, parameter in net.parameters.items()
-                if parameter.is_weight
-            }
-    net.theta[:] = own
+        if checkpoint.position[0] and checkpoint.averaged.shape == net.theta.shape:
+            by_name = norms(net, checkpoint.averaged.astype(np.float64))
+            weights = {name: norm for name, norm in by_name.items() if net.parameters[name].is_weight}
+            found[checkpoint.position[1]] = weights
     epochs = sorted(found)
     names = list(found[epochs[0]]) if epochs else []
     return epochs, {name: [found[epoch][name] for epoch in epochs] for name in names}

@@ -188,3 +188,12 @@ def test_the_average_follows_theta_and_leaves_it_alone(name):
         np.testing.assert_allclose(average.state["average"], expected, rtol=1e-12)
     np.testing.assert_array_equal(theta, alone)
     assert set(average.state) == {*plain.state, "average"}
+
+
+def test_ranks_can_agree_on_the_norm_that_is_clipped():
+    theta, decays, gradients, _ = problem()
+    gradient, start = gradients[0], theta.copy()
+    optimizer = build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=1.0), decays)
+    optimizer.agree = lambda norm: 2 * norm
+    optimizer.step(theta, gradient.copy(), 0.1)
+    np.testing.assert_allclose(start - theta, 0.1 * gradient / (2 * np.linalg.norm(gradient)), atol=1e-12)
