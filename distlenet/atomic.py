@@ -15,7 +15,7 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, ov
 
 
 @contextmanager
-def replacing(path: str | os.PathLike[str], follow_links: bool = True) -> Iterator[Path]:
+def replacing(path: str | os.PathLike[str], follow_links: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path``; move it onto ``path`` when the body ends without an error.
 
     The body creates and closes the temporary file. It is then flushed to the disk, renamed, and the
@@ -23,7 +23,7 @@ def replacing(path: str | os.PathLike[str], follow_links: bool = True) -> Iterat
     raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as it was. The name is
     unique: two processes that write the same file do not meet; the last one to finish wins.
 
-    A link, perhaps to another disk, stays one and leads to the new file; without ``follow_links`` it is replaced.
+    A link is replaced; with ``follow_links`` one, perhaps to another disk, stays and leads to the new file.
     Anything else than a file, such as a directory, a pipe or /dev/null, is an OSError: it would be gone.
     """
     target = Path(os.path.realpath(path)) if follow_links else Path(path)

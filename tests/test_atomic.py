@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from distlenet.atomic import replacing
+from distlenet.atomic import replacing, write
+from distlenet.errors import RunDirectoryError
 
 
 @pytest.fixture
@@ -36,7 +37,7 @@ def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, calls, linked)
     if linked:
         path = tmp_path / "link"
         path.symlink_to(target)
-    with replacing(path) as temporary:
+    with replacing(path, follow_links=True) as temporary:
         temporary.write_text("new")
         assert calls == []
     assert temporary.parent == target.parent
@@ -70,3 +71,17 @@ def test_a_file_that_cannot_be_flushed_does_not_take_the_name(tmp_path, monkeypa
     with pytest.raises(OSError, match="Input/output"), replacing(path) as temporary:
         temporary.write_text("new")
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
+
+
+@pytest.mark.parametrize("follow", [False, True])
+def test_a_link_is_replaced_or_followed(tmp_path, follow):
+    (tmp_path / "far").write_text("old")
+    (tmp_path / "link").symlink_to("far")
+    write(tmp_path / "link", "new", RunDirectoryError, follow_links=follow)
+    assert (tmp_path / "link").is_symlink() == follow and (tmp_path / "link").read_text() == "new"
+    assert (tmp_path / "far").read_text() == ("new" if follow else "old")
+
+
+def test_what_cannot_be_written_is_one_sentence_of_the_callers_kind(tmp_path):
+    with pytest.raises(RunDirectoryError, match=r"^cannot write .*: it is a directory, expected a file$"):
+        write(tmp_path, b"new", RunDirectoryError)

@@ -80,7 +80,7 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
 def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda: None) -> None:
     """Write the bytes of a checkpoint file: whole, or not at all; see write_checkpoint."""
     # a link among the checkpoints is renamed with the age of what it leads to: it is not written through
-    with replacing(path, follow_links=False) as temporary, temporary.open("wb") as file:
+    with replacing(path) as temporary, temporary.open("wb") as file:
         for start in range(0, len(image), PIECE):  # a disk that fails does so here, with the older files in place
             file.write(memoryview(image)[start : start + PIECE])
             file.flush()

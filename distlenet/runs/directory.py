@@ -23,7 +23,7 @@ NAMED = 4  # entries in the way that a sentence names
 
 def copy(source: Path, target: Path) -> None:
     """Copy a file, whole or not at all. Raises OSError."""
-    with replacing(target, follow_links=False) as temporary:
+    with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
 

@@ -68,7 +68,7 @@ class Journal:
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
                 return
-        with replacing(self._path, follow_links=False) as temporary:
+        with replacing(self._path) as temporary:
             temporary.write_bytes(os.pread(self._file, os.fstat(self._file).st_size, 0))
         os.close(self._file)
         self._file = self._open()

@@ -1,5 +1,6 @@
 import gzip
 import hashlib
+import importlib
 import json
 import os
 import random
@@ -221,6 +222,10 @@ def test_a_reader_keeps_the_file_it_opened_while_it_is_replaced(path):
 
 
 # ---- what is read
+
+
+def test_users_programs_import_it_by_its_earlier_name():
+    assert importlib.import_module("distlenet.data." + "digitfile").open_digit_file is open_digit_file
 
 
 @pytest.mark.parametrize("verify", [False, True])

@@ -65,7 +65,7 @@ def write_digit_file(
         _check_texts(texts, class_names)
         require_space(path, size)
         with (
-            replacing(path) as temporary,
+            replacing(path, follow_links=True) as temporary,
             open(temporary, "x+b", buffering=0) as raw,
             hdf5_to(raw, LIBRARY) as (file, check),
         ):

@@ -90,20 +90,20 @@ def number_classes(
     return numbered, tuple(map(str, classes.tolist()))
 
 
-def whole_numbers(numbers: np.ndarray, where: str, least: int = 0, most: int = LARGEST_LABEL) -> np.ndarray:
+def whole_numbers(numbers: np.ndarray, where: str) -> np.ndarray:
     """Return the labels ``numbers`` (n,) as int64, none of them changed; raises DataError that names the row."""
     if numbers.dtype.kind not in NUMBERS:
         kind = "text" if numbers.dtype.kind in "US" else f"of type {numbers.dtype}"
         raise DataError(f"{where} is {kind}, expected whole numbers: number the classes 0, 1, 2 ...")
-    values, largest = numbers, most
+    values, largest = numbers, LARGEST_LABEL
     if numbers.dtype.kind == "f":
-        values, largest = numbers.astype(np.float64), min(most, 2 ** (np.finfo(numbers.dtype).nmant + 1) - 1)
-    wrong = ~((values >= least) & (values <= largest))  # also true of NaN
+        values, largest = numbers.astype(np.float64), min(LARGEST_LABEL, 2 ** (np.finfo(numbers.dtype).nmant + 1) - 1)
+    wrong = ~((values >= 0) & (values <= largest))  # also true of NaN
     if numbers.dtype.kind == "f":
         wrong |= numbers != np.floor(numbers)
     if wrong.any():
         row = int(wrong.argmax())
-        limits = f"{least} to {largest}" if values[row] > largest or most < LARGEST_LABEL else f"at least {least}"
+        limits = f"0 to {largest}" if values[row] > largest else "at least 0"
         raise DataError(f"{where}: row {row} has label {numbers[row]}, expected a whole number of {limits}")
     return numbers.astype(np.int64)
 
