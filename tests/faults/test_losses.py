@@ -118,24 +118,16 @@ def any_rank(chance):
     return find
 
 
-def test_kill_9_of_ranks(soak, undisturbed, tmp_path):
-    with soak.fault("kill -9 of ranks") as fault:
-        for number in range(soak.count(KILLS)):
-            chance = random.Random(number)
-            moments = sorted(chance.uniform(0, undisturbed.seconds) for _ in range(chance.randint(1, 3)))
-            with fault.trial(f"run {number}, kills after {moments} s"):
-                run = tmp_path / f"run-{number}"
-                disturb(fault, undisturbed, run, moments, any_rank(chance), signal.SIGKILL)
-
-
-def test_ranks_that_hang(soak, undisturbed, tmp_path):
-    with soak.fault("SIGSTOP of a rank") as fault:
-        for number in range(soak.count(HANGS)):
-            chance = random.Random(number)
-            moments = [chance.uniform(0, undisturbed.seconds)]
-            with fault.trial(f"run {number}, stopped after {moments} s"):
-                run = tmp_path / f"run-{number}"
-                disturb(fault, undisturbed, run, moments, any_rank(chance), signal.SIGSTOP)
+@pytest.mark.parametrize(
+    ("number", "most", "all_of_them"), [(signal.SIGKILL, 3, KILLS), (signal.SIGSTOP, 1, HANGS)], ids=["killed", "hang"]
+)
+def test_ranks_are_lost(soak, undisturbed, tmp_path, number, most, all_of_them):
+    with soak.fault(f"{number.name} of ranks") as fault:
+        for trial in range(soak.count(all_of_them)):
+            chance = random.Random(trial)
+            moments = sorted(chance.uniform(0, undisturbed.seconds) for _ in range(chance.randint(1, most)))
+            with fault.trial(f"run {trial}, after {moments} s"):
+                disturb(fault, undisturbed, tmp_path / f"run-{trial}", moments, any_rank(chance), number)
 
 
 def test_kill_9_of_mpirun(soak, undisturbed, tmp_path):

@@ -16,6 +16,15 @@ TIMEOUT = 30.0  # seconds; the longest job needs a tenth of it
 SETTINGS = ["--epochs", "12", "--batch-size", "64", "--rotate", "5", "--display", "plain"]  # 132 steps
 
 
+@pytest.fixture
+def hosts():
+    """Two hosts on one machine, removed afterwards whatever happens; skipped where they cannot be had."""
+    if reason := two_hosts.missing():
+        pytest.skip(reason)
+    with two_hosts.TwoHosts() as both:
+        yield both
+
+
 def one_process(runtime: mpi_jobs.Runtime, *arguments: object) -> mpi_jobs.Finished:
     """Run a command in one process, by the Python that has ``runtime``: its numpy may be another one."""
     done = mpi_jobs.run([runtime.python, "-m", "distlenet", *map(str, arguments)], timeout=TIMEOUT)
