@@ -1,9 +1,9 @@
 """What all tests share: the two MPIs, small datasets, and the command line as a user starts it."""
 
 import os
+import sys
 
-import drawn
-
+assert "numpy" not in sys.modules, "numpy was loaded before the number of its threads was set"
 for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS"):
     os.environ.setdefault(_variable, "1")  # before numpy loads: a product's last bit depends on it
 
@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import drawn
 import mpi_jobs
 import numpy as np
 import pytest
