@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.pictures import digits_in, read_picture
     from distlenet.reader import Reader
     from distlenet.runs.choice import find_checkpoint
-    from distlenet.ui.predictions import Prediction, Reading, show, to_json
+    from distlenet.ui.results import Prediction, Reading, readings_json, show_reading
 
     checkpoint, images = args.checkpoint, args.images
     if checkpoint != "pretrained" and is_picture(Path(checkpoint)):
@@ -52,9 +52,9 @@ def run(args: argparse.Namespace) -> int:
         except PictureError as error:
             readings.append(Reading(file, error=error))
         if not args.json:
-            show(readings[-1], pictures=args.show)
+            show_reading(readings[-1], pictures=args.show)
     if args.json:
-        print(to_json(readings))
+        print(readings_json(readings))
     return PictureError.exit_code if any(reading.error for reading in readings) else 0
 
 

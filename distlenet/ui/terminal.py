@@ -39,22 +39,17 @@ def mpirun_window() -> tuple[int, int] | None:
 
 
 def is_live(stream: TextIO) -> bool:
-    """Whether bars may be drawn on ``stream``: a terminal that has a window and is not dumb.
-
-    A terminal alone is not enough: Open MPI gives every rank one, even when mpirun's output goes to
-    a file, but then its window has no columns. COLUMNS in the environment says nothing about that.
-    """
-    try:
-        return stream.isatty() and window(stream)[0] > 0 and os.environ.get("TERM") != "dumb"
-    except (OSError, ValueError, AttributeError):
-        return False
+    """Whether bars may be drawn on ``stream``."""
+    return explain(stream)[0] == "live"
 
 
 def explain(stream: TextIO) -> tuple[str, str]:
-    """Return what "auto" chooses for ``stream``, "live" or "plain", and why."""
+    """Return what "auto" chooses for ``stream``, "live" or "plain", and why.
+
+    A terminal alone is not enough for "live": Open MPI gives every rank one, even when mpirun's output goes to a file,
+    but then its window has no columns. COLUMNS in the environment says nothing about that.
+    """
     columns = window(stream)[0]
-    if is_live(stream):
-        return "live", f"a terminal of {columns} columns"
     try:
         terminal = stream.isatty()
     except (OSError, ValueError, AttributeError):
@@ -63,13 +58,13 @@ def explain(stream: TextIO) -> tuple[str, str]:
         return "plain", "the output is a pipe or a file"
     if columns == 0:
         return "plain", "a terminal without a window: Open MPI's mpirun whose output is no terminal"
-    return "plain", "TERM is dumb"
+    if os.environ.get("TERM") == "dumb":
+        return "plain", "TERM is dumb"
+    return "live", f"a terminal of {columns} columns"
 
 
 def choose(mode: str, stream: TextIO) -> str:
     """Return "live", "plain" or "quiet": ``mode`` itself, or for "auto" what suits ``stream``."""
     if mode not in MODES:
         raise ValueError(f"display mode: got {mode!r}, expected one of {', '.join(MODES)}")
-    if mode != "auto":
-        return mode
-    return "live" if is_live(stream) else "plain"
+    return explain(stream)[0] if mode == "auto" else mode

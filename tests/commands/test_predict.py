@@ -13,7 +13,7 @@ from PIL import Image
 
 from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
-from distlenet.ui.predictions import share
+from distlenet.ui.results import share
 
 
 @pytest.fixture
