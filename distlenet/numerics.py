@@ -1,6 +1,10 @@
-"""What the last bit of a result depends on besides the program: numpy, the BLAS, its kernel and threads."""
+"""What the last bit of a result depends on besides the program: numpy, the BLAS, its kernel and threads.
+
+And what is asked of vectors of numbers: are they finite, are they the same?
+"""
 
 import ctypes
+import hashlib
 import os
 from functools import cache
 from pathlib import Path
@@ -49,3 +53,14 @@ def _openblas() -> tuple[str, int | None]:
             name.restype = ctypes.c_char_p
             return name().decode(), int(count())
     return "?", None
+
+
+def is_finite(vector: np.ndarray) -> bool:
+    """Whether no element is NaN or infinite."""
+    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
+    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
+
+
+def sha256(theta: np.ndarray) -> str:
+    """Return the SHA-256 of a flat parameter vector (parameters,) as float32, little-endian."""
+    return hashlib.sha256(np.ascontiguousarray(theta, "<f4").data).hexdigest()

@@ -1,6 +1,7 @@
 """The one reader of checkpoints: a checkpoint's network, with its normalisation, answers what pictures show."""
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -8,6 +9,8 @@ from distlenet.data.augmentation import Resampler
 from distlenet.nn import Layer
 from distlenet.nn.inspection import outputs
 from distlenet.runs.checkpoint import Checkpoint
+
+CONFUSIONS = 15  # most frequent ones, listed
 
 
 class Reader:
@@ -55,3 +58,32 @@ class Reader:
         with self._lock:
             self.net.loss_and_grad(self._resampler.normalize(images), labels.astype(np.intp), gradient)
         return gradient / len(labels)
+
+
+def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
+    """Return "precision", "recall", "f1" and "support", each float64 (classes,); 0 where undefined.
+
+    Arguments:
+        confusion: int64 (classes, classes), [true, predicted].
+    """
+    right = np.diagonal(confusion).astype(np.float64)
+    support = confusion.sum(axis=1).astype(np.float64)
+    predicted = confusion.sum(axis=0).astype(np.float64)
+    return {
+        "precision": _ratio(right, predicted),
+        "recall": _ratio(right, support),
+        "f1": _ratio(2 * right, support + predicted),
+        "support": support,
+    }
+
+
+def confusions(confusion: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, str]]:
+    """Return the most frequent of ``confusion``, int64 (classes, classes), as rows: true, predicted, images."""
+    wrong = confusion - np.diag(np.diagonal(confusion))
+    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
+    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
+    return [(names[true], names[found], f"{wrong[true, found]:,}") for true, found in pairs if wrong[true, found]]
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

@@ -7,13 +7,13 @@ import pytest
 
 from distlenet.cli import main
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.onnx_file import probability_operators
 from distlenet.nn import MODELS, input_statistics
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.reader import Reader
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 

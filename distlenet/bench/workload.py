@@ -8,12 +8,12 @@ from distlenet.config import Config
 from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
+from distlenet.data.slices import DatasetFacts
 from distlenet.nn import build_schedule
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.experiment import make_state
-from distlenet.training.evaluation import EpochPace
+from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, StepDone
 from distlenet.training.loop import Course, train
 from distlenet.training.signals import Signals
@@ -68,8 +68,11 @@ def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[
     return Workload(comm, config, images).steps()
 
 
-class NoEvaluation:
+class NoEvaluation(EpochEnd):
     """An end of the epoch at which nothing is evaluated."""
+
+    def __init__(self) -> None:
+        """Have nothing to evaluate."""
 
     def run(self, state: TrainState, schedule: Schedule, pace: EpochPace) -> Iterator[Event]:
         """Yield nothing."""

@@ -54,7 +54,7 @@ def show(report: dict[str, Any], as_json: bool) -> None:
 
 def to_json(report: dict[str, Any], result: "Result") -> dict[str, Any]:
     """Return the report as JSON values."""
-    from distlenet.training.evaluation import per_class
+    from distlenet.reader import per_class
 
     figures = per_class(result.confusion)
     return {
@@ -75,6 +75,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
     """Evaluate on all ranks; return what is shown, the same on every rank."""
     from distlenet.data.augmentation import Resampler
     from distlenet.data.file.dataset_file import open_digit_file
+    from distlenet.data.slices import DatasetSlice, Slices
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
     from distlenet.runs.audits import (
@@ -87,7 +88,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
         of_settings,
     )
     from distlenet.runs.choice import find_checkpoint
-    from distlenet.training.evaluation import DatasetSlice, Slices, evaluate
+    from distlenet.training.evaluation import evaluate
 
     notes: list[str] = []
     with in_agreement(comm):

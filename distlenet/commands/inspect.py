@@ -23,9 +23,9 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     import numpy as np
 
+    from distlenet.numerics import sha256
     from distlenet.own_code import is_custom
     from distlenet.runs.choice import find_checkpoint
-    from distlenet.training.state import theta_sha256
 
     checkpoint = find_checkpoint(args.checkpoint, note, mapped=True)
     shapes = checkpoint.parameter_shapes()
@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
         "best": "none yet"
         if progress.best_epoch is None
         else f"epoch {progress.best_epoch + 1}, validation {progress.best_accuracy:.4f}",
-        "theta_sha256": theta_sha256(checkpoint.theta),
+        "theta_sha256": sha256(checkpoint.theta),
         "parameters": {name: list(shape) for name, shape in shapes.items()},
         **({"nan_or_infinite": int(wrong)} if wrong else {}),
         "optimizer": {name: list(vector.shape) for name, vector in checkpoint.optimizer.items()},

@@ -10,8 +10,8 @@ import time
 from types import FrameType
 from typing import Protocol
 
+from distlenet.handlers import ECHO, Handlers
 from distlenet.processes import send
-from distlenet.training.signals import ECHO, Handlers
 
 FORCING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # sent again by somebody who will not wait
 

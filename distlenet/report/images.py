@@ -4,15 +4,15 @@ import numpy as np
 
 from distlenet.data.augmentation import Augmentation
 from distlenet.data.file.dataset_file import DigitFile
+from distlenet.data.slices import DatasetSlice, Slices
 from distlenet.errors import DataError
 from distlenet.nn import Flatten
-from distlenet.parallel import Serial
-from distlenet.reader import Reader
+from distlenet.reader import Reader, confusions, per_class
 from distlenet.report import pictures
 from distlenet.report.page import Book
 from distlenet.report.pictures import Answers
 from distlenet.runs.record import Run
-from distlenet.training.evaluation import DatasetSlice, Slices, accuracy, confusions, own_chunks, per_class
+from distlenet.training.evaluation import accuracy
 
 GRADIENT_IMAGES = 500
 DIGITS = 3  # images that are followed through the layers
@@ -47,7 +47,7 @@ def answers(reader: Reader, part: DatasetSlice) -> Answers:
     labels: list[np.ndarray] = []
     predicted: list[np.ndarray] = []
     probability: list[np.ndarray] = []
-    for _, images, own in own_chunks(part, Serial()):
+    for _, images, own in part.read(range(part.chunks)):
         logits = reader.logits(images)  # (classes, n)
         labels.append(own)
         predicted.append(logits.argmax(axis=0))

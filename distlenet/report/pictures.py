@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.slices import DatasetSlice
 from distlenet.nn import Net
 from distlenet.report.figure import COLOURS, new_figure, plain_text, quiet, whole_numbers
-from distlenet.training.evaluation import DatasetSlice
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -4,7 +4,7 @@
 """
 
 from dataclasses import asdict, dataclass, field, replace
-from math import log
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -12,60 +12,34 @@ import numpy as np
 
 from distlenet.bounded import MIB
 from distlenet.config import Config
-from distlenet.data.file.header import LARGEST_SIDE
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
 from distlenet.nn import Net, build_net, list_layers
+from distlenet.numerics import is_finite
 from distlenet.own_code import NOTHING, Trust, is_custom
-from distlenet.training.state import Progress, Running, Snapshot, TrainState, is_finite
+from distlenet.training.state import Progress, Running, Snapshot, TrainState
 
 LARGEST_META = 32 * MIB  # bytes of the facts as JSON: the history of some 70,000 epochs
 
 
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What a network must know of the data it was trained on."""
-
-    name: str
-    fingerprint: str
-    image_shape: tuple[int, int]
-    class_names: tuple[str, ...]
-    mean: float  # by which pixels of 0 to 1 are normalised: the training pixels' own, or the model's
-    std: float
-
-    @classmethod
-    def of(cls, facts: dict[str, Any]) -> "DatasetFacts":
-        """Return the facts that are JSON; raises TypeError, KeyError or ValueError if they make no sense."""
-        shape, names = tuple(facts["image_shape"]), tuple(facts["class_names"])
-        found = cls(**{**facts, "image_shape": shape, "class_names": names})
-        sound = (
-            len(shape) == 2
-            and all(type(side) is int and 1 <= side <= LARGEST_SIDE for side in shape)
-            and 2 <= len(names) <= 256
-            and all(type(name) is str for name in (*names, found.name, found.fingerprint))
-            and 0 <= found.mean <= 1
-            and 0 < found.std <= 1
-        )
-        if not sound:
-            raise ValueError("its dataset makes no sense")
-        return found
-
-
-def upgraded(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a file of format 1 as those of format 2; raises like ``Checkpoint.of``.
-
-    Older files hold no health: no rate factor, divergences, loss watch and state to go back to.
-    """
-    position, best, health = facts["position"], facts["best"], facts.get("health") or {}
-    good, watch = health.get("good"), health.get("watch", {"guessing": log(len(facts["dataset"]["class_names"]))})
-    progress = {name: position[name] for name in ("epoch", "step", "steps", "running")}
-    progress |= {"watch": watch, "history": facts["history"]}
-    progress |= {"best_accuracy": best["accuracy"], "best_epoch": best["epoch"]}
-    progress |= {name: health[name] for name in ("factor", "divergences")} if health else {}
-    if good:
-        accuracy, epoch = good["best"]
-        good = {name: value for name, value in good.items() if name != "best"}
-        good |= {"best_accuracy": accuracy, "best_epoch": epoch}
-    return facts | {"progress": progress, "good": good}
+def check(progress: Progress) -> None:
+    """Raise ValueError, TypeError, KeyError or OverflowError if no run can have come to ``progress``."""
+    sums, watch = asdict(progress.running).values(), asdict(progress.watch).values()
+    epoch, accuracy = progress.best_epoch, progress.best_accuracy
+    sound = (
+        all(type(count) is int and count >= 0 for count in (progress.epoch, progress.step, progress.steps))
+        and progress.epoch + progress.step <= progress.steps < 2**63  # an epoch has one step at least
+        and all(type(value) in (int, float) and isfinite(value) for value in sums)
+        and (progress.running.count > 0 or progress.step == 0)
+        and all(type(value) in (int, float, type(None)) for value in watch)
+        and type(progress.history) is type(progress.divergences) is list
+        and all(type(entry["epoch"]) is type(entry["step"]) is int for entry in progress.history)
+        and (type(epoch) is type(accuracy) is type(None) or (type(epoch) is int and epoch >= 0))
+        and (accuracy is None or 0 <= accuracy <= 1)
+        and 0 < progress.factor <= 1
+    )
+    if not sound:
+        raise ValueError("its progress makes no sense")
 
 
 @dataclass(frozen=True)
@@ -93,7 +67,7 @@ class Checkpoint:
         now = Snapshot(Progress.of(facts["progress"]), {})
         good = Snapshot(Progress.of(facts["good"]), {}) if facts.get("good") else None
         for moment in filter(None, (now, good)):
-            moment.progress.check()
+            check(moment.progress)
         DatasetFacts.of(meta["dataset"])
         code = meta["code"]
         if not (type(meta["config"]) is type(meta["numerics"]) is dict):

@@ -58,7 +58,10 @@ class CheckpointArrays:
                 f"{path} has {path.stat().st_size:,} bytes, more than the {largest:,} that a network of {self.size:,} "
                 "parameters can need"
             )
-        self._sums = parse_json(attribute(self._file, "sha256", LARGEST_SUMS))
+        text = attribute(self._file, "sha256", LARGEST_SUMS)
+        if not isinstance(text, str | bytes):
+            raise CheckpointError(f"{path} has no list of checksums")
+        self._sums = parse_json(text)
         self._verify("meta", hashlib.sha256(self.meta).hexdigest())
 
     def check(self) -> None:
@@ -97,7 +100,7 @@ class CheckpointArrays:
         dataset = self._found[name]
         offset = dataset.id.get_offset() if mapped else None
         array = dataset[...] if offset is None else np.memmap(self._path, "<f4", "r", offset, dataset.shape)
-        self._verify(name, hashlib.sha256(array).hexdigest())
+        self._verify(name, hashlib.sha256(array.data).hexdigest())
         advance()
         return array
 
@@ -105,7 +108,7 @@ class CheckpointArrays:
         """Verify the array ``name`` piece by piece, without holding it in memory."""
         found = hashlib.sha256()
         for piece in _pieces(self._found[name]):
-            found.update(piece)
+            found.update(piece.data)
         self._verify(name, found.hexdigest())
 
     def verify_parameters(self, theta: "np.ndarray | h5py.Dataset | None" = None) -> None:
@@ -114,7 +117,7 @@ class CheckpointArrays:
         for name in self.shapes:
             found, same = hashlib.sha256(), True
             for piece in _pieces(self._found[f"parameters/{name}"]):
-                found.update(piece)
+                found.update(piece.data)
                 here = theta[start : start + piece.size]
                 same = same and np.array_equal(here.view(np.uint32), piece.reshape(-1).view(np.uint32))
                 start += piece.size

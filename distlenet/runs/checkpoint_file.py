@@ -18,7 +18,9 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from math import log
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -28,11 +30,12 @@ from distlenet.atomic import replacing
 from distlenet.bounded import parse_json
 from distlenet.config import Config
 from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import list_layers
 from distlenet.numerics import numerics
 from distlenet.own_code import NOTHING, Trust
-from distlenet.runs.checkpoint import Checkpoint, DatasetFacts, upgraded
+from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_arrays import CheckpointArrays
 from distlenet.training.state import Snapshot, TrainState
 
@@ -97,7 +100,7 @@ def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
         for name, array in arrays.items():
             array = np.ascontiguousarray(array, "<f4")
             file.create_dataset(name, data=array)
-            sums[name] = hashlib.sha256(array).hexdigest()
+            sums[name] = hashlib.sha256(array.data).hexdigest()
             advance()
         file.attrs["format"] = FORMAT
         file.create_dataset("meta", data=np.frombuffer(meta.encode(), np.uint8))
@@ -178,6 +181,8 @@ def _check_format(path: Path, file: h5py.File) -> int:
             f"{path} is an HDF5 file, but not a checkpoint of this program, expected a run directory or a file of its "
             "checkpoints/"
         )
+    if not isinstance(version, int | np.integer):
+        raise CheckpointError(f"{path} has checkpoint format {version!r}, this version reads format {FORMAT}")
     if version > FORMAT:
         raise NewerFormatError(
             f"{path} has checkpoint format {version}, this version reads format {FORMAT}: use the version that wrote "
@@ -186,3 +191,21 @@ def _check_format(path: Path, file: h5py.File) -> int:
     if version not in (1, FORMAT):
         raise CheckpointError(f"{path} has checkpoint format {version}, this version reads format {FORMAT}")
     return int(version)
+
+
+def upgraded(facts: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of a file of format 1 as those of format 2; raises like ``Checkpoint.of``.
+
+    Older files hold no health: no rate factor, divergences, loss watch and state to go back to.
+    """
+    position, best, health = facts["position"], facts["best"], facts.get("health") or {}
+    good, watch = health.get("good"), health.get("watch", {"guessing": log(len(facts["dataset"]["class_names"]))})
+    progress = {name: position[name] for name in ("epoch", "step", "steps", "running")}
+    progress |= {"watch": watch, "history": facts["history"]}
+    progress |= {"best_accuracy": best["accuracy"], "best_epoch": best["epoch"]}
+    progress |= {name: health[name] for name in ("factor", "divergences")} if health else {}
+    if good:
+        accuracy, epoch = good["best"]
+        good = {name: value for name, value in good.items() if name != "best"}
+        good |= {"best_accuracy": accuracy, "best_epoch": epoch}
+    return facts | {"progress": progress, "good": good}

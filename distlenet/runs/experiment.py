@@ -9,6 +9,7 @@ from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
+from distlenet.data.slices import DatasetFacts, Slices
 from distlenet.errors import ConfigError, DataError
 from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.schedules import Schedule
@@ -24,8 +25,7 @@ from distlenet.runs.audits import (
     of_package,
     of_settings,
 )
-from distlenet.runs.checkpoint import DatasetFacts
-from distlenet.training.evaluation import EpochEnd, Slices
+from distlenet.training.evaluation import EpochEnd
 from distlenet.training.events import RunStarted
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from distlenet.atomic import Attempts
 from distlenet.config import Config
-from distlenet.runs.checkpoint import DatasetFacts
+from distlenet.data.slices import DatasetFacts
 from distlenet.runs.checkpoint_file import checkpoint_image, write_checkpoint, write_image
 from distlenet.runs.choice import order_of
 from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveAsked, warner

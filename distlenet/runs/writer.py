@@ -3,6 +3,7 @@
 import contextlib
 import json
 from collections.abc import Callable
+from statistics import median
 from typing import Any
 
 from distlenet.errors import RunDirectoryError
@@ -12,7 +13,7 @@ from distlenet.runs.journal import Journal
 from distlenet.runs.keeper import CheckpointKeeper
 from distlenet.runs.tensorboard import TensorBoard
 from distlenet.training.events import Diverged, Event, Listener, Notice, RunFinished, SaveAsked
-from distlenet.training.postmortem import in_words
+from distlenet.training.postmortem import Report, short
 
 
 class Writer:
@@ -108,3 +109,37 @@ def moved(directory: LockedDirectory) -> list[Notice]:
     names, directory.moved = directory.moved, []
     text = f"not written by a run, edited since, or damaged, and therefore renamed: {', '.join(names)}"
     return [Notice(text, "warning")] * bool(names)
+
+
+def in_words(record: dict[str, Any], what: str, report: Report) -> str:
+    """Return a post-mortem to read: ``record`` and the sentence ``what`` say what happened and what was done."""
+    lines = [
+        f"{record['kind']}: {what}",
+        f"done about it: {record['action']}",
+        "",
+        *(f"* {finding}" for finding in report["findings"]),
+        "",
+        f"{'':14} {'units dead':>22} {'values zero':>22} {'deviation':>24}",
+        f"{'layer':14} {'good':>11}{'now':>11} {'good':>11}{'now':>11} {'good':>12}{'now':>12}",
+    ]
+    for before, layer in zip(report["good"]["layers"], report["now"]["layers"], strict=True):
+        lines.append(
+            f"{layer['name']:14} {before['dead']:>5}/{layer['units']:<5}{layer['dead']:>5}/{layer['units']:<5}"
+            + "".join(f" {_percent(before['zeros']):>10}{_percent(layer['zeros']):>11}")
+            + f" {short(before['deviation']):>13}{short(layer['deviation']):>12}"
+        )
+    lines += ["", f"{'parameter':14} {'weight norm: good':>20}{'now':>11} {'gradient norm: median':>24}{'last':>11}"]
+    for name, norm in report["now"]["weight_norms"].items():
+        gradients = [value for value in report["gradient_norms"][name] if value is not None]
+        lines.append(
+            f"{name:14} {short(report['good']['weight_norms'][name]):>20}{short(norm):>11}"
+            f" {short(median(gradients) if gradients else None):>24}{short(gradients[-1] if gradients else None):>11}"
+        )
+    lines += ["", "loss of the last steps:"]
+    losses = [f"{short(loss):>9}" for loss in report["loss"]]
+    lines += ["".join(losses[start : start + 10]) for start in range(0, len(losses), 10)]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.0f} %"

@@ -5,16 +5,14 @@ share them; their losses are added in chunk order, in float64, and the confusion
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from distlenet.activity import advance, phase
-from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
-from distlenet.data.file.dataset_file import DigitFile
-from distlenet.errors import ConfigError
+from distlenet.data.slices import DatasetSlice
 from distlenet.nn import Net
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
@@ -22,57 +20,6 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.training.events import EpochDone, Event, Score, StepDone
 from distlenet.training.signals import STOPS, Signals, obey
 from distlenet.training.state import TrainState
-
-CHUNK = 250  # images evaluated together
-READ = 8  # chunks read from the file together
-CONFUSIONS = 15  # most frequent ones, listed
-
-
-@dataclass(frozen=True)
-class DatasetSlice:
-    """Rows ``start`` to ``stop`` - 1 of ``split`` of a dataset, for example the validation images."""
-
-    digits: DigitFile
-    split: str
-    start: int
-    stop: int
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-    @property
-    def chunks(self) -> int:
-        """Number of chunks, the last of which may be shorter."""
-        return -(-len(self) // CHUNK)
-
-
-@dataclass(frozen=True)
-class Slices:
-    """A dataset as a run uses it."""
-
-    train: DatasetSlice
-    sample: DatasetSlice  # of the training images, evaluated after each epoch
-    validation: DatasetSlice | None  # choices are made on it
-    test: DatasetSlice  # read once, at the end
-
-    @classmethod
-    def of(cls, digits: DigitFile, config: Config) -> "Slices":
-        """Cut the dataset as ``config`` says; raises ConfigError if too few images are left to train on."""
-        total = digits.length("train")
-        held = total // 12 if config.validation < 0 else config.validation
-        rest = total - held
-        if rest < config.shards:
-            raise ConfigError(
-                f"{held} of {total} training images are held back for validation: {rest} are left for {config.shards} "
-                "shards, expected at least one each; lower --validation or --shards"
-            )
-        sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
-        return cls(
-            DatasetSlice(digits, "train", 0, rest),
-            DatasetSlice(digits, "train", 0, sample),
-            DatasetSlice(digits, "train", rest, total) if held else None,
-            DatasetSlice(digits, "test", 0, digits.length("test")),
-        )
 
 
 @dataclass(frozen=True)
@@ -105,7 +52,7 @@ def evaluate(
     classes = net.output_shape[0]
     losses, confusion = np.zeros(part.chunks), np.zeros((classes, classes))
     with in_agreement(comm):
-        for chunk, images, labels in own_chunks(part, comm):
+        for chunk, images, labels in part.read(owned_shards(comm.rank, comm.size, part.chunks)):
             logits = net.forward(resampler.normalize(images))  # (classes, n)
             losses[chunk] = net.loss.losses(logits, labels).astype(np.float64).sum()
             np.add.at(confusion, (labels, logits.argmax(axis=0)), 1)
@@ -121,18 +68,6 @@ def evaluate(
     for loss in losses.tolist():  # in this order; sum() would do it otherwise from Python 3.12 on
         total += loss
     return Result(total / len(part), confusion.reshape(classes, classes).astype(np.int64))
-
-
-def own_chunks(part: DatasetSlice, comm: Communicator) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Yield this rank's chunks: number, images (n, rows, columns) uint8, labels (n,)."""
-    mine = owned_shards(comm.rank, comm.size, part.chunks)
-    for first in range(mine.start, mine.stop, READ):
-        last = min(first + READ, mine.stop)
-        start, stop = part.start + first * CHUNK, min(part.start + last * CHUNK, part.stop)
-        images, labels = part.digits.read(part.split, start, stop, verify=True)
-        for chunk in range(first, last):
-            here = slice((chunk - first) * CHUNK, (chunk - first + 1) * CHUNK)
-            yield chunk, images[here], labels[here].astype(np.intp)
 
 
 @dataclass
@@ -203,32 +138,3 @@ def accuracy(confusion: np.ndarray) -> float:
     """
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total else 0.0
-
-
-def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
-    """Return "precision", "recall", "f1" and "support", each float64 (classes,); 0 where undefined.
-
-    Arguments:
-        confusion: int64 (classes, classes), [true, predicted].
-    """
-    right = np.diagonal(confusion).astype(np.float64)
-    support = confusion.sum(axis=1).astype(np.float64)
-    predicted = confusion.sum(axis=0).astype(np.float64)
-    return {
-        "precision": _ratio(right, predicted),
-        "recall": _ratio(right, support),
-        "f1": _ratio(2 * right, support + predicted),
-        "support": support,
-    }
-
-
-def confusions(confusion: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return the most frequent of ``confusion``, int64 (classes, classes), as rows: true, predicted, images."""
-    wrong = confusion - np.diag(np.diagonal(confusion))
-    order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
-    pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()
-    return [(names[true], names[found], f"{wrong[true, found]:,}") for true, found in pairs if wrong[true, found]]
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)

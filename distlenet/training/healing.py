@@ -72,10 +72,9 @@ class Healer:
         Looked at after every step, and wherever the course starts again: at the same place of the run whoever saves
         when, and whoever is lost.
         """
-        state = self.state
-        progress, watch = state.progress, state.progress.watch
-        if not state.finite:
-            raise explain_spoiled(state)
+        progress, watch = self.state.progress, self.state.progress.watch
+        if not self.state.finite:
+            raise explain_spoiled(self.state)
         if watch.verdict is None or self.limits[0] == "ignore":
             return
         if watch.verdict == "spike":
@@ -103,7 +102,8 @@ class Healer:
         self.recorder.clear()
         back_to = (progress.steps, progress.epoch)
         yield Diverged(len(progress.divergences), record, str(error), report, back_to)
-        yield Notice(f"{what_happened(error)}: {record['action']} ({report['findings'][0]})", "warning")
+        what, _, _ = str(error).partition(";")  # without what it advises to do
+        yield Notice(f"{what}: {record['action']} ({report['findings'][0]})", "warning")
         yield self.restarted()
         yield from save(state, self.comm, "healed")
 
@@ -132,8 +132,3 @@ class Healer:
             tried += " to lower rates"
         error.args = (f"{error}{tried}",)
         return error
-
-
-def what_happened(error: DistlenetError) -> str:
-    """Return the error's sentence up to what it advises to do."""
-    return str(error).partition(";")[0]

@@ -11,7 +11,6 @@ shards, and every rank applies the same update to the same parameters.
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import numpy as np
 
@@ -19,15 +18,16 @@ from distlenet.activity import phase
 from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError
 from distlenet.nn.schedules import Schedule
+from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus, compute_leaves
 from distlenet.training.curvature import refresh_curvature
-from distlenet.training.evaluation import EpochPace
+from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, SaveAsked, StepDone
 from distlenet.training.non_finite import explain_non_finite, explain_spoiled
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals, Stopped, obey
-from distlenet.training.state import TrainState, check_replicas, is_finite
+from distlenet.training.state import TrainState, check_replicas
 
 
 @dataclass(frozen=True)
@@ -41,16 +41,8 @@ class Course:
     recorder: Recorder = field(default_factory=Recorder)
 
 
-class AfterEpoch(Protocol):
-    """What happens between two epochs, see EpochEnd."""
-
-    def run(self, state: TrainState, schedule: Schedule, pace: EpochPace) -> Iterator[Event]:
-        """Yield its events."""
-        ...
-
-
 def train(
-    state: TrainState, leaves: Leaves, epoch_end: AfterEpoch, course: Course, comm: Communicator
+    state: TrainState, leaves: Leaves, epoch_end: EpochEnd, course: Course, comm: Communicator
 ) -> Iterator[Event]:
     """Train from ``state``'s position to the end of the last epoch, changing ``state``.
 

@@ -1,4 +1,4 @@
-"""What a run that diverged looked like from within: figures of its last steps, and what they say in words.
+"""What a run that diverged looked like from within: figures of its last steps, and what they say.
 
 The recorder keeps what a post-mortem needs of every step, at next to no cost: ten dot products.
 """
@@ -72,13 +72,10 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
 
 def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
     """Return x (1, rows, columns, n): the first leaves of the rank's first shard in ``epoch``."""
-    found, count = [], 0
+    found: list[np.ndarray] = []
     for step in range(leaves.plan.steps_per_epoch):
-        x, _ = leaves.load(epoch, step, leaves.shards[0])
-        found.append(x.copy())
-        count += x.shape[-1]
-        if count >= IMAGES:
-            break
+        if sum(x.shape[-1] for x in found) < IMAGES:
+            found.append(leaves.load(epoch, step, leaves.shards[0])[0].copy())
     return np.concatenate(found, axis=-1)
 
 
@@ -88,8 +85,8 @@ def findings(report: Report) -> list[str]:
     found = []
     if report["blind"]:
         found.append(
-            f"the network has gone blind: its answers to {images} images differ by {_short(now['spread'])}, "
-            f"by {_short(good['spread'])} when the run was last good, after {good['steps']} steps"
+            f"the network has gone blind: its answers to {images} images differ by {short(now['spread'])}, "
+            f"by {short(good['spread'])} when the run was last good, after {good['steps']} steps"
         )
     for before, layer in zip(good["layers"], now["layers"], strict=True):
         if layer["name"].endswith(".activation"):
@@ -118,7 +115,7 @@ def findings(report: Report) -> list[str]:
         found.append(f"no gradient reaches {', '.join(idle)}: nothing there will ever change")
     before_and_now = {name: (good["weight_norms"][name], norm) for name, norm in now["weight_norms"].items()}
     grown = [
-        f"{name} from {_short(before)} to {_short(norm)}"
+        f"{name} from {short(before)} to {short(norm)}"
         for name, (before, norm) in before_and_now.items()
         if name.endswith("/W") and before is not None and (norm is None or norm > 3 * before > 0)
     ]
@@ -137,39 +134,6 @@ def findings(report: Report) -> list[str]:
     return found or ["none of the figures is unusual"]
 
 
-def in_words(record: dict[str, Any], what: str, report: Report) -> str:
-    """Return a post-mortem to read: ``record`` and the sentence ``what`` say what happened and what was done."""
-    lines = [
-        f"{record['kind']}: {what}",
-        f"done about it: {record['action']}",
-        "",
-        *(f"* {finding}" for finding in report["findings"]),
-        "",
-        f"{'':14} {'units dead':>22} {'values zero':>22} {'deviation':>24}",
-        f"{'layer':14} {'good':>11}{'now':>11} {'good':>11}{'now':>11} {'good':>12}{'now':>12}",
-    ]
-    for before, layer in zip(report["good"]["layers"], report["now"]["layers"], strict=True):
-        lines.append(
-            f"{layer['name']:14} {before['dead']:>5}/{layer['units']:<5}{layer['dead']:>5}/{layer['units']:<5}"
-            + "".join(f" {_percent(before['zeros']):>10}{_percent(layer['zeros']):>11}")
-            + f" {_short(before['deviation']):>13}{_short(layer['deviation']):>12}"
-        )
-    lines += ["", f"{'parameter':14} {'weight norm: good':>20}{'now':>11} {'gradient norm: median':>24}{'last':>11}"]
-    for name, norm in report["now"]["weight_norms"].items():
-        gradients = [value for value in report["gradient_norms"][name] if value is not None]
-        lines.append(
-            f"{name:14} {_short(report['good']['weight_norms'][name]):>20}{_short(norm):>11}"
-            f" {_short(median(gradients) if gradients else None):>24}{_short(gradients[-1] if gradients else None):>11}"
-        )
-    lines += ["", "loss of the last steps:"]
-    losses = [f"{_short(loss):>9}" for loss in report["loss"]]
-    lines += ["".join(losses[start : start + 10]) for start in range(0, len(losses), 10)]
-    return "\n".join(lines) + "\n"
-
-
-def _short(value: float | None) -> str:
+def short(value: float | None) -> str:
+    """Return a figure to read."""
     return "infinite" if value is None else f"{value:.3g}"
-
-
-def _percent(share: float | None) -> str:
-    return "-" if share is None else f"{100 * share:.0f} %"

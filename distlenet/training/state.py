@@ -7,7 +7,7 @@ and going back handle these two as a whole, so a new piece of state is added to 
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from math import isfinite, log
+from math import log
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from distlenet.activity import advance, phase
 from distlenet.errors import ReplicaError
 from distlenet.nn import Net
 from distlenet.nn.optimizers import Optimizer
+from distlenet.numerics import is_finite, sha256
 from distlenet.parallel import Communicator
 from distlenet.training.loss_watch import LossWatch
 
@@ -72,25 +73,6 @@ class Progress:
     def coming(self) -> str:
         """The step that comes next, for the user."""
         return f"epoch {self.epoch + 1}, step {self.step + 1}"
-
-    def check(self) -> None:
-        """Raise ValueError, TypeError, KeyError or OverflowError if no run can have come to this."""
-        sums, watch = asdict(self.running).values(), asdict(self.watch).values()
-        epoch, accuracy = self.best_epoch, self.best_accuracy
-        sound = (
-            all(type(count) is int and count >= 0 for count in (self.epoch, self.step, self.steps))
-            and self.epoch + self.step <= self.steps < 2**63  # an epoch has one step at least
-            and all(type(value) in (int, float) and isfinite(value) for value in sums)
-            and (self.running.count > 0 or self.step == 0)
-            and all(type(value) in (int, float, type(None)) for value in watch)
-            and type(self.history) is type(self.divergences) is list
-            and all(type(entry["epoch"]) is type(entry["step"]) is int for entry in self.history)
-            and (type(epoch) is type(accuracy) is type(None) or (type(epoch) is int and epoch >= 0))
-            and (accuracy is None or 0 <= accuracy <= 1)
-            and 0 < self.factor <= 1
-        )
-        if not sound:
-            raise ValueError("its progress makes no sense")
 
 
 @dataclass(frozen=True)
@@ -188,7 +170,7 @@ class TrainState:
 
     def theta_sha256(self) -> str:
         """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""
-        return theta_sha256(self.net.theta)
+        return sha256(self.net.theta)
 
 
 def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
@@ -239,14 +221,3 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
         f"after {state.progress.place}, the ranks no longer hold the same parameters: {who}; "
         "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
     )
-
-
-def is_finite(vector: np.ndarray) -> bool:
-    """Whether no element is NaN or infinite."""
-    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
-    return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
-
-
-def theta_sha256(theta: np.ndarray) -> str:
-    """Return the SHA-256 of a flat parameter vector (parameters,) as float32, little-endian."""
-    return hashlib.sha256(np.ascontiguousarray(theta, "<f4").data).hexdigest()

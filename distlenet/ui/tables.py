@@ -8,8 +8,9 @@ from rich.table import Table
 from rich.text import Text
 
 from distlenet.nn.inspection import Row
+from distlenet.reader import confusions, per_class
 from distlenet.streams import clean
-from distlenet.training.evaluation import accuracy, confusions, per_class
+from distlenet.training.evaluation import accuracy
 from distlenet.ui.text import percent
 
 MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window

@@ -7,8 +7,8 @@ import pytest
 
 from distlenet.cli import main
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 

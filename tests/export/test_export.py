@@ -10,6 +10,7 @@ import pytest
 from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
+from distlenet.data.slices import DatasetFacts
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.data.sources.idx import read_idx
 from distlenet.errors import ExportError
@@ -19,7 +20,6 @@ from distlenet.export.tensor_files import tensors
 from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
 from distlenet.nn.models import ACTIVATIONS, MODELS, POOLINGS, TABLE
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 

@@ -170,7 +170,7 @@ import os
 if "OMPI_COMM_WORLD_RANK" in os.environ:
     import pathlib, time
     from distlenet.parallel.orphan import launcher_is_gone
-    from distlenet.training import checkpoint_file
+    from distlenet.runs import checkpoint_file
 
     lay_out = checkpoint_file.lay_out
 

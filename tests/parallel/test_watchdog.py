@@ -84,13 +84,14 @@ import os, sys, time
 rank = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or 0)
 from distlenet.activity import advance
 from distlenet.cli import main
-from distlenet.training import evaluation, checkpoint_file
+from distlenet.data.slices import DatasetSlice
+from distlenet.runs import checkpoint_file
 
-own_chunks, lay_out = evaluation.own_chunks, checkpoint_file.lay_out
+read, lay_out = DatasetSlice.read, checkpoint_file.lay_out
 
 
-def slow_chunks(part, comm):
-    for chunk in own_chunks(part, comm):
+def slow_read(part, chunks):
+    for chunk in read(part, chunks):
         if rank == 1:
             for _ in range(5):
                 time.sleep({pause})
@@ -106,7 +107,7 @@ def slow_layout(*arguments):
 
 
 if {where!r} == "evaluation":
-    evaluation.own_chunks = slow_chunks
+    DatasetSlice.read = slow_read
 else:
     checkpoint_file.lay_out = slow_layout
 sys.exit(main(sys.argv[1:]))

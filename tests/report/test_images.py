@@ -4,12 +4,12 @@ import pytest
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
+from distlenet.data.slices import DatasetSlice
 from distlenet.nn import build_net
 from distlenet.nn.inspection import outputs
 from distlenet.reader import Reader
 from distlenet.report.images import answers, mean_gradient
 from distlenet.runs.record import read_run
-from distlenet.training.evaluation import DatasetSlice
 
 RNG = np.random.default_rng(6)
 

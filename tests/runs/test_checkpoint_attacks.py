@@ -17,9 +17,9 @@ import pytest
 from checkpoints import rewrite
 
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, read_order, write_checkpoint
 from distlenet.training.state import TrainState
 

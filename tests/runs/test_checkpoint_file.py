@@ -9,9 +9,9 @@ import pytest
 from checkpoints import rewrite
 
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.state import Running, Snapshot, TrainState
 

@@ -12,9 +12,9 @@ import pytest
 import sessions
 
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
 from distlenet.nn import build_net, build_optimizer
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.runs.keeper import CheckpointKeeper

@@ -10,7 +10,8 @@ from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_net, build_optimizer
-from distlenet.parallel import Serial
+from distlenet.parallel import Serial, owned_shards
+from distlenet.reader import per_class
 from distlenet.training.evaluation import (
     DatasetSlice,
     EpochEnd,
@@ -18,8 +19,6 @@ from distlenet.training.evaluation import (
     Result,
     accuracy,
     evaluate,
-    own_chunks,
-    per_class,
 )
 from distlenet.training.signals import Signals, Stopped
 from distlenet.training.state import Running, TrainState
@@ -41,7 +40,9 @@ def net():
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
 def test_chunks_of_250(part, ranks):
     def sizes(comm):
-        return [(chunk, len(images)) for chunk, images, labels in own_chunks(part, comm)]
+        return [
+            (chunk, len(images)) for chunk, images, labels in part.read(owned_shards(comm.rank, comm.size, part.chunks))
+        ]
 
     found = [sizes(Serial())] if ranks == 1 else pretend.run(ranks, sizes)
     assert [size for own in found for size in own] == [*((chunk, 250) for chunk in range(5)), (5, 100)]

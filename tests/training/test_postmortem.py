@@ -7,7 +7,8 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.nn import build_net, build_optimizer
-from distlenet.training.postmortem import IMAGES, STEPS, Recorder, examine, findings, in_words
+from distlenet.runs.writer import in_words
+from distlenet.training.postmortem import IMAGES, STEPS, Recorder, examine, findings
 from distlenet.training.state import TrainState
 
 RECORD = {"kind": "dead", "action": "stopped"}

@@ -7,10 +7,10 @@ import pretend
 import pytest
 
 from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
 from distlenet.errors import RanksLost
 from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
-from distlenet.runs.checkpoint import DatasetFacts
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.loss_watch import LossWatch
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
