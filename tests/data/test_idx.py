@@ -99,7 +99,7 @@ def test_damaged_gzip_is_one_sentence(tmp_path, spoil, says):
 
 
 def test_missing_file_and_directory(tmp_path):
-    with pytest.raises(DataError, match="no IDX file"):
+    with pytest.raises(DataError, match="no file .*, expected an IDX file"):
         read_idx(tmp_path / "a")
     with pytest.raises(DataError, match="directory"):
         read_idx(tmp_path)

@@ -21,7 +21,7 @@ from distlenet.data.file.writer import Progress
 from distlenet.data.sources.csv_columns import Columns, columns_of, is_number
 from distlenet.data.sources.dataset import SEED, Dataset, divided, shape_of
 from distlenet.data.sources.numbers import LARGEST_LABEL, as_blocks
-from distlenet.data.sources.unpacking import check_unpacked, open_unpacked
+from distlenet.data.sources.unpacking import check_unpacked, open_unpacked, readable
 from distlenet.errors import DataError
 
 BLOCK_LINES = 2000
@@ -73,21 +73,19 @@ def read_csv(
 
 def _read_table(path: Path, told: Callable[..., Columns], progress: Progress) -> tuple[np.ndarray, np.ndarray, Columns]:
     """Return the labels (n,), the pixels (n, pixels) of ``path``, uint8 or float32, and its columns."""
+    expected = "a table (CSV, .gz or not)"
     if path.is_dir():
-        raise DataError(f"{path} is a directory, expected a table (CSV, .gz or not)")
+        raise DataError(f"{path} is a directory, expected {expected}")
     try:
-        check_unpacked(path, PLENTY)
-        with open_unpacked(path, PLENTY) as file, TextIOWrapper(file, "utf-8-sig") as text:
-            kind = kind_of_bytes(file.peek(HEAD)[:HEAD])
-            if not kind.startswith(("a table", "text (", "empty")):
-                raise DataError(f"{path} is {kind_of(path)}, expected a table (CSV, .gz or not)")
-            return _read(text, path, told, progress)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {path}, expected a table (CSV, .gz or not)") from error
+        with readable(path, expected):
+            check_unpacked(path, PLENTY)
+            with open_unpacked(path, PLENTY) as file, TextIOWrapper(file, "utf-8-sig") as text:
+                kind = kind_of_bytes(file.peek(HEAD)[:HEAD])
+                if not kind.startswith(("a table", "text (", "empty")):
+                    raise DataError(f"{path} is {kind_of(path)}, expected {expected}")
+                return _read(text, path, told, progress)
     except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not text in UTF-8, expected a table (CSV, .gz or not)") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+        raise DataError(f"{path} is not text in UTF-8, expected {expected}") from error
 
 
 def _read(

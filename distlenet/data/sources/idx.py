@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from distlenet.data.file.kind import kind_of
-from distlenet.data.sources.unpacking import ADVICE, PLENTY, Gunzip, most_unpacked, open_unpacked
+from distlenet.data.sources.unpacking import ADVICE, PLENTY, Gunzip, most_unpacked, open_unpacked, readable
 from distlenet.errors import DataError
 
 TYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
@@ -29,13 +29,8 @@ def read_idx(path: str | os.PathLike[str], plenty: int = PLENTY) -> np.ndarray:
     DataError: missing, another format, cut off, bytes after the end, damaged gzip.
     """
     path = Path(path)
-    try:
-        with open_unpacked(path, plenty) as file:
-            return _read(file, path, plenty)
-    except FileNotFoundError as error:
-        raise DataError(f"there is no IDX file {path}") from error
-    except OSError as error:
-        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
+    with readable(path, "an IDX file"), open_unpacked(path, plenty) as file:
+        return _read(file, path, plenty)
 
 
 def write_idx(path: str | os.PathLike[str], array: np.ndarray) -> None:

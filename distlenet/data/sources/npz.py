@@ -8,6 +8,7 @@ from distlenet.data.file.writer import Progress
 from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, divided, roles, shape_of
 from distlenet.data.sources.npz_archive import Archive
 from distlenet.data.sources.numbers import as_blocks
+from distlenet.data.sources.unpacking import readable
 from distlenet.errors import DataError
 
 
@@ -26,15 +27,10 @@ def read_npz(
     ``seed``. Raises DataError.
     """
     progress(f"reading {place.name}", 0, 1)
-    try:
-        with Archive(place) as archive:
-            pairs = _pairs(archive)
-            arrays = archive.arrays(name for pair in pairs.values() for name in pair)
-            unread = [name for name in archive.names if name not in arrays]
-    except FileNotFoundError as error:
-        raise DataError(f"there is no file {place}, expected a numpy archive (.npz)") from error
-    except OSError as error:
-        raise DataError(f"cannot read {place}: {error.strerror or error}") from error
+    with readable(place, "a numpy archive (.npz)"), Archive(place) as archive:
+        pairs = _pairs(archive)
+        arrays = archive.arrays(name for pair in pairs.values() for name in pair)
+        unread = [name for name in archive.names if name not in arrays]
     progress(f"reading {place.name}", 1, 1)
     where = {split: (f"{image} in {place}", f"{label} in {place}") for split, (image, label) in pairs.items()}
     raw = {}

@@ -6,6 +6,8 @@ images pack to is known: see RATIO. So a stream ends in an error as soon as it h
 
 import io
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -25,6 +27,17 @@ ADVICE = "if you trust it, unpack it and name the unpacked file"
 def most_unpacked(packed: int, plenty: int = PLENTY) -> int:
     """Return how many bytes ``packed`` bytes may unpack to, where ``plenty`` are no matter."""
     return max(plenty, RATIO * packed)
+
+
+@contextmanager
+def readable(path: Path, expected: str) -> Iterator[None]:
+    """Turn what the system raises while ``path``, which is to be ``expected``, is read into a DataError."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise DataError(f"there is no file {path}, expected {expected}") from error
+    except OSError as error:
+        raise DataError(f"cannot read {path}: {error.strerror or error}") from error
 
 
 def open_unpacked(path: Path, plenty: int = PLENTY) -> io.BufferedReader:
