@@ -1,5 +1,6 @@
-"""Small dataset files for tests."""
+"""Small dataset files and IDX files for tests."""
 
+import gzip
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 
 from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
+from distlenet.data.sources.idx import idx_header
 
 Split = tuple[np.ndarray, np.ndarray]
 
@@ -19,3 +21,10 @@ def write(
     test = draw_digits(test, seed=2) if isinstance(test, int) else test or tuple(array[:100] for array in train)
     write_digit_file(path, train=train, test=test, name="drawn", class_names=list(classes), source="drawn by a test")
     return path
+
+
+def write_idx(path: str | Path, array: np.ndarray) -> None:
+    """Write ``array`` (uint8 or another IDX type, 1 to 4 dimensions); gzip if ``path`` ends in .gz."""
+    opener = gzip.open if str(path).endswith(".gz") else open
+    with opener(path, "wb") as file:
+        file.write(idx_header(array) + np.ascontiguousarray(array, array.dtype.newbyteorder(">")).tobytes())

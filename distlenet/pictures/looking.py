@@ -102,15 +102,12 @@ def _digits(
 ) -> list[Digit]:
     """Return the digits that ``piece`` is made of: one, or those that touch, if ``likely`` can tell."""
     own, top, left = cut_out(ink, piece, found)
-    parts = separated(own, shape, likely) if likely else [own]
-    return [_digit(part, top, left, scale, shape, looks_like) for part in parts]
-
-
-def _digit(ink: np.ndarray, top: int, left: int, scale: float, shape: tuple[int, int], looks_like: int) -> Digit:
-    """Return the digit whose ``ink`` was cut out at ``top`` and ``left``."""
-    rows, columns = (np.flatnonzero((ink > CUT).any(axis=axis)) for axis in (1, 0))
-    box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
-    return Digit(normalized(ink, shape), _rounded(box, scale), looks_like)
+    digits = []
+    for part in separated(own, shape, likely) if likely else [own]:
+        rows, columns = (np.flatnonzero((part > CUT).any(axis=axis)) for axis in (1, 0))
+        box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
+        digits.append(Digit(normalized(part, shape), _rounded(box, scale), looks_like))
+    return digits
 
 
 def _look_closer(picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int, int]) -> list[Digit]:

@@ -5,10 +5,11 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
+from drawn import write_idx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.sources.idx import idx_sha256, read_idx, write_idx
+from distlenet.data.sources.idx import idx_sha256, read_idx
 from distlenet.errors import DataError
 
 IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)

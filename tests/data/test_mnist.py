@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import write_idx
 
 from distlenet.data.file.writer import silent
 from distlenet.data.sources import published
 from distlenet.data.sources.catalogue import LIKE_MNIST, PUBLISHED
-from distlenet.data.sources.idx import idx_sha256, write_idx
+from distlenet.data.sources.idx import idx_sha256
 from distlenet.data.sources.published import KERAS_ARRAYS, cache_directory, read_mnist, usual_places
 from distlenet.errors import DataError, DownloadError
 

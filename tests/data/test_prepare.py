@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from drawn import write_idx
 
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.file.header import block_digests, fingerprint_of
@@ -15,7 +16,7 @@ from distlenet.data.sources import drawing
 from distlenet.data.sources.catalogue import LIKE_MNIST, PUBLISHED, Content
 from distlenet.data.sources.download import Patience
 from distlenet.data.sources.drawing import draw_digits, read_drawn
-from distlenet.data.sources.idx import idx_sha256, write_idx
+from distlenet.data.sources.idx import idx_sha256
 from distlenet.data.sources.prepare import prepare
 from distlenet.data.sources.published import cache_directory, read_mnist
 from distlenet.errors import DataError, DownloadError

@@ -4,10 +4,11 @@ import re
 
 import numpy as np
 import pytest
+from drawn import write_idx
 
 from distlenet.data.file.writer import silent
 from distlenet.data.sources.catalogue import LIKE_MNIST, MD5, PUBLISHED
-from distlenet.data.sources.idx import idx_sha256, write_idx
+from distlenet.data.sources.idx import idx_sha256
 from distlenet.data.sources.published import read_emnist, read_published
 from distlenet.errors import DataError
 

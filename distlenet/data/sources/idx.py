@@ -4,7 +4,6 @@ Header: two zero bytes, a type code, the number of dimensions, then each dimensi
 32-bit integer. Source: Yann LeCun's MNIST page, "the IDX file format".
 """
 
-import gzip
 import hashlib
 import math
 import os
@@ -33,22 +32,15 @@ def read_idx(path: str | os.PathLike[str], plenty: int = PLENTY) -> np.ndarray:
         return _read(file, path, plenty)
 
 
-def write_idx(path: str | os.PathLike[str], array: np.ndarray) -> None:
-    """Write ``array`` (uint8 or another IDX type, 1 to 4 dimensions); gzip if ``path`` ends in .gz."""
-    opener = gzip.open if str(path).endswith(".gz") else open
-    with opener(path, "wb") as file:
-        file.write(_header(array))
-        file.write(np.ascontiguousarray(array, array.dtype.newbyteorder(">")).tobytes())
-
-
 def idx_sha256(array: np.ndarray) -> str:
     """Return the SHA-256, in hexadecimal, of the plain IDX file that holds the uint8 ``array``."""
-    digest = hashlib.sha256(_header(array))
+    digest = hashlib.sha256(idx_header(array))
     digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
 
 
-def _header(array: np.ndarray) -> bytes:
+def idx_header(array: np.ndarray) -> bytes:
+    """Return the header of the IDX file that holds ``array``."""
     code = CODES[array.dtype.newbyteorder(">")]
     return struct.pack(f">HBB{array.ndim}I", 0, code, array.ndim, *array.shape)
 
