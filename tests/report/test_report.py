@@ -13,7 +13,6 @@ from sessions import train_run
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report.run import write_report
-from distlenet.runs.ours import SOFTWARE
 
 for _library in ("matplotlib", "jinja2"):
     pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")
@@ -89,14 +88,6 @@ def finished(tmp_path_factory, digits):
     )
     assert session.code == 0
     return session.run
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    """Figures are made, but not painted, which takes most of the time."""
-    monkeypatch.setattr(
-        "distlenet.report.page.as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode()
-    )
 
 
 @pytest.fixture

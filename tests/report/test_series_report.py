@@ -11,7 +11,6 @@ from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report import series as series_figures
 from distlenet.report.series import write_series_report
-from distlenet.runs.ours import SOFTWARE
 from distlenet.series.record import differing, locate, read_series
 
 for _library in ("matplotlib", "jinja2"):
@@ -35,13 +34,6 @@ def changed(compared, tmp_path):
     listed = run / "results.json"
     listed.write_text(listed.read_text().replace(str(compared), "/gone"))
     return run
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr(
-        "distlenet.report.page.as_png", lambda figure: b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode()
-    )
 
 
 def report(run, **options):
