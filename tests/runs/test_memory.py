@@ -19,14 +19,14 @@ from distlenet.training.events import StepDone
 from distlenet.training.signals import Signals
 
 ROOM = 64 * 1024  # bytes
-EPOCH = 4096 // 256  # steps, of whole leaves
+EPOCH = 16  # steps, of whole leaves
 WARM = 400  # steps: what is remembered of the last 200 is full, the images are learned, a state to go back to is there
 SMALL = {"batch_size": 64, "train_sample": 50}
 
 
 @pytest.mark.parametrize("settings", [{}, {"rotate": 0.0, "shift": 0.0, "zoom": 0.0}], ids=["augmented", "plain"])
 def test_a_hundred_steps_take_no_more_memory(settings):
-    running = Workload(Serial(), Config(**settings), images=EPOCH * 256).steps()
+    running = Workload(Serial(), Config(batch_size=64, **settings), images=EPOCH * 64).steps()
     tracemalloc.start()
     try:
         for _ in range(WARM):
