@@ -3,7 +3,6 @@
 import ast
 import sys
 import tomllib
-from functools import cache
 from pathlib import Path
 
 import mpi_jobs
@@ -25,7 +24,25 @@ FLOORS = [  # a room imports only rooms above it in this list; rooms of one line
     "__main__",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
-SOURCES = {str(path.relative_to(PACKAGE)): path for path in sorted(PACKAGE.rglob("*.py"))}
+FOREIGN = {  # the files, or the rooms, that import a package; all may import what is not named here
+    "mpi4py": ("parallel/mpi",),
+    "rich": ("ui/", "commands/"),
+    "h5py": ("data/", "runs/", "ui/"),
+    "torch": ("bench/",),
+    "matplotlib": ("report/",),
+    "jinja2": ("report/",),
+    "PIL": ("pictures/reading.py", "data/sources/picture.py", "data/sources/picture_decoder.py"),
+    "onnx": ("export/onnx_file.py",),
+    "safetensors": ("export/tensor_files.py",),
+    "tensorboardX": ("runs/tensorboard.py",),
+    "flask": ("page/",),
+    "werkzeug": ("page/",),
+    "waitress": ("page/server.py",),
+    "pickle": (),
+}
+WITHOUT_NUMPY = ("errors", "config", "cli", "__main__", "distlenet")
+FILES = sorted(PACKAGE.rglob("*.py"))
+TREES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 
 
 def room_of(source: str) -> str:
@@ -34,43 +51,39 @@ def room_of(source: str) -> str:
     return "distlenet" if parts == ("__init__",) else parts[0]
 
 
-@cache
-def imports(source: str) -> list[tuple[int, str]]:
-    """Return (line, module) of every import of a file, late ones and relative ones included."""
-    found = []
-    for node in ast.walk(ast.parse(SOURCES[source].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            found += [(node.lineno, alias.name) for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{source}:{node.lineno}: a relative import hides where it points"
-            found += [(node.lineno, f"{node.module}.{alias.name}") for alias in node.names]
-    return found
+def modules_of(tree: ast.Module) -> set[str]:
+    """Return what a file imports, late imports included."""
+    nodes = list(ast.walk(tree))
+    found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    late = [node for node in nodes if isinstance(node, ast.ImportFrom)]
+    assert not any(node.level for node in late), "a relative import hides where it points"
+    return found | {f"{node.module}.{alias.name}" for node in late for alias in node.names}
 
 
-@cache
-def files_imported(source: str) -> set[str]:
-    """Return the files of the package that a file imports, by the names of SOURCES."""
-    found = set()
-    for _, module in imports(source):
-        path = "/".join(module.split(".")[1:])
-        parent = path.rpartition("/")[0]
-        names = (f"{path}.py", f"{path}/__init__.py", f"{parent}.py", f"{parent}/__init__.py")
-        found |= {name for name in names if name in SOURCES and module.startswith("distlenet.")}
-    return found
+def files_of(module: str) -> set[str]:
+    """Return the file of the package that the import of ``module`` loads, by the names of TREES."""
+    path = "/".join(module.split(".")[1:])
+    parent = path.rpartition("/")[0]
+    names = {f"{path}.py", f"{path}/__init__.py", f"{parent}.py", f"{parent}/__init__.py"}
+    return names & TREES.keys() if module.startswith("distlenet.") else set()
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_imports_point_downward(source):
-    room = room_of(source)
-    assert room in FLOOR, f"{source}: the room {room} has no place in the order of imports"
-    for imported in files_imported(source):
-        target = room_of(imported)
-        allowed = target == room or FLOOR[target] < FLOOR[room] or FLOOR[target] == FLOOR[room] == 0
-        assert allowed, f"{source}: {room} must not import {target} ({imported})"
+MODULES = {source: modules_of(tree) for source, tree in TREES.items()}
+NEEDS = {source: set().union(*map(files_of, modules)) - {source} for source, modules in MODULES.items()}
+
+
+def test_imports_point_downward():
+    strange = {source for source in TREES if room_of(source) not in FLOOR}
+    assert not strange, f"these have no place in the order of imports: {strange}"
+    for source, files in NEEDS.items():
+        room = room_of(source)
+        allowed = {other for other in FLOOR if other == room or FLOOR[other] < max(FLOOR[room], 1)}
+        wrong = [needed for needed in files if room_of(needed) not in allowed]
+        assert not wrong, f"{source}: {room} must not import {wrong}"
 
 
 def test_no_circles_between_files():
-    needs = {source: files_imported(source) - {source} for source in SOURCES}
+    needs = NEEDS
     while outside := {
         source for source in needs if not needs[source] or not any(map({source}.__and__, needs.values()))
     }:
@@ -78,42 +91,23 @@ def test_no_circles_between_files():
     assert not needs, f"these files import each other: {needs}"
 
 
-@pytest.mark.parametrize("source", SOURCES)
-def test_foreign_packages_stay_in_their_rooms(source):
-    room = room_of(source)
-    allowed = {
-        "mpi4py": source.startswith("parallel/mpi"),
-        "rich": room in ("ui", "commands"),
-        "h5py": room in ("data", "runs", "ui"),
-        "numpy": room not in ("errors", "config", "cli", "__main__", "distlenet"),
-        "torch": room == "bench",
-        "matplotlib": room == "report",
-        "jinja2": room == "report",
-        "PIL": source in ("pictures/reading.py", "data/sources/picture.py", "data/sources/picture_decoder.py"),
-        "onnx": source == "export/onnx_file.py",
-        "safetensors": source == "export/tensor_files.py",
-        "tensorboardX": source == "runs/tensorboard.py",
-        "flask": room == "page",
-        "werkzeug": room == "page",
-        "waitress": source == "page/server.py",
-        "pickle": False,
-    }
-    for line, module in imports(source):
-        package = module.split(".")[0]
-        assert allowed.get(package, True), f"{source}:{line}: {package} has no place in {room}"
+def test_foreign_packages_stay_in_their_rooms():
+    for source, modules in MODULES.items():
+        packages = {module.split(".")[0] for module in modules}
+        wrong = [package for package in packages & FOREIGN.keys() if not source.startswith(FOREIGN[package])]
+        assert not wrong, f"{source}: {wrong} have no place there"
+        assert "numpy" not in packages or room_of(source) not in WITHOUT_NUMPY, source
 
 
 def test_ranks_are_rarely_told_apart():
     places = []
-    for source, path in SOURCES.items():
+    for source, tree in TREES.items():
         if room_of(source) in ("parallel", "nn", "data"):  # the latter know of no ranks but an array's
             continue
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(tree):
             asks = isinstance(node, ast.Attribute) and node.attr == "is_root"
-            compares = isinstance(node, ast.Compare) and any(
-                getattr(side, "attr", getattr(side, "id", None)) == "rank" for side in [node.left, *node.comparators]
-            )
-            if asks or compares:
+            sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
+            if asks or any("rank" in (getattr(side, "attr", ""), getattr(side, "id", "")) for side in sides):
                 places.append(f"{source}:{node.lineno}")
     assert len(places) <= 5, f"root-only work is a listener that other ranks do not have: {places}"
 
@@ -127,32 +121,26 @@ def test_every_file_but_programs_is_package_data():
     assert files == packed and PACKAGE / "py.typed" in packed
 
 
-def loaded_after(program: str) -> set[str]:
-    """Return the packages that are loaded when ``program`` is done, in a Python of its own."""
-    end = "\nimport sys\nprint('loaded:', *{name.split('.')[0] for name in sys.modules})"
-    done = mpi_jobs.run([sys.executable, "-c", program + end])
+def loaded_after(*words: object) -> set[str]:
+    """Return the packages that are loaded when the command line has done its work, in a Python of its own."""
+    program = (
+        "import sys\nfrom distlenet.cli import main\ntry:\n    code = main(sys.argv[1:])\n"
+        "except SystemExit as left:\n    code = left.code\n"
+        "print('loaded:', *{name.split('.')[0] for name in sys.modules})\nsys.exit(code)"
+    )
+    done = mpi_jobs.run([sys.executable, "-c", program, *map(str, words)])
     assert done.returncode == 0, done.output
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["draw", "--help"]])
-def test_help_loads_nothing_heavy(arguments):
-    program = (
-        "from distlenet.cli import main\n"
-        "try:\n"
-        f"    main({arguments})\n"
-        "except SystemExit as left:\n"
-        "    assert left.code == 0\n"
-    )
-    loaded = loaded_after(program)
-    assert "distlenet" in loaded
-    assert not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch", "flask"}
+@pytest.mark.parametrize("words", [["--help"], ["train", "--help"], ["evaluate", "--help"], ["draw", "--help"]])
+def test_help_loads_nothing_heavy(words):
+    loaded = loaded_after(*words)
+    assert "distlenet" in loaded and not loaded & {"numpy", "mpi4py", "h5py", "rich", "torch", "flask"}
 
 
 @pytest.mark.parametrize("options", [[], ["--debug"]])
 def test_one_process_never_loads_mpi(options, digits, tmp_path):
-    arguments = ["train", "--data", str(digits), "--run", str(tmp_path / "run"), "--recipe", "fast"]
-    arguments += ["--epochs", "1", "--display", "plain", *options]
-    loaded = loaded_after(f"from distlenet.cli import main\nassert main({arguments}) == 0")
-    assert "numpy" in loaded
-    assert not loaded & {"mpi4py", "torch"}
+    words = ["train", "--data", digits, "--run", tmp_path / "run", "--recipe", "fast", "--epochs", 1, *options]
+    loaded = loaded_after(*words, "--display", "plain")
+    assert "numpy" in loaded and not loaded & {"mpi4py", "torch"}
