@@ -118,8 +118,12 @@ class Net:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logits (classes, N) of ``x`` (C, H, W, N) or (features, N)."""
-        *_, (_, logits) = self.walk(x)
-        return logits
+        if len(self.input_shape) == 3:
+            x = plain(x)
+        for layer in self.layers:
+            x = self.run(layer, "forward", x)
+            advance()
+        return x
 
     def walk(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         """Yield every layer, in order, with what it outputs for ``x`` (C, H, W, N) or (features, N).
@@ -176,8 +180,8 @@ class Net:
 
     def write_gradients_to(self, vector: np.ndarray) -> None:
         """Let the layers write their gradients to ``vector`` (parameters,)."""
-        for parameter, part in zip(self.parameters.values(), self.views(vector).values(), strict=True):
-            parameter.gradient = part
+        for name, parameter in self.parameters.items():
+            parameter.gradient = vector[self._slices[name]].reshape(parameter.shape)
 
 
 class Sequential(Net):
