@@ -119,5 +119,5 @@ def test_summary(folder, digits, only_sentence):
     found = json.loads(start(folder, "summary", "--input", "20x30", "--classes", "2", "--json").stdout)
     assert found["input"] == [1, 20, 30]
     assert found["layers"][-1] == {"name": "output", "kind": "Dense", "shape": [2], "parameters": 170}
-    only_sentence(start(folder, "summary", "--input", "28"), 2, "'28', expected ROWSxCOLUMNS like 28x28")
+    only_sentence(start(folder, "summary", "--input", "28x"), 2, "'28x', expected ROWSxCOLUMNS like 20x30")
     only_sentence(start(folder, "summary", "lenet6"), 3, "did you mean 'lenet5'")
