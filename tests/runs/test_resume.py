@@ -188,7 +188,7 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
     flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
     if checkpoint.progress.step:  # last-1.h5 may be within an epoch
         flags["flags"]["epochs"] += 1
-    done = resume(digits, target, 1, checkpoint.path, log_every=1, **flags)
+    done = resume(digits, target, 1, checkpoint.path, **flags)
     assert done.code == 0
     last, best = (read_checkpoint(target / "checkpoints" / each) for each in ("last.h5", "best.h5"))
     assert last.position == (flags["flags"]["epochs"] * STEPS, flags["flags"]["epochs"])
@@ -205,7 +205,7 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
     (tmp_path / "link").symlink_to(run)
     before = contents(run)
     for folder in (run, tmp_path / "link"):
-        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True, log_every=1)
+        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True)
         assert refused.code == 2
         assert name in refused.error and "--overwrite" in refused.error
         assert contents(run) == before
@@ -236,10 +236,10 @@ def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
     assert contents(run) == before
 
 
-@pytest.mark.parametrize("resume", ["auto", "a name"])
-def test_a_name_that_no_disk_takes(digits, tmp_path, resume):
+@pytest.mark.parametrize("source", ["auto", "a name"])
+def test_a_name_that_no_disk_takes(digits, tmp_path, source):
     long = tmp_path / ("x" * 300)
-    refused = resume(digits, long, 1 if resume == "auto" else str(long / "a.h5"))
+    refused = resume(digits, long, 1, source if source == "auto" else long / "a.h5")
     assert refused.code in (5, 6) and "file name too long" in refused.error
 
 
@@ -557,13 +557,14 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
 def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
     # it is whole, and newer than all that this version can read: to go back behind it silently would lose work
     last = stopped / "checkpoints/last.h5"
-    forge(last, read_checkpoint(last).facts(), format=checkpoint_file.FORMAT + 1)
+    newer = checkpoint_file.FORMAT + 1
+    forge(last, read_checkpoint(last).facts(), format=newer)
     before = contents(stopped)
     for source in ("auto", str(last)):
         done = sessions.train_run(digits, stopped, ranks, resume=source)
         assert isinstance(done.codes[0], CheckpointError)
         assert done.code == 5
-        assert "last.h5 has checkpoint format 2, this version reads format 1" in done.error
+        assert f"last.h5 has checkpoint format {newer}, this version reads format {newer - 1}" in done.error
     assert contents(stopped) == before
     # insisted upon, by its name: the older one, in a directory of its own
     older, run = str(stopped / "checkpoints/last-1.h5"), stopped / "../new"
@@ -728,7 +729,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged,
     path = stopped / "checkpoints/last.h5"
     facts = read_checkpoint(path).facts()
     forge(path, facts | {part: value and facts[part] | value for part, value in forged.items()})
-    done = resume(digits, stopped, 2 if auto else str(path))
+    done = resume(digits, stopped, 2, "auto" if auto else path)
     if auto and "config" not in forged:
         assert done.code == 0
         assert [text for text in done.notices if "makes no sense" in text or "not a readable" in text]
