@@ -1,6 +1,7 @@
 """The rooms of the package and who may import whom, read from the source."""
 
 import ast
+import re
 import sys
 import tomllib
 from pathlib import Path
@@ -144,3 +145,17 @@ def test_one_process_never_loads_mpi(options, digits, tmp_path):
     words = ["train", "--data", digits, "--run", tmp_path / "run", "--recipe", "fast", "--epochs", 1, *options]
     loaded = loaded_after(*words, "--display", "plain")
     assert "numpy" in loaded and not loaded & {"mpi4py", "torch"}
+
+
+def test_the_rooms_are_described_file_by_file():
+    tree = re.search(r"```text\n(.*?)```", (PACKAGE / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    described, room, folder = [], "", ""
+    for line in tree.splitlines():
+        indent, name = re.match(r"( *)(\w+/)?", line).groups()
+        if not indent:
+            room = folder = name or ""
+        elif len(indent) == 4:
+            folder = room + (name or "")
+        described += [folder + file for file in re.findall(r"\b[a-z0-9_]+\.py\b", line)]
+    files = [source for source in TREES if not source.endswith("__init__.py")]
+    assert sorted(described) == sorted(files), f"only in one: {sorted(set(described) ^ set(files))}"
