@@ -104,7 +104,9 @@ class Archive:
             raise DataError(f"{where} {said}")
         with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
             _header(file.read, where)
-            content = file.read(header.size)
+            content = bytearray()
+            while piece := file.read(min(LONGEST_DIRECTORY, header.size - len(content))):
+                content += piece
             if len(content) < header.size or file.read(1):
                 raise DataError(f"{where} {said}")
             numbers = np.frombuffer(content, header.dtype)
