@@ -55,6 +55,12 @@ def write(
         raise error(f"cannot write {path}: {why_not_written(failure)}") from failure
 
 
+def copy(source: Path, target: Path) -> None:
+    """Copy a file, whole or not at all. Raises OSError."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
+
+
 def append(descriptor: int, content: bytes) -> None:
     """Add ``content`` to the end of an open file, whole or not at all. Raises OSError."""
     size = os.fstat(descriptor).st_size

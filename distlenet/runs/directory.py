@@ -5,26 +5,19 @@ empty. In one that has it, other files may be added: they stay.
 """
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
 from distlenet import atomic
-from distlenet.atomic import replacing, why_not_written
+from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
 from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
 NAMED = 4  # entries in the way that a sentence names
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all. Raises OSError."""
-    with replacing(target) as temporary:
-        shutil.copyfile(source, temporary)
 
 
 def listed(names: list[str]) -> str:
@@ -230,7 +223,7 @@ class LockedDirectory(RunDirectory):
     def detach(self, path: Path) -> None:
         """Give the file ``path`` a copy of its own if it has a second name, which would change with it."""
         if kind(path) == "a file" and path.stat().st_nlink > 1:
-            copy(path, path)
+            atomic.copy(path, path)
 
     def close(self) -> None:
         """Lift the lock."""

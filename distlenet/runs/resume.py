@@ -4,12 +4,13 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from distlenet import atomic
 from distlenet.config import build_config, changes
 from distlenet.errors import CheckpointError, ConfigError, UsageError
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_file import read_checkpoint, read_order
 from distlenet.runs.choice import is_best, newest_checkpoint, order_of
-from distlenet.runs.directory import LockedDirectory, RunDirectory, copy
+from distlenet.runs.directory import LockedDirectory, RunDirectory
 from distlenet.runs.ours import is_config
 from distlenet.training.events import Notice
 from distlenet.training.state import TrainState
@@ -80,11 +81,11 @@ def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState)
             directory.rename(path)
     if not directory.contains(checkpoint.path):
         folder = checkpoint.path.absolute().parent
-        copy(checkpoint.path, directory.checkpoints / "last.h5")
+        atomic.copy(checkpoint.path, directory.checkpoints / "last.h5")
         if is_best(folder / "best.h5", state.best_theta):
-            copy(folder / "best.h5", best)
+            atomic.copy(folder / "best.h5", best)
         if folder.name == "checkpoints" and (folder.parent / "journal.jsonl").is_file():
-            copy(folder.parent / "journal.jsonl", directory.journal)
+            atomic.copy(folder.parent / "journal.jsonl", directory.journal)
     notices = [Notice(f"resuming from {checkpoint.path}: {progress.coming}")]
     saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
     if progress.best_epoch is not None and not saved_at_once and not is_best(best, state.best_theta):
