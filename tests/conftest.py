@@ -43,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, lambda *_: None)
 
 
+def pytest_make_parametrize_id(val, argname):
+    """Bytes are called by their argument: archives hold the time, and all workers must call a test the same."""
+    return argname if isinstance(val, bytes) else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for several workers: a file's tests on one of them, and jobs of ranks one after the other."""
     groups = {item: "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem for item in items}
