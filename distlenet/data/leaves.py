@@ -5,7 +5,7 @@ one block of every shard, or two where it goes on to the next.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Protocol
 
@@ -48,19 +48,19 @@ class Leaves:
         self._noise_of: tuple[int, int] | None = None  # (epoch, step) of the noise
         self._noise = np.empty((0, 0))
         self.shards = list(shards)
-        self._source = self._open()
+        self._source = self._open(self.shards)
 
-    def own(self, shards: Iterable[int]) -> None:
+    def own(self, shards: Sequence[int]) -> None:
         """Serve ``shards``, a contiguous run, from now on, and read no others.
 
         Raises DataError if their checksums do not match; of shards that are streamed, ``load`` does so later.
         """
         self._source.close()  # its memory is free before more is taken
-        self.shards, self._noise_of = list(shards), None
-        self._source = self._open()
+        self.shards, self._noise_of = [], None  # none, where they cannot be read
+        self._source, self.shards = self._open(shards), list(shards)
 
-    def _open(self) -> "InMemory | Streamed":
-        first, last = self.plan.bounds(self.shards[0])[0], self.plan.bounds(self.shards[-1])[1]
+    def _open(self, shards: Sequence[int]) -> "InMemory | Streamed":
+        first, last = self.plan.bounds(shards[0])[0], self.plan.bounds(shards[-1])[1]
         size = (last - first) * (math.prod(self._digits.image_shape) + 1)  # a label is a byte
         if size > self._memory_limit:
             return Streamed(self._digits, self.plan)

@@ -118,3 +118,20 @@ def test_a_damaged_file_is_refused(tmp_path):
     path.write_bytes(stored)
     with open_digit_file(path) as file, pytest.raises(DataError):
         leaves_of(file, range(4))
+
+
+def test_shards_that_cannot_be_read_are_not_owned():
+    digits = Digits()
+    leaves = leaves_of(digits, [0])
+
+    def damaged(*place, **options):
+        raise DataError("damaged")
+
+    digits.read = damaged
+    for _ in range(2):  # asked for again, they are read again
+        with pytest.raises(DataError, match="damaged"):
+            leaves.own([0, 1])
+        assert leaves.shards == []
+    del digits.read
+    leaves.own([0, 1])
+    assert leaves.shards == [0, 1] and len(load(leaves, 0, 0, 1)[1])
