@@ -36,7 +36,7 @@ class LossWatch:
         self.high = self.high + 1 if loss > ceiling else max(0, self.high - 1)
         self.right += (accuracy - self.right) / MEMORY
         guesses = self.mean > 0.955 * self.guessing and self.right < 1.5 * exp(-self.guessing)
-        self.idle = self.idle + 1 if guesses else 0
+        self.idle = (self.idle + 1 or 1) if guesses else 0  # never 0 while it guesses
         self.level = min(level, self.mean)
 
     @property
@@ -57,5 +57,5 @@ class LossWatch:
         return self.mean is not None and self.mean > 1.2 * max(self.level or 0.0, self.guessing)
 
     def be_patient(self) -> None:
-        """Let a run that guesses, but is alive, go on: look again after twice as many steps."""
-        self.idle = -DEAD_STEPS
+        """Let a run that guesses, but is alive, continue: look again after twice as many steps."""
+        self.idle = -DEAD_STEPS - 1
