@@ -1,1 +1,1 @@
-"""Training: the loop, checkpoints, evaluation. Knows neither the terminal nor which MPI there is."""
+"""Training: the loop and what a step needs. Knows no files, no terminal, and not which MPI there is."""

@@ -71,7 +71,7 @@ class EpochDone:
 class SaveAsked:
     """The state between two steps should be saved now: the epoch is over, or a signal asked for it."""
 
-    reason: str  # "epoch", "stopped by SIGINT", "SIGUSR1", ...
+    reason: str  # "epoch", "asked for", "healed", "ranks were lost", "stopped by SIGINT", an error's sentence
 
 
 @dataclass(frozen=True)

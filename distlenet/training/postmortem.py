@@ -74,8 +74,9 @@ def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
     """Return x (1, rows, columns, n): the first leaves of the rank's first shard in ``epoch``."""
     found: list[np.ndarray] = []
     for step in range(leaves.plan.steps_per_epoch):
-        if sum(x.shape[-1] for x in found) < IMAGES:
-            found.append(leaves.load(epoch, step, leaves.shards[0])[0].copy())
+        found.append(leaves.load(epoch, step, leaves.shards[0])[0].copy())
+        if sum(x.shape[-1] for x in found) >= IMAGES:
+            break
     return np.concatenate(found, axis=-1)
 
 

@@ -38,8 +38,8 @@ def obey(votes: Mapping[str, float]) -> None:
 class Signals(Handlers):
     """Notes of the signals that came.
 
-    ``save_seconds``: also ask for a save when that much time has passed since the last one (set on the
-    root alone). A launcher that was killed counts as SIGTERM.
+    ``save_seconds``: also ask for a save each time that much time has passed (set on the root alone). A launcher that
+    was killed counts as SIGTERM.
     """
 
     def __init__(self) -> None:
