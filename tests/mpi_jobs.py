@@ -60,6 +60,11 @@ class Finished:
         """Everything the job said."""
         return self.stdout + self.stderr
 
+    def expect(self, code: int = 0) -> "Finished":
+        """Return itself; AssertionError if it has left by another exit code."""
+        assert self.returncode == code, self.output
+        return self
+
 
 def find_runtime(name: str) -> Runtime | str:
     """Return the MPI called ``name``, or why its tests cannot run."""

@@ -39,6 +39,11 @@ class Session:
         assert len(codes) == 1, self.codes
         return codes.pop()
 
+    def expect(self, code: int = 0) -> "Session":
+        """Return itself; AssertionError if it has left by another exit code."""
+        assert self.code == code, self.codes
+        return self
+
     @property
     def notices(self) -> list[str]:
         """What the user was told."""

@@ -20,8 +20,7 @@ def whole(once: Callable[..., Path], digits: Path) -> Path:
     """The run of four epochs of eleven steps that nothing disturbs; tests may read it, not change it."""
 
     def train(run: Path) -> None:
-        done = runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3))
-        assert done.returncode == 0, done.output
+        runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3)).expect()
 
     return once("undisturbed", train)
 

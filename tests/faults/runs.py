@@ -72,8 +72,7 @@ def resumes(
     run: Path, whole: Path, words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1
 ) -> mpi_jobs.Finished:
     """Go on with ``run``, to the same end as ``whole``; ``words`` are those that started it."""
-    done = do([*words, "--resume", "auto"], runtime, ranks)
-    assert done.returncode == 0, done.output
+    done = do([*words, "--resume", "auto"], runtime, ranks).expect()
     assert "Traceback" not in done.output, done.output
     same_end(run, whole)
     return done

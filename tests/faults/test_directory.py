@@ -65,8 +65,7 @@ def test_vanishes(soak, whole, digits, tmp_path):
         for number in range(soak.count(TRIALS)):
             chance, run = random.Random(number), tmp_path / f"run-{number}"
             with fault.trial(number):
-                done = interfere(digits, run, tmp_path / f"pace-{number}", chance.randrange(STEPS), remove)
-                assert done.returncode == 0, done.output
+                done = interfere(digits, run, tmp_path / f"pace-{number}", chance.randrange(STEPS), remove).expect()
                 said = runs.warnings(done.output)
                 assert len(said) == 1 and "was removed during the run: it is made again" in said[0], done.output
                 assert "Traceback" not in done.output
@@ -98,8 +97,7 @@ def block(run):
 
 
 def test_vanishes_for_good(digits, tmp_path):
-    done = interfere(digits, tmp_path / "run", tmp_path / "pace", 20, block)
-    assert done.returncode == 6, done.output
+    done = interfere(digits, tmp_path / "run", tmp_path / "pace", 20, block).expect(6)
     assert "Traceback" not in done.output
     said = runs.warnings(done.output)
     assert len([line for line in said if "checkpoints" in line]) == 1, said
@@ -158,8 +156,7 @@ def test_the_lock_ends_with_its_run(soak, digits, whole, tmp_path):
             with fault.trial(number), mpi_jobs.Job(runs.command([str(pace.folder), *words], script="paced.py")) as job:
                 pace.wait(job)
                 for options in ([], ["--overwrite"], ["--resume", "auto"]):
-                    refused = runs.do([*words, *options])
-                    assert refused.returncode == 6, refused.output
+                    refused = runs.do([*words, *options]).expect(6)
                     assert f"is in use by another run (process {job.process.pid} on " in refused.output
                     assert refused.output.count("\n") == 1, refused.output
                 os.kill(job.process.pid, signal.SIGKILL)

@@ -41,8 +41,7 @@ def run_all(jobs, tmp_path):
         said.unlink(missing_ok=True)
         some = [{"place": place, "words": list(map(str, words))} for place, words in jobs[first : first + BATCH]]
         todo.write_text(json.dumps(some))
-        done = mpi_jobs.run([sys.executable, str(runs.HERE / "places.py"), str(todo), str(said)], timeout=500)
-        assert done.returncode == 0, done.output
+        mpi_jobs.run([sys.executable, str(runs.HERE / "places.py"), str(todo), str(said)], timeout=500).expect()
         found += [json.loads(line) for line in said.read_text().splitlines()]
     return found
 

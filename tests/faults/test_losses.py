@@ -46,14 +46,12 @@ def undisturbed(survivors_go_on, tmp_path_factory, soak):
     folder = tmp_path_factory.mktemp("losses")
     (images, labels), data, run = draw_digits(600, seed=1), folder / "drawn.h5", folder / "whole"
     drawn.write(data, (np.tile(images, (5, 1, 1)), np.tile(labels, 5)), 300)
-    done = runs.do(runs.train(data, run, *OPTIONS))
-    assert done.returncode == 0, done.output
+    done = runs.do(runs.train(data, run, *OPTIONS)).expect()
     seconds = []
     for number in range(5 if soak.full else 1):
         again = folder / f"launched-{number}"
         with launches.Launched(*LAUNCH, *runs.train(data, again, *OPTIONS)) as job:
-            done = job.finish()
-            assert done.returncode == 0, done.output
+            done = job.finish().expect()
             assert not job.left_behind()
         ends_like(again, run)
         seconds.append(done.seconds)
@@ -87,8 +85,7 @@ def disturb(fault, undisturbed, run, moments, find, number):
                 continue
             sent += 1
             early += not (run / runs.FIRST_WRITES).exists()
-        done = job.finish()
-        assert done.returncode == 0, done.output
+        done = job.finish().expect()
         assert not job.left_behind(), done.output
     ends_like(run, undisturbed.run)
     fault.saw(f"{sent} in a run")
@@ -141,8 +138,7 @@ def test_kill_9_of_mpirun(soak, undisturbed, tmp_path):
 
 def test_kill_9_of_ranks_while_the_run_heals(soak, undisturbed, tmp_path):
     whole = tmp_path / "whole"
-    done = runs.do(runs.train(undisturbed.data, whole, *DIVERGING))
-    assert done.returncode == 0, done.output
+    done = runs.do(runs.train(undisturbed.data, whole, *DIVERGING)).expect()
     heals = len(runs.summary(whole)["divergences"])
     assert heals >= 2
     with soak.fault("kill -9 of a rank while the run heals") as fault:
@@ -158,8 +154,7 @@ def test_kill_9_of_ranks_while_the_run_heals(soak, undisturbed, tmp_path):
                     time.sleep(pause)
                     target = any_rank(chance)(job)
                     os.kill(target, signal.SIGKILL)
-                    done = job.finish()
-                    assert done.returncode == 0, done.output
+                    done = job.finish().expect()
                     assert not job.left_behind(), done.output
                 ends_like(run, whole)
                 fault.saw("restart" if "restart" in done.output else "went on")

@@ -32,8 +32,7 @@ def many_digits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory, many_digits):
     run = tmp_path_factory.mktemp("undisturbed") / "run"
-    done = runs.do(runs.train(many_digits, run, *OPTIONS))
-    assert done.returncode == 0, done.output
+    runs.do(runs.train(many_digits, run, *OPTIONS)).expect()
     return run, runs.summary(run)["total_seconds"]
 
 

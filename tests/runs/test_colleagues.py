@@ -62,8 +62,7 @@ def do(shared, tmp_path, commands, *jobs):
     warm = [list(map(str, words)) for words in commands(tmp_path / "warm")]
     asked = [(user, list(map(str, words))) for user, words in jobs]
     environment = mpi_jobs.environment() | {"HOME": str(shared.parent)}
-    done = mpi_jobs.run([sys.executable, "-c", COLLEAGUES, json.dumps(warm), json.dumps(asked)], env=environment)
-    assert done.returncode == 0, done.output
+    mpi_jobs.run([sys.executable, "-c", COLLEAGUES, json.dumps(warm), json.dumps(asked)], env=environment).expect()
 
 
 def check_rights(folder, *users):

@@ -369,6 +369,5 @@ def test_replaced_by_a_link_during_the_run(digits, tmp_path, replaced):
             (tmp_path / ("run" if replaced == "." else "run/checkpoints")).symlink_to(theirs)
 
     before = snapshot(theirs)
-    ended = sessions.train_run(digits, run, act=act, flags=FLAGS)
-    assert ended.code == 6
+    sessions.train_run(digits, run, act=act, flags=FLAGS).expect(6)
     assert snapshot(theirs) == before

@@ -32,8 +32,7 @@ ALL = 3 * STEPS
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, digits):
     """The run that nobody interrupts."""
-    session = sessions.train_run(digits, tmp_path_factory.mktemp("resume") / "whole", flags=FLAGS, log_every=1)
-    assert session.code == 0
+    session = sessions.train_run(digits, tmp_path_factory.mktemp("resume") / "whole", flags=FLAGS, log_every=1).expect()
     assert sessions.results(session.run)["steps"] == ALL
     return session.run
 
@@ -130,8 +129,7 @@ def kept(tmp_path_factory, digits):
         keep_newest=99,
         keep_every=1,
         log_every=1,
-    )
-    assert session.code == 0
+    ).expect()
     return session.run
 
 
@@ -146,8 +144,7 @@ def test_from_every_checkpoint(digits, tmp_path, whole, kept):
     assert set(positions) == {(step, step // STEPS) for step in (2, 4, 6, 7, 8, 10, 12, 14, 16, 18, 20, 21)} | {(14, 1)}
     for place, path in enumerate(files):
         run = tmp_path / str(place)
-        done = resume(digits, run, 1 + place % 6, path)
-        assert done.code == 0
+        resume(digits, run, 1 + place % 6, path).expect()
         assert sessions.results(run) == sessions.results(whole), path.name
         assert sessions.journal(run) == sessions.journal(whole), path.name
         last, expected = (read_checkpoint(each / "checkpoints/last.h5") for each in (run, whole))
@@ -164,8 +161,7 @@ def test_an_earlier_checkpoint_starts_a_run_of_its_own(digits, tmp_path, whole, 
     shutil.copy(folder / "epoch-0001.h5", folder / "mine.h5")
     before = contents(run)
     for name in ("epoch-0001.h5", "last-1.h5", "mine.h5"):
-        refused = resume(digits, run, ranks, folder / name)
-        assert refused.code == 2
+        refused = resume(digits, run, ranks, folder / name).expect(2)
         assert f"{name} is not the newest checkpoint of {run}" in refused.error and "--run NEW" in refused.error
         assert contents(run) == before
     assert resume(digits, new, ranks, folder / "epoch-0001.h5").code == 0
@@ -188,8 +184,7 @@ def test_a_finished_run_has_a_last_checkpoint_whatever_it_is_resumed_from(digits
     flags = {"flags": {"epochs": checkpoint.position[1]}, "override": ("epochs",)}
     if checkpoint.progress.step:  # last-1.h5 may be within an epoch
         flags["flags"]["epochs"] += 1
-    done = resume(digits, target, 1, checkpoint.path, **flags)
-    assert done.code == 0
+    resume(digits, target, 1, checkpoint.path, **flags).expect()
     last, best = (read_checkpoint(target / "checkpoints" / each) for each in ("last.h5", "best.h5"))
     assert last.position == (flags["flags"]["epochs"] * STEPS, flags["flags"]["epochs"])
     assert sessions.results(target)["theta_sha256"] == hashlib.sha256(last.theta.tobytes()).hexdigest()
@@ -205,8 +200,7 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
     (tmp_path / "link").symlink_to(run)
     before = contents(run)
     for folder in (run, tmp_path / "link"):
-        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True)
-        assert refused.code == 2
+        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True).expect(2)
         assert name in refused.error and "--overwrite" in refused.error
         assert contents(run) == before
 
@@ -285,10 +279,8 @@ def test_from_a_killed_run(digits, tmp_path, whole):
 
 def test_resume_without_flags_takes_the_run_s_own_settings(digits, tmp_path):
     run, flags = tmp_path / "run", {"epochs": 2, "batch_size": 64}
-    first = sessions.train_run(digits, run, act=sessions.stop_after(3), recipe="fast", flags=flags)
-    assert first.code == 130
-    again = resume(digits, run, 2)
-    assert again.code == 0
+    sessions.train_run(digits, run, act=sessions.stop_after(3), recipe="fast", flags=flags).expect(130)
+    again = resume(digits, run, 2).expect()
     assert read_checkpoint(run / "checkpoints/last.h5").config == Config(**{**RECIPES["fast"], **flags})
     assert not [text for text in again.notices if " is now " in text]
 
@@ -370,37 +362,31 @@ def test_recipes_and_files_are_compared_too(digits, stopped, tmp_path):
 
 
 def test_overridden_by_name(digits, stopped):
-    done = resume(digits, stopped, 2, flags={"lr": 0.01}, override=("lr",))
-    assert done.code == 0
+    done = resume(digits, stopped, 2, flags={"lr": 0.01}, override=("lr",)).expect()
     assert "lr was 0.03, is now 0.01" in done.notices
     # the next resume knows the new settings
-    again = resume(digits, stopped)
-    assert again.code == 0
+    again = resume(digits, stopped).expect()
     assert not [text for text in again.notices if " is now " in text]
     # an override names one setting, not all
-    refused = resume(digits, stopped, flags={"lr": 0.1, "seed": 9}, override=("lr",))
-    assert refused.code == 3
+    refused = resume(digits, stopped, flags={"lr": 0.1, "seed": 9}, override=("lr",)).expect(3)
     assert "--override seed" in refused.error
 
 
 def test_more_epochs(digits, stopped, tmp_path):
-    done = resume(digits, stopped, 3, flags={"epochs": 4}, override=("epochs",))
-    assert done.code == 0
+    done = resume(digits, stopped, 3, flags={"epochs": 4}, override=("epochs",)).expect()
     assert sessions.results(stopped)["epochs"] == 4
     assert "epochs was 3, is now 4" in done.notices
 
 
 def test_what_does_not_change_the_mathematics_passes(digits, stopped, whole):
-    done = resume(digits, stopped, 2, flags={"train_sample": 70, "test_curve": True})
-    assert done.code == 0
+    done = resume(digits, stopped, 2, flags={"train_sample": 70, "test_curve": True}).expect()
     assert {"train_sample was 50, is now 70", "test_curve was False, is now True"} <= set(done.notices)
     assert sessions.results(stopped) == sessions.results(whole)
 
 
 def test_another_shards_count_that_cannot_go_on(digits, stopped):
     # fewer shards than ranks is refused as for a new run
-    done = resume(digits, stopped, 7)
-    assert done.code == 7
+    resume(digits, stopped, 7).expect(7)
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
@@ -412,8 +398,7 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     other = tmp_path / "other.h5"
     drawn.write(other, (images, labels), (test_images, test_labels))
     before = contents(stopped)
-    done = resume(other, stopped, ranks)
-    assert done.code == 4
+    done = resume(other, stopped, ranks).expect(4)
     assert isinstance(done.codes[0], DataError)
     assert "fingerprint" in done.error
     assert contents(stopped) == before
@@ -451,8 +436,7 @@ def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
 def test_into_another_directory(digits, stopped, whole, tmp_path):
     # the run goes on elsewhere; its best checkpoint comes along, the old directory stays as it was
     run, before = tmp_path / "elsewhere", contents(stopped)
-    done = resume(digits, run, 3, stopped / "checkpoints/last.h5")
-    assert done.code == 0
+    resume(digits, run, 3, stopped / "checkpoints/last.h5").expect()
     assert sessions.results(run) == sessions.results(whole)
     assert sessions.journal(run) == sessions.journal(whole)  # what came before too
     assert contents(stopped) == before
@@ -460,12 +444,10 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
     # twice is refused: it holds a run by now, which would be mixed with the other
     after = contents(run)
-    again = resume(digits, run, 2, stopped / "checkpoints/last.h5")
-    assert again.code == 6
+    again = resume(digits, run, 2, stopped / "checkpoints/last.h5").expect(6)
     assert "already holds a run" in again.error
     assert contents(run) == after
-    replaced = resume(digits, run, 1, stopped / "checkpoints/last.h5", overwrite=True)
-    assert replaced.code == 0
+    resume(digits, run, 1, stopped / "checkpoints/last.h5", overwrite=True).expect()
     assert sessions.results(run) == sessions.results(whole)
 
 
@@ -476,8 +458,7 @@ def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp
     shutil.copy(
         next(path for path in (kept / "checkpoints").iterdir() if read_checkpoint(path).position == (16, 2)), alone
     )
-    done = resume(digits, tmp_path / "run", 2, alone)
-    assert done.code == 0
+    resume(digits, tmp_path / "run", 2, alone).expect()
     assert sessions.journal(tmp_path / "run") == [
         line for line in sessions.journal(whole) if line["kind"] == "epoch" or line["steps"] > 16
     ]
@@ -520,8 +501,7 @@ def test_best_comes_along_even_if_nothing_better_follows(digits, tmp_path):
     flags = {**FLAGS, "batch_size": 24, "schedule": "constant"}
     assert sessions.train_run(digits, first, 1, sessions.stop_after(30), flags=flags).code == 130
     ruin = {"flags": {"weight_decay": 30.0}, "override": ("weight_decay",)}
-    done = resume(digits, second, 2, first / "checkpoints/last.h5", **ruin)
-    assert done.code == 0
+    resume(digits, second, 2, first / "checkpoints/last.h5", **ruin).expect()
     assert sessions.results(second)["evaluated"] == "best (epoch 1)"
     best = read_checkpoint(second / "checkpoints/best.h5")
     assert best.progress.best_epoch == 0
@@ -545,8 +525,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
         damage(last)
     else:
         last.write_bytes(last.read_bytes()[: 4321 if harm == "cut off" else 0])
-    done = resume(digits, stopped, ranks)
-    assert done.code == 0
+    done = resume(digits, stopped, ranks).expect()
     assert [text for text in done.notices if str(last) in text and "passed over" in text]
     assert [text for text in done.notices if text.startswith("resuming from") and "epoch 2, step 1" in text]
     assert last.with_name("last.h5.aside").exists()  # out of the way, where it would age a good one out
@@ -579,8 +558,7 @@ def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet)
     damage(stopped / "checkpoints/last.h5")
     with (stopped / "journal.jsonl").open("a") as journal:
         journal.write("torn\n[]\n")
-    done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet")
-    assert done.returncode == 0, done.output
+    done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet").expect()
     for words in ("passed over", "renamed: last.h5.aside", "damaged line"):
         said = [line for line in done.output.splitlines() if words in line]
         assert len(said) == 1, done.output
@@ -591,8 +569,7 @@ def test_when_all_are_damaged(digits, stopped):
     before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
     for path in before:
         damage(path)
-    done = resume(digits, stopped, 2)
-    assert done.code == 5
+    done = resume(digits, stopped, 2).expect(5)
     assert "holds no checkpoint to resume from" in done.error
     for path in before:
         assert path.name in done.error
@@ -634,8 +611,7 @@ def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlene
         assert [text for text in done.notices if "best.h5 is missing: the parameters of the best epoch, 1" in text]
         assert not best.exists()
     for words in (["evaluate", best_first, "--data", digits], ["inspect", best_first]):
-        again = distlenet(*words, "--json")
-        assert again.returncode == 0, again.output
+        again = distlenet(*words, "--json").expect()
         assert resumed or "best.h5 is damaged" in again.stderr
         assert f"has no good best.h5: the parameters of its best epoch are taken from {last}" in again.stderr
         found = json.loads(again.stdout)
@@ -654,8 +630,7 @@ def test_a_damaged_path_is_refused(digits, stopped):
 
 
 def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
-    done = resume(digits, tmp_path / "run", 2, flags=FLAGS)
-    assert done.code == 0
+    done = resume(digits, tmp_path / "run", 2, flags=FLAGS).expect()
     assert "nothing to resume from yet: the run starts from the beginning" in done.notices
     check_same_run(tmp_path / "run", whole)
 
@@ -682,8 +657,7 @@ def test_other_numerics_are_said(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
     monkeypatch.setattr(experiment, "numerics", lambda: other)
     monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
-    done = resume(digits, stopped, 2)
-    assert done.code == 0
+    done = resume(digits, stopped, 2).expect()
     said = [text for text in done.notices if "the last bits may differ" in text]
     assert len(said) == 1
     assert f"kernel {numerics()['kernel']} (now Cray-1)" in said[0]
@@ -707,8 +681,7 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
             file[name] = short
             sums[name] = hashlib.sha256(np.ascontiguousarray(short, "<f4")).hexdigest()
         file.attrs["sha256"] = json.dumps(sums)
-    done = resume(digits, tmp_path / "run", 2, path)
-    assert done.code == 5
+    done = resume(digits, tmp_path / "run", 2, path).expect(5)
     assert "odd.h5" in done.error
 
 
@@ -764,14 +737,11 @@ def test_a_chain_under_mpirun(runtime, digits, tmp_path, whole, distlenet):
     run = tmp_path / "run"
     signalled = [str(mpi_jobs.JOBS / "signalled.py"), "0", "SIGTERM", "8"]
     words = ["train", "--data", str(digits), "--run", str(run), *PLAIN]
-    done = mpi_jobs.run([runtime.python, *signalled, *words, *ARGUMENTS])
-    assert done.returncode == 143, done.output
-    done = mpi_jobs.run(runtime.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto"))
-    assert done.returncode == 130, done.output
+    done = mpi_jobs.run([runtime.python, *signalled, *words, *ARGUMENTS]).expect(143)
+    done = mpi_jobs.run(runtime.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto")).expect(130)
     assert "Traceback" not in done.output
     assert read_checkpoint(run / "checkpoints/last.h5").progress.step == STEPS
-    done = distlenet(*words, "--resume", "auto", runtime=runtime, ranks=2)
-    assert done.returncode == 0, done.output
+    done = distlenet(*words, "--resume", "auto", runtime=runtime, ranks=2).expect()
     if runtime.python == sys.executable:  # another Python may bring another numpy
         check_same_run(run, whole)
     else:

@@ -60,8 +60,9 @@ def steps(points, tag):
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
-    session = train_run(digits, tmp_path_factory.mktemp("runs") / "whole", flags=FLAGS, log_every=2, tensorboard=True)
-    assert session.code == 0
+    session = train_run(
+        digits, tmp_path_factory.mktemp("runs") / "whole", flags=FLAGS, log_every=2, tensorboard=True
+    ).expect()
     return session.run
 
 
@@ -145,10 +146,8 @@ def test_an_evaluation_that_is_done_again_is_shown_once(digits, tmp_path):
         if state.progress.steps == STEPS:
             signals.ask_to_stop()
 
-    session = train_run(digits, tmp_path / "run", act=stop_in_evaluation, flags=FLAGS, log_every=2, tensorboard=True)
-    assert session.code == 130
-    again = train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True, resume="auto")
-    assert again.code == 0
+    train_run(digits, tmp_path / "run", act=stop_in_evaluation, flags=FLAGS, log_every=2, tensorboard=True).expect(130)
+    train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True, resume="auto").expect()
     points = shown(tmp_path / "run")
     assert steps(points, "loss/validation") == steps(points, "weights/C1/W") == [STEPS, 2 * STEPS]
     assert steps(points, "loss/batch") == list(range(2, 2 * STEPS + 1, 2))
@@ -159,8 +158,7 @@ def test_a_healed_run_shows_what_counts(whole, digits, tmp_path):
         if state.progress.steps == STEPS + 7 and not state.progress.divergences:
             state.net.theta[:] = np.nan
 
-    session = train_run(digits, tmp_path / "run", act=explode, flags=FLAGS, log_every=2, tensorboard=True)
-    assert session.code == 0
+    session = train_run(digits, tmp_path / "run", act=explode, flags=FLAGS, log_every=2, tensorboard=True).expect()
     points = shown(tmp_path / "run")
     assert steps(points, "loss/batch") == list(range(2, 2 * STEPS + 1, 2))
     assert steps(points, "weights/C1/W") == [STEPS, 2 * STEPS]
@@ -179,8 +177,7 @@ def test_a_full_disk_does_not_end_the_run(digits, tmp_path, monkeypatch):
         write(path, content)
 
     monkeypatch.setattr(tensorboard, "append", refuse)
-    session = train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True)
-    assert session.code == 0
+    session = train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True).expect()
     (told,) = session.notices
     assert "the disk is full" in told and "TensorBoard lacks points" in told
     assert 0 < len(shown(tmp_path / "run")["loss/batch"]) < STEPS
@@ -214,6 +211,5 @@ def test_without_the_library_the_run_does_not_begin(digits, tmp_path, monkeypatc
 
 
 def test_the_option(digits, tmp_path, distlenet):
-    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", "--epochs", 1, "--tensorboard")
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", tmp_path / "run", "--epochs", 1, "--tensorboard").expect()
     assert "weights/C1/W" in shown(tmp_path / "run")

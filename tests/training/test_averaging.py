@@ -17,8 +17,7 @@ def test_the_average_is_what_is_kept(digits, tmp_path, validation):
     def remember(rank, state, signals):
         seen.append(state.net.theta.copy())
 
-    session = sessions.train_run(digits, run, act=remember, flags={**FLAGS, "validation": validation})
-    assert session.code == 0
+    sessions.train_run(digits, run, act=remember, flags={**FLAGS, "validation": validation}).expect()
     last = read_checkpoint(run / "checkpoints/last.h5")
     mean = seen[0].astype(np.float64)
     for steps, theta in enumerate(seen[1:], start=2):

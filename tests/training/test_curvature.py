@@ -96,8 +96,9 @@ def build(input_shape, classes):
 def test_a_network_without_it_is_refused_at_the_start_by_all_ranks_alike(digits, tmp_path):
     (tmp_path / "odd.py").write_text(OWN)
     model = f"{tmp_path / 'odd.py'}:build"
-    session = sessions.train_run(digits, tmp_path / "run", 3, flags={**FLAGS, "model": model}, trust=Trust(named=model))
-    assert session.code == 3
+    session = sessions.train_run(
+        digits, tmp_path / "run", 3, flags={**FLAGS, "model": model}, trust=Trust(named=model)
+    ).expect(3)
     assert "has no second derivatives, which --optimizer levenberg-marquardt needs" in session.error
     assert not (tmp_path / "run").exists()
 
@@ -120,13 +121,11 @@ def test_nothing_that_is_not_finite_gets_into_it(digits):
     ids=str,
 )
 def test_a_run_goes_on_with_the_same_bits(digits, tmp_path, chain):
-    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1)
-    assert whole.code == 0
+    sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1).expect()
     for part, (ranks, step) in enumerate(chain):
         first = {"resume": "auto"} if part else {"flags": FLAGS}
         act = sessions.stop_after(step, rank=ranks - 1) if step else lambda *_: None
-        done = sessions.train_run(digits, tmp_path / "parts", ranks, act, log_every=1, **first)
-        assert done.code == (130 if step else 0)
+        sessions.train_run(digits, tmp_path / "parts", ranks, act, log_every=1, **first).expect(130 if step else 0)
     assert sessions.results(tmp_path / "parts") == sessions.results(tmp_path / "whole")
     assert sessions.journal(tmp_path / "parts") == sessions.journal(tmp_path / "whole")
     last, expected = (read_checkpoint(tmp_path / run / "checkpoints/last.h5") for run in ("parts", "whole"))

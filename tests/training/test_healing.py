@@ -209,8 +209,7 @@ def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
         watching[:] = [state.progress.watch]
 
     monkeypatch.setattr(sessions, "Serial", Losing)
-    session = train(digits, tmp_path / "run", "dead", 1, act)
-    assert session.code == 0
+    session = train(digits, tmp_path / "run", "dead", 1, act).expect()
     assert any("ranks lost" in text for text in session.notices)
     assert outcome(tmp_path / "run") == outcome(healed["dead"].run)
 
@@ -221,8 +220,7 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
     found = []
     for ranks, where in ((1, {}), (2, {"runtime": openmpi, "ranks": 2})):
         run = tmp_path / str(ranks)
-        done = distlenet("train", "--data", digits, "--run", run, "--display", "plain", *words, **where)
-        assert done.returncode == 0, done.output
+        done = distlenet("train", "--data", digits, "--run", run, "--display", "plain", *words, **where).expect()
         assert "gone back to epoch" in done.output
         summary = summary_of(run)
         found.append((summary["theta_sha256"], summary["divergences"]))
@@ -232,8 +230,7 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
 
 
 def test_stop(digits, tmp_path):
-    session = train(digits, tmp_path / "run", "dead", 2, more={"on_divergence": "stop"})
-    assert session.code == 14
+    session = train(digits, tmp_path / "run", "dead", 2, more={"on_divergence": "stop"}).expect(14)
     assert "no better than guessing for 60 steps" in session.error
     assert "lower --lr" in session.error
     summary = json.loads((tmp_path / "run/summary.json").read_text())
@@ -243,16 +240,14 @@ def test_stop(digits, tmp_path):
 
 
 def test_ignore(digits, tmp_path):
-    session = train(digits, tmp_path / "run", "dead", more={"on_divergence": "ignore", "epochs": 6})
-    assert session.code == 0
+    train(digits, tmp_path / "run", "dead", more={"on_divergence": "ignore", "epochs": 6}).expect()
     assert sessions.results(tmp_path / "run")["steps"] == 6 * STEPS
     assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
 
 
 def test_a_hopeless_run_ends(digits, tmp_path):
     flags = {**FLAGS, "lr": 1e30, "clip": 0.0, "max_heals": 2}
-    session = sessions.train_run(digits, tmp_path / "run", flags=flags)
-    assert session.code == 8
+    session = sessions.train_run(digits, tmp_path / "run", flags=flags).expect(8)
     assert "after going back 2 times to lower rates" in session.error
     assert "epoch 1, step 2" in session.error
     assert sorted(os.listdir(tmp_path / "run/postmortem")) == sorted(
@@ -264,7 +259,6 @@ def test_a_hopeless_run_ends(digits, tmp_path):
 
 def test_a_network_that_is_alive_is_left_alone(digits, tmp_path):
     flags = {**FLAGS, "lr": 1e-6, "init": "he"}
-    session = sessions.train_run(digits, tmp_path / "run", flags=flags)
-    assert session.code == 0
+    session = sessions.train_run(digits, tmp_path / "run", flags=flags).expect()
     assert sum("the network is alive" in text for text in session.notices) == 1
     assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []

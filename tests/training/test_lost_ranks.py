@@ -19,8 +19,7 @@ RANKS = 3
 def undisturbed(digits, tmp_path_factory):
     """A run in which nobody dies; how many MPI calls each rank makes until the first step is done, and in all."""
     run, job, first = tmp_path_factory.mktemp("undisturbed") / "run", mortal.Job(RANKS, {}), {}
-    session = train(digits, run, job, act=lambda rank, state, signals: first.setdefault(rank, job.calls[rank]))
-    assert session.code == 0
+    train(digits, run, job, act=lambda rank, state, signals: first.setdefault(rank, job.calls[rank])).expect()
     return run, first, job.calls
 
 
@@ -105,8 +104,7 @@ def spoil(what, job=None, deaths=()):
 @pytest.mark.parametrize("deaths", [{1: 1}, {2: 3}, {0: 2}, {1: 20}, {0: 1, 2: 30}])
 def test_a_rank_dies_when_an_update_has_spoiled_the_state(digits, tmp_path, spoiled, what, deaths):
     job = mortal.Job(RANKS, {})
-    session = train(digits, tmp_path / "run", job, act=spoil(what, job, deaths), **WILD)
-    assert session.code == 0, session.codes
+    train(digits, tmp_path / "run", job, act=spoil(what, job, deaths), **WILD).expect()
     assert job.dead >= set(deaths)
     assert outcome(tmp_path / "run") == outcome(spoiled[what])
     summaries = [json.loads((run / "summary.json").read_text()) for run in (tmp_path / "run", spoiled[what])]

@@ -101,8 +101,7 @@ def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
         if state.progress.steps == 13:
             monkeypatch.setattr(Net, "loss_and_grad", huge)
 
-    done = sessions.train_run(digits, tmp_path / "run", ranks, act, flags=FLAGS | {"on_divergence": "stop"})
-    assert done.code == 8
+    done = sessions.train_run(digits, tmp_path / "run", ranks, act, flags=FLAGS | {"on_divergence": "stop"}).expect(8)
     assert "only in the sum over the shards, whose parts are finite" in done.error
     assert "epoch 2, step 3" in done.error or ranks > 1  # the ranks are not in step when one changes the network
     assert all(finite_checkpoints(done.run).values())
@@ -143,8 +142,7 @@ def finite_checkpoints(run):
 @pytest.mark.parametrize("policy", ["heal", "stop", "ignore"])
 def test_the_very_first_step(digits, tmp_path, ranks, policy):
     wild = {"init": "normal", "sigma": 1e30, "on_divergence": policy, "max_heals": 2}
-    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild)
-    assert done.code == 8
+    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild).expect(8)
     assert "epoch 1, step 1: NaN or infinity" in done.error and "choose another --init or --sigma" in done.error
     summary = json.loads((done.run / "summary.json").read_text())
     assert (summary["failure"], summary["steps"]) == ("NonFiniteError", 0)
@@ -155,8 +153,7 @@ def test_the_very_first_step(digits, tmp_path, ranks, policy):
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_first_curvature(digits, tmp_path, ranks):
     wild = {"optimizer": "levenberg-marquardt", "init": "normal", "sigma": 1e12, "max_heals": 1}
-    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild)
-    assert done.code == 8
+    done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild).expect(8)
     assert json.loads((done.run / "summary.json").read_text())["failure"] == "NonFiniteError"
 
 

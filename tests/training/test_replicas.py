@@ -52,12 +52,10 @@ def good_checkpoints(run):
 @pytest.mark.parametrize(("ranks", "rank"), [(2, 0), (2, 1), (3, 0), (3, 2), (5, 3)])
 def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
     # checkpoints at steps 4 and 8, epochs' ends at 7 and 14; the bit flips after step 9
-    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS)
-    assert whole.code == 0
+    whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS).expect()
     done = sessions.train_run(
         digits, tmp_path / "run", ranks, flip_on(rank, STEPS + 2, what), flags=FLAGS, save_steps=4, keep_newest=9
-    )
-    assert done.code == 10
+    ).expect(10)
     assert all(isinstance(error, ReplicaError) and error.agreed for error in done.codes)
     assert "after epoch 2, step 5," in done.error  # step 12 of the run: the next checkpoint
     if ranks == 2:
@@ -67,8 +65,7 @@ def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
     assert "--resume auto" in done.error
     assert good_checkpoints(done.run) == {"last.h5": 8, "last-1.h5": 7, "last-2.h5": 4, "best.h5": 7}
     # what was kept is good: the run goes on from it to the very same end
-    again = sessions.train_run(digits, tmp_path / "run", 2, resume="auto")
-    assert again.code == 0
+    sessions.train_run(digits, tmp_path / "run", 2, resume="auto").expect()
     assert sessions.results(done.run) == sessions.results(whole.run)
     assert sessions.journal(done.run) == sessions.journal(whole.run)
 
@@ -88,8 +85,7 @@ def test_before_a_stop(digits, tmp_path):
         flip_on(1, STEPS + 1, "theta")(rank, state, signals)
         sessions.stop_after(STEPS + 2)(rank, state, signals)
 
-    done = sessions.train_run(digits, tmp_path / "run", 3, act, flags=FLAGS)
-    assert done.code == 10
+    done = sessions.train_run(digits, tmp_path / "run", 3, act, flags=FLAGS).expect(10)
     assert good_checkpoints(done.run) == {"last.h5": STEPS, "best.h5": STEPS}
 
 
@@ -108,16 +104,14 @@ def test_two_ranks_of_five(digits, tmp_path):
 def test_every_bit_counts(digits, tmp_path, place, bit):
     # from the last bit of the fraction to the sign, in the first number and the last
     act = flip_on(1, STEPS, "theta", place=place, bit=bit)
-    done = sessions.train_run(digits, tmp_path / "run", 2, act, flags=FLAGS)
-    assert done.code == 10
+    done = sessions.train_run(digits, tmp_path / "run", 2, act, flags=FLAGS).expect(10)
     assert good_checkpoints(done.run) == {}
 
 
 @pytest.mark.parametrize(("optimizer", "name"), [("adam", "mean"), ("adam", "square"), ("rmsprop", "square")])
 def test_every_vector_of_the_optimizer(digits, tmp_path, optimizer, name):
     flags = {**FLAGS, "optimizer": optimizer, "lr": 0.001}
-    done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(2, STEPS, name), flags=flags)
-    assert done.code == 10
+    done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(2, STEPS, name), flags=flags).expect(10)
     assert "rank 2 of 3 differ" in done.error
 
 

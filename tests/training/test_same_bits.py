@@ -54,8 +54,7 @@ def start(names: list[str], digits: Path, folder: Path, command: object) -> dict
             lines.append(["evaluate", run, "--data", str(digits), "--json", "--split", split])
     plan = folder / "plan.json"
     plan.write_text(json.dumps(lines))
-    done = mpi_jobs.run(command(str(mpi_jobs.JOBS / "train_many.py"), str(plan)))
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run(command(str(mpi_jobs.JOBS / "train_many.py"), str(plan))).expect()
     printed = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(printed) == 2 * len(names), done.output
     for figures in printed:

@@ -16,8 +16,7 @@ STEPS = 11  # of an epoch: 642 images
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory, digits, distlenet):
     run = tmp_path_factory.mktemp("whole") / "run"
-    done = distlenet("train", "--data", digits, "--run", run, *SETTINGS)
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, *SETTINGS).expect()
     return run
 
 
@@ -32,8 +31,7 @@ def train_with_signal(run, digits, rank, name, step, runtime=None, ranks=1):
 
 
 def check_goes_on(run, whole, digits, distlenet, summary_of, **where):
-    done = distlenet("train", "--data", digits, "--run", run, *SETTINGS, "--resume", "auto", **where)
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, *SETTINGS, "--resume", "auto", **where).expect()
     after, expected = summary_of(run), summary_of(whole)
     for key in ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy"):
         assert after[key] == expected[key], key
@@ -54,8 +52,7 @@ def check_goes_on(run, whole, digits, distlenet, summary_of, **where):
 )
 def test_stop_and_go_on(uninterrupted, digits, distlenet, summary_of, tmp_path, name, code, step):
     run = tmp_path / "run"
-    done = train_with_signal(run, digits, 0, name, step)
-    assert done.returncode == code, done.output
+    done = train_with_signal(run, digits, 0, name, step).expect(code)
     assert "Traceback" not in done.output
     summary = summary_of(run)
     assert summary["status"] == f"stopped by {name}"
@@ -67,8 +64,7 @@ def test_stop_and_go_on(uninterrupted, digits, distlenet, summary_of, tmp_path, 
 
 def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, summary_of, tmp_path):
     run = tmp_path / "run"
-    done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2)
-    assert done.returncode == 143, done.output
+    done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2).expect(143)
     assert "Traceback" not in done.output
     assert summary_of(run)["status"] == "stopped by SIGTERM"
     assert summary_of(run)["steps"] == STEPS + 3
@@ -77,8 +73,7 @@ def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, 
 
 def test_sigusr1_saves_and_goes_on(uninterrupted, digits, summary_of, tmp_path):
     run = tmp_path / "run"
-    done = train_with_signal(run, digits, 0, "SIGUSR1", 5)
-    assert done.returncode == 0, done.output
+    done = train_with_signal(run, digits, 0, "SIGUSR1", 5).expect()
     saved = [line for line in done.stdout.splitlines() if " checkpoint " in line and "path=" in line]
     assert len([line for line in saved if "reason=last" not in line and "reason=best" not in line]) == 1
     assert summary_of(run)["theta_sha256"] == summary_of(uninterrupted)["theta_sha256"]
@@ -112,8 +107,7 @@ def test_live_directory_is_refused_and_kill_9_leaves_no_lock(digits, distlenet, 
         assert log.exists()
         os.kill(job.process.pid, signal.SIGKILL)
         assert job.process.wait() == -signal.SIGKILL
-    done = distlenet(*arguments, "--overwrite")
-    assert done.returncode == 0, done.output
+    distlenet(*arguments, "--overwrite").expect()
 
 
 def test_handlers_are_put_back():
@@ -143,6 +137,5 @@ def test_handlers_are_set_before_mpi_is_loaded(digits, tmp_path):
     words = ["-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")]
     path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
     around = {"PYTHONPATH": path, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
-    done = mpi_jobs.run([sys.executable, *words], env=mpi_jobs.environment(**around))
-    assert done.returncode == 7
+    done = mpi_jobs.run([sys.executable, *words], env=mpi_jobs.environment(**around)).expect(7)
     assert "handlers [True, True, True]" in done.output

@@ -32,8 +32,7 @@ def small_blocks(monkeypatch):
 
 @pytest.fixture
 def whole(data, tmp_path):
-    session = sessions.train_run(data, tmp_path / "whole", flags=FLAGS)
-    assert session.code == 0
+    session = sessions.train_run(data, tmp_path / "whole", flags=FLAGS).expect()
     return session.run
 
 
@@ -47,8 +46,7 @@ def damage(path, row):
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 6])
 def test_the_same_bits_as_in_memory(data, tmp_path, whole, ranks):
-    session = sessions.train_run(data, tmp_path / "run", ranks, flags=STREAM)
-    assert session.code == 0
+    session = sessions.train_run(data, tmp_path / "run", ranks, flags=STREAM).expect()
     assert sessions.results(session.run) == sessions.results(whole)
     assert sessions.journal(session.run) == sessions.journal(whole)
 
@@ -66,8 +64,7 @@ def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(data, tmp_p
     path, run = tmp_path / "damaged.h5", tmp_path / "run"
     path.write_bytes(data.read_bytes())
     mend = damage(path, 1234)
-    session = sessions.train_run(path, run, ranks, flags=STREAM)
-    assert session.code == 4
+    session = sessions.train_run(path, run, ranks, flags=STREAM).expect(4)
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
     assert read_checkpoint(run / "checkpoints/last.h5").progress.steps < 2 * STEPS
     mend()
@@ -96,8 +93,7 @@ def test_damage_that_the_curvature_pass_meets(data, copied, tmp_path, ranks):
     settings = STREAM | {"optimizer": "levenberg-marquardt", "lr": 0.001, "epochs": 1}
     whole = sessions.train_run(data, tmp_path / "whole", 1, flags=settings)
     mend = damage(copied, 1234)  # of one rank alone
-    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings)
-    assert session.code == 4
+    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings).expect(4)
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
     assert (tmp_path / "run/checkpoints/last.h5").exists()
     mend()
@@ -109,8 +105,7 @@ def test_damage_that_the_curvature_pass_meets(data, copied, tmp_path, ranks):
 @pytest.mark.parametrize(("ranks", "row"), [(1, 3150), (3, 3010), (3, 3190)])
 def test_damaged_validation_images_are_found_before_the_first_step(copied, tmp_path, settings, ranks, row):
     damage(copied, row)
-    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings)
-    assert session.code == 4
+    session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings).expect(4)
     assert "rows 3,000 to 3,199 of /train do not match their SHA-256" in session.error
     assert not (tmp_path / "run").exists()
 
@@ -123,8 +118,7 @@ def test_validation_images_that_are_damaged_meanwhile_cost_no_epoch(copied, tmp_
         if rank == 0 and state.progress.steps == STEPS - 3:
             mends.append(damage(copied, 3150))
 
-    session = sessions.train_run(copied, tmp_path / "run", ranks, act, flags=FLAGS)
-    assert session.code == 4
+    sessions.train_run(copied, tmp_path / "run", ranks, act, flags=FLAGS).expect(4)
     assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").progress.step == STEPS
     mends[0]()
     assert sessions.train_run(copied, tmp_path / "run", 2, resume="auto").code == 0
