@@ -1,12 +1,35 @@
-"""Checkpoint files as an attacker makes them: every checksum is right."""
+"""Checkpoint files: states to write to them, a disk without room, and files whose checksums are right, but no more."""
 
+import errno
 import hashlib
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
+
+from distlenet.config import Config
+from distlenet.data.slices import DatasetFacts
+from distlenet.nn import build_net, build_optimizer
+from distlenet.training.state import TrainState
+
+FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
+
+
+def new_state(pixels: int = 28, init: str = "", **settings: Any) -> TrainState:
+    """Return the state of a LeNet-5 before its first step: parameters of zero, plain SGD, unless one asks for more."""
+    net = build_net(Config(), (1, pixels, pixels), 10)
+    if init:
+        net.initialize(init, 1)
+    config = Config(**{"optimizer": "sgd", "weight_decay": 0.0, "clip": 0.0, **settings})
+    return TrainState(net, build_optimizer(config, net.decays))
+
+
+def no_room(*_: object) -> None:
+    """Stand in for a call that writes: the disk is full."""
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
 def rewrite(path: Path, image: bytes, meta: dict[str, Any] | str | None = None, **attributes: object) -> None:

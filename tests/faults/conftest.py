@@ -23,9 +23,3 @@ def whole(once: Callable[..., Path], digits: Path) -> Path:
         runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3)).expect()
 
     return once("undisturbed", train)
-
-
-@pytest.fixture
-def paced(tmp_path: Path) -> runs.Paced:
-    """The halts of a run that is started by paced.py."""
-    return runs.Paced(tmp_path / "pace")

@@ -14,16 +14,14 @@ import h5py
 import mpi_jobs
 import numpy as np
 import pytest
-from checkpoints import rewrite
+from checkpoints import FACTS, new_state, rewrite
 
 from distlenet.config import Config
-from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_net, build_optimizer
+from distlenet.nn import build_optimizer
 from distlenet.runs.checkpoint_file import read_checkpoint, read_order, write_checkpoint
 from distlenet.training.state import TrainState
 
-FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 READ = """
 import resource, sys
 from distlenet.errors import CheckpointError
@@ -45,11 +43,9 @@ print("CPU seconds:", int(resource.getrusage(resource.RUSAGE_SELF).ru_utime))
 def good(tmp_path_factory):
     """A checkpoint of LeNet-5 after some epochs, with the parameters of the best one."""
     path = tmp_path_factory.mktemp("good") / "last.h5"
-    net = build_net(Config(), (1, 28, 28), 10)
-    net.initialize("he", 1)
-    state = TrainState(net, build_optimizer(Config(optimizer="nesterov", weight_decay=0.0, clip=0.0), net.decays))
+    state = new_state(init="he", optimizer="nesterov")
     state.progress = dataclasses.replace(state.progress, epoch=2, steps=20, best_epoch=1, best_accuracy=0.5)
-    state.best_theta = net.theta / 2
+    state.best_theta = state.net.theta / 2
     write_checkpoint(path, state, Config(), FACTS)
     return path
 

@@ -2,25 +2,19 @@
 
 import dataclasses
 import shutil
+from functools import partial
 
 import h5py
 import numpy as np
 import pytest
-from checkpoints import rewrite
+from checkpoints import FACTS, new_state, no_room, rewrite
 
 from distlenet.config import Config
-from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_net, build_optimizer
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.state import Running, Snapshot, TrainState
 
-FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
-
-
-def make_state(optimizer: str = "adam", pixels: int = 28) -> TrainState:
-    net = build_net(Config(), (1, pixels, pixels), 10)
-    return TrainState(net, build_optimizer(Config(optimizer=optimizer, weight_decay=0.0, clip=0.0), net.decays))
+make_state = partial(new_state, optimizer="adam")
 
 
 def filled_state() -> TrainState:
@@ -264,7 +258,7 @@ def test_what_is_no_checkpoint(tmp_path, digits):
 
 def test_another_model_or_optimizer(good, tmp_path):
     checkpoint = read_checkpoint(good)
-    for state in (make_state("sgd"), make_state("nesterov"), make_state(pixels=24)):
+    for state in (make_state(optimizer="sgd"), make_state(optimizer="nesterov"), make_state(pixels=24)):
         before = state.theta_sha256()
         with pytest.raises(CheckpointError, match="it belongs to another model or optimizer"):
             checkpoint.restore(state)
@@ -282,11 +276,7 @@ def test_another_model_or_optimizer(good, tmp_path):
 def test_a_failed_write_leaves_the_old_file(good, tmp_path, monkeypatch):
     path = tmp_path / "last.h5"
     shutil.copy(good, path)
-
-    def full(descriptor: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", no_room)
     with pytest.raises(OSError, match="No space left"):
         write_checkpoint(path, make_state(), Config(), FACTS)
     assert path.read_bytes() == good.read_bytes()

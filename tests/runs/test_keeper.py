@@ -1,6 +1,5 @@
 """The checkpoint keeper: which files it keeps, and that no failure of the disk takes the last good one."""
 
-import errno
 import json
 import os
 import resource
@@ -10,18 +9,16 @@ import h5py
 import numpy as np
 import pytest
 import sessions
+from checkpoints import FACTS, new_state, no_room
 
 from distlenet.config import Config
-from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
-from distlenet.nn import build_net, build_optimizer
+from distlenet.nn import build_net
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.runs.keeper import CheckpointKeeper
 from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
-from distlenet.training.state import TrainState
 
-FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 FLAGS = {"epochs": 5, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps an epoch
 
 
@@ -29,8 +26,7 @@ class Kept:
     """A keeper and what it does."""
 
     def __init__(self, folder: Path, **settings) -> None:
-        net = build_net(Config(), (1, 28, 28), 10)
-        self.state = TrainState(net, build_optimizer(Config(optimizer="momentum"), net.decays))
+        self.state = new_state(optimizer="momentum")
         self.folder, self.events = folder, []
         self.keeper = CheckpointKeeper(folder, self.state, Config(), FACTS, self.events.append, **settings)
 
@@ -149,7 +145,7 @@ class Disk:
     def _count(self, name: str) -> None:
         self.calls.append(name)
         if self.fails_at is not None and len(self.calls) > self.fails_at:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
 
     class _File:
         def __init__(self, disk: "Disk", file) -> None:
@@ -235,7 +231,7 @@ def refuse(monkeypatch, *names):
 
     def replace(source, target):
         if os.path.basename(target) in refused:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
@@ -340,7 +336,7 @@ def test_a_disk_that_is_full_just_when_the_best_is_written(digits, tmp_path, mon
         nonlocal refused
         if os.path.basename(target) == "best.h5" and steps >= best and refused < attempts:
             refused += 1
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
         real(source, target)
 
     monkeypatch.setattr(os, "replace", replace)
@@ -365,7 +361,7 @@ def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
 
     def fsync(descriptor):
         if failing:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
         real(descriptor)
 
     failing = False
@@ -391,7 +387,8 @@ def test_what_is_inside(trained):
         shapes = {name: item.shape for name, item in names.items()}
         sums, meta = json.loads(file.attrs["sha256"]), json.loads(file["meta"][:].tobytes())
         assert file.attrs["format"] == 2
-        flat = np.concatenate([file[f"parameters/{name}"][:].ravel() for name in parameter_names()])
+        parameters = build_net(Config(), (1, 28, 28), 10).parameters
+        flat = np.concatenate([file[f"parameters/{name}"][:].ravel() for name in parameters])
         assert flat.tobytes() == file["theta"][:].tobytes()  # layer order, weights then biases
         assert all(item.dtype == np.float32 for name, item in names.items() if name != "meta")
     assert set(sums) == set(names)  # a checksum of every array
@@ -414,10 +411,6 @@ def test_what_is_inside(trained):
     assert len(meta["progress"]["history"]) == meta["progress"]["epoch"] == 2
     assert set(meta["numerics"]) >= {"numpy", "blas", "kernel", "threads"}
     assert len(meta["dataset"]["fingerprint"]) == 64
-
-
-def parameter_names() -> list[str]:
-    return list(build_net(Config(), (1, 28, 28), 10).parameters)
 
 
 @pytest.mark.parametrize("name", ["theta", "optimizer/velocity", "best/theta", "parameters/C3/b", "meta"])

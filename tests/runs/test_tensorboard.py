@@ -1,8 +1,6 @@
 """Event files: what TensorBoard will show, also of runs that were stopped, killed, healed or met a full disk."""
 
-import errno
 import json
-import os
 import resource
 import struct
 import subprocess
@@ -10,6 +8,7 @@ import sys
 
 import numpy as np
 import pytest
+from checkpoints import no_room
 from sessions import stop_after, train_run
 
 pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
@@ -173,7 +172,7 @@ def test_a_full_disk_does_not_end_the_run(digits, tmp_path, monkeypatch):
     def refuse(path, content):
         count[0] += 1
         if 5 < count[0] < 10:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
         write(path, content)
 
     monkeypatch.setattr(tensorboard, "append", refuse)

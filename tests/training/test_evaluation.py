@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pretend
 import pytest
+from checkpoints import new_state
 
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.nn import build_net, build_optimizer
+from distlenet.nn import build_net
 from distlenet.parallel import Serial, owned_shards
 from distlenet.reader import per_class
 from distlenet.training.evaluation import (
@@ -21,7 +22,7 @@ from distlenet.training.evaluation import (
     evaluate,
 )
 from distlenet.training.signals import Signals, Stopped
-from distlenet.training.state import Running, TrainState
+from distlenet.training.state import Running
 
 
 @pytest.fixture
@@ -107,8 +108,7 @@ class Marked(EpochEnd):
 )
 @pytest.mark.parametrize("average", [0.0, 0.9])
 def test_the_best_epoch(right, best, average):
-    net = build_net(Config(), (1, 28, 28), 10)
-    state = TrainState(net, build_optimizer(Config(optimizer="sgd", average=average), net.decays))
+    state = new_state(average=average)
     for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
         state.progress = replace(state.progress, epoch=epoch, steps=epoch + 1, running=Running(1.0, 1.0, 1.0))
         state.averaged[:] = epoch
@@ -121,8 +121,7 @@ def test_the_best_epoch(right, best, average):
 
 
 def test_without_validation_nothing_is_chosen():
-    net = build_net(Config(), (1, 28, 28), 10)
-    state = TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
+    state = new_state()
     state.progress = replace(state.progress, steps=1, running=Running(1.0, 1.0, 1.0))
     list(Marked((90,), None, (90,), None, Serial(), Signals()).run(state, lambda step: 0.1, EpochPace(images=100)))
     assert state.progress.best_epoch is state.progress.best_accuracy is state.best_theta is None

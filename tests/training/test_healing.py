@@ -1,6 +1,5 @@
 """Runs that diverge, really: they heal, on any number of ranks, stopped and resumed or not, to the same bits."""
 
-import errno
 import json
 import os
 import types
@@ -8,6 +7,7 @@ import types
 import mortal
 import pytest
 import sessions
+from checkpoints import no_room
 
 from distlenet.errors import ConfigError, RanksLost
 from distlenet.parallel import Serial
@@ -152,7 +152,7 @@ def test_what_it_went_back_to_is_not_saved(healed, digits, tmp_path, monkeypatch
             refused.append(read_checkpoint(run / "checkpoints/last.h5").progress.order)
             if trouble == "killed":
                 raise ConfigError("the power is cut")
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            no_room()
         real(path, state, *others)
 
     monkeypatch.setattr(keeper, "write_checkpoint", write)

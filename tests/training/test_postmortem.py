@@ -4,12 +4,10 @@ import types
 
 import numpy as np
 import pytest
+from checkpoints import new_state
 
-from distlenet.config import Config
-from distlenet.nn import build_net, build_optimizer
 from distlenet.runs.writer import in_words
 from distlenet.training.postmortem import IMAGES, STEPS, Recorder, examine, findings
-from distlenet.training.state import TrainState
 
 RECORD = {"kind": "dead", "action": "stopped"}
 
@@ -29,9 +27,7 @@ class SomeLeaves:
 
 @pytest.fixture
 def state():
-    net = build_net(Config(), (1, 28, 28), 10)
-    net.initialize("he", 1)
-    return TrainState(net, build_optimizer(Config(optimizer="sgd", weight_decay=0.0, clip=0.0), net.decays))
+    return new_state(init="he")
 
 
 def report_of(state, recorder=None):

@@ -5,17 +5,15 @@ from dataclasses import fields
 import numpy as np
 import pretend
 import pytest
+from checkpoints import FACTS, new_state
 
 from distlenet.config import Config
-from distlenet.data.slices import DatasetFacts
 from distlenet.errors import RanksLost
-from distlenet.nn import build_net, build_optimizer
 from distlenet.parallel import Serial
 from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.loss_watch import LossWatch
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
 
-FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 KEPT = {"factor", "divergences"}  # when a run goes back: it would heal for ever
 
 
@@ -51,8 +49,7 @@ def later() -> Progress:
 
 
 def fresh() -> TrainState:
-    net = build_net(Config(), (1, 28, 28), 10)
-    return TrainState(net, build_optimizer(Config(optimizer="adam", average=0.9), net.decays))
+    return new_state(optimizer="adam", average=0.9)
 
 
 def fill(state: TrainState, seed: int) -> None:
