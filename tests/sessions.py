@@ -127,6 +127,16 @@ def stop_after(step: int, rank: int = 0) -> Act:
     return act
 
 
+def parts(data: Path, run: Path, flags: dict[str, Any], *chain: tuple[int, int | None]) -> list[Session]:
+    """Train in parts: ``chain`` holds (ranks, step after which a signal comes); the last one runs to the end."""
+    done: list[Session] = []
+    for ranks, step in chain:
+        asked = {"resume": "auto"} if done else {"flags": flags}
+        act = stop_after(step, rank=ranks - 1) if step else lambda *_: None
+        done.append(train_run(data, run, ranks, act, log_every=1, **asked).expect(130 if step else 0))
+    return done
+
+
 def fail_at(step: int = 0) -> Act:
     """Let every rank fail, and save nothing more, as soon as ``step`` steps are done (0: at once)."""
 
@@ -148,6 +158,11 @@ def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
 def timeless(line: dict[str, Any]) -> dict[str, Any]:
     """Return a line of the journal, or of the history, without what is measured by a clock."""
     return {key: value for key, value in line.items() if key not in TIMES}
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    """Return the lines of the journal, all of which must be whole."""
+    return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
 
 
 def summary(run: Path) -> dict[str, Any]:

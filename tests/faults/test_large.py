@@ -8,6 +8,7 @@ import json
 import drawn
 import mpi_jobs
 import pytest
+from faults import runs
 
 from distlenet.runs.checkpoint_file import read_checkpoint
 
@@ -48,7 +49,7 @@ def test_a_large_network(openmpi, soak, data, tmp_path):
         last = run / "checkpoints/last.h5"
         assert last.stat().st_size > 4 * 4 * PARAMETERS[width]
         fault.time("resume", do(*train, "--epochs", 2, "--override", "epochs", "--resume", "auto").seconds)
-        summary = json.loads((run / "summary.json").read_text())
+        summary = runs.summary(run)
         assert (summary["epochs"], summary["parameters"]) == (2, PARAMETERS[width])
         fault.saw(f"{summary['memory_mib']} MiB at most in a rank, {last.stat().st_size:,} bytes a checkpoint")
         found = do("evaluate", run, *model, "--data", data, "--json")

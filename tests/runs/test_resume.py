@@ -42,16 +42,16 @@ def check_same_run(run, whole):
     assert sessions.results(run) == sessions.results(whole)
     assert sessions.journal(run) == sessions.journal(whole)  # no gap, no line twice
     last, expected = (read_checkpoint(path / "checkpoints/last.h5") for path in (run, whole))
-    assert last.theta.tobytes() == expected.theta.tobytes()
-    assert {name: v.tobytes() for name, v in last.optimizer.items()} == {
-        name: v.tobytes() for name, v in expected.optimizer.items()
-    }
-    assert last.best_theta.tobytes() == expected.best_theta.tobytes()
+    assert bits(last) == bits(expected)
     assert last.progress.best_epoch == expected.progress.best_epoch
     assert last.position == expected.position
     assert untimed(last.progress.history) == untimed(expected.progress.history)
     best, expected = (read_checkpoint(path / "checkpoints/best.h5") for path in (run, whole))
     assert best.theta.tobytes() == expected.theta.tobytes()
+
+
+def bits(checkpoint):
+    return {name: vector.tobytes() for name, vector in checkpoint.now.vectors.items()}
 
 
 def resume(digits, run, ranks=1, source="auto", act=lambda *_: None, **options):
@@ -60,17 +60,6 @@ def resume(digits, run, ranks=1, source="auto", act=lambda *_: None, **options):
 
 def untimed(history):
     return list(map(sessions.timeless, history))
-
-
-def parts(digits, run, *chain, **options):
-    """Train in parts: ``chain`` holds (ranks, step after which a signal comes); the last one runs to the end."""
-    done = []
-    for ranks, step in chain:
-        first = {"flags": FLAGS} if not done else {"resume": "auto"}
-        act = sessions.stop_after(step, rank=ranks - 1) if step else lambda *_: None
-        done.append(sessions.train_run(digits, run, ranks, act, log_every=1, **first, **options))
-        assert done[-1].code == (130 if step else 0)
-    return done
 
 
 @pytest.mark.parametrize(
@@ -88,7 +77,7 @@ def parts(digits, run, *chain, **options):
     ids=str,
 )
 def test_a_chain_of_stops(digits, tmp_path, whole, chain):
-    sessions_of = parts(digits, tmp_path / "run", *chain)
+    sessions_of = sessions.parts(digits, tmp_path / "run", FLAGS, *chain)
     check_same_run(tmp_path / "run", whole)
     for before, after in zip(chain, sessions_of[1:], strict=False):
         # a signal between two steps is acted upon in the next one, in the evaluation at once
@@ -107,7 +96,7 @@ def test_any_chain(digits, tmp_path_factory, whole, drawn, ranks):
         if step <= ALL:
             chain.append((part, step))
     run = tmp_path_factory.mktemp("chain") / "run"
-    parts(digits, run, *chain, (ranks, None))
+    sessions.parts(digits, run, FLAGS, *chain, (ranks, None))
     check_same_run(run, whole)
 
 
@@ -454,7 +443,7 @@ def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp
     ]
     # beside the journal of another run, which does not count
     journal = alone.parent.parent / "journal.jsonl"
-    other = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
+    other = sessions.lines(whole)
     for line in other:
         if line["kind"] == "epoch":
             line["running"]["loss"] += 1
@@ -579,7 +568,7 @@ def best_first(digits, tmp_path):
 
 
 def test_the_final_test_is_that_of_the_best_epoch(digits, best_first, distlenet):
-    summary = json.loads((best_first / "summary.json").read_text())
+    summary = sessions.summary(best_first)
     assert summary["evaluated"] == "best (epoch 1)"
     losses = {}
     for name in ("best.h5", "last.h5"):

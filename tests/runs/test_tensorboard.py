@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import pytest
 from checkpoints import no_room
-from sessions import stop_after, train_run
+from sessions import lines, stop_after, train_run
 
 pytest.importorskip("tensorboardX", reason="the extra `tensorboard` is not installed")
 
@@ -67,7 +67,7 @@ def whole(digits, tmp_path_factory):
 
 def test_points_of_a_run(whole):
     points = shown(whole)
-    journal = [json.loads(line) for line in (whole / "journal.jsonl").read_text().splitlines()]
+    journal = lines(whole)
     by_step = [line for line in journal if line["kind"] == "step"]
     assert steps(points, "loss/batch") == [line["steps"] for line in by_step] == list(range(2, 2 * STEPS + 1, 2))
     for tag, key in (("loss/batch", "loss"), ("accuracy/batch", "accuracy"), ("learning_rate", "lr")):

@@ -122,10 +122,7 @@ def test_nothing_that_is_not_finite_gets_into_it(digits):
 )
 def test_a_run_goes_on_with_the_same_bits(digits, tmp_path, chain):
     sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1).expect()
-    for part, (ranks, step) in enumerate(chain):
-        first = {"resume": "auto"} if part else {"flags": FLAGS}
-        act = sessions.stop_after(step, rank=ranks - 1) if step else lambda *_: None
-        sessions.train_run(digits, tmp_path / "parts", ranks, act, log_every=1, **first).expect(130 if step else 0)
+    sessions.parts(digits, tmp_path / "parts", FLAGS, *chain)
     assert sessions.results(tmp_path / "parts") == sessions.results(tmp_path / "whole")
     assert sessions.journal(tmp_path / "parts") == sessions.journal(tmp_path / "whole")
     last, expected = (read_checkpoint(tmp_path / run / "checkpoints/last.h5") for run in ("parts", "whole"))

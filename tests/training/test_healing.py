@@ -64,7 +64,7 @@ def train(digits, run, name, ranks=1, act=lambda *_: None, more=types.MappingPro
 
 def outcome(run):
     """Return all of a run that neither ranks nor interruptions may change."""
-    summary = json.loads((run / "summary.json").read_text())
+    summary = sessions.summary(run)
     last = read_checkpoint(run / "checkpoints/last.h5")
     return (
         sessions.results(run),
@@ -80,7 +80,7 @@ def outcome(run):
 def test_it_heals(healed, name):
     session = healed[name]
     assert session.code == 0
-    (record,) = json.loads((session.run / "summary.json").read_text())["divergences"]
+    (record,) = sessions.summary(session.run)["divergences"]
     assert record["kind"] == name
     # what had learned nothing yet starts anew
     first = "gone back to epoch 1, step 1, the rate is 0.5" in record["action"]
@@ -121,7 +121,7 @@ def test_a_rank_dies_while_the_others_are_told_that_the_run_ends(digits, tmp_pat
         session = train(digits, run, name, mortals=mortal.Job(3, {2: deaths.calls[2] - before}), **stops)
         assert session.error == whole.error
         assert outcome(run)[:4] == outcome(whole.run)[:4], before  # it may have saved once more
-        (record,) = json.loads((run / "summary.json").read_text())["divergences"]
+        (record,) = sessions.summary(run)["divergences"]
         assert record["action"] == "stopped"
 
 
@@ -214,7 +214,7 @@ def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
     assert outcome(tmp_path / "run") == outcome(healed["dead"].run)
 
 
-def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
+def test_under_mpirun(openmpi, digits, tmp_path, distlenet):
     flags = {**FLAGS, "epochs": 2, "lr": 1e4, "clip": 0.0, "max_heals": 30}
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
     found = []
@@ -222,7 +222,7 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet, summary_of):
         run = tmp_path / str(ranks)
         done = distlenet("train", "--data", digits, "--run", run, "--display", "plain", *words, **where).expect()
         assert "gone back to epoch" in done.output
-        summary = summary_of(run)
+        summary = sessions.summary(run)
         found.append((summary["theta_sha256"], summary["divergences"]))
         assert (run / "postmortem/1.txt").exists()
     assert found[0] == found[1]
@@ -233,7 +233,7 @@ def test_stop(digits, tmp_path):
     session = train(digits, tmp_path / "run", "dead", 2, more={"on_divergence": "stop"}).expect(14)
     assert "no better than guessing for 60 steps" in session.error
     assert "lower --lr" in session.error
-    summary = json.loads((tmp_path / "run/summary.json").read_text())
+    summary = sessions.summary(tmp_path / "run")
     assert [record["action"] for record in summary["divergences"]] == ["stopped"]
     assert (tmp_path / "run/postmortem/1.txt").exists()
     assert "test_accuracy" not in summary
@@ -242,7 +242,7 @@ def test_stop(digits, tmp_path):
 def test_ignore(digits, tmp_path):
     train(digits, tmp_path / "run", "dead", more={"on_divergence": "ignore", "epochs": 6}).expect()
     assert sessions.results(tmp_path / "run")["steps"] == 6 * STEPS
-    assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
+    assert sessions.summary(tmp_path / "run")["divergences"] == []
 
 
 def test_a_hopeless_run_ends(digits, tmp_path):
@@ -253,7 +253,7 @@ def test_a_hopeless_run_ends(digits, tmp_path):
     assert sorted(os.listdir(tmp_path / "run/postmortem")) == sorted(
         f"{n}.{k}" for n in (1, 2, 3) for k in ("json", "txt")
     )
-    divergences = json.loads((tmp_path / "run/summary.json").read_text())["divergences"]
+    divergences = sessions.summary(tmp_path / "run")["divergences"]
     assert [record["lr_factor"] for record in divergences] == [0.5, 0.25, 0.25]
 
 
@@ -261,4 +261,4 @@ def test_a_network_that_is_alive_is_left_alone(digits, tmp_path):
     flags = {**FLAGS, "lr": 1e-6, "init": "he"}
     session = sessions.train_run(digits, tmp_path / "run", flags=flags).expect()
     assert sum("the network is alive" in text for text in session.notices) == 1
-    assert json.loads((tmp_path / "run/summary.json").read_text())["divergences"] == []
+    assert sessions.summary(tmp_path / "run")["divergences"] == []

@@ -1,7 +1,5 @@
 """Ranks die at any of their messages; the others go on, and what comes out is as if nothing had happened."""
 
-import json
-
 import mortal
 import numpy as np
 import pytest
@@ -107,7 +105,7 @@ def test_a_rank_dies_when_an_update_has_spoiled_the_state(digits, tmp_path, spoi
     train(digits, tmp_path / "run", job, act=spoil(what, job, deaths), **WILD).expect()
     assert job.dead >= set(deaths)
     assert outcome(tmp_path / "run") == outcome(spoiled[what])
-    summaries = [json.loads((run / "summary.json").read_text()) for run in (tmp_path / "run", spoiled[what])]
+    summaries = [sessions.summary(run) for run in (tmp_path / "run", spoiled[what])]
     assert summaries[0]["divergences"] == summaries[1]["divergences"] != []
 
 
@@ -139,4 +137,4 @@ def test_the_shards_of_the_lost_cannot_be_read(digits, tmp_path, monkeypatch, wh
     session = train(digits, tmp_path / "run", job, act=act)
     assert session.code == 4 and "those rows are damaged" in session.error
     assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").position[0] >= when
-    assert json.loads((tmp_path / "run/summary.json").read_text())["failure"] == "DataError"
+    assert sessions.summary(tmp_path / "run")["failure"] == "DataError"

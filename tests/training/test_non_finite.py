@@ -1,6 +1,5 @@
 """A NaN or an infinity ends the run before the update, with the place where it appeared first."""
 
-import json
 import sys
 
 import mpi_jobs
@@ -43,7 +42,7 @@ def test_poisoned_leaf(runtime, ranks, digits, tmp_path, only_sentence):
     only_sentence(done, 8, "epoch 2, step 4", f"on rank {rank}, shard 5", "the input", "--lr")
     # what was saved is that of the last complete epoch, and nothing after the step was done
     assert read_checkpoint(run / "checkpoints/last.h5").progress.epoch == 1
-    steps = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    steps = sessions.lines(run)
     assert max(line["steps"] for line in steps) == 11 + 3
 
 
@@ -144,7 +143,7 @@ def test_the_very_first_step(digits, tmp_path, ranks, policy):
     wild = {"init": "normal", "sigma": 1e30, "on_divergence": policy, "max_heals": 2}
     done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild).expect(8)
     assert "epoch 1, step 1: NaN or infinity" in done.error and "choose another --init or --sigma" in done.error
-    summary = json.loads((done.run / "summary.json").read_text())
+    summary = sessions.summary(done.run)
     assert (summary["failure"], summary["steps"]) == ("NonFiniteError", 0)
     assert len(summary["divergences"]) == (3 if policy == "heal" else 1)
     assert "not finite" in (done.run / "postmortem/1.txt").read_text()
@@ -154,7 +153,7 @@ def test_the_very_first_step(digits, tmp_path, ranks, policy):
 def test_the_first_curvature(digits, tmp_path, ranks):
     wild = {"optimizer": "levenberg-marquardt", "init": "normal", "sigma": 1e12, "max_heals": 1}
     done = sessions.train_run(digits, tmp_path / "run", ranks, flags=FLAGS | wild).expect(8)
-    assert json.loads((done.run / "summary.json").read_text())["failure"] == "NonFiniteError"
+    assert sessions.summary(done.run)["failure"] == "NonFiniteError"
 
 
 def test_the_first_step_after_a_resume(digits, tmp_path):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import mpi_jobs
 import pytest
+import sessions
 
 # 700 images; what is not held back is cut into the shards
 CASES = {
@@ -35,21 +36,8 @@ def start(names: list[str], digits: Path, folder: Path, command: object) -> dict
     lines = []
     for name in names:
         run = str(folder / name.replace(" ", "_"))
-        settings = ["--epochs", "2", *CASES[name].split()]
-        lines.append(
-            [
-                "train",
-                "--data",
-                str(digits),
-                "--run",
-                run,
-                "--display",
-                "quiet",
-                "--log-every",
-                "1",
-                *settings,
-            ]
-        )
+        settings = f"--display quiet --log-every 1 --epochs 2 {CASES[name]}"
+        lines.append(["train", "--data", str(digits), "--run", run, *settings.split()])
         for split in ("test", "train"):
             lines.append(["evaluate", run, "--data", str(digits), "--json", "--split", split])
     plan = folder / "plan.json"
@@ -67,30 +55,10 @@ def start(names: list[str], digits: Path, folder: Path, command: object) -> dict
 
 def found(run: Path, evaluations: list[dict]) -> dict:
     """Return all of a run that must not depend on the number of ranks."""
-    summary = json.loads((run / "summary.json").read_text())
-    same = (
-        "status",
-        "epochs",
-        "steps",
-        "theta_sha256",
-        "test_accuracy",
-        "test_loss",
-        "val_accuracy",
-        "evaluated",
-    )
-    timing = (
-        "seconds",
-        "evaluation_seconds",
-        "exchange_seconds",
-        "images_per_second",
-        "exchange_share",
-        "facts",
-    )
-    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-    journal = [
-        {key: value for key, value in line.items() if key not in timing} for line in lines if line["kind"] != "notice"
-    ]
-    return {"summary": {key: summary[key] for key in same}, "journal": journal, "evaluations": evaluations}
+    journal = [sessions.timeless(line) for line in sessions.lines(run) if line["kind"] != "notice"]
+    for line in journal:
+        line.pop("facts", None)  # of the start
+    return {"summary": sessions.results(run), "journal": journal, "evaluations": evaluations}
 
 
 @pytest.fixture(scope="module")

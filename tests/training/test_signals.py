@@ -1,6 +1,5 @@
 """Signals: the run saves, ends with its own exit code, and goes on to the very same weights."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,6 +7,7 @@ import sys
 
 import mpi_jobs
 import pytest
+import sessions
 
 SETTINGS = ["--epochs", "3", "--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
 STEPS = 11  # of an epoch: 642 images
@@ -20,24 +20,18 @@ def uninterrupted(tmp_path_factory, digits, distlenet):
     return run
 
 
-def journal(run):
-    return [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
-
-
 def train_with_signal(run, digits, rank, name, step, runtime=None, ranks=1):
     words = [str(mpi_jobs.JOBS / "signalled.py"), str(rank), name, str(step)]
     words += ["train", "--data", str(digits), "--run", str(run), *SETTINGS]
     return mpi_jobs.run([sys.executable, *words] if runtime is None else runtime.command(ranks, *words))
 
 
-def check_goes_on(run, whole, digits, distlenet, summary_of, **where):
+def check_goes_on(run, whole, digits, distlenet, **where):
     distlenet("train", "--data", digits, "--run", run, *SETTINGS, "--resume", "auto", **where).expect()
-    after, expected = summary_of(run), summary_of(whole)
-    for key in ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy"):
-        assert after[key] == expected[key], key
-    steps = [line["steps"] for line in journal(run) if line["kind"] == "step"]
+    assert sessions.results(run) == sessions.results(whole)
+    steps = [line["steps"] for line in sessions.lines(run) if line["kind"] == "step"]
     assert steps == list(range(1, 3 * STEPS + 1))  # each once
-    losses = [[line["loss"] for line in journal(path) if line["kind"] == "step"] for path in (run, whole)]
+    losses = [[line["loss"] for line in sessions.lines(path) if line["kind"] == "step"] for path in (run, whole)]
     assert losses[0] == losses[1]
 
 
@@ -50,36 +44,36 @@ def check_goes_on(run, whole, digits, distlenet, summary_of, **where):
         ("SIGTERM", 143, 3 * STEPS - 1),  # in the last step of all
     ],
 )
-def test_stop_and_go_on(uninterrupted, digits, distlenet, summary_of, tmp_path, name, code, step):
+def test_stop_and_go_on(uninterrupted, digits, distlenet, tmp_path, name, code, step):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 0, name, step).expect(code)
     assert "Traceback" not in done.output
-    summary = summary_of(run)
+    summary = sessions.summary(run)
     assert summary["status"] == f"stopped by {name}"
     assert summary["steps"] == step + 1
     assert "test_accuracy" not in summary  # the test set is read once, at the end
-    assert journal(run)[-1]["status"] == f"stopped by {name}"
-    check_goes_on(run, uninterrupted, digits, distlenet, summary_of)
+    assert sessions.lines(run)[-1]["status"] == f"stopped by {name}"
+    check_goes_on(run, uninterrupted, digits, distlenet)
 
 
-def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, summary_of, tmp_path):
+def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, tmp_path):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2).expect(143)
     assert "Traceback" not in done.output
-    assert summary_of(run)["status"] == "stopped by SIGTERM"
-    assert summary_of(run)["steps"] == STEPS + 3
-    check_goes_on(run, uninterrupted, digits, distlenet, summary_of, runtime=runtime, ranks=3)
+    assert sessions.summary(run)["status"] == "stopped by SIGTERM"
+    assert sessions.summary(run)["steps"] == STEPS + 3
+    check_goes_on(run, uninterrupted, digits, distlenet, runtime=runtime, ranks=3)
 
 
-def test_sigusr1_saves_and_goes_on(uninterrupted, digits, summary_of, tmp_path):
+def test_sigusr1_saves_and_goes_on(uninterrupted, digits, tmp_path):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 0, "SIGUSR1", 5).expect()
     saved = [line for line in done.stdout.splitlines() if " checkpoint " in line and "path=" in line]
     assert len([line for line in saved if "reason=last" not in line and "reason=best" not in line]) == 1
-    assert summary_of(run)["theta_sha256"] == summary_of(uninterrupted)["theta_sha256"]
+    assert sessions.summary(run)["theta_sha256"] == sessions.summary(uninterrupted)["theta_sha256"]
 
 
-def test_ctrl_c(digits, summary_of, tmp_path):
+def test_ctrl_c(digits, tmp_path):
     # as a user does it, at any moment of a run that would take minutes
     run = tmp_path / "run"
     command = [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(run)]
@@ -90,7 +84,7 @@ def test_ctrl_c(digits, summary_of, tmp_path):
         done = job.finish()
     assert done.returncode == 130, done.output
     assert "Traceback" not in done.output
-    assert summary_of(run)["status"] == "stopped by SIGINT"
+    assert sessions.summary(run)["status"] == "stopped by SIGINT"
     assert (run / "checkpoints/last.h5").exists()
 
 
