@@ -4,20 +4,15 @@
 can be ended at any of its messages. What a rank was doing then stays half done, as after a kill -9.
 """
 
-import importlib.util
-import sys
 import threading
 import types
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import numpy as np
 import pretend
 
-import distlenet.parallel.connect  # with all that the module loaded below imports, which is to be loaded once
 from distlenet.errors import RanksLost
 
 PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
@@ -172,29 +167,18 @@ class CommWorld:
         _here.comm.Abort(code)
 
 
-def _load() -> type:
-    """Load the communicator above the stand-in."""
-    stand_in = types.ModuleType("mpi4py")
-    stand_in.rc = types.SimpleNamespace()
-    stand_in.MPI = types.SimpleNamespace(
-        **vars(pretend.MPI),
-        COMM_WORLD=CommWorld,
-        Exception=Failure,
-        ERRORS_RETURN=None,
-        **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},
-        **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
-    )
-    plain = types.ModuleType("distlenet.parallel.mpi")
-    plain.MPICommunicator, plain.TAG = pretend.PretendCommunicator, 32_767
-    path = Path(distlenet.parallel.__file__).with_name("mpi_recovery.py")
-    spec = importlib.util.spec_from_file_location("mortal_mpi_recovery", path)
-    module = importlib.util.module_from_spec(spec)
-    with mock.patch.dict(sys.modules, {"mpi4py": stand_in, "distlenet.parallel.mpi": plain}):
-        spec.loader.exec_module(module)
-    return module.RecoverableCommunicator
+MPI = types.SimpleNamespace(
+    **vars(pretend.MPI),
+    COMM_WORLD=CommWorld,
+    Exception=Failure,
+    ERRORS_RETURN=None,
+    **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},
+    **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
+)
+recovery = pretend.load("mpi_recovery.py", MPI, MPICommunicator=pretend.PretendCommunicator, TAG=32_767)
 
 
-class MortalCommunicator(_load()):
+class MortalCommunicator(recovery.RecoverableCommunicator):
     """The communicator of a rank that may die; ranks are threads here, so that nobody ends a process."""
 
     def __init__(self) -> None:

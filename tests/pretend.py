@@ -17,7 +17,7 @@ from unittest import mock
 
 import numpy as np
 
-import distlenet.parallel
+import distlenet.parallel.connect  # with all that the modules loaded below import, which is to be loaded once
 from distlenet.parallel import Communicator
 
 PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
@@ -119,18 +119,20 @@ class Comm:
         raise Broken
 
 
-def _load() -> type:
-    path = Path(distlenet.parallel.__file__).with_name("mpi.py")
-    spec = importlib.util.spec_from_file_location("pretend_mpi_communicator", path)
+def load(file: str, mpi: types.SimpleNamespace, **others: Any) -> types.ModuleType:
+    """Load ``file`` of distlenet/parallel once more: with a stand-in for mpi4py, and for its mpi.py if it uses that."""
+    path = Path(distlenet.parallel.__file__).with_name(file)
+    spec = importlib.util.spec_from_file_location(f"pretend_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    stand_in = types.ModuleType("mpi4py")
-    stand_in.MPI = MPI
-    with mock.patch.dict(sys.modules, {"mpi4py": stand_in}):
+    mpi4py, plain = types.ModuleType("mpi4py"), types.ModuleType("distlenet.parallel.mpi")
+    mpi4py.MPI, mpi4py.rc = mpi, types.SimpleNamespace()
+    vars(plain).update(others)
+    with mock.patch.dict(sys.modules, {"mpi4py": mpi4py, **({plain.__name__: plain} if others else {})}):
         spec.loader.exec_module(module)
-    return module.MPICommunicator
+    return module
 
 
-PretendCommunicator = _load()
+PretendCommunicator = load("mpi.py", MPI).MPICommunicator
 
 
 def outcomes(

@@ -210,6 +210,27 @@ def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), eleme
             assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-6, abs=1e-6 * y.size**0.5)
 
 
+def check_buffers(make, shape, phases=(1, 1), window_after=(1, 1)):
+    """Assert that a layer, which ``make`` returns, computes as a new one whatever numbers of samples came before."""
+
+    def passes(layer, n, seed):
+        random = np.random.default_rng(seed)
+        x = random.normal(size=(*shape, n)).astype(np.float32)
+        y = layer.forward(split(x, phases) if len(shape) == 3 else x).copy()
+        dx = layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
+        return y, dx, *(parameter.gradient.copy() for parameter in layer.parameters)
+
+    def fresh():
+        layer = make()
+        connect(layer, shape, np.random.default_rng(7), np.float32, window_after)
+        return layer
+
+    used = fresh()
+    for seed, n in enumerate([32, 11, 250, 32, 32, 1, 11]):
+        for found, expected in zip(passes(used, n, seed), passes(fresh(), n, seed), strict=True):
+            np.testing.assert_array_equal(found, expected)
+
+
 @pytest.fixture(scope="session", name="check_layer")
 def _check_layer():
     return check_layer
@@ -219,6 +240,7 @@ def _check_layer():
 def reference():
     """Return the functions of this file, by name."""
     return SimpleNamespace(
+        check_buffers=check_buffers,
         split=split,
         join=join,
         convolve=convolve,

@@ -131,32 +131,31 @@ def outcome(net, n):
     return loss, correct, gradient
 
 
+def fresh(**options):
+    net = lenet5(**options)
+    net.initialize("he", 1)
+    return net
+
+
 @pytest.mark.parametrize("pooling", POOLS_BY_NAME)
 def test_sizes_may_alternate_without_a_trace(pooling):
-    def fresh():
-        net = lenet5(pooling=pooling)
-        net.initialize("he", 1)
-        return net
-
-    used = fresh()
+    used = fresh(pooling=pooling)
     for n in [32, 11, 250, 32, 32, 1, 11]:
-        found, expected = outcome(used, n), outcome(fresh(), n)
+        found, expected = outcome(used, n), outcome(fresh(pooling=pooling), n)
         assert found[:2] == expected[:2]
         np.testing.assert_array_equal(found[2], expected[2])
         used.forward(pixels(17)[0])  # an evaluation in between
 
 
 def test_forward_in_between_does_not_disturb():
-    net = lenet5()
-    net.initialize("he", 1)
+    net = fresh()
     first = net.forward(pixels(5)[0]).copy()
     outcome(net, 32)
     np.testing.assert_array_equal(net.forward(pixels(5)[0]), first)
 
 
 def test_gradient_of_a_batch_is_the_sum_of_the_gradients_of_its_parts():
-    net = lenet5(dtype=np.float64)
-    net.initialize("he", 1)
+    net = fresh(dtype=np.float64)
     x, labels = pixels(20, np.float64)
     whole, parts, results = np.zeros(net.size), np.zeros(net.size), []
     loss, correct = net.loss_and_grad(x, labels, whole)
@@ -170,15 +169,13 @@ def test_gradient_of_a_batch_is_the_sum_of_the_gradients_of_its_parts():
 
 
 def test_samples_last_may_be_a_strided_view():
-    net = lenet5()
-    net.initialize("he", 1)
+    net = fresh()
     x, _ = pixels(12)
     np.testing.assert_array_equal(net.forward(x[..., ::2]).copy(), net.forward(x[..., ::2].copy()))
 
 
 def test_correct_counts_the_largest_logit():
-    net = lenet5()
-    net.initialize("he", 1)
+    net = fresh()
     x, _ = pixels(50)
     labels = net.forward(x).argmax(axis=0)
     labels[:13] = (labels[:13] + 1) % 10

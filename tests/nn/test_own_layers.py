@@ -51,26 +51,17 @@ class KeepsInput(Layer):
         return 2 * dy * abs(self._x)
 
 
-class InPlace(Layer):
+class SinInPlace(Layer):
     """Overwrites what it is given, both ways, and reads its output."""
 
     def forward(self, x):
+        self._sign = np.where(np.cos(x) > 0, 1, -1)
         self._y = np.sin(x, out=x)
         return x
 
     def backward(self, dy):
-        sign = np.where(self._cosines() > 0, 1, -1)
-        dy *= sign * np.sqrt(1 - self._y**2)
+        dy *= self._sign * np.sqrt(1 - self._y**2)
         return dy
-
-    def _cosines(self):
-        return self._positive
-
-
-class SinInPlace(InPlace):
-    def forward(self, x):
-        self._positive = np.cos(x)
-        return super().forward(x)
 
 
 class OverwritesWhatItKept(Layer):
@@ -219,8 +210,8 @@ class ScaledBySetting(Scaled):
     how = "set"
 
 
-class TanhDense(Dense):
-    """A built-in layer with something of one's own around it."""
+class Around:
+    """Something of one's own around a built-in layer."""
 
     def forward(self, x):
         self._y = np.tanh(super().forward(x))
@@ -230,22 +221,16 @@ class TanhDense(Dense):
         return super().backward(dy * (1 - self._y**2))
 
 
-class TanhConv(Conv2d):
-    def forward(self, x):
-        self._y = np.tanh(super().forward(x))
-        return self._y
-
-    def backward(self, dy):
-        return super().backward(dy * (1 - self._y**2))
+class TanhDense(Around, Dense):
+    pass
 
 
-class TanhPool(AveragePool2d):
-    def forward(self, x):
-        self._y = np.tanh(super().forward(x))
-        return self._y
+class TanhConv(Around, Conv2d):
+    pass
 
-    def backward(self, dy):
-        return super().backward(dy * (1 - self._y**2))
+
+class TanhPool(Around, AveragePool2d):
+    pass
 
 
 class Sine(Activation):

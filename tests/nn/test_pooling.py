@@ -90,21 +90,7 @@ def test_overlapping_windows_with_one_maximum_add_up(reference):
 @KINDS
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2), (3, 1)])
 def test_buffers_do_not_leak_between_sizes(reference, kind, phases):
-    def passes(layer, n):
-        random = np.random.default_rng(n)
-        x = reference.split(random.normal(size=(3, 12, 12, n)).astype(np.float32), phases)
-        y = layer.forward(x).copy()
-        return y, layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
-
-    def fresh():
-        layer = kind(3, 2) if phases == (3, 1) else kind(2)
-        reference.connect(layer, (3, 12, 12), np.random.default_rng(7), np.float32)
-        return layer
-
-    used = fresh()
-    for n in [32, 11, 250, 32, 32, 1, 11]:
-        for found, expected in zip(passes(used, n), passes(fresh(), n), strict=True):
-            np.testing.assert_array_equal(found, expected)
+    reference.check_buffers(lambda: kind(3, 2) if phases == (3, 1) else kind(2), (3, 12, 12), phases)
 
 
 @KINDS

@@ -5,6 +5,7 @@ import resource
 import struct
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from distlenet.runs import tensorboard
 
 STEPS = 11  # of an epoch: 642 images in batches of 64
 FLAGS = {"epochs": 2, "batch_size": 64}
+train = partial(train_run, flags=FLAGS, log_every=2, tensorboard=True)
 
 
 def records(path):
@@ -59,9 +61,7 @@ def steps(points, tag):
 
 @pytest.fixture(scope="module")
 def whole(digits, tmp_path_factory):
-    session = train_run(
-        digits, tmp_path_factory.mktemp("runs") / "whole", flags=FLAGS, log_every=2, tensorboard=True
-    ).expect()
+    session = train(digits, tmp_path_factory.mktemp("runs") / "whole").expect()
     return session.run
 
 
@@ -125,11 +125,10 @@ def test_the_files_are_what_tensorboard_reads(whole, resumed):
 def resumed(digits, tmp_path_factory):
     """A run whose latest steps are lost: stopped in the second epoch, gone on with from the end of the first."""
     run = tmp_path_factory.mktemp("runs") / "resumed"
-    options = {"flags": FLAGS, "log_every": 2, "tensorboard": True}
-    assert train_run(digits, run, act=stop_after(STEPS + 5), **options).code == 130
+    assert train(digits, run, act=stop_after(STEPS + 5)).code == 130
     (run / "checkpoints" / "last.h5").unlink()
     assert steps(shown(run), "loss/batch")[-1] > STEPS + 2
-    assert train_run(digits, run, ranks=3, resume="auto", **options).code == 0
+    assert train(digits, run, ranks=3, resume="auto").code == 0
     assert len(list((run / "tensorboard").iterdir())) == 2  # one a start, not one a rank
     return run
 
@@ -145,8 +144,8 @@ def test_an_evaluation_that_is_done_again_is_shown_once(digits, tmp_path):
         if state.progress.steps == STEPS:
             signals.ask_to_stop()
 
-    train_run(digits, tmp_path / "run", act=stop_in_evaluation, flags=FLAGS, log_every=2, tensorboard=True).expect(130)
-    train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True, resume="auto").expect()
+    train(digits, tmp_path / "run", act=stop_in_evaluation).expect(130)
+    train(digits, tmp_path / "run", resume="auto").expect()
     points = shown(tmp_path / "run")
     assert steps(points, "loss/validation") == steps(points, "weights/C1/W") == [STEPS, 2 * STEPS]
     assert steps(points, "loss/batch") == list(range(2, 2 * STEPS + 1, 2))
@@ -157,7 +156,7 @@ def test_a_healed_run_shows_what_counts(whole, digits, tmp_path):
         if state.progress.steps == STEPS + 7 and not state.progress.divergences:
             state.net.theta[:] = np.nan
 
-    session = train_run(digits, tmp_path / "run", act=explode, flags=FLAGS, log_every=2, tensorboard=True).expect()
+    session = train(digits, tmp_path / "run", act=explode).expect()
     points = shown(tmp_path / "run")
     assert steps(points, "loss/batch") == list(range(2, 2 * STEPS + 1, 2))
     assert steps(points, "weights/C1/W") == [STEPS, 2 * STEPS]
@@ -176,7 +175,7 @@ def test_a_full_disk_does_not_end_the_run(digits, tmp_path, monkeypatch):
         write(path, content)
 
     monkeypatch.setattr(tensorboard, "append", refuse)
-    session = train_run(digits, tmp_path / "run", flags=FLAGS, log_every=2, tensorboard=True).expect()
+    session = train(digits, tmp_path / "run").expect()
     (told,) = session.notices
     assert "the disk is full" in told and "TensorBoard lacks points" in told
     assert 0 < len(shown(tmp_path / "run")["loss/batch"]) < STEPS
@@ -196,14 +195,13 @@ def test_a_record_is_written_whole_or_not_at_all(tmp_path):
 
 def test_overwriting_a_run_removes_its_points(digits, tmp_path):
     for _ in range(2):
-        flags = {**FLAGS, "epochs": 1}
-        session = train_run(digits, tmp_path / "run", flags=flags, log_every=2, tensorboard=True, overwrite=True)
+        session = train(digits, tmp_path / "run", flags={**FLAGS, "epochs": 1}, overwrite=True)
         assert session.code == 0 and len(list((tmp_path / "run" / "tensorboard").iterdir())) == 1
 
 
 def test_without_the_library_the_run_does_not_begin(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    session = train_run(digits, tmp_path / "run", ranks=2, flags=FLAGS, tensorboard=True)
+    session = train(digits, tmp_path / "run", ranks=2)
     assert session.code == 2 and "[tensorboard]" in session.error
     assert not (tmp_path / "run").exists()
     assert train_run(digits, tmp_path / "run", flags={**FLAGS, "epochs": 1}).code == 0

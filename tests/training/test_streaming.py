@@ -36,6 +36,13 @@ def whole(data, tmp_path):
     return session.run
 
 
+@pytest.fixture
+def copied(data, tmp_path):
+    path = tmp_path / "copied.h5"
+    path.write_bytes(data.read_bytes())
+    return path
+
+
 def damage(path, row):
     """Change a pixel of a training image; returns what undoes it."""
     stored = path.read_bytes()
@@ -60,32 +67,21 @@ def test_a_run_goes_on_in_the_middle_of_a_block_and_with_another_limit(data, tmp
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(data, tmp_path, whole, ranks):
-    path, run = tmp_path / "damaged.h5", tmp_path / "run"
-    path.write_bytes(data.read_bytes())
-    mend = damage(path, 1234)
-    session = sessions.train_run(path, run, ranks, flags=STREAM).expect(4)
+def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(copied, tmp_path, whole, ranks):
+    run, mend = tmp_path / "run", damage(copied, 1234)
+    session = sessions.train_run(copied, run, ranks, flags=STREAM).expect(4)
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
     assert read_checkpoint(run / "checkpoints/last.h5").progress.steps < 2 * STEPS
     mend()
-    assert sessions.train_run(path, run, ranks, resume="auto").code == 0
+    assert sessions.train_run(copied, run, ranks, resume="auto").code == 0
     assert sessions.results(run) == sessions.results(whole)
 
 
-def test_damage_under_mpirun_is_one_sentence(data, tmp_path, runtime, distlenet, only_sentence):
-    path = tmp_path / "damaged.h5"
-    path.write_bytes(data.read_bytes())
-    damage(path, 1234)  # shard 2: rank 0 alone reads it, and rank 1 a neighbour of the same digest
+def test_damage_under_mpirun_is_one_sentence(copied, tmp_path, runtime, distlenet, only_sentence):
+    damage(copied, 1234)  # shard 2: rank 0 alone reads it, and rank 1 a neighbour of the same digest
     settings = ["--memory-limit", 0, "--batch-size", 96, "--shards", 6, "--display", "quiet"]
-    done = distlenet("train", "--data", path, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
+    done = distlenet("train", "--data", copied, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
     only_sentence(done, 4, "is damaged", "rows 1,000 to 1,999 of /train", "distlenet prepare")
-
-
-@pytest.fixture
-def copied(data, tmp_path):
-    path = tmp_path / "copied.h5"
-    path.write_bytes(data.read_bytes())
-    return path
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
