@@ -23,6 +23,12 @@ def write(
     return path
 
 
+def write_again(path: Path, times: int) -> Path:
+    """Write the same 600 drawn digits ``times`` over to train on, and 300 to test."""
+    images, labels = draw_digits(600, seed=1)
+    return write(path, (np.tile(images, (times, 1, 1)), np.tile(labels, times)), 300)
+
+
 def write_idx(path: str | Path, array: np.ndarray) -> None:
     """Write ``array`` (uint8 or another IDX type, 1 to 4 dimensions); gzip if ``path`` ends in .gz."""
     opener = gzip.open if str(path).endswith(".gz") else open

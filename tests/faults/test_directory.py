@@ -50,8 +50,7 @@ def becomes_read_only(run, pace, digits, whole):
         pace.wait(job)
         with disks.no_writing(run, run / "checkpoints"):
             pace.go_on()
-            done = job.finish()
-    assert done.returncode == 6, done.output
+            done = job.finish().expect(6)
     assert "Traceback" not in done.output
     said = runs.warnings(done.output)
     assert len([line for line in said if "permission denied" in line and "checkpoints" in line]) == 1, said

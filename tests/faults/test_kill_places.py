@@ -5,10 +5,9 @@ import shutil
 import sys
 
 import mpi_jobs
-import numpy as np
 import pytest
-import sessions
 from faults import runs
+from fuzz.compare import content
 
 from distlenet.runs.checkpoint_file import read_checkpoint
 
@@ -54,14 +53,12 @@ def files(run):
     """Return what must be equal: every name in the directory, and all but the times that files hold."""
     found = {str(path.relative_to(run)): None for path in sorted(run.rglob("*"))}
     for path in sorted((run / "checkpoints").glob("*.h5*")):
-        checkpoint = read_checkpoint(path)
-        meta = checkpoint.facts()
-        meta["progress"]["history"] = list(map(sessions.timeless, checkpoint.progress.history))
-        arrays = dict(checkpoint.now.vectors)
-        if checkpoint.good:
-            arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}
-        arrays = {name: np.asarray(array).tobytes() for name, array in arrays.items()}
-        found[str(path.relative_to(run))] = (json.dumps(meta, sort_keys=True), arrays)
+        held = content(read_checkpoint(path))
+        text = {
+            name: value if isinstance(value, bytes) else json.dumps(value, sort_keys=True)
+            for name, value in held.items()
+        }
+        found[str(path.relative_to(run))] = text
     found["config.toml"] = (run / "config.toml").read_text()
     found["summary.json"] = runs.results(run)
     found["journal.jsonl"] = runs.journal(run)

@@ -11,11 +11,8 @@ from pathlib import Path
 import drawn
 import launches
 import mpi_jobs
-import numpy as np
 import pytest
 from faults import runs
-
-from distlenet.data.sources.drawing import draw_digits
 
 RANKS = 4
 KILLS = 100  # runs, each with one to three of them
@@ -44,8 +41,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(survivors_go_on, tmp_path_factory, soak):
     folder = tmp_path_factory.mktemp("losses")
-    (images, labels), data, run = draw_digits(600, seed=1), folder / "drawn.h5", folder / "whole"
-    drawn.write(data, (np.tile(images, (5, 1, 1)), np.tile(labels, 5)), 300)
+    data, run = drawn.write_again(folder / "drawn.h5", 5), folder / "whole"
     done = runs.do(runs.train(data, run, *OPTIONS)).expect()
     seconds = []
     for number in range(5 if soak.full else 1):

@@ -8,11 +8,8 @@ from pathlib import Path
 
 import drawn
 import mpi_jobs
-import numpy as np
 import pytest
 from faults import runs
-
-from distlenet.data.sources.drawing import draw_digits
 
 STOPS = 60  # for each of the five targets
 SECOND = 20
@@ -24,9 +21,7 @@ HANDLED = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, si
 @pytest.fixture(scope="module")
 def many_digits(tmp_path_factory):
     """600 images to train on and 6,000 to evaluate after each epoch."""
-    images, labels = draw_digits(600, seed=1)
-    path = tmp_path_factory.mktemp("many") / "many.h5"
-    return drawn.write(path, (np.tile(images, (11, 1, 1)), np.tile(labels, 11)), 300)
+    return drawn.write_again(tmp_path_factory.mktemp("many") / "many.h5", 11)
 
 
 @pytest.fixture(scope="module")

@@ -83,7 +83,7 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
     for name in sorted(name for name in (mine & expected) - late if not name.startswith("last-")):
         one, other = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, whole))
         if complete or name != "last.h5" or one.position == other.position:
-            contents = [_content(checkpoint) for checkpoint in (one, other)]
+            contents = [content(checkpoint) for checkpoint in (one, other)]
             if "other settings" in tampered and name != "last.h5":  # saved before or after it went on with those
                 for content in contents:
                     del content["config"]
@@ -91,7 +91,8 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
     return found
 
 
-def _content(checkpoint: Checkpoint) -> dict[str, Any]:
+def content(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return all that a checkpoint holds, but the times of its history: facts, and vectors as bytes."""
     arrays = dict(checkpoint.now.vectors)
     if checkpoint.good:
         arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}

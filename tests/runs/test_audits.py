@@ -57,16 +57,17 @@ def options_of(digits, run, **changes):
     return RunOptions(data=str(digits), run_directory=str(run), flags=flags, **changes)
 
 
-def refused(digits, run, ranks=3, odd=2, **changes):
-    """Set up pretend ranks, of which ``odd`` has ``changes``; return the sentence on which all of them agree."""
-
-    def job(comm):
-        set_up(options_of(digits, run, **(changes if comm.rank == odd else {})), comm, Signals())
-
+def disagree(kind, words, job, ranks=2):
+    """See all ``ranks`` that do ``job(comm)`` raise the same error, of that ``kind`` and with these ``words``."""
     found = pretend.outcomes(ranks, job)
     assert all(getattr(error, "agreed", False) for error in found), found
     assert len({(type(error), str(error)) for error in found}) == 1, found
-    return found[0]
+    assert type(found[0]) is kind and words in str(found[0]), found[0]
+
+
+def disagree_on(kind, words, options, ranks=2):
+    """The same of ranks that set up a run, by ``options(rank)``."""
+    disagree(kind, words, lambda comm: set_up(options(comm.rank), comm, Signals()), ranks)
 
 
 @pytest.mark.parametrize(
@@ -91,17 +92,14 @@ def refused(digits, run, ranks=3, odd=2, **changes):
     ],
 )
 def test_settings_and_options(digits, tmp_path, changes, what):
-    error = refused(digits, tmp_path / "run", **changes)
-    assert type(error) is ConfigError
-    assert f"the ranks differ: rank 2 on {HOST} has {what.format(HOST)}" in str(error)
+    words = f"the ranks differ: rank 2 on {HOST} has {what.format(HOST)}"
+    run = tmp_path / "run"
+    disagree_on(ConfigError, words, lambda rank: options_of(digits, run, **(changes if rank == 2 else {})), ranks=3)
 
 
 def test_another_run_directory(digits, tmp_path):
-    def job(comm):
-        set_up(options_of(digits, tmp_path / str(comm.rank)), comm, Signals())
-
-    found = pretend.outcomes(2, job)
-    assert all(f"option run_directory '{tmp_path}/1', rank 0" in str(error) for error in found), found
+    words = f"option run_directory '{tmp_path}/1', rank 0"
+    disagree_on(ConfigError, words, lambda rank: options_of(digits, tmp_path / str(rank)))
 
 
 def test_a_toml_file_that_differs(digits, tmp_path):
@@ -109,13 +107,12 @@ def test_a_toml_file_that_differs(digits, tmp_path):
     files[0].write_text("lr = 0.1\n")
     files[1].write_text("lr = 0.1\nmomentum = 0.8\n")
 
-    def job(comm):
-        set_up(options_of(digits, tmp_path, config_file=str(files[comm.rank])), comm, Signals())
+    def options(rank):
+        return options_of(digits, tmp_path, config_file=str(files[rank]))
 
-    found = pretend.outcomes(2, job)
-    assert all("setting momentum 0.8, rank 0" in str(error) for error in found), found
+    disagree_on(ConfigError, "setting momentum 0.8, rank 0", options)
     files[1].write_text("lr = 0.1\n")  # another file, the same settings
-    assert pretend.outcomes(2, job) == [None, None]
+    pretend.run(2, lambda comm: set_up(options(comm.rank), comm, Signals()))
 
 
 @pytest.mark.parametrize("attribute", ["mean", "std"])
@@ -124,27 +121,18 @@ def test_a_dataset_of_other_pixels(digits, tmp_path, attribute):
     with h5py.File(other, "r+") as file:
         (name,) = [name for name in file.attrs if attribute in name]
         file.attrs[name] = 0.25
-
-    def job(comm):
-        set_up(options_of(other if comm.rank else digits, tmp_path), comm, Signals())
-
-    found = pretend.outcomes(2, job)
-    assert all(type(error) is DataError and "0.25, rank 0" in str(error) for error in found), found
+    disagree_on(DataError, "0.25, rank 0", lambda rank: options_of(other if rank else digits, tmp_path))
 
 
 def test_another_dataset(digits, other_size, tmp_path):
-    def job(comm):
-        set_up(options_of(other_size if comm.rank else digits, tmp_path), comm, Signals())
-
-    found = pretend.outcomes(2, job)
-    assert all(type(error) is DataError and "a dataset with fingerprint" in str(error) for error in found), found
+    words = "a dataset with fingerprint"
+    disagree_on(DataError, words, lambda rank: options_of(other_size if rank else digits, tmp_path))
 
 
 def test_other_code_of_the_program(digits, tmp_path, monkeypatch):
     hashes = itertools.count()
     monkeypatch.setattr(checks, "hash_package", lambda: f"{next(hashes):064x}")
-    found = pretend.outcomes(2, lambda comm: set_up(options_of(digits, tmp_path), comm, Signals()))
-    assert all(type(error) is LaunchError and "distlenet source 0000" in str(error) for error in found), found
+    disagree_on(LaunchError, "distlenet source 0000", lambda rank: options_of(digits, tmp_path))
 
 
 def test_streamed_on_one_rank_alone(digits, tmp_path):
@@ -246,8 +234,7 @@ def test_initial_parameters_that_differ(tmp_path):
         own.theta[5] += comm.rank == 1
         checks.compare_ranks(comm, lambda: checks.of_network(comm, "feed-forward", own))
 
-    found = pretend.outcomes(3, job)
-    assert all("feed-forward with initial parameters" in str(error) for error in found), found
+    disagree(ConfigError, "feed-forward with initial parameters", job, ranks=3)
     assert hash_constants(net) == hash_constants(build_net(Config(model="feed-forward"), (1, 28, 28), 10))
 
 
@@ -385,8 +372,7 @@ def test_a_series(digits, tmp_path, changes, teams, what):
 
     if "seeds" in changes:
         teams = 1
-    found = pretend.outcomes(2, job)
-    assert all(type(error) is ConfigError and what in str(error) for error in found), found
+    disagree(ConfigError, what, job)
     assert not list(tmp_path.iterdir())
 
 

@@ -81,8 +81,7 @@ def test_ctrl_c(digits, tmp_path):
         log = run / "journal.jsonl"
         mpi_jobs.wait_for(lambda: log.exists() and log.read_text().count("\n") > 3, job)
         job.process.send_signal(signal.SIGINT)
-        done = job.finish()
-    assert done.returncode == 130, done.output
+        done = job.finish().expect(130)
     assert "Traceback" not in done.output
     assert sessions.summary(run)["status"] == "stopped by SIGINT"
     assert (run / "checkpoints/last.h5").exists()
