@@ -11,13 +11,10 @@ MARK = "DISTLENET_TEST"
 SHARED = "/dev/shm"
 
 
-class Launched(mpi_jobs.Job):
-    """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
+class Marked(mpi_jobs.Job):
+    """A running command of any kind, whose processes are found wherever they are."""
 
-    def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
-        self._start([python, "-P", "-m", "distlenet", "launch", *map(str, words)], **variables)
-
-    def _start(self, command: list[str], **variables: str) -> None:
+    def __init__(self, command: list[str], **variables: str) -> None:
         self._mark = uuid.uuid4().hex
         super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}, **variables))
 
@@ -66,8 +63,8 @@ class Launched(mpi_jobs.Job):
         return list(self._environments())
 
 
-class Marked(Launched):
-    """A running command of any kind, whose processes are found wherever they are."""
+class Launched(Marked):
+    """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
 
-    def __init__(self, command: list[str]) -> None:
-        self._start(command)
+    def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
+        super().__init__([python, "-P", "-m", "distlenet", "launch", *map(str, words)], **variables)

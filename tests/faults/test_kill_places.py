@@ -54,11 +54,8 @@ def files(run):
     found = {str(path.relative_to(run)): None for path in sorted(run.rglob("*"))}
     for path in sorted((run / "checkpoints").glob("*.h5*")):
         held = content(read_checkpoint(path))
-        text = {
-            name: value if isinstance(value, bytes) else json.dumps(value, sort_keys=True)
-            for name, value in held.items()
-        }
-        found[str(path.relative_to(run))] = text
+        facts = {name: json.dumps(held[name], sort_keys=True) for name in held if not isinstance(held[name], bytes)}
+        found[str(path.relative_to(run))] = held | facts
     found["config.toml"] = (run / "config.toml").read_text()
     found["summary.json"] = runs.results(run)
     found["journal.jsonl"] = runs.journal(run)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.errors import ConfigError
 from distlenet.nn.convolution import Conv2d, PartialConv2d
@@ -29,15 +30,15 @@ def cases(draw):
 
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
-def test_backward_is_the_derivative(check_layer, case, n, seed):
+def test_backward_is_the_derivative(case, n, seed):
     layer, shape, phases, window = case
-    check_layer(layer, shape, n, np.random.default_rng(seed), phases, window, elements=6)
+    reference.check_layer(layer, shape, n, np.random.default_rng(seed), phases, window, elements=6)
 
 
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
-def test_equals_direct_convolution_whatever_the_tile(reference, dtype, tolerance, case, n, seed):
+def test_equals_direct_convolution_whatever_the_tile(dtype, tolerance, case, n, seed):
     (layer, shape, phases, window), random = case, np.random.default_rng(seed)
     reference.connect(layer, shape, random, dtype, window)
     x = random.normal(size=(*shape, n)).astype(dtype)
@@ -59,7 +60,7 @@ def test_equals_direct_convolution_whatever_the_tile(reference, dtype, tolerance
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 16, 40])
 @pytest.mark.parametrize("size", [(12, 12), (12, 18), (24, 48), (28, 28), (7, 11)])
 @pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (4, 4)])
-def test_output_comes_split_for_the_pooling_that_follows(reference, channels, size, window):
+def test_output_comes_split_for_the_pooling_that_follows(channels, size, window):
     layer = Conv2d(channels, 3, "same")
     reference.connect(layer, (2, *size), np.random.default_rng(0), np.float32, window)
     y = layer.forward(np.ones((1, 1, 2, *size, 3), np.float32))
@@ -70,11 +71,11 @@ def test_output_comes_split_for_the_pooling_that_follows(reference, channels, si
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
-def test_buffers_do_not_leak_between_sizes(reference, phases, padding):
+def test_buffers_do_not_leak_between_sizes(phases, padding):
     reference.check_buffers(lambda: Conv2d(5, 5, padding), (3, 12, 12), phases, window_after=(2, 2))
 
 
-def test_same_array_with_other_content_is_read_again(reference):
+def test_same_array_with_other_content_is_read_again():
     layer, random = Conv2d(4, 3, "same"), np.random.default_rng(1)
     reference.connect(layer, (2, 6, 6), random, np.float64, (2, 2))
     x = random.normal(size=(1, 1, 2, 6, 6, 3))
@@ -85,7 +86,7 @@ def test_same_array_with_other_content_is_read_again(reference):
     np.testing.assert_array_equal(layer.forward(x), once)
 
 
-def test_weights_are_read_at_every_forward(reference):
+def test_weights_are_read_at_every_forward():
     layer, random = Conv2d(4, 3), np.random.default_rng(1)
     reference.connect(layer, (2, 6, 6), random)
     x = random.normal(size=(1, 1, 2, 6, 6, 3))
@@ -97,7 +98,7 @@ def test_weights_are_read_at_every_forward(reference):
     np.testing.assert_allclose(reference.join(layer.forward(x)), expected, rtol=0, atol=1e-12)
 
 
-def test_gradient_may_arrive_as_a_broadcast_view(reference):
+def test_gradient_may_arrive_as_a_broadcast_view():
     layer, random = Conv2d(2, 3, "same"), np.random.default_rng(1)
     reference.connect(layer, (1, 8, 8), random, window_after=(2, 2))
     y = layer.forward(random.normal(size=(1, 1, 1, 8, 8, 5)))
@@ -109,7 +110,7 @@ def test_gradient_may_arrive_as_a_broadcast_view(reference):
         np.testing.assert_array_equal(found, expected)
 
 
-def test_first_layer_spares_the_gradient_of_its_input(reference):
+def test_first_layer_spares_the_gradient_of_its_input():
     layer, random = Conv2d(2, 3), np.random.default_rng(1)
     reference.connect(layer, (1, 5, 5), random)
     layer.needs_input_gradient = False
@@ -148,11 +149,11 @@ TABLE = [[0, 2], [1], [0, 1, 2], [2]]
 
 @pytest.mark.parametrize("window_after", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("n", [1, 3, 16])
-def test_backward_of_a_partial_convolution_is_the_derivative(check_layer, window_after, n):
-    check_layer(PartialConv2d(TABLE, 3), (3, 6, 8), n, np.random.default_rng(n), (2, 2), window_after)
+def test_backward_of_a_partial_convolution_is_the_derivative(window_after, n):
+    reference.check_layer(PartialConv2d(TABLE, 3), (3, 6, 8), n, np.random.default_rng(n), (2, 2), window_after)
 
 
-def test_is_a_convolution_with_zeros_where_nothing_is_connected(reference):
+def test_is_a_convolution_with_zeros_where_nothing_is_connected():
     layer, random = PartialConv2d(TABLE, 3), np.random.default_rng(0)
     reference.connect(layer, (3, 6, 8), random)
     weights, bias = layer.parameters
@@ -166,7 +167,7 @@ def test_is_a_convolution_with_zeros_where_nothing_is_connected(reference):
     np.testing.assert_allclose(reference.join(layer.forward(x[None, None])), expected, rtol=1e-10, atol=1e-12)
 
 
-def test_initial_weights_scale_with_the_inputs_of_each_map(reference):
+def test_initial_weights_scale_with_the_inputs_of_each_map():
     layer = PartialConv2d([[0], [0, 1, 2, 3]] * 50, 5)
     reference.connect(layer, (4, 9, 9), np.random.default_rng(0))
     for position, parameter in enumerate(layer.parameters):

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from nn import reference
 
 from distlenet.config import Config
 from distlenet.errors import ConfigError
@@ -49,7 +50,7 @@ def squared_slopes(layer, x, array, d2y, epsilon=1e-6):
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2)], ids=str)
 @pytest.mark.parametrize(("layer", "shape"), LAYERS, ids=lambda value: type(value).__name__)
-def test_a_layer_squares_its_slopes(reference, layer, shape, phases):
+def test_a_layer_squares_its_slopes(layer, shape, phases):
     random = np.random.default_rng(0)
     reference.connect(layer, shape, random, window_after=phases)
     x = reference.distinct(random, (*shape, 2))

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.errors import ConfigError
 from distlenet.nn.dense import Dense, Flatten
@@ -11,8 +12,8 @@ QUICK = settings(derandomize=True, deadline=None, max_examples=25)
 
 @QUICK
 @given(inputs=st.integers(1, 40), units=st.integers(1, 40), n=st.sampled_from([1, 3, 32]))
-def test_dense_backward_is_the_derivative(check_layer, inputs, units, n):
-    check_layer(Dense(units), (inputs,), n, np.random.default_rng(inputs))
+def test_dense_backward_is_the_derivative(inputs, units, n):
+    reference.check_layer(Dense(units), (inputs,), n, np.random.default_rng(inputs))
 
 
 @QUICK
@@ -23,9 +24,9 @@ def test_dense_backward_is_the_derivative(check_layer, inputs, units, n):
     phases=st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)]),
     n=st.sampled_from([1, 3, 32]),
 )
-def test_flatten_keeps_the_plain_order_whatever_the_split(check_layer, reference, channels, tall, wide, phases, n):
+def test_flatten_keeps_the_plain_order_whatever_the_split(channels, tall, wide, phases, n):
     shape = channels, tall * phases[0], wide * phases[1]
-    check_layer(Flatten(), shape, n, np.random.default_rng(n), phases)
+    reference.check_layer(Flatten(), shape, n, np.random.default_rng(n), phases)
     layer, x = Flatten(), np.random.default_rng(n).normal(size=(*shape, n))
     assert layer.connect(shape) == (x.size // n,)
     layer.dtype = np.float64
@@ -35,7 +36,7 @@ def test_flatten_keeps_the_plain_order_whatever_the_split(check_layer, reference
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_dense_is_a_product_and_a_bias(reference, dtype):
+def test_dense_is_a_product_and_a_bias(dtype):
     layer, random = Dense(7), np.random.default_rng(0)
     reference.connect(layer, (5,), random, dtype)
     x = random.normal(size=(5, 3)).astype(dtype)
@@ -45,11 +46,11 @@ def test_dense_is_a_product_and_a_bias(reference, dtype):
     np.testing.assert_allclose(y, weights @ x + bias[:, None], rtol=1e-6, atol=1e-6)
 
 
-def test_buffers_do_not_leak_between_sizes(reference):
+def test_buffers_do_not_leak_between_sizes():
     reference.check_buffers(lambda: Dense(10), (50,))
 
 
-def test_first_layer_spares_the_gradient_of_its_input(reference):
+def test_first_layer_spares_the_gradient_of_its_input():
     layer = Dense(4)
     reference.connect(layer, (5,), np.random.default_rng(0))
     layer.needs_input_gradient = False

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.nn.losses import SoftmaxCrossEntropy
 
@@ -21,7 +22,7 @@ def draw(classes, n, spread, seed, dtype=np.float64):
     dtype=st.sampled_from([np.float32, np.float64]),
     seed=st.integers(0, 999),
 )
-def test_equals_log_sum_exp(reference, classes, n, spread, dtype, seed):
+def test_equals_log_sum_exp(classes, n, spread, dtype, seed):
     logits, labels = draw(classes, n, spread, seed, dtype)
     kept, loss = logits.copy(), SoftmaxCrossEntropy()
     tolerance = 1e-5 if dtype is np.float32 else 1e-12

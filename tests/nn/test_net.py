@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.errors import ConfigError
 from distlenet.nn import Sequential, outline
@@ -41,7 +42,7 @@ def on_a_grid(random, shape, dtype):
     return (random.integers(-8, 9, shape) / 8).astype(dtype)
 
 
-def compare(net, reference, x, labels, tolerance):
+def compare(net, x, labels, tolerance):
     kept, gradient = x.copy(), np.full(net.size, np.nan, net.theta.dtype)
     logits, loss, expected = reference.run_net(net, x, labels)
     found, correct = net.loss_and_grad(x, labels, gradient)
@@ -62,12 +63,12 @@ def compare(net, reference, x, labels, tolerance):
     n=st.sampled_from([1, 3, 32]),
     seed=st.integers(0, 999),
 )
-def test_any_row_of_layers_equals_the_plain_reference(reference, pictures, vectors, channels, height, width, n, seed):
+def test_any_row_of_layers_equals_the_plain_reference(pictures, vectors, channels, height, width, n, seed):
     net = build(pictures, vectors, (channels, height, width), np.float64)
     random = np.random.default_rng(seed)
     net.theta[:] = on_a_grid(random, net.size, np.float64)
     x, labels = on_a_grid(random, (channels, height, width, n), np.float64), random.integers(0, 4, n)
-    compare(net, reference, x, labels, 1e-10)
+    compare(net, x, labels, 1e-10)
 
 
 CHAINS = {
@@ -100,23 +101,23 @@ CHAINS = {
 @pytest.mark.parametrize("size", [(16, 16), (16, 12), (12, 24)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 @pytest.mark.parametrize("chain", CHAINS)
-def test_chains_that_pass_split_pictures_on(reference, chain, dtype, tolerance, size, n):
+def test_chains_that_pass_split_pictures_on(chain, dtype, tolerance, size, n):
     drawn = CHAINS[chain] + [] if (Flatten,) in CHAINS[chain] else [*CHAINS[chain], (Flatten,)]
     layers = [(f"L{place}", kind(*rest)) for place, (kind, *rest) in enumerate([*drawn, (Dense, 4)])]
     net = Net(layers, (2, *size), dtype)
     random = np.random.default_rng(n)
     net.theta[:] = on_a_grid(random, net.size, dtype)
-    compare(net, reference, on_a_grid(random, (2, *size, n), dtype), random.integers(0, 4, n), tolerance)
+    compare(net, on_a_grid(random, (2, *size, n), dtype), random.integers(0, 4, n), tolerance)
 
 
 @pytest.mark.parametrize("pooling", POOLS_BY_NAME)
 @pytest.mark.parametrize("activation", BY_NAME)
 @pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (1, 20, 26)])
-def test_lenet5_equals_the_plain_reference(reference, shape, activation, pooling):
+def test_lenet5_equals_the_plain_reference(shape, activation, pooling):
     net = lenet5(shape, activation=activation, pooling=pooling, dtype=np.float64)
     net.initialize("glorot", 3)
     random = np.random.default_rng(0)
-    compare(net, reference, random.normal(size=(*shape, 3)), random.integers(0, 10, 3), 1e-10)
+    compare(net, random.normal(size=(*shape, 3)), random.integers(0, 10, 3), 1e-10)
 
 
 def pixels(n, dtype=np.float32):
@@ -208,11 +209,11 @@ def test_decay_applies_to_weights_only():
     assert net.decays.sum() == 61706 - (6 + 16 + 120 + 84 + 10)
 
 
-def test_vectors_may_be_the_input(reference):
+def test_vectors_may_be_the_input():
     net = Net([("hidden", Dense(6)), ("squash", Tanh()), ("output", Dense(3))], (5,), np.float64)
     random = np.random.default_rng(0)
     net.theta[:] = random.normal(size=net.size)
-    compare(net, reference, random.normal(size=(5, 4)), random.integers(0, 3, 4), 1e-10)
+    compare(net, random.normal(size=(5, 4)), random.integers(0, 3, 4), 1e-10)
 
 
 def test_layers_that_do_not_fit_are_refused():

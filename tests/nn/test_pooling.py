@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.errors import ConfigError
 from distlenet.nn.dense import Dense, Flatten
@@ -26,15 +27,15 @@ def cases(draw):
 @KINDS
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
-def test_backward_is_the_derivative(check_layer, kind, case, n, seed):
+def test_backward_is_the_derivative(kind, case, n, seed):
     window, stride, shape, phases = case
-    check_layer(kind(window, stride), shape, n, np.random.default_rng(seed), phases)
+    reference.check_layer(kind(window, stride), shape, n, np.random.default_rng(seed), phases)
 
 
 @KINDS
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3]), seed=st.integers(0, 999), ties=st.booleans())
-def test_equals_one_window_at_a_time(reference, kind, case, n, seed, ties):
+def test_equals_one_window_at_a_time(kind, case, n, seed, ties):
     (window, stride, shape, phases), random = case, np.random.default_rng(seed)
     layer = kind(window, stride)
     reference.connect(layer, shape, random)
@@ -56,7 +57,7 @@ def test_equals_one_window_at_a_time(reference, kind, case, n, seed, ties):
 
 @KINDS
 @pytest.mark.parametrize("phases", [(2, 4), (4, 4)])
-def test_gradient_may_arrive_in_a_finer_split(reference, kind, phases):
+def test_gradient_may_arrive_in_a_finer_split(kind, phases):
     # as from an average pooling that follows at once
     layer, random = kind(2), np.random.default_rng(3)
     reference.connect(layer, (3, 8, 8), random)
@@ -68,7 +69,7 @@ def test_gradient_may_arrive_in_a_finer_split(reference, kind, phases):
 
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2), (2, 4)])
-def test_ties_give_the_gradient_to_exactly_one(reference, phases):
+def test_ties_give_the_gradient_to_exactly_one(phases):
     layer = MaxPool2d(2)
     reference.connect(layer, (2, 4, 8), np.random.default_rng(0))
     y = layer.forward(np.zeros((*phases, 2, 4 // phases[0], 8 // phases[1], 3)))
@@ -77,7 +78,7 @@ def test_ties_give_the_gradient_to_exactly_one(reference, phases):
     assert dx.sum() == y.size
 
 
-def test_overlapping_windows_with_one_maximum_add_up(reference):
+def test_overlapping_windows_with_one_maximum_add_up():
     layer = MaxPool2d(3, 1)
     reference.connect(layer, (1, 5, 5), np.random.default_rng(0))
     x = np.zeros((1, 1, 1, 5, 5, 1))
@@ -89,7 +90,7 @@ def test_overlapping_windows_with_one_maximum_add_up(reference):
 
 @KINDS
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2), (3, 1)])
-def test_buffers_do_not_leak_between_sizes(reference, kind, phases):
+def test_buffers_do_not_leak_between_sizes(kind, phases):
     reference.check_buffers(lambda: kind(3, 2) if phases == (3, 1) else kind(2), (3, 12, 12), phases)
 
 
@@ -121,7 +122,7 @@ def test_trainable_starts_as_the_average(method):
     np.testing.assert_array_equal(trainable.forward(x), average.forward(x))
 
 
-def test_trainable_as_the_first_layer_gives_no_input_gradient(reference):
+def test_trainable_as_the_first_layer_gives_no_input_gradient():
     layer = TrainablePool2d(2)
     reference.connect(layer, (2, 4, 4), np.random.default_rng(0))
     layer.needs_input_gradient = False
@@ -133,12 +134,12 @@ def test_trainable_as_the_first_layer_gives_no_input_gradient(reference):
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2), (1, 2)])
 @pytest.mark.parametrize("n", [1, 3])
-def test_backward_of_padding_is_the_derivative(check_layer, phases, n):
-    check_layer(Pad2d(2, -0.1), (2, 4, 6), n, np.random.default_rng(n), phases)
+def test_backward_of_padding_is_the_derivative(phases, n):
+    reference.check_layer(Pad2d(2, -0.1), (2, 4, 6), n, np.random.default_rng(n), phases)
 
 
 @pytest.mark.parametrize("phases", [(1, 1), (2, 2)])
-def test_a_border_of_one_value(reference, phases):
+def test_a_border_of_one_value(phases):
     layer, random = Pad2d(2, -0.1), np.random.default_rng(0)
     reference.connect(layer, (2, 4, 6), random)
     x = random.normal(size=(2, 4, 6, 3))

@@ -1,6 +1,7 @@
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nn import reference
 
 from distlenet.nn.split import merged, picture_size, plain, windows
 
@@ -12,7 +13,7 @@ def picture(channels, rows, columns, n):
     return np.arange(channels * rows * columns * n, dtype=np.float32).reshape(channels, rows, columns, n) + 1
 
 
-def test_split_follows_its_definition(reference):
+def test_split_follows_its_definition():
     x = picture(2, 6, 8, 3)
     s = reference.split(x, (2, 4))
     assert s.shape == (2, 4, 2, 3, 2, 3)
@@ -30,7 +31,7 @@ def test_plain_is_a_view_split_by_one():
 
 @QUICK
 @given(phases=PHASES, tall=st.integers(1, 3), wide=st.integers(1, 3), n=st.sampled_from([1, 3]))
-def test_merging_restores_the_plain_picture(reference, phases, tall, wide, n):
+def test_merging_restores_the_plain_picture(phases, tall, wide, n):
     x = picture(2, phases[0] * tall, phases[1] * wide, n)
     s = reference.split(x, phases)
     assert picture_size(s) == x.shape[1:3]
@@ -49,7 +50,7 @@ def test_merging_restores_the_plain_picture(reference, phases, tall, wide, n):
     left=st.integers(0, 5),
     below=st.integers(0, 3),
 )
-def test_windows_copy_any_split_into_any_other_and_back(reference, inner, outer, tall, wide, top, left, below):
+def test_windows_copy_any_split_into_any_other_and_back(inner, outer, tall, wide, top, left, below):
     x = picture(2, inner[0] * tall, inner[1] * wide, 2)
     small = reference.split(x, inner)
     rows = -(-(top + x.shape[1] + below) // outer[0])

@@ -89,16 +89,15 @@ def put(name: str, array: np.ndarray):
     return change
 
 
-def many_links(file, sums) -> None:
-    for number in range(20_000):
-        file[f"optimizer/v{number}"] = file["theta"]
-        sums[f"optimizer/v{number}"] = sums["theta"]
+def links(count: int):
+    """Return the change that gives the parameters so many more names."""
 
+    def change(file, sums) -> None:
+        for number in range(count):
+            file[f"optimizer/v{number}"] = file["theta"]
+            sums[f"optimizer/v{number}"] = sums["theta"]
 
-def some_links(file, sums) -> None:
-    for number in range(10):
-        file[f"optimizer/v{number}"] = file["theta"]
-        sums[f"optimizer/v{number}"] = sums["theta"]
+    return change
 
 
 def links_to_a_group(file, sums) -> None:
@@ -139,8 +138,8 @@ def renamed(file, sums) -> None:
 
 
 ATTACKS = {
-    "many links": (many_links, r"has 20,\d+ arrays, more than any checkpoint"),
-    "some links": (some_links, "more than the"),
+    "many links": (links(20_000), r"has 20,\d+ arrays, more than any checkpoint"),
+    "some links": (links(10), "more than the"),
     "a group in itself": (links_to_a_group, "expected as many|more than the"),
     "external group": (external_group, "/optimizer is an external link"),
     "soft group": (soft_group, "/best is a soft link"),

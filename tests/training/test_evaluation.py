@@ -7,10 +7,8 @@ import pretend
 import pytest
 from checkpoints import new_state
 
-from distlenet.config import Config
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.nn import build_net
 from distlenet.parallel import Serial, owned_shards
 from distlenet.reader import per_class
 from distlenet.training.evaluation import (
@@ -33,9 +31,7 @@ def part(digits):
 
 @pytest.fixture
 def net():
-    net = build_net(Config(), (1, 28, 28), 10)
-    net.initialize("he", 1)
-    return net
+    return new_state(init="he").net
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])

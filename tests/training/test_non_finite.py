@@ -6,9 +6,9 @@ import mpi_jobs
 import numpy as np
 import pytest
 import sessions
+from checkpoints import new_state
 
-from distlenet.config import Config
-from distlenet.nn import Net, build_net
+from distlenet.nn import Net
 from distlenet.nn.inspection import first_non_finite
 from distlenet.runs.checkpoint_file import read_checkpoint
 
@@ -56,9 +56,7 @@ def test_too_high_a_rate(digits, tmp_path, distlenet, only_sentence, openmpi):
 
 @pytest.fixture
 def net():
-    net = build_net(Config(), (1, 28, 28), 10)
-    net.initialize("he", 1)
-    return net
+    return new_state(init="he").net
 
 
 def test_the_first_place_is_named(net):

@@ -1,10 +1,8 @@
 """Slow, plain references for the network, and the finite-difference check of a single layer.
 
 Everything here works in float64 on plain pictures (channels, rows, columns, samples), one layer at a
-time, with no buffer used twice. The fixtures have session scope because hypothesis calls a test many times.
+time, with no buffer used twice.
 """
-
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -229,25 +227,3 @@ def check_buffers(make, shape, phases=(1, 1), window_after=(1, 1)):
     for seed, n in enumerate([32, 11, 250, 32, 32, 1, 11]):
         for found, expected in zip(passes(used, n, seed), passes(fresh(), n, seed), strict=True):
             np.testing.assert_array_equal(found, expected)
-
-
-@pytest.fixture(scope="session", name="check_layer")
-def _check_layer():
-    return check_layer
-
-
-@pytest.fixture(scope="session")
-def reference():
-    """Return the functions of this file, by name."""
-    return SimpleNamespace(
-        check_buffers=check_buffers,
-        split=split,
-        join=join,
-        convolve=convolve,
-        pool=pool,
-        subsample=subsample,
-        losses=losses,
-        run_net=run_net,
-        connect=connect,
-        distinct=distinct,
-    )
