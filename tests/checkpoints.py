@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,19 +13,16 @@ import numpy as np
 
 from distlenet.config import Config
 from distlenet.data.slices import DatasetFacts
-from distlenet.nn import build_net, build_optimizer
+from distlenet.runs.experiment import make_state
 from distlenet.training.state import TrainState
 
 FACTS = DatasetFacts("drawn", "ab" * 32, (28, 28), tuple("0123456789"), 0.13, 0.31)
 
 
-def new_state(pixels: int = 28, init: str = "", **settings: Any) -> TrainState:
-    """Return the state of a LeNet-5 before its first step: parameters of zero, plain SGD, unless one asks for more."""
-    net = build_net(Config(), (1, pixels, pixels), 10)
-    if init:
-        net.initialize(init, 1)
+def new_state(pixels: int = 28, **settings: Any) -> TrainState:
+    """Return the state of a LeNet-5 before its first step, with plain SGD unless ``settings`` say otherwise."""
     config = Config(**{"optimizer": "sgd", "weight_decay": 0.0, "clip": 0.0, **settings})
-    return TrainState(net, build_optimizer(config, net.decays))
+    return make_state(config, replace(FACTS, image_shape=(pixels, pixels)))
 
 
 def no_room(*_: object) -> None:

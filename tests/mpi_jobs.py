@@ -60,9 +60,10 @@ class Finished:
         """Everything the job said."""
         return self.stdout + self.stderr
 
-    def expect(self, code: int = 0) -> "Finished":
-        """Return itself; AssertionError if it has left by another exit code."""
+    def expect(self, code: int = 0, *words: str) -> "Finished":
+        """Return itself; AssertionError if it has left by another exit code, or has not said one of ``words``."""
         assert self.returncode == code, self.output
+        assert all(word in self.output for word in words), self.output
         return self
 
 

@@ -39,9 +39,10 @@ class Session:
         assert len(codes) == 1, self.codes
         return codes.pop()
 
-    def expect(self, code: int = 0) -> "Session":
-        """Return itself; AssertionError if it has left by another exit code."""
+    def expect(self, code: int = 0, *words: str) -> "Session":
+        """Return itself; AssertionError if it has left by another exit code, or its sentence lacks one of ``words``."""
         assert self.code == code, self.codes
+        assert all(word in self.error for word in words), self.error
         return self
 
     @property

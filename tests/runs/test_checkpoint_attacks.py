@@ -43,7 +43,7 @@ print("CPU seconds:", int(resource.getrusage(resource.RUSAGE_SELF).ru_utime))
 def good(tmp_path_factory):
     """A checkpoint of LeNet-5 after some epochs, with the parameters of the best one."""
     path = tmp_path_factory.mktemp("good") / "last.h5"
-    state = new_state(init="he", optimizer="nesterov")
+    state = new_state(optimizer="nesterov")
     state.progress = dataclasses.replace(state.progress, epoch=2, steps=20, best_epoch=1, best_accuracy=0.5)
     state.best_theta = state.net.theta / 2
     write_checkpoint(path, state, Config(), FACTS)

@@ -293,8 +293,7 @@ def test_a_lock_of_another_program(digits, trained, tmp_path, no_training):
     (run / "summary.json").unlink()
     before = snapshot(tmp_path)
     for options in ASKED.values():
-        refused = sessions.train_run(digits, run, flags=FLAGS, **options)
-        assert refused.code == 6 and "'lock'" in refused.error
+        sessions.train_run(digits, run, flags=FLAGS, **options).expect(6, "'lock'")
         assert snapshot(tmp_path) == before
 
 

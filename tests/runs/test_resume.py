@@ -19,7 +19,6 @@ from hypothesis import strategies as st
 
 from distlenet.config import RECIPES, Config
 from distlenet.data.sources.drawing import draw_digits
-from distlenet.errors import CheckpointError, ConfigError, DataError
 from distlenet.numerics import numerics
 from distlenet.runs import checkpoint_file, experiment
 from distlenet.runs.checkpoint_file import read_checkpoint
@@ -183,8 +182,7 @@ def test_a_source_is_never_removed_by_overwrite(digits, tmp_path, kept, name):
     (tmp_path / "link").symlink_to(run)
     before = contents(run)
     for folder in (run, tmp_path / "link"):
-        refused = resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True).expect(2)
-        assert name in refused.error and "--overwrite" in refused.error
+        resume(digits, run, 1, folder / "checkpoints" / name, overwrite=True).expect(2, name, "--overwrite")
         assert contents(run) == before
 
 
@@ -194,8 +192,7 @@ def test_a_disk_too_full_for_the_checkpoint_from_elsewhere(digits, tmp_path, kep
         patch.setattr(os, "replace", lambda old, new: (no_room if str(new).endswith(".h5") else real)(old, new))
         refused = sessions.train_run(digits, run, 1, resume=source)
     assert refused.code == 6 and "disk is full" in refused.error
-    refused = resume(digits, run, 1)  # it must not start from the beginning
-    assert refused.code == 6 and "name that checkpoint again" in refused.error
+    resume(digits, run, 1).expect(6, "name that checkpoint again")
     assert sessions.train_run(digits, run, 1, resume=source, log_every=1).code == 0
     check_same_run(run, whole)
 
@@ -204,8 +201,7 @@ def test_a_run_within_a_run_is_another_one(digits, tmp_path, kept):
     run = shutil.copytree(kept, tmp_path / "run")
     shutil.copytree(kept, run / "tune")
     before = contents(run)
-    refused = resume(digits, run, 1, run / "tune/checkpoints/last.h5")
-    assert refused.code == 6 and "already holds a run" in refused.error
+    resume(digits, run, 1, run / "tune/checkpoints/last.h5").expect(6, "already holds a run")
     assert contents(run) == before
 
 
@@ -222,8 +218,7 @@ def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_pa
     for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
         old, new = contents(run), tmp_path / name
         asked = {"resume": str(stopped / "checkpoints/last.h5"), "flags": {name: value}, "override": (name,)}
-        refused = sessions.train_run(digits, run, 1, overwrite=True, **asked)
-        assert isinstance(refused.codes[0], CheckpointError), name
+        sessions.train_run(digits, run, 1, overwrite=True, **asked).expect(5)
         assert contents(run) == old
         assert sessions.train_run(digits, new, 1, **asked).code == 5
         assert not new.exists()
@@ -333,8 +328,7 @@ def test_what_changes_the_mathematics_is_refused(digits, stopped):
 
 
 def test_recipes_and_files_are_compared_too(digits, stopped, tmp_path):
-    done = resume(digits, stopped, recipe="fast")
-    assert isinstance(done.codes[0], ConfigError)
+    resume(digits, stopped, recipe="fast").expect(3)
     (tmp_path / "a.toml").write_text("lr = 0.5\n")
     done = resume(digits, stopped, config_file=str(tmp_path / "a.toml"))
     assert "lr = 0.03, now it is 0.5" in done.error
@@ -347,8 +341,7 @@ def test_overridden_by_name(digits, stopped):
     again = resume(digits, stopped).expect()
     assert not [text for text in again.notices if " is now " in text]
     # an override names one setting, not all
-    refused = resume(digits, stopped, flags={"lr": 0.1, "seed": 9}, override=("lr",)).expect(3)
-    assert "--override seed" in refused.error
+    resume(digits, stopped, flags={"lr": 0.1, "seed": 9}, override=("lr",)).expect(3, "--override seed")
 
 
 def test_more_epochs(digits, stopped, tmp_path):
@@ -377,9 +370,7 @@ def test_a_changed_dataset_is_refused(digits, stopped, tmp_path, ranks):
     other = tmp_path / "other.h5"
     drawn.write(other, (images, labels), (test_images, test_labels))
     before = contents(stopped)
-    done = resume(other, stopped, ranks).expect(4)
-    assert isinstance(done.codes[0], DataError)
-    assert "fingerprint" in done.error
+    resume(other, stopped, ranks).expect(4, "fingerprint")
     assert contents(stopped) == before
 
 
@@ -391,9 +382,7 @@ def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, n
     with h5py.File(other, "r+") as file:
         file.attrs[name] = np.nextafter(file.attrs[name], 1)
     for ranks in (1, 2):
-        done = resume(other, stopped, ranks)
-        assert isinstance(done.codes[0], DataError)
-        assert "mean" in done.error and "attributes were changed" in done.error
+        resume(other, stopped, ranks).expect(4, "mean", "attributes were changed")
     assert contents(stopped) == before
 
 
@@ -401,8 +390,7 @@ def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, n
 def test_an_override_must_name_a_setting(digits, stopped, tmp_path, resume):
     for name, like in (("lrr", "'lr'"), ("nonsense", "no setting"), ("batchsize", "'batch_size'")):
         done = sessions.train_run(digits, stopped if resume else tmp_path / "new", resume=resume, override=("lr", name))
-        assert isinstance(done.codes[0], ConfigError)
-        assert name in done.error and like in done.error and "--override" in done.error
+        done.expect(3, name, like, "--override")
     assert not (tmp_path / "new").exists()
 
 
@@ -423,8 +411,7 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
     # twice is refused: it holds a run by now, which would be mixed with the other
     after = contents(run)
-    again = resume(digits, run, 2, stopped / "checkpoints/last.h5").expect(6)
-    assert "already holds a run" in again.error
+    resume(digits, run, 2, stopped / "checkpoints/last.h5").expect(6, "already holds a run")
     assert contents(run) == after
     resume(digits, run, 1, stopped / "checkpoints/last.h5", overwrite=True).expect()
     assert sessions.results(run) == sessions.results(whole)
@@ -519,15 +506,12 @@ def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
     rewrite(last, last.read_bytes(), read_checkpoint(last).facts(), format=newer)
     before = contents(stopped)
     for source in ("auto", str(last)):
-        done = sessions.train_run(digits, stopped, ranks, resume=source)
-        assert isinstance(done.codes[0], CheckpointError)
-        assert done.code == 5
-        assert f"last.h5 has checkpoint format {newer}, this version reads format {newer - 1}" in done.error
+        says = f"last.h5 has checkpoint format {newer}, this version reads format {newer - 1}"
+        sessions.train_run(digits, stopped, ranks, resume=source).expect(5, says)
     assert contents(stopped) == before
     # insisted upon, by its name: the older one, in a directory of its own
     older, run = str(stopped / "checkpoints/last-1.h5"), stopped / "../new"
-    refused = sessions.train_run(digits, stopped, ranks, resume=older)
-    assert refused.code == 2 and "--run NEW" in refused.error
+    sessions.train_run(digits, stopped, ranks, resume=older).expect(2, "--run NEW")
     assert sessions.train_run(digits, run, ranks, resume=older, log_every=1).code == 0
     assert contents(stopped) == before
     check_same_run(run, whole)
@@ -548,8 +532,7 @@ def test_when_all_are_damaged(digits, stopped):
     before = {path: path.stat().st_size for path in (stopped / "checkpoints").iterdir()}
     for path in before:
         damage(path)
-    done = resume(digits, stopped, 2).expect(5)
-    assert "holds no checkpoint to resume from" in done.error
+    done = resume(digits, stopped, 2).expect(5, "holds no checkpoint to resume from")
     for path in before:
         assert path.name in done.error
         assert path.exists()  # whoever wants to save what can be saved still can
@@ -603,9 +586,7 @@ def test_a_damaged_best_that_nothing_can_make_whole(digits, best_first, distlene
 
 def test_a_damaged_path_is_refused(digits, stopped):
     damage(stopped / "checkpoints/last.h5")
-    done = resume(digits, stopped, 2, stopped / "checkpoints/last.h5")
-    assert isinstance(done.codes[0], CheckpointError)
-    assert "last.h5" in done.error
+    resume(digits, stopped, 2, stopped / "checkpoints/last.h5").expect(5, "last.h5")
 
 
 def test_a_directory_with_nothing_yet(digits, tmp_path, whole):
@@ -660,8 +641,7 @@ def test_another_model_behind_the_same_settings(digits, stopped, tmp_path):
             file[name] = short
             sums[name] = hashlib.sha256(np.ascontiguousarray(short, "<f4")).hexdigest()
         file.attrs["sha256"] = json.dumps(sums)
-    done = resume(digits, tmp_path / "run", 2, path).expect(5)
-    assert "odd.h5" in done.error
+    resume(digits, tmp_path / "run", 2, path).expect(5, "odd.h5")
 
 
 @pytest.mark.parametrize(
@@ -686,8 +666,7 @@ def test_what_makes_no_sense_is_refused_in_one_sentence(digits, stopped, forged,
         assert done.code == 0
         assert [text for text in done.notices if "makes no sense" in text or "not a readable" in text]
     else:
-        assert isinstance(done.codes[0], CheckpointError)
-        assert "last.h5" in done.error
+        done.expect(5, "last.h5")
 
 
 ARGUMENTS = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]

@@ -201,8 +201,7 @@ def test_overwriting_a_run_removes_its_points(digits, tmp_path):
 
 def test_without_the_library_the_run_does_not_begin(digits, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    session = train(digits, tmp_path / "run", ranks=2)
-    assert session.code == 2 and "[tensorboard]" in session.error
+    train(digits, tmp_path / "run", ranks=2).expect(2, "[tensorboard]")
     assert not (tmp_path / "run").exists()
     assert train_run(digits, tmp_path / "run", flags={**FLAGS, "epochs": 1}).code == 0
 

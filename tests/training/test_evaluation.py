@@ -31,7 +31,7 @@ def part(digits):
 
 @pytest.fixture
 def net():
-    return new_state(init="he").net
+    return new_state().net
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])

@@ -134,7 +134,6 @@ def test_the_shards_of_the_lost_cannot_be_read(digits, tmp_path, monkeypatch, wh
             job.deaths[2] = job.calls[2] + 1
 
     monkeypatch.setattr(Leaves, "own", own)
-    session = train(digits, tmp_path / "run", job, act=act)
-    assert session.code == 4 and "those rows are damaged" in session.error
+    train(digits, tmp_path / "run", job, act=act).expect(4, "those rows are damaged")
     assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").position[0] >= when
     assert sessions.summary(tmp_path / "run")["failure"] == "DataError"

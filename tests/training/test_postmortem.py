@@ -27,7 +27,7 @@ class SomeLeaves:
 
 @pytest.fixture
 def state():
-    return new_state(init="he")
+    return new_state()
 
 
 def report_of(state, recorder=None):

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 
 import mpi_jobs
@@ -115,8 +114,7 @@ def test_handlers_are_put_back():
         "    for _ in range(2): assert [name for name, vote in signals.votes().items() if vote] == ['SIGTERM']\n"
         "assert [signal.getsignal(n) for n in (2, 10, 15)] == before\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], env=mpi_jobs.environment(), check=False, timeout=60)
-    assert done.returncode == 0
+    mpi_jobs.run([sys.executable, "-c", program]).expect()
 
 
 def test_handlers_are_set_before_mpi_is_loaded(digits, tmp_path):
@@ -130,5 +128,4 @@ def test_handlers_are_set_before_mpi_is_loaded(digits, tmp_path):
     words = ["-m", "distlenet", "train", "--data", str(digits), "--run", str(tmp_path / "run")]
     path = f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
     around = {"PYTHONPATH": path, "OMPI_COMM_WORLD_SIZE": "1", "OMPI_COMM_WORLD_RANK": "0"}
-    done = mpi_jobs.run([sys.executable, *words], env=mpi_jobs.environment(**around)).expect(7)
-    assert "handlers [True, True, True]" in done.output
+    mpi_jobs.run([sys.executable, *words], env=mpi_jobs.environment(**around)).expect(7, "handlers [True, True, True]")

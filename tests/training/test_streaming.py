@@ -135,8 +135,7 @@ def test_a_post_mortem_whose_images_one_rank_cannot_read(copied, tmp_path, monke
         state.net.theta[5] = np.inf
 
     monkeypatch.setattr(postmortem, "some_images", unreadable)
-    session = sessions.train_run(copied, tmp_path / "run", ranks, act, flags=STREAM)
-    assert session.code == 4 and "those rows are damaged" in session.error
+    sessions.train_run(copied, tmp_path / "run", ranks, act, flags=STREAM).expect(4, "those rows are damaged")
 
 
 @pytest.mark.parametrize("ranks", [2, 3])
