@@ -4,6 +4,7 @@ import errno
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,15 +31,35 @@ def no_room(*_: object) -> None:
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
+Change = Callable[[h5py.File, dict[str, Any]], object]  # of a file and of its list of checksums
+
+
+def change(path: Path, how: Change) -> Path:
+    """Change the checkpoint ``path`` by ``how(file, sums)``."""
+    with h5py.File(path, "r+") as file:
+        sums = json.loads(file.attrs["sha256"])
+        how(file, sums)
+        if "sha256" in file.attrs:
+            file.attrs["sha256"] = json.dumps(sums)
+    return path
+
+
+def put(name: str, array: np.ndarray) -> Change:
+    """Return the change that puts ``array`` in the place ``name``, with the right checksum."""
+
+    def how(file: h5py.File, sums: dict[str, Any]) -> None:
+        if name in file:
+            del file[name]
+        file[name] = array
+        sums[name] = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+
+    return how
+
+
 def rewrite(path: Path, image: bytes, meta: dict[str, Any] | str | None = None, **attributes: object) -> None:
     """Write a checkpoint, ``image`` with another ``meta``, whose checksums are right, but whose contents are not."""
     path.write_bytes(image)
-    with h5py.File(path, "r+") as file:
-        if meta is not None:
-            text = (meta if isinstance(meta, str) else json.dumps(meta)).encode()
-            del file["meta"]
-            file["meta"] = np.frombuffer(text, np.uint8)
-            sums = json.loads(file.attrs["sha256"]) | {"meta": hashlib.sha256(text).hexdigest()}
-            file.attrs["sha256"] = json.dumps(sums)
-        for name, value in attributes.items():
-            file.attrs[name] = value
+    if meta is not None:
+        text = meta if isinstance(meta, str) else json.dumps(meta)
+        change(path, put("meta", np.frombuffer(text.encode(), np.uint8)))
+    change(path, lambda file, sums: file.attrs.update(attributes))

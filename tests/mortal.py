@@ -15,8 +15,6 @@ import pretend
 
 from distlenet.errors import RanksLost
 
-PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
-
 
 class Killed(BaseException):
     """The end of a pretend rank: nothing may catch it."""
@@ -74,7 +72,7 @@ class Job:
 
     def wait(self, ready: Callable[[], bool], lost: Callable[[], str | None]) -> None:
         """Wait until ``ready``; raise Failure if ``lost`` names a reason why that will never be."""
-        if not self.changed.wait_for(lambda: self.over or ready() or lost() is not None, PATIENCE):
+        if not self.changed.wait_for(lambda: self.over or ready() or lost() is not None, pretend.PATIENCE):
             raise pretend.Broken
         if self.over:
             raise Killed
@@ -218,6 +216,6 @@ def outcomes(job: Job, work: Callable[[MortalCommunicator], Any]) -> list[Any | 
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(2 * PATIENCE)
+        thread.join(2 * pretend.PATIENCE)
     assert not any(thread.is_alive() for thread in threads), f"pretend ranks still running; calls {job.calls}"
     return found

@@ -6,6 +6,7 @@ A run saves and ends, or continues, and is called by its signal; no process and 
 import os
 import signal
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,8 +68,9 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("row", rows, ids=str)
 
 
+@contextmanager
 def start(setup, digits, run, *options):
-    """Return the job of a run that goes on until it is ended, once it has saved."""
+    """Give the job of a run that goes on until it is ended, once it has saved."""
     words = runs.train(digits, run, "--epochs", 100_000, "--validation", 50, *options)
     kind = setup.removeprefix("launch-")
     runtime = None if kind == "one" else mpi_jobs.find_runtime(kind)
@@ -78,12 +80,9 @@ def start(setup, digits, run, *options):
         job = launches.Launched("-n", 2, "--stall-after", 3, *words, python=runtime.python)
     else:
         job = launches.Marked(runs.command(words, runtime, 2))
-    try:
+    with job:
         mpi_jobs.wait_for(lambda: runs.saved(run), job)
-    except BaseException:
-        job.close()
-        raise
-    return job
+        yield job
 
 
 def send(job, row):

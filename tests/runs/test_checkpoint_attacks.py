@@ -1,7 +1,6 @@
 """Checkpoints that somebody made to do harm: each is refused in one sentence, soon, and without much memory."""
 
 import dataclasses
-import hashlib
 import json
 import os
 import re
@@ -14,7 +13,7 @@ import h5py
 import mpi_jobs
 import numpy as np
 import pytest
-from checkpoints import FACTS, new_state, rewrite
+from checkpoints import FACTS, change, new_state, put, rewrite
 
 from distlenet.config import Config
 from distlenet.errors import CheckpointError
@@ -52,19 +51,9 @@ def good(tmp_path_factory):
 
 @pytest.fixture
 def forged(good, tmp_path):
-    """``forged(change, name)``: a copy of it whose file and list of checksums ``change(file, sums)`` has changed."""
+    """``forged(how, name)``: a copy of it whose file and list of checksums ``how(file, sums)`` has changed."""
 
-    def make(change, name: str = "forged.h5") -> Path:
-        path = tmp_path / name
-        shutil.copy(good, path)
-        with h5py.File(path, "r+") as file:
-            sums = json.loads(file.attrs["sha256"])
-            change(file, sums)
-            if file.attrs.get("sha256") is not None:
-                file.attrs["sha256"] = json.dumps(sums)
-        return path
-
-    return make
+    return lambda how, name="forged.h5": change(shutil.copy(good, tmp_path / name), how)
 
 
 def replaced(name: str, **dataset: object):
@@ -73,18 +62,6 @@ def replaced(name: str, **dataset: object):
     def change(file, sums) -> None:
         del file[name]
         file.create_dataset(name, **dataset)
-
-    return change
-
-
-def put(name: str, array: np.ndarray):
-    """Return the change that puts ``array`` in the place ``name``, with the right checksum."""
-
-    def change(file, sums) -> None:
-        if name in file:
-            del file[name]
-        file[name] = array
-        sums[name] = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
 
     return change
 

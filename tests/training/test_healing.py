@@ -3,6 +3,7 @@
 import json
 import os
 import types
+from unittest import mock
 
 import mortal
 import pytest
@@ -40,10 +41,8 @@ def harm(name, state):
 @pytest.fixture(scope="module", autouse=True)
 def hasty():
     """Judge after fewer steps than usual: the runs are short."""
-    before = loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS
-    loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS = 60, 8
-    yield
-    loss_watch.DEAD_STEPS, loss_watch.SPIKE_STEPS = before
+    with mock.patch.multiple(loss_watch, DEAD_STEPS=60, SPIKE_STEPS=8):
+        yield
 
 
 @pytest.fixture(scope="module")
