@@ -123,14 +123,6 @@ class SafeStream:
         except (OSError, ValueError, AttributeError):
             pass
 
-    def fileno(self) -> int:
-        """Return the descriptor of the stream below."""
-        return self.stream.fileno()
-
-    def isatty(self) -> bool:
-        """Whether the stream below is a terminal."""
-        return self.stream.isatty()
-
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)
 
