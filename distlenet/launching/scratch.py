@@ -10,7 +10,6 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 
 from distlenet import processes
 from distlenet.handshake import ASKED, EXIT_FILE, LAUNCHER
@@ -101,9 +100,7 @@ class Guardian:
     def __enter__(self) -> "Guardian":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         with contextlib.suppress(OSError):
             self._stdin.close()
         try:
