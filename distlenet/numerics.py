@@ -7,10 +7,11 @@ import ctypes
 import hashlib
 import os
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from distlenet.processes import mapped_files
 
 
 @cache
@@ -26,22 +27,13 @@ def numerics() -> dict[str, Any]:
         "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}",
         "kernel": kernel,
         "threads": threads,
-        "simd": "+".join(_simd_found()),
+        "simd": "+".join(np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])),
     }
-
-
-def _simd_found() -> list[str]:
-    extensions = np.show_config(mode="dicts").get("SIMD Extensions", {})
-    return list(extensions.get("found", []))
 
 
 def _openblas() -> tuple[str, int | None]:
     """Ask the loaded OpenBLAS for its kernel's name and its number of threads; ("?", None) for others."""
-    try:
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    except OSError:
-        return "?", None
-    paths = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "openblas" in line and ".so" in line}
+    paths = [path for path in mapped_files("openblas") if ".so" in path]
     for path in sorted(paths, key=lambda path: "numpy" not in path):
         library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
         for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):

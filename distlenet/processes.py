@@ -42,6 +42,15 @@ def children(parent: int) -> set[int]:
     return found
 
 
+def mapped_files(word: str) -> set[str]:
+    """Return the files in this process's memory whose path has ``word``; none where that cannot be seen."""
+    try:
+        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
+    except OSError:
+        return set()
+    return {line.split(maxsplit=5)[5] for line in maps.splitlines() if word in line}
+
+
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on; raises OSError."""
     # "pid (name) state ppid ...", and the name may hold anything

@@ -6,7 +6,8 @@ so that a process that must not load MPI, or must outlive a broken one, can ask 
 
 import json
 from importlib.metadata import version
-from pathlib import Path
+
+from distlenet.processes import mapped_files
 
 
 def loaded_library() -> dict[str, str]:
@@ -25,17 +26,8 @@ def loaded_library() -> dict[str, str]:
         "name": name,
         "version": ".".join(map(str, number)),
         "standard": ".".join(map(str, MPI.Get_version())),
-        "path": _file(),
+        "path": min(mapped_files("/libmpi"), key=len, default="?"),
     }
-
-
-def _file() -> str:
-    try:
-        maps = Path("/proc/self/maps").read_text(encoding="utf-8")
-    except OSError:
-        return "?"
-    files = {line.split(maxsplit=5)[5] for line in maps.splitlines() if "/libmpi" in line}
-    return min(files, key=len, default="?")
 
 
 if __name__ == "__main__":
