@@ -16,6 +16,7 @@ from importlib.util import find_spec
 from distlenet import __version__
 from distlenet.commands.options import Parser
 from distlenet.errors import DistlenetError, OutputError, UsageError, report
+from distlenet.handshake import ORDERLY, tell_launcher
 from distlenet.streams import SafeStream, reason, safe_streams
 
 COMMANDS = {
@@ -98,7 +99,8 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
             return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
-        _tell_launcher(error.exit_code)
+        if error.exit_code in ORDERLY:
+            tell_launcher(error.exit_code)
         if "--debug" in arguments and not error.reported:
             traceback.print_exc()
             _debug()
@@ -118,13 +120,6 @@ def _is_another_rank() -> bool:
     from distlenet.parallel.connect import launched_rank
 
     return launched_rank() != 0
-
-
-def _tell_launcher(code: int) -> None:
-    from distlenet.handshake import ORDERLY, tell_launcher
-
-    if code in ORDERLY:
-        tell_launcher(code)
 
 
 def _debug() -> None:

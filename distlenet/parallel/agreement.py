@@ -7,6 +7,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator
 
+from distlenet import errors
 from distlenet.errors import DistlenetError, RanksLost
 from distlenet.parallel.communicator import Communicator
 from distlenet.streams import clean
@@ -69,7 +70,7 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
             if rank > 0:
                 text += f" (rank {rank} on {hosts[rank]})"
             if error is None or rank != comm.rank:
-                error = _error_class(kind)(text)
+                error = getattr(errors, kind)(text)
             error.args = (text,)
             raise error.of_every_rank()
 
@@ -79,9 +80,3 @@ def on_root(comm: Communicator, work: Callable[[], None]) -> None:
     with in_agreement(comm):
         if comm.is_root:
             work()
-
-
-def _error_class(name: str) -> type[DistlenetError]:
-    from distlenet import errors
-
-    return getattr(errors, name)

@@ -17,8 +17,6 @@ LOOPBACK = "127.0.0.1"
 LARGEST = 4096  # bytes of a datagram
 NETWORK = "/proc/self/ns/net"
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
-
-
 Heard = dict[int, tuple[float, dict[str, Any] | None]]  # by rank: seconds ago, and its status then
 
 

@@ -29,6 +29,8 @@ from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
 BEAT = 0.2  # seconds
 LOW_PRIORITY = 8  # Open MPI looks after its detector in one call of so many
+# ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
+LOST = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED, MPI.ERR_IN_STATUS)
 
 
 def _reported(method: Callable) -> Callable:
@@ -39,7 +41,9 @@ def _reported(method: Callable) -> Callable:
         try:
             return method(self, *args)
         except MPI.Exception as error:
-            raise self._translated(error) from error
+            if error.Get_error_class() not in LOST:
+                raise
+            raise RanksLost("a rank was lost") from error
         except json.JSONDecodeError as error:  # a message that others have given up
             raise RanksLost("a message was lost") from error
 
@@ -92,11 +96,6 @@ class RecoverableCommunicator(MPICommunicator):
         """Make a synchronous message: it ends when it has arrived, so that a lost receiver is noticed."""
         return self._comm.Ssend_init(array, peer, TAG)  # type: ignore[return-value]  # mpi4py declares a plain Request
 
-    def _translated(self, error: MPI.Exception) -> Exception:
-        # ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
-        lost = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED, MPI.ERR_IN_STATUS)
-        return RanksLost("a rank was lost") if error.Get_error_class() in lost else error
-
     def recover(self) -> list[int]:
         """Go on among the survivors, called by all of them; returns the lost ranks, as they were numbered.
 
@@ -117,12 +116,10 @@ class RecoverableCommunicator(MPICommunicator):
         unknown = sum(before[rank][0] not in hosts for rank in lost)  # dead with their host, or cut off
         known = len(before) - unknown
         if known < unknown or (known == unknown and 0 in lost):
-            error = RanksLost(
+            raise RanksLost(
                 f"{unknown} of {len(before)} ranks are out of reach, and they may be going on without this side: "
                 "it ends here; go on from the last checkpoint by --resume auto once they are known to have ended"
-            )
-            error.agreed = True
-            raise error
+            ).of_every_rank()
         return lost
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
