@@ -27,12 +27,12 @@ def listed(names: list[str]) -> str:
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Make an OSError of the block a RunDirectoryError: the run directory ``path`` cannot be read."""
+def able_to(verb: str, path: Path) -> Iterator[None]:
+    """Make an OSError of the block a RunDirectoryError: cannot ``verb`` the run directory ``path``."""
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"cannot read the run directory {path}: {why_not_written(error)}") from error
+        raise RunDirectoryError(f"cannot {verb} the run directory {path}: {why_not_written(error)}") from error
 
 
 class RunDirectory:
@@ -49,20 +49,15 @@ class RunDirectory:
 
         The directory may be a link; within it links are refused.
         """
-        with reading(self.path):
+        with able_to("read", self.path):
             if not self.path.is_dir():
                 return  # there is none yet; a file in its place is an error of whoever makes the directory
-            if not is_mark(self.path / "lock"):
-                self._check_new()
+            if not is_mark(self.path / "lock") and (found := ours.strangers(self.path)):
+                raise RunDirectoryError(
+                    f"{self.path} is not a run directory: it has {listed(found)}, which no run wrote; give the run a "
+                    f"directory of its own, for example --run {self.path / 'run'}"
+                )
             self._check_names()
-
-    def _check_new(self) -> None:
-        found = ours.strangers(self.path)
-        if found:
-            raise RunDirectoryError(
-                f"{self.path} is not a run directory: it has {listed(found)}, which no run wrote; give the run a "
-                f"directory of its own, for example --run {self.path / 'run'}"
-            )
 
     def _check_names(self) -> None:
         """Look at what has a name of ours."""
@@ -130,18 +125,10 @@ class LockedDirectory(RunDirectory):
         super().__init__(path)
         self.moved: list[str] = []  # files under our names that were not recognised, by the names they have now
         self.check()
-        with self.writing():
+        with able_to("write", self.path):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path / "lock")
             self._remove_leftovers()
-
-    @contextmanager
-    def writing(self) -> Iterator[None]:
-        """Make an OSError of the block a RunDirectoryError."""
-        try:
-            yield
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write the run directory {self.path}: {why_not_written(error)}") from error
 
     def start(self, overwrite: bool = False, copies: bool = False) -> None:
         """Prepare the directory for a new run, noted as not started yet until ``claim``.
@@ -149,7 +136,7 @@ class LockedDirectory(RunDirectory):
         Raises RunDirectoryError if it holds a run already, unless that is to be replaced (``overwrite``): that run's
         files are removed and nothing else. ``copies``: the run starts from a checkpoint elsewhere.
         """
-        with self.writing():
+        with able_to("write", self.path):
             if self.holds_run() and self.state not in (COPYING, PREPARING):
                 if not overwrite:
                     raise RunDirectoryError(

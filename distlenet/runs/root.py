@@ -7,7 +7,7 @@ from typing import Any
 from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.handshake import LAUNCHER
 from distlenet.runs.checkpoint import Checkpoint
-from distlenet.runs.directory import LockedDirectory, RunDirectory, reading
+from distlenet.runs.directory import LockedDirectory, RunDirectory, able_to
 from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.lock import REPLACING
 from distlenet.runs.resume import edits, find_source, go_on, settings_of
@@ -78,7 +78,7 @@ class Root(OtherRank):
         if options.resume is None:
             return None
         auto = options.resume == "auto"
-        with reading(directory.path):
+        with able_to("read", directory.path):
             own = directory.holds_run() if auto else directory.contains(options.resume)
         if own and options.overwrite and not auto:
             raise UsageError(
@@ -104,7 +104,7 @@ class Root(OtherRank):
             self._directory = LockedDirectory(self._options.run_directory)
             self._directory.start(self._options.overwrite, copies=origin is not None)
         directory = self._directory
-        with directory.writing():
+        with able_to("write", directory.path):
             directory.make_way(directory.journal)
             directory.detach(directory.journal)
             if origin:
@@ -131,7 +131,7 @@ class Root(OtherRank):
 
     def _write(self, directory: LockedDirectory, experiment: Experiment, resumed: bool) -> Writer:
         """Write from now on."""
-        with directory.writing():
+        with able_to("write", directory.path):
             self._writer = writer = Writer(directory, self._options, experiment, self.announce, resumed)
         self.listeners.append(writer)
         self._signals.save_seconds = self._options.save_seconds
