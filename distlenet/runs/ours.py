@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
@@ -131,12 +131,9 @@ def is_leftover(path: Path) -> bool:
     if not part or kind(path) != "a file":
         return False
     name, folder = part["name"], path.parent.name
-    return name in FILES or (folder in FOLDERS and _may_be_in(folder, name))
-
-
-def _may_be_in(folder: str, name: str) -> bool:
-    patterns = {"postmortem": r"\d+\.(txt|json)", "report": r"report\.html|[\w-]+\.png", "tensorboard": r"(?!)"}
-    return is_saved_name(name) if folder == "checkpoints" else re.fullmatch(patterns[folder], name) is not None
+    patterns = {"postmortem": r"\d+\.(txt|json)", "report": r"report\.html|[\w-]+\.png"}
+    may_be_in_it = re.fullmatch(patterns.get(folder, r"(?!)"), name) is not None
+    return name in FILES or may_be_in_it or (folder == "checkpoints" and is_saved_name(name))
 
 
 def strangers(directory: Path) -> list[str]:
@@ -151,17 +148,11 @@ def strangers(directory: Path) -> list[str]:
     return found
 
 
-def of_folder(directory: Path, name: str) -> Iterator[Path]:
-    """Yield the files of ours in the folder ``name`` of a run directory."""
-    folder = directory / name
-    if is_real_directory(folder):
-        yield from (path for path in sorted(folder.iterdir()) if FOLDERS[name](path))
-
-
 def remove_folder(directory: Path, name: str) -> None:
     """Remove what is ours in the folder ``name`` of a run directory, and the folder if nothing else is in it."""
-    for path in list(of_folder(directory, name)):
-        path.unlink()
     folder = directory / name
-    if is_real_directory(folder) and not any(folder.iterdir()):
-        folder.rmdir()
+    if is_real_directory(folder):
+        for path in list(filter(FOLDERS[name], folder.iterdir())):  # a figure is known by the page, too
+            path.unlink()
+        if not any(folder.iterdir()):
+            folder.rmdir()

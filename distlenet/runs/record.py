@@ -56,8 +56,14 @@ def read_record(path: Path, steps: bool = True, history: Sequence[dict[str, Any]
 
     Epochs that the journal lacks come from the ``history`` of a checkpoint. ``steps``: whether those are wanted too.
     """
-    notes: list[str] = []
-    lines = _read_journal(path / "journal.jsonl", steps, notes)
+    journal, lines, notes = path / "journal.jsonl", list[Line](), list[str]()
+    try:
+        lines, notes = read_lines(journal, steps)
+    except OSError as error:
+        notes.append(
+            f"cannot read {journal} ({error.strerror}): the curves end where the newest checkpoint does, and what "
+            "happened on the way is not known"
+        )
     by_epoch = {entry["epoch"]: entry for entry in history}
     by_epoch |= {line["epoch"]: line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
     happenings = [line for line in lines if line["kind"] in ("start", "notice", "end")]
@@ -83,20 +89,6 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
     record = read_record(path, history=newest.progress.history)
     notes = [*(f"{error}: passed over" for error in damaged), *record.notes]
     return Run(**vars(record) | {"notes": notes, "checkpoint": checkpoint})
-
-
-def _read_journal(path: Path, steps: bool, notes: list[str]) -> list[Line]:
-    """Return the good lines of the journal; ``notes`` are told of the others."""
-    try:
-        lines, damaged = read_lines(path, steps)
-        notes += damaged
-        return lines
-    except OSError as error:
-        notes.append(
-            f"cannot read {path} ({error.strerror}): the curves end where the newest checkpoint does, and what "
-            "happened on the way is not known"
-        )
-        return []
 
 
 def read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
