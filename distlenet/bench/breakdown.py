@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from statistics import median
 from time import perf_counter
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench.timing import take_turns
-from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, Workload
+from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, Workload, network
 from distlenet.config import Config
-from distlenet.nn import Net, lenet5
+from distlenet.nn import Net
 from distlenet.parallel import Serial
 
 LEAF_SIZES = (8, 16, 32, 64, 128)
@@ -64,10 +64,7 @@ def _batch(net: Net, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def time_layers(leaf: int, rounds: int) -> dict[str, dict[str, float]]:
     """Return microseconds, forward and backward, of each layer for a leaf of so many pictures."""
-    from contextlib import ExitStack
-
-    net = lenet5()
-    net.initialize("he", 1)
+    net = network()
     batch, watch = _batch(net, leaf), Stopwatch()
     with ExitStack() as stack:
         for layer in net.layers:
@@ -101,12 +98,11 @@ def time_parts(batch_size: int, shards: int, rounds: int) -> dict[str, float]:
         running = work.steps()
         for turn in range(rounds + 3):
             event = next(running)
-            if turn >= 3:
-                watch.lap()
-                whole.append(event.seconds)
-            else:
-                watch.lap()
+            watch.lap()
+            whole.append(event.seconds)
+            if turn < 3:
                 watch.laps.clear()
+                whole.clear()
     parts = {name: 1e3 * seconds for name, seconds in watch.medians().items()}
     parts["load"] -= parts["augment"]  # which is done as part of it
     parts["other"] = 1e3 * median(whole) - sum(parts.values())
@@ -115,8 +111,7 @@ def time_parts(batch_size: int, shards: int, rounds: int) -> dict[str, float]:
 
 def time_leaf_sizes(rounds: int, peak: float) -> dict[int, dict[str, float]]:
     """Return images/s of the network alone, training and inference, and their shares of ``peak`` (FLOP/s)."""
-    net = lenet5()
-    net.initialize("he", 1)
+    net = network()
     tasks: dict[str, Callable[[], object]] = {}
     for leaf in LEAF_SIZES:
         batch = _batch(net, leaf)

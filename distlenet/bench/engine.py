@@ -8,9 +8,8 @@ import numpy as np
 from distlenet.bench import pytorch
 from distlenet.bench.breakdown import time_layers, time_leaf_sizes, time_parts
 from distlenet.bench.timing import spread, take_turns
-from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, steps
+from distlenet.bench.workload import MULTIPLY_ADDS, TRAINING_FLOPS, network, steps
 from distlenet.config import Config
-from distlenet.nn import lenet5
 from distlenet.parallel import Serial
 
 PEAK_SIZE = 1024
@@ -20,12 +19,8 @@ INFERENCE_BATCH = 64
 def compare_engines(batch_size: int, shards: int, rounds: int, beside_pytorch: bool) -> dict[str, Any]:
     """Time everything on one core; returns images/s and shares, see ``commands/bench.py``."""
     plain = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
-    training, augmented = (
-        steps(Serial(), plain),
-        steps(Serial(), Config(batch_size=batch_size, shards=shards)),
-    )
-    net = lenet5()
-    net.initialize("he", 1)
+    training, augmented = steps(Serial(), plain), steps(Serial(), Config(batch_size=batch_size, shards=shards))
+    net = network()
     x = np.random.Generator(np.random.Philox(1)).standard_normal((1, 28, 28, INFERENCE_BATCH), np.float32)
     a = np.ones((PEAK_SIZE, PEAK_SIZE), np.float32)
     product = np.empty_like(a)

@@ -9,7 +9,7 @@ from distlenet.data.augmentation import Augmentation, Resampler
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.slices import DatasetFacts
-from distlenet.nn import build_schedule
+from distlenet.nn import Net, build_schedule, lenet5
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.runs.experiment import make_state
@@ -22,6 +22,13 @@ from distlenet.training.state import TrainState
 MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
 FIRST_LAYER = 117_600  # whose input needs no gradient
 TRAINING_FLOPS = 2 * (3 * MULTIPLY_ADDS - FIRST_LAYER)  # forward, weight gradients, input gradients
+
+
+def network() -> Net:
+    """Return LeNet-5 with its initial parameters."""
+    net = lenet5()
+    net.initialize("he", 1)
+    return net
 
 
 class RandomDigits:
