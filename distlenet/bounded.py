@@ -108,8 +108,6 @@ def read_json(path: str | os.PathLike[str], most: int = 16 * MIB) -> Any:
 
 def parse_json(text: str | bytes) -> Any:
     """Return what the JSON ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
-    if text is None:
-        raise TypeError("there is no text")
     try:
         brackets = sum(map(text.count, "[{")) if isinstance(text, str) else sum(map(text.count, (b"[", b"{")))
         if brackets > MOST_BRACKETS:
