@@ -78,15 +78,7 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
     from distlenet.data.slices import DatasetSlice, Slices
     from distlenet.errors import DataError
     from distlenet.parallel.agreement import in_agreement
-    from distlenet.runs.audits import (
-        Fact,
-        compare_ranks,
-        of_dataset,
-        of_network,
-        of_package,
-        of_parameters,
-        of_settings,
-    )
+    from distlenet.runs import audits
     from distlenet.runs.choice import find_checkpoint
     from distlenet.training.evaluation import evaluate
 
@@ -105,15 +97,15 @@ def measure(args: argparse.Namespace, comm: "Communicator") -> dict[str, Any]:
             part = getattr(Slices.of(digits, checkpoint.config), args.split)
         if part is None:
             raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
-    compare_ranks(
+    audits.compare_ranks(
         comm,
         lambda: [
-            *of_package(),
-            Fact("option split", args.split),
-            *of_parameters(net),
-            *of_settings(checkpoint.config),
-            *of_dataset(digits),
-            *of_network(comm, checkpoint.config.model, net),
+            *audits.of_package(),
+            audits.Fact("option split", args.split),
+            *audits.of_parameters(net),
+            *audits.of_settings(checkpoint.config),
+            *audits.of_dataset(digits),
+            *audits.of_network(comm, checkpoint.config.model, net),
         ],
     )
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
