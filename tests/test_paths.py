@@ -125,6 +125,8 @@ def test_in_one_word_with_its_option(home, digits, capsys):
     assert (home / "runs/a/summary.json").is_file()
     assert cli.main(["train", "--run=~/runs/a", f"--data={digits}", "--resume=~/runs/a/none.h5"]) == 5
     assert f"{home}/runs/a/none.h5" in capsys.readouterr().err
+    assert cli.main(["train", "--run=b", f"--data={digits}", "--model=~/mynet.py:build"]) == 3
+    assert f"there is no model file {home}/mynet.py" in capsys.readouterr().err  # named here, and so trusted
     assert os.listdir() == ["home"]
 
 

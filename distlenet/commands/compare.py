@@ -9,8 +9,8 @@ import argparse
 import re
 from typing import TYPE_CHECKING
 
-from distlenet.commands.options import given_settings, whole
-from distlenet.commands.repeat import add_options, make_options, run_trials
+from distlenet.commands.options import given_settings, make_options, whole
+from distlenet.commands.repeat import add_options, run_trials
 
 if TYPE_CHECKING:
     from distlenet.config import Config

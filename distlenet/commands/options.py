@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from distlenet.config import RECIPES, Config
 from distlenet.errors import UsageError, nearest
+from distlenet.handshake import STALL_AFTER
 from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
     from distlenet.own_code import Trust
+    from distlenet.runs.experiment import RunOptions
 
 LARGEST_SIDE = 512  # pixels
 LAUNCH_OPTIONS = ("-n", "--ranks", "--hosts", "--max-restarts", "--no-fault-tolerance")
@@ -165,11 +167,29 @@ def given_settings(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in flags.items() if value is not None}
 
 
-def patience() -> float:
-    """Return after how many seconds without progress many ranks give up, where no option says so."""
-    from distlenet.handshake import STALL_AFTER
+def make_options(
+    args: argparse.Namespace,
+    directory: str,
+    recipe: str | None,
+    flags: dict[str, Any],
+    stall_after: float | None = None,
+    **more: Any,
+) -> "RunOptions":
+    """Return the options of one run, of ``train`` or of a series; ``more``: those that the latter has not."""
+    from distlenet.runs.experiment import RunOptions
 
-    return float(os.environ.get(STALL_AFTER, "60"))
+    return RunOptions(
+        data=args.data,
+        run_directory=directory,
+        recipe=recipe,
+        config_file=args.config,
+        flags=flags,
+        stall_after=float(os.environ.get(STALL_AFTER, "60")) if stall_after is None else stall_after,
+        debug=args.debug,
+        tensorboard=args.tensorboard,
+        trust=make_trust(args, flags.get("model")),
+        **more,
+    )
 
 
 def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "model") -> None:
@@ -206,4 +226,5 @@ def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
             note(text)
         said.add(text)
 
+    named = named and os.path.expanduser(named)  # as code_path does; what is wrong with it is said elsewhere
     return Trust(named, args.trust_code, getattr(args, "words", ()), tell)

@@ -11,15 +11,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.options import add_json, add_settings, add_training, given_settings, make_trust, patience, whole
+from distlenet.commands.options import add_json, add_settings, add_training, given_settings, make_options, whole
 from distlenet.config import Config, build_config
 from distlenet.errors import RunDirectoryError, UsageError
-from distlenet.paths import code_path
 from distlenet.streams import say
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
-    from distlenet.runs.experiment import RunOptions
     from distlenet.series.outcome import Outcome
     from distlenet.series.table import Rows
     from distlenet.series.trials import Trial
@@ -86,23 +84,6 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
     add_json(parser, "print one JSON object at the end instead of a table")
     add_settings(parser)
-
-
-def make_options(args: argparse.Namespace, directory: str, recipe: str | None, flags: dict[str, Any]) -> "RunOptions":
-    """Return the options of one run of the series."""
-    from distlenet.runs.experiment import RunOptions
-
-    return RunOptions(
-        data=args.data,
-        run_directory=directory,
-        recipe=recipe,
-        config_file=args.config,
-        flags=flags,
-        stall_after=patience(),
-        debug=args.debug,
-        tensorboard=args.tensorboard,
-        trust=make_trust(args, code_path(flags["model"]) if "model" in flags else None),
-    )
 
 
 def run_trials(

@@ -14,8 +14,7 @@ from distlenet.commands.options import (
     add_settings,
     add_training,
     given_settings,
-    make_trust,
-    patience,
+    make_options,
     real,
     whole,
 )
@@ -106,16 +105,15 @@ def configs(args: argparse.Namespace) -> list[Config]:
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
     from distlenet.parallel.connect import run_ranks
-    from distlenet.runs.experiment import RunOptions
     from distlenet.runs.session import Session
 
     save_steps, save_seconds = args.checkpoint_every
-    options = RunOptions(
-        data=args.data,
-        run_directory=args.run_directory,
-        recipe=args.recipe,
-        config_file=args.config,
-        flags=given_settings(args),
+    options = make_options(
+        args,
+        args.run_directory,
+        args.recipe,
+        given_settings(args),
+        stall_after=args.stall_after,
         resume=args.resume,
         overwrite=args.overwrite,
         override=overridden(args),
@@ -124,10 +122,6 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
-        stall_after=patience() if args.stall_after is None else args.stall_after,
-        debug=args.debug,
-        tensorboard=args.tensorboard,
-        trust=make_trust(args, args.model),
     )
 
     def work(comm: "Communicator") -> int:
