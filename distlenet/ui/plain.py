@@ -152,10 +152,5 @@ def score(name: str, value: Score | None) -> dict[str, str]:
 
 def result(summary: Mapping[str, object]) -> dict[str, object]:
     """Return the pairs of the one line that ends a run: the plain values of ``summary``, rounded."""
-    shown: dict[str, object] = {}
-    for key, value in summary.items():
-        if isinstance(value, float):
-            shown[key] = f"{value:.6g}"
-        elif isinstance(value, str | int | bool):
-            shown[key] = value
-    return shown
+    plain = {key: value for key, value in summary.items() if isinstance(value, str | int | float)}
+    return {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in plain.items()}
