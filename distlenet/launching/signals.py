@@ -24,11 +24,9 @@ class Recipient(Protocol):
 
     def pass_on(self, number: int) -> None:
         """Let the ranks know of signal ``number``."""
-        ...
 
     def end(self) -> None:
         """Kill the whole job."""
-        ...
 
 
 class Requests(Handlers):

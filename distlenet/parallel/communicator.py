@@ -23,12 +23,10 @@ class Communicator(Protocol):
     @property
     def description(self) -> str:
         """Name of the MPI library and number of ranks: "Open MPI 5.0.11, 4 ranks"."""
-        ...
 
     @property
     def is_root(self) -> bool:
         """True on rank 0, which shows, writes and keeps."""
-        ...
 
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up the leaves of all shards in the order of the reduction tree.
@@ -36,33 +34,27 @@ class Communicator(Protocol):
         ``leaves`` (owned shards, length) float32 is overwritten; returns (length,), the same bits on
         every rank and on every number of ranks. The result is valid until the next call.
         """
-        ...
 
     def allreduce(self, values: np.ndarray) -> None:
         """Add up ``values`` (float64) of all ranks in place, in any order.
 
         Exact where every element is non-zero on at most one rank, or whole numbers below 2^53.
         """
-        ...
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
         """Return the ``value`` (JSON: numbers, text, lists, dicts) of the rank ``source`` on every rank."""
-        ...
 
     def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
         """Overwrite ``array`` on every rank with that of the rank ``source``."""
-        ...
 
     def allgather(self, value: Any) -> list[Any]:
         """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
-        ...
 
     def split(self, teams: int) -> tuple[int, "Communicator"]:
         """Cut the ranks into ``teams`` (<= size) runs of about equal length; return this rank's and its communicator.
 
         A team does not outlive its ranks: to lose one ends the job.
         """
-        ...
 
     def recover(self) -> list[int]:
         """After RanksLost: go on among the survivors; returns the lost ranks, by their old numbers.
@@ -70,15 +62,12 @@ class Communicator(Protocol):
         Rank, size and is_root change: the lowest survivor is the new root. Raises RanksLost again when
         more were lost meanwhile, and an agreed one where this side may not go on.
         """
-        ...
 
     def leave(self, code: int) -> int:
         """Return the exit code with which to end, once no more is to be sent; may end the process itself."""
-        ...
 
     def abort(self, code: int) -> None:
         """End all ranks at once with exit code ``code``; does not return under MPI."""
-        ...
 
 
 class Serial:
