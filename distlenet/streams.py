@@ -116,12 +116,10 @@ class SafeStream:
 
     def _fall_silent(self) -> None:
         self.broken = True
-        try:
+        with contextlib.suppress(OSError, ValueError, AttributeError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self.stream.fileno())
             os.close(nowhere)
-        except (OSError, ValueError, AttributeError):
-            pass
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

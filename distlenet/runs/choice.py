@@ -43,18 +43,16 @@ def newest_checkpoint(
 
 def order_of(path: Path) -> tuple[int, int, int] | None:
     """Return how new the checkpoint ``path`` is, None if it is none, or damaged."""
-    try:
+    with contextlib.suppress(CheckpointError):
         return read_order(path)
-    except CheckpointError:
-        return None
+    return None
 
 
 def is_best(path: Path, best_theta: np.ndarray | None) -> bool:
     """Whether ``path`` is a good checkpoint that answers by the parameters ``best_theta``."""
-    try:
+    with contextlib.suppress(CheckpointError):
         return best_theta is not None and np.array_equal(read_checkpoint(path).averaged, best_theta)
-    except CheckpointError:
-        return False
+    return False
 
 
 def find_checkpoint(
@@ -104,10 +102,9 @@ def _later_best(last: Path, best: Checkpoint, trust: Trust | None, mapped: bool)
 
     It could not be written after that epoch, or the run went back to before it.
     """
-    try:
+    with contextlib.suppress(CheckpointError):
         newest = read_checkpoint(last, trust, mapped)
-    except CheckpointError:
-        return None
-    if newest.progress.order <= best.progress.order or np.array_equal(best.averaged, newest.at_best().averaged):
-        return None
-    return replace(newest.at_best(), trust=best.trust)
+        later = newest.at_best()
+        if newest.progress.order > best.progress.order and not np.array_equal(best.averaged, later.averaged):
+            return replace(later, trust=best.trust)
+    return None

@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import h5py
@@ -93,11 +94,9 @@ def is_report(path: Path) -> bool:
 
 def is_series(path: Path) -> bool:
     """Whether ``path`` is the results.json of a series."""
-    try:
-        found = json.loads(head(path, 2**26) or b"")
-        return {"title", "defective_runs", "settings", "runs"} <= found.keys()
-    except (ValueError, AttributeError, RecursionError):
-        return False
+    with suppress(ValueError, AttributeError, RecursionError):
+        return {"title", "defective_runs", "settings", "runs"} <= json.loads(head(path, 2**26) or b"").keys()
+    return False
 
 
 FILES: dict[str, Callable[[Path], bool]] = {
