@@ -35,18 +35,13 @@ def end_with_launcher(environment: Mapping[str, str] = os.environ) -> None:
         _watch.start()
 
 
-def _remove_session(mpirun: int) -> None:
-    """Remove the folder of Open MPI's mpirun, which was killed and cannot."""
-    folder = os.environ.get("PMIX_SERVER_TMPDIR", "")
-    if os.getppid() != mpirun and os.path.basename(folder) == f"ompi.{mpirun}":
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def _look(parent: int, launcher: str | None) -> None:
     pause = threading.Event()
     while os.getppid() == parent and (launcher is None or is_alive(launcher) is not False):
         pause.wait(PERIOD)
     _gone.set()
-    _remove_session(parent)
+    folder = os.environ.get("PMIX_SERVER_TMPDIR", "")
+    if os.getppid() != parent and os.path.basename(folder) == f"ompi.{parent}":
+        shutil.rmtree(folder, ignore_errors=True)  # of Open MPI's mpirun, which was killed and cannot
     pause.wait(GRACE)
     os._exit(128 + signal.SIGTERM)
