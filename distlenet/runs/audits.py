@@ -21,7 +21,7 @@ from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net, list_layers
 from distlenet.nn.fingerprint import hash_answer, hash_constants
-from distlenet.numerics import numerics
+from distlenet.numerics import numerics, sha256
 from distlenet.own_code import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
@@ -127,8 +127,8 @@ def of_dataset(digits: DigitFile) -> list[Fact]:
 
 def of_parameters(net: Net) -> list[Fact]:
     """Return the parameters that were read from a checkpoint."""
-    theta = hashlib.sha256(net.theta.tobytes()).hexdigest()
-    return [Fact("a checkpoint with parameters", theta, CheckpointError, "copy the same checkpoint to every host")]
+    advice = "copy the same checkpoint to every host"
+    return [Fact("a checkpoint with parameters", sha256(net.theta), CheckpointError, advice)]
 
 
 def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
@@ -144,9 +144,8 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
         Fact(f"{model} with layer", list_layers(net), ConfigError, built),
     ]
     if len({str(row) for row in comm.allgather(numerics())}) == 1:
-        theta = hashlib.sha256(net.theta.tobytes()).hexdigest()
         facts.append(Fact(f"{model} with constants of layer", hash_constants(net), ConfigError, built))
-        facts.append(Fact(f"{model} with initial parameters", theta, ConfigError, built))
+        facts.append(Fact(f"{model} with initial parameters", sha256(net.theta), ConfigError, built))
         answers = comm.allgather(hash_answer(net) if ":" in model else None)
         if None not in answers:
             computed = f"{model} must compute the same on every rank: give every host the same files and environment"
