@@ -27,12 +27,12 @@ def listed(names: list[str]) -> str:
 
 
 @contextmanager
-def able_to(verb: str, path: Path) -> Iterator[None]:
-    """Make an OSError of the block a RunDirectoryError: cannot ``verb`` the run directory ``path``."""
+def able_to(do: str) -> Iterator[None]:
+    """Make an OSError of the block a RunDirectoryError: cannot ``do``, "read the run directory runs/a"."""
     try:
         yield
     except OSError as error:
-        raise RunDirectoryError(f"cannot {verb} the run directory {path}: {why_not_written(error)}") from error
+        raise RunDirectoryError(f"cannot {do}: {why_not_written(error)}") from error
 
 
 class RunDirectory:
@@ -49,7 +49,7 @@ class RunDirectory:
 
         The directory may be a link; within it links are refused.
         """
-        with able_to("read", self.path):
+        with able_to(f"read the run directory {self.path}"):
             if not self.path.is_dir():
                 return  # there is none yet; a file in its place is an error of whoever makes the directory
             if not is_mark(self.path / "lock") and (found := ours.strangers(self.path)):
@@ -125,7 +125,7 @@ class LockedDirectory(RunDirectory):
         super().__init__(path)
         self.moved: list[str] = []  # files under our names that were not recognised, by the names they have now
         self.check()
-        with able_to("write", self.path):
+        with able_to(f"write the run directory {self.path}"):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             self._lock = Lock(self.path / "lock")
             self._remove_leftovers()
@@ -136,7 +136,7 @@ class LockedDirectory(RunDirectory):
         Raises RunDirectoryError if it holds a run already, unless that is to be replaced (``overwrite``): that run's
         files are removed and nothing else. ``copies``: the run starts from a checkpoint elsewhere.
         """
-        with able_to("write", self.path):
+        with able_to(f"write the run directory {self.path}"):
             if self.holds_run() and self.state not in (COPYING, PREPARING):
                 if not overwrite:
                     raise RunDirectoryError(
@@ -222,11 +222,9 @@ class LockedDirectory(RunDirectory):
         A file in its place that is not recognised as ours is renamed, and listed in ``moved``.
         """
         path = self.path / name
-        try:
+        with able_to(f"write {path}"):
             path.parent.mkdir(exist_ok=True)
             if path.parent != self.path and not is_real_directory(path.parent):
                 raise RunDirectoryError(f"cannot write {path}: {path.parent} is {kind(path.parent)}, not followed")
             self.make_way(path)
-        except OSError as error:
-            raise RunDirectoryError(f"cannot write {path}: {why_not_written(error)}") from error
         atomic.write(path, text, RunDirectoryError)

@@ -78,7 +78,7 @@ class Root(OtherRank):
         if options.resume is None:
             return None
         auto = options.resume == "auto"
-        with able_to("read", directory.path):
+        with able_to(f"read the run directory {directory.path}"):
             own = directory.holds_run() if auto else directory.contains(options.resume)
         if own and options.overwrite and not auto:
             raise UsageError(
@@ -104,7 +104,7 @@ class Root(OtherRank):
             self._directory = LockedDirectory(self._options.run_directory)
             self._directory.start(self._options.overwrite, copies=origin is not None)
         directory = self._directory
-        with able_to("write", directory.path):
+        with able_to(f"write the run directory {directory.path}"):
             directory.make_way(directory.journal)
             directory.detach(directory.journal)
             if origin:
@@ -131,7 +131,7 @@ class Root(OtherRank):
 
     def _write(self, directory: LockedDirectory, experiment: Experiment, resumed: bool) -> Writer:
         """Write from now on."""
-        with able_to("write", directory.path):
+        with able_to(f"write the run directory {directory.path}"):
             self._writer = writer = Writer(directory, self._options, experiment, self.announce, resumed)
         self.listeners.append(writer)
         self._signals.save_seconds = self._options.save_seconds
