@@ -123,20 +123,25 @@ def epoch_cells(event: EpochDone, progress: Progress) -> dict[str, str]:
     return cells
 
 
-def fitting(names: Iterable[str], width: int) -> list[str]:
-    """Return those of the columns ``names`` that have room in ``width`` cells."""
+def cell(name: str) -> int:
+    """Return the width of the column ``name``, with the space or star behind it."""
+    return max(CELL, len(name), WIDE.get(name, 0)) + 1
+
+
+def fitting(
+    names: Iterable[str], width: int, leaving: Sequence[str] = NARROW, cells: Callable[[str], int] = cell
+) -> list[str]:
+    """Return those of the columns ``names``, ``cells(name)`` wide, that have room in ``width`` cells.
+
+    The others are the first of those that are ``leaving``.
+    """
     kept = list(names)
-    for name in NARROW:
-        if sum(map(cell, kept)) <= width:
+    for name in leaving:
+        if sum(map(cells, kept)) <= width:
             break
         if name in kept:
             kept.remove(name)
     return kept
-
-
-def cell(name: str) -> int:
-    """Return the width of the column ``name``, with the space or star behind it."""
-    return max(CELL, len(name), WIDE.get(name, 0)) + 1
 
 
 def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = "") -> Text:

@@ -17,7 +17,7 @@ from distlenet.streams import SafeStream, clean, say
 from distlenet.training.events import EpochDone, Event, Listener, Notice, RunFinished, RunStarted, StepDone
 from distlenet.ui.console import Bars, make_console
 from distlenet.ui.display import Guarded, make_display
-from distlenet.ui.live import bar, notice
+from distlenet.ui.live import bar, fitting, notice
 from distlenet.ui.progress import Display, Progress
 from distlenet.ui.tables import table
 from distlenet.ui.terminal import is_live
@@ -210,13 +210,6 @@ class SeriesView:
 
 def fitted(rows: Rows, width: int) -> Rows:
     """Return ``rows`` with those columns that have room in ``width`` cells; the files of results have all."""
-    rows = [list(row) for row in rows]
-    for name in NARROW:
-        widest = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        if sum(widest) + GAP * len(widest) <= width:
-            break
-        if name in rows[0]:
-            place = rows[0].index(name)
-            for row in rows:
-                del row[place]
-    return rows
+    columns = {column[0]: column for column in zip(*rows, strict=True)}
+    kept = fitting(columns, width, NARROW, lambda name: max(map(len, columns[name])) + GAP)
+    return [list(row) for row in zip(*map(columns.__getitem__, kept), strict=True)]
