@@ -25,17 +25,20 @@ from distlenet.training.state import broadcast_state
 
 
 class Session:
-    """A run on one rank. ``make_views`` makes what shows it, where and when this rank is the root."""
+    """A run on one rank. ``make_views`` makes its displays, once this rank is the root."""
 
     def __init__(
         self, options: RunOptions, comm: Communicator, signals: Signals, make_views: Callable[[], list[Listener]]
     ) -> None:
         self.options, self.comm, self.signals, self._make_views = options, comm, signals, make_views
-        self.root = OtherRank()
+        self.root = OtherRank()  # until this rank is appointed root
         self._begun = time.perf_counter()
 
     def run(self) -> int:
-        """Train, evaluate, write the summary; return the exit code. Raises what the run failed by, on every rank."""
+        """Train, evaluate, write the summary; return the exit code, also of a run that a signal stopped.
+
+        Raises, on every rank, the error by which any other run ended.
+        """
         try:
             self.appoint_root()
             finished = self.follow(self.prepare())
@@ -46,7 +49,7 @@ class Session:
         try:
             raise finished.failure
         finally:
-            del finished  # the failure knows this function: nothing in it may know the failure
+            del finished  # a traceback holds this function: with the failure in it, network and data would stay alive
 
     def follow(self, experiment: Experiment) -> RunFinished:
         """Let the root show and write what happens, and return the last event; lost ranks do not end the run."""
@@ -64,8 +67,8 @@ class Session:
     def course(self, experiment: Experiment, survivor: Survivor, pace: Pace) -> Iterator[Event]:
         """Yield the events from the state reached to the end of the run.
 
-        All that ranks do together is in here: after a loss some may be further along than others, up to the very
-        last message, and all of them begin here again.
+        After the preparation, ranks exchange messages only in here. When ranks are lost, some of the others may be
+        further along, up to the very last message: all of them start here again.
         """
         failure: DistlenetError | None = None
         tested: dict[str, Any] = {}
@@ -106,7 +109,7 @@ class Session:
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm)
-        if not alike:  # of what every rank computes for itself, the gradient's norm alone depends on the CPU
+        if not alike:  # each rank computes the gradient's norm itself: on other CPUs its last bit may differ
             experiment.state.optimizer.agree = self.comm.broadcast
         for text in warnings:
             self.root.announce(Notice(text, "warning"))
@@ -115,14 +118,14 @@ class Session:
         return experiment
 
     def appoint_root(self) -> bool:
-        """Make this rank the root where it is the first and was not; returns whether it became it."""
+        """Make this rank the root if it is the first of those left. Returns whether it just became root."""
         appointed = self.comm.is_root and not isinstance(self.root, Root)
         if appointed:
             self.root = Root(self.options, self.signals, self._make_views(), self.root.listeners)
         return appointed
 
     def take_over(self, experiment: Experiment, watchdog: Watchdog) -> None:
-        """After a loss: show, write and keep where this rank is the root by now. The root's journal is completed."""
+        """After a loss, take over display and files if the root was lost, and complete the journal."""
         with in_agreement(self.comm):
             if self.appoint_root():
                 self.root.take_over(experiment)

@@ -4,8 +4,8 @@
         for listener in listeners:  # the root's; other ranks have none
             listener.on(event)
 
-A step: every rank computes the leaves of its own shards, the reduction tree adds up the leaves of all
-shards, and every rank applies the same update to the same parameters.
+A step's batch has one part for each shard, called a leaf. Every rank computes the gradients of the leaves of its own
+shards, the reduction tree adds up those of all shards, and every rank applies the same update to the same parameters.
 """
 
 import time
@@ -32,7 +32,7 @@ from distlenet.training.state import TrainState, check_replicas
 
 @dataclass(frozen=True)
 class Course:
-    """How far and how fast a run trains, and who watches."""
+    """What a run trains by: schedule, length, and who notes signals and steps."""
 
     schedule: Schedule  # the learning rate, by the step since the start of the run
     epochs: int
@@ -64,8 +64,8 @@ def train(
             yield from epoch_end.run(state, course.schedule, pace)
             state.end_epoch()
             yield from save(state, comm, "epoch")
-    except (Stopped, DataError) as reason:  # a resumed run takes the step or evaluates the epoch that was interrupted
-        if reason.agreed:  # all ranks are compared before a save: one alone must not begin it
+    except (Stopped, DataError) as reason:  # a resumed run repeats the interrupted step or evaluation
+        if reason.agreed:  # raised on every rank: saving compares all ranks, one alone would wait for ever
             yield from save(state, comm, str(reason))
         raise
 
@@ -84,7 +84,7 @@ def take_step(
     gradient, tail = bus.split(total)
     gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
     loss, accuracy = tail["loss"] / tail["count"], tail["correct"] / tail["count"]
-    lr = state.progress.factor * course.schedule(state.progress.steps)
+    lr = state.progress.factor * course.schedule(state.progress.steps)  # the factor is halved when a run is healed
     course.recorder.note(state, loss, gradient)
     state.update(gradient, lr, tail["loss"], tail["correct"], tail["count"])
     event = StepDone(
