@@ -219,7 +219,9 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet):
     found = []
     for ranks in (1, 2):  # in processes of their own, both: here the steps of a spike are fewer
         run = tmp_path / str(ranks)
-        done = distlenet("train", "--data", digits, "--run", run, "--display", "plain", *words, runtime=openmpi, ranks=ranks).expect()
+        done = distlenet(
+            "train", "--data", digits, "--run", run, "--display", "plain", *words, runtime=openmpi, ranks=ranks
+        ).expect()
         assert "gone back to epoch" in done.output
         summary = sessions.summary(run)
         found.append((summary["theta_sha256"], summary["divergences"]))
