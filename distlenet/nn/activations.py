@@ -21,7 +21,12 @@ class Activation(Layer):
         raise NotImplementedError
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward."""
+        """See Layer.backward; the output has served: its memory takes the gradient."""
+        self.differentiate(dy, self._out.reshape(dy.shape))
+        return self._out
+
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """Turn the output ``out``, in its place, into the derivative there times ``dy`` (the same shape)."""
         raise NotImplementedError
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
@@ -40,12 +45,10 @@ class ReLU(Activation):
         # against an array of zeros: numpy's maximum with a scalar is three times slower
         np.maximum(x, self.scratch("zeros", x.shape[-2:]), out=out)
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate."""
         positive = np.greater(out, 0, out=self.scratch("positive", dy.shape, bool))
-        np.multiply(dy, positive, out=out)  # the output has served: its memory takes the gradient
-        return self._out
+        np.multiply(dy, positive, out=out)
 
 
 class Tanh(Activation):
@@ -55,13 +58,11 @@ class Tanh(Activation):
         """See Activation.apply."""
         np.tanh(x, out=out)
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; d tanh = 1 - tanh^2."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate; d tanh = 1 - tanh^2."""
         np.multiply(out, out, out=out)
         np.subtract(1, out, out=out)
         np.multiply(out, dy, out=out)
-        return self._out
 
 
 class Sigmoid(Activation):
@@ -74,13 +75,11 @@ class Sigmoid(Activation):
         out += 1
         out *= 0.5
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; d sigmoid = sigmoid * (1 - sigmoid)."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate; d sigmoid = sigmoid * (1 - sigmoid)."""
         rest = np.subtract(1, out, out=self.scratch("rest", dy.shape))
         out *= rest
         out *= dy
-        return self._out
 
 
 class LeakyReLU(Activation):
@@ -95,13 +94,11 @@ class LeakyReLU(Activation):
         leak = np.multiply(x, self.slope, out=self.scratch("leak", x.shape))
         np.maximum(x, leak, out=out)
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; the output has the sign of the input."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate; the output has the sign of the input."""
         positive = np.greater(out, 0, out=self.scratch("positive", dy.shape, bool))
         np.multiply(dy, self.slope, out=out)
         np.copyto(out, dy, where=positive)
-        return self._out
 
 
 class ELU(Activation):
@@ -114,13 +111,11 @@ class ELU(Activation):
         np.maximum(x, 0, out=out)
         out += below
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; d elu = exp(x) = elu + 1 below zero, 1 above."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate; d elu = exp(x) = elu + 1 below zero, 1 above."""
         np.minimum(out, 0, out=out)
         out += 1
         out *= dy
-        return self._out
 
 
 class ScaledTanh(Activation):
@@ -134,11 +129,9 @@ class ScaledTanh(Activation):
         np.tanh(out, out=out)
         out *= self.AMPLITUDE
 
-    def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; with y = A tanh(Sx), dy/dx = S (A - y^2 / A)."""
-        out = self._out.reshape(dy.shape)
+    def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
+        """See Activation.differentiate; with y = A tanh(Sx), dy/dx = S (A - y^2 / A)."""
         np.multiply(out, out, out=out)
         out *= -self.SLOPE / self.AMPLITUDE
         out += self.SLOPE * self.AMPLITUDE
         out *= dy
-        return self._out

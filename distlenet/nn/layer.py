@@ -79,7 +79,7 @@ class Layer:
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
-        methods = [getattr(cls, name, None) for name in ("forward", "backward", "curvature", "apply")]
+        methods = [getattr(cls, name, None) for name in ("forward", "backward", "curvature", "apply", "differentiate")]
         package = __name__.partition(".")[0]
         if any(method and method.__module__.partition(".")[0] != package for method in methods):
             for promise in {"shares_arrays", "output_is_free"} - vars(cls).keys():
