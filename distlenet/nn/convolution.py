@@ -203,9 +203,7 @@ class Conv2d(Layer):
     def _gather_patches(self, x: np.ndarray) -> None:
         if x is not self._x:  # the views of a buffer are made once
             self._connect_buffers(x)
-        for target, source in self._padding:
-            np.copyto(target, source)
-        for target, source in self._patches:
+        for target, source in (*self._padding, *self._patches):
             np.copyto(target, source)
 
     def _connect_buffers(self, x: np.ndarray) -> None:

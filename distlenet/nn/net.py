@@ -1,7 +1,7 @@
 """The network: layers in a row, one flat parameter vector, a loss."""
 
 import copy
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -118,12 +118,7 @@ class Net:
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logits (classes, N) of ``x`` (C, H, W, N) or (features, N)."""
-        if len(self.input_shape) == 3:
-            x = plain(x)
-        for layer in self.layers:
-            x = self.run(layer, "forward", x)
-            advance()
-        return x
+        return deque(self.walk(x), maxlen=1)[0][1]
 
     def walk(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         """Yield every layer, in order, with what it outputs for ``x`` (C, H, W, N) or (features, N).
@@ -151,10 +146,6 @@ class Net:
         self.backward(dlogits)
         return loss, correct
 
-    def backward(self, dlogits: np.ndarray) -> None:
-        """Pass ``dlogits`` (classes, N) back; every parameter's gradient is written on the way."""
-        self._back("backward", dlogits)
-
     def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
         """Write each parameter's second derivative of the summed loss to ``curvature`` (parameters,).
 
@@ -162,9 +153,10 @@ class Net:
         1998, appendix C): never negative, and at the cost of a gradient. ``x`` is (C, H, W, N).
         """
         self.write_gradients_to(curvature)
-        self._back("curvature", self.loss.curvature(self.forward(x)))
+        self.backward(self.loss.curvature(self.forward(x)), "curvature")
 
-    def _back(self, direction: Direction, derivative: np.ndarray) -> None:
+    def backward(self, derivative: np.ndarray, direction: Direction = "backward") -> None:
+        """Pass that of the logits (classes, N) back; every parameter's gradient is written on the way."""
         for layer in reversed(self.layers[self._first_trained :]):
             derivative = self.run(layer, direction, derivative)
             advance()

@@ -92,11 +92,8 @@ class Momentum(Optimizer):
         theta -= np.multiply(velocity, lr, out=self._work)
 
 
-class Nesterov(Optimizer):
+class Nesterov(Momentum):
     """v = momentum * v + g; theta -= lr * (g + momentum * v) (Sutskever et al. 2013)."""
-
-    state_names = ("velocity",)
-    takes = ("momentum",)
 
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""

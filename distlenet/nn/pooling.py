@@ -65,10 +65,8 @@ class Pool2d(Layer):
         if dx.shape == self._shape:
             return dx
         out = self.scratch("split", self._shape)
-        a, b = out.shape[:2]
-        for s in range(a):
-            for t in range(b):
-                out[s, t] = dx[0, 0, :, s::a, t::b]
+        for target, source in windows(out, dx):
+            target[...] = source
         return out
 
 

@@ -45,22 +45,13 @@ def _pairs(small: tuple[int, int], large: tuple[int, int], offset: int) -> list[
     """
     (a, length), (b, _) = small, large
     period = lcm(a, b)
-    pairs = []
-    for s in range(period):
-        count = len(range(s, a * length, period))
-        if count == 0:
-            continue
-        first_small, first_large = s // a, (s + offset) // b
-        pairs.append(
-            (
-                (s % a, slice(first_small, first_small + (count - 1) * (period // a) + 1, period // a)),
-                (
-                    (s + offset) % b,
-                    slice(first_large, first_large + (count - 1) * (period // b) + 1, period // b),
-                ),
-            )
-        )
-    return pairs
+
+    def place(row: int, phases: int, count: int) -> tuple[int, slice]:
+        first, step = row // phases, period // phases
+        return row % phases, slice(first, first + count * step, step)
+
+    counts = [len(range(s, a * length, period)) for s in range(period)]
+    return [(place(s, a, count), place(s + offset, b, count)) for s, count in enumerate(counts) if count]
 
 
 def windows(small: np.ndarray, large: np.ndarray, top: int = 0, left: int = 0) -> list[tuple]:
