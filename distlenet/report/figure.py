@@ -9,7 +9,7 @@ import numpy as np
 
 from distlenet.errors import UsageError, missing_extra
 from distlenet.runs.ours import SOFTWARE
-from distlenet.runs.record import Line, Record, numbers
+from distlenet.runs.record import Record, numbers
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -151,8 +151,16 @@ def speed(run: Record) -> "dict[str, Figure]":
     left.set_ylim(0, 1.1 * fastest or 1)
     left.yaxis.set_major_formatter("{x:,.0f}")
     left.grid(True, alpha=0.25)
+    training, evaluation, share = (
+        np.nan_to_num(numbers(run.epochs, key)) for key in ("seconds", "evaluation_seconds", "exchange_share")
+    )
+    parts = {
+        "gradients and updates": training * (1 - share),
+        "exchange between ranks": training * share,
+        "evaluation": evaluation,
+    }
     bottom = np.zeros(len(epochs))
-    for (name, seconds), colour in zip(_times(run.epochs).items(), COLOURS, strict=False):
+    for (name, seconds), colour in zip(parts.items(), COLOURS, strict=False):
         right.bar(epochs, seconds, bottom=bottom, width=0.8, color=colour, label=name)
         bottom += seconds
     right.set_title("seconds of an epoch", fontsize=10)
@@ -163,15 +171,3 @@ def speed(run: Record) -> "dict[str, Figure]":
     handles, labels = right.get_legend_handles_labels()
     figures["time"].legend(handles, labels, loc="outside lower center", ncols=3, fontsize=7, frameon=False)
     return figures
-
-
-def _times(epochs: list[Line]) -> dict[str, np.ndarray]:
-    """Return the seconds, (epochs,) each, of what an epoch's time went into."""
-    training, evaluation, share = (
-        np.nan_to_num(numbers(epochs, key)) for key in ("seconds", "evaluation_seconds", "exchange_share")
-    )
-    return {
-        "gradients and updates": training * (1 - share),
-        "exchange between ranks": training * share,
-        "evaluation": evaluation,
-    }

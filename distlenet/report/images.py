@@ -44,18 +44,14 @@ def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
 
 def answers(reader: Reader, part: DatasetSlice) -> Answers:
     """Let ``reader`` look at all images of ``part``; raises DataError if they are damaged."""
-    labels: list[np.ndarray] = []
-    predicted: list[np.ndarray] = []
-    probability: list[np.ndarray] = []
-    for _, images, own in part.read(range(part.chunks)):
+    found: list[tuple[np.ndarray, ...]] = []
+    for _, images, labels in part.read(range(part.chunks)):
         logits = reader.logits(images)  # (classes, n)
-        labels.append(own)
-        predicted.append(logits.argmax(axis=0))
-        probability.append(reader.likely(logits).max(axis=0))
-    true, answered = np.concatenate(labels), np.concatenate(predicted)
+        found.append((labels, logits.argmax(axis=0), reader.likely(logits).max(axis=0)))
+    true, answered, probability = map(np.concatenate, zip(*found, strict=True))
     confusion = np.zeros((len(reader.class_names),) * 2, np.int64)
     np.add.at(confusion, (true, answered), 1)
-    return Answers(part, true, answered, np.concatenate(probability), confusion)
+    return Answers(part, true, answered, probability, confusion)
 
 
 def mean_gradient(reader: Reader, run: Run, digits: DigitFile) -> tuple[np.ndarray, str]:

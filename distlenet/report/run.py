@@ -181,6 +181,8 @@ def settings(book: Book, run: Run) -> None:
         ["setting", "value", ""],
     )
     dataset = run.checkpoint.dataset
+    starts = [line.get("facts") for line in run.happenings if line["kind"] == "start"]
+    facts = starts[-1] if starts and isinstance(starts[-1], dict) else {}  # what the newest start said of itself
     section.table(
         [
             ("dataset", dataset.name),
@@ -188,16 +190,10 @@ def settings(book: Book, run: Run) -> None:
             ("images", f"{dataset.image_shape[0]} x {dataset.image_shape[1]} pixels"),
             ("classes", f"{len(dataset.class_names)}: {', '.join(dataset.class_names)}"),
             ("normalised by", f"mean {dataset.mean:.4f}, deviation {dataset.std:.4f}"),
-            *((name, value) for name, value in run.checkpoint.meta["numerics"].items()),
-            *((key, value) for key, value in _facts(run).items()),
+            *run.checkpoint.meta["numerics"].items(),
+            *facts.items(),
         ]
     )
-
-
-def _facts(run: Run) -> dict[str, Any]:
-    """Return what the newest start of the run said of itself."""
-    starts = [line.get("facts") for line in run.happenings if line["kind"] == "start"]
-    return starts[-1] if starts and isinstance(starts[-1], dict) else {}
 
 
 def happenings(book: Book, run: Run) -> None:
