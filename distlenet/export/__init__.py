@@ -52,15 +52,11 @@ def is_export(path: Path) -> bool:
     if start.startswith(b"PK"):
         return b"metadata.npy" in start
     if start.startswith(SIGNATURE):
-        return is_exported_checkpoint(path)
+        try:
+            checkpoint = read_checkpoint(path)
+        except CheckpointError:
+            return False
+        # the parameters alone: checkpoints that a run writes hold more
+        return not checkpoint.optimizer and len(checkpoint.progress.history) <= 1 and checkpoint.best_theta is None
     onnx, safetensors = b"distlenet" in start[:64], start[8:9] == b"{" and b'"__metadata__"' in start
     return onnx or (safetensors and b'"activation"' in start and b'"class_names"' in start)
-
-
-def is_exported_checkpoint(path: Path) -> bool:
-    """Whether ``path`` is a checkpoint of the parameters alone: those that a run writes hold more."""
-    try:
-        checkpoint = read_checkpoint(path)
-    except CheckpointError:
-        return False
-    return not checkpoint.optimizer and len(checkpoint.progress.history) <= 1 and checkpoint.best_theta is None

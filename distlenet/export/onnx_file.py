@@ -132,10 +132,9 @@ def onnx_bytes(checkpoint: Checkpoint) -> bytes:
     except ImportError as error:
         raise ExportError(missing_extra("writing ONNX", "onnx", "export")) from error
     reader, facts = Reader(checkpoint), checkpoint.dataset
-    scale, offset = np.float32(1 / (255 * facts.std)), np.float32(facts.mean / facts.std)
     normalising = [
-        Operator("Mul", {}, {"scale": np.array(scale)}),
-        Operator("Sub", {}, {"offset": np.array(offset)}),
+        Operator("Mul", {}, {"scale": np.array(1 / (255 * facts.std), np.float32)}),
+        Operator("Sub", {}, {"offset": np.array(facts.mean / facts.std, np.float32)}),
     ]
     layers, last = reader.net.layers, reader.net.layers[-1]
     parts = [

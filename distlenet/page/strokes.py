@@ -134,7 +134,8 @@ def one_digit(drawing: Drawing, reader: Reader) -> Digit:
 
     Raises PictureError where nothing, or only a dot, was drawn; SeveralDigits where it is too wide for one.
     """
-    count = len(parts_of(drawing)) if _is_wide(drawing) else 1
+    across, down = np.ptp(all_points(drawing), axis=0)
+    count = len(parts_of(drawing)) if across > WIDE * down else 1
     try:
         [digit] = digits_in_ink(ink_of(drawing), reader.image_shape)
     except SeveralDigits as error:
@@ -153,12 +154,6 @@ def each_digit(drawing: Drawing, reader: Reader) -> list[Digit]:
     if not digits:
         raise reason
     return digits
-
-
-def _is_wide(drawing: Drawing) -> bool:
-    """Whether ``drawing`` is so wide that it may be several digits in a row."""
-    across, down = np.ptp(all_points(drawing), axis=0)
-    return across > WIDE * down
 
 
 def parts_of(drawing: Drawing) -> list[Drawing]:

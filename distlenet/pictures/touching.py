@@ -42,14 +42,15 @@ def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndar
         return [ink]
     cuts = [Cut(np.full(rows, -1.0), 0.0), *_proposed(ink), Cut(np.full(rows, columns + 1.0), 0.0)]
     best: list[tuple[float, list[np.ndarray]]] = [(0.0, [])]
+    column = np.arange(columns)
     for end in range(1, len(cuts)):
         ways: list[tuple[float, list[np.ndarray]]] = [(-np.inf, [])]
         for start in range(end):
-            if np.mean(cuts[end].columns.clip(0, columns) - cuts[start].columns.clip(0, columns)) > WIDEST * rows:
+            left, right = cuts[start].columns, cuts[end].columns
+            too_wide = np.mean(right.clip(0, columns) - left.clip(0, columns)) > WIDEST * rows
+            if too_wide or best[start][0] == -np.inf:
                 continue
-            if best[start][0] == -np.inf:
-                continue
-            part = _between(ink, cuts[start], cuts[end])
+            part = np.where((column > left[:, None]) & (column <= right[:, None]), ink, 0)
             score = _score(part, rows, shape, likely) - PRICE * cuts[end].crossed
             ways.append((best[start][0] + score, [*best[start][1], part]))
         best.append(max(ways, key=lambda way: way[0]))
@@ -96,11 +97,6 @@ def _followed(steps: np.ndarray, place: int) -> np.ndarray:
         path[row] = place
         place = steps[row, place]
     return path
-
-
-def _between(ink: np.ndarray, left: Cut, right: Cut) -> np.ndarray:
-    column = np.arange(ink.shape[1])
-    return np.where((column > left.columns[:, None]) & (column <= right.columns[:, None]), ink, 0)
 
 
 def _score(part: np.ndarray, height: int, shape: tuple[int, int], likely: Callable) -> float:

@@ -7,7 +7,7 @@ in it was written by a series, or it is empty.
 import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,8 +44,29 @@ class SeriesDirectory:
         self._keep_defective = keep_defective
 
     def check(self) -> None:
-        """Raise RunDirectoryError if the series must not write here."""
-        check_series(self._path, [Path(trial.options.run_directory) for trial in self._trials])
+        """Raise RunDirectoryError unless the series may write here, its runs included; nothing is changed."""
+        path, runs = self._path, [Path(trial.options.run_directory) for trial in self._trials]
+        try:
+            if not path.is_dir():
+                return  # there is none yet; a file in its place is an error of whoever makes the directory
+            marked = ours.is_series(path / "results.json") or any(is_mark(run / "lock") for run in runs)
+            folders = {run.parent for run in runs}
+            found = [] if marked else [each.name for each in sorted(path.iterdir()) if not _is_of_series(each, folders)]
+            if found:
+                raise RunDirectoryError(
+                    f"{path} is not the directory of a series: it has {listed(found)}, which no series wrote; give the "
+                    f"series a directory of its own, for example --run {path / 'series'}"
+                )
+            for run in runs:
+                found = ours.strangers(run) if run.is_dir() and not is_mark(run / "lock") else []
+                if found:
+                    raise RunDirectoryError(
+                        f"{run}, which is to hold a run of the series, has {listed(found)}, which no run wrote: move "
+                        "that elsewhere, or choose another --run"
+                    )
+                RunDirectory(run).check()
+        except OSError as error:
+            raise RunDirectoryError(f"cannot read the directory {path}: {why_not_written(error)}") from error
 
     def save(self) -> tuple[dict[str, Any], Rows]:
         """Write the results of the runs that are over, and return them as in results.json, and as a table.
@@ -56,31 +77,6 @@ class SeriesDirectory:
         rows = self._make_rows(results)
         save(self._path, results, rows, self._title)
         return {"title": self._title, **results}, rows
-
-
-def check_series(path: Path, runs: Iterable[Path]) -> None:
-    """Raise RunDirectoryError unless a series may write to ``path``, with its ``runs`` in there; nothing is changed."""
-    try:
-        if not path.is_dir():
-            return  # there is none yet; a file in its place is an error of whoever makes the directory
-        marked = ours.is_series(path / "results.json") or any(is_mark(run / "lock") for run in runs)
-        folders = {run.parent for run in runs}
-        found = [] if marked else [each.name for each in sorted(path.iterdir()) if not _is_of_series(each, folders)]
-        if found:
-            raise RunDirectoryError(
-                f"{path} is not the directory of a series: it has {listed(found)}, which no series wrote; give the "
-                f"series a directory of its own, for example --run {path / 'series'}"
-            )
-        for run in runs:
-            found = ours.strangers(run) if run.is_dir() and not is_mark(run / "lock") else []
-            if found:
-                raise RunDirectoryError(
-                    f"{run}, which is to hold a run of the series, has {listed(found)}, which no run wrote: move "
-                    "that elsewhere, or choose another --run"
-                )
-            RunDirectory(run).check()
-    except OSError as error:
-        raise RunDirectoryError(f"cannot read the directory {path}: {why_not_written(error)}") from error
 
 
 def _is_of_series(path: Path, folders: set[Path]) -> bool:

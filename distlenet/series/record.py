@@ -70,7 +70,11 @@ def read_series(path: Path) -> Series:
             where = place or path / Path(directory).name
             notes.append(f"{setting} seed {seed}: there is no run that is over in {where}: left out")
         else:
-            runs.append(SeriesRun(outcome, record, _read_config(record.path)))
+            try:
+                config = build_config(file=record.path / "config.toml")
+            except ConfigError:
+                config = None
+            runs.append(SeriesRun(outcome, record, config))
     if not runs:
         raise RunDirectoryError(f"{path} has no run that is over: {notes[0] if notes else 'its list is empty'}")
     return Series(path, title, runs, summarize_series([run.outcome for run in runs], keep), notes)
@@ -86,13 +90,6 @@ def locate(path: Path, directory: str) -> Path | None:
     home = path.resolve()
     sound = (place for place in inside if place.is_dir() and home in place.resolve().parents)
     return next(sound, None)
-
-
-def _read_config(place: Path) -> Config | None:
-    try:
-        return build_config(file=place / "config.toml")
-    except ConfigError:
-        return None
 
 
 def differing(series: Series) -> dict[str, list[Any]]:
