@@ -132,15 +132,7 @@ PUBLISHED = {
         "QMNIST",
         "Chhavi Yadav, Léon Bottou",
         "https://github.com/facebookresearch/qmnist",
-        tuple(
-            f"qmnist-{part}"
-            for part in (
-                "train-images-idx3-ubyte",
-                "train-labels-idx2-int",
-                "test-images-idx3-ubyte",
-                "test-labels-idx2-int",
-            )
-        ),
+        tuple(f"qmnist-{part}-{kind}-ubyte".replace("idx1-ubyte", "idx2-int") for part, kind in PARTS),
         DIGITS,
         "QMNIST",
         md5=(

@@ -152,14 +152,13 @@ def _block(
     numbers = _numbers(filled, columns, delimiter)
     if numbers is None:
         raise _fault(lines, columns, delimiter, path, number)
-    place = columns.used.index(columns.label)
-    labels, pixels = numbers[:, place].astype(np.int64), np.delete(numbers, place, axis=1)
+    labels, pixels = numbers
     whole = pixels.dtype.kind == "i" or (pixels == np.floor(pixels)).all()
-    return labels, pixels.astype(np.uint8 if whole else np.float32)
+    return labels.astype(np.int64), pixels.astype(np.uint8 if whole else np.float32)
 
 
-def _numbers(lines: list[str], columns: Columns, delimiter: str) -> np.ndarray | None:
-    """Return the used columns of ``lines`` as (n, used) int64 or float64; None if a number is missing or wrong."""
+def _numbers(lines: list[str], columns: Columns, delimiter: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return labels and pixels of ``lines`` as int64 or float64; None if a number is missing or wrong."""
     if any(line.count(delimiter) != columns.count - 1 for line in lines):
         return None
     # Some releases of numpy read "0.5" as the integer 0, so only lines of digits are read as integers.
@@ -172,7 +171,7 @@ def _numbers(lines: list[str], columns: Columns, delimiter: str) -> np.ndarray |
     place = columns.used.index(columns.label)
     labels, pixels = numbers[:, place], np.delete(numbers, place, axis=1)
     right = (labels >= 0) & (labels <= LARGEST_LABEL) & (labels == np.floor(labels))  # false for NaN
-    return numbers if right.all() and (pixels >= 0).all() and (pixels <= 255).all() else None
+    return (labels, pixels) if right.all() and (pixels >= 0).all() and (pixels <= 255).all() else None
 
 
 def _fault(lines: list[str], columns: Columns, delimiter: str, path: Path, number: int) -> DataError:

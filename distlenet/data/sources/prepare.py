@@ -38,7 +38,11 @@ def prepare(
     Does nothing if ``out`` holds the same images and classes already, intact; replaces any other file only by
     ``force``. With ``fingerprint``, that of the file to be made, nothing is read to find out. Raises DataError.
     """
-    old = None if force or not out.exists() else _existing(out)
+    try:
+        old = None if force or not out.exists() else open_digit_file(out)
+    except DataError as error:
+        reason = str(error).removesuffix(f"; {AGAIN}").removesuffix(f"; {PREPARE}")
+        raise DataError(f"{reason}; to replace the file, add --force") from error
     dataset = None if old and fingerprint else read(progress)
     if old:
         with old:
@@ -62,15 +66,6 @@ def prepare(
         if dataset is None:
             return Prepared(file, written=False)
         return Prepared(file, not old, "" if old else dataset.origin, dataset.notes, dataset.validation)
-
-
-def _existing(out: Path) -> DigitFile:
-    """Open the dataset file that stands in the way; raises DataError if it is none, or damaged."""
-    try:
-        return open_digit_file(out)
-    except DataError as error:
-        reason = str(error).removesuffix(f"; {AGAIN}").removesuffix(f"; {PREPARE}")
-        raise DataError(f"{reason}; to replace the file, add --force") from error
 
 
 def _holds(digits: DigitFile, dataset: Dataset) -> bool:
