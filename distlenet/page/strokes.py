@@ -79,9 +79,7 @@ def ink_of(drawing: Drawing) -> np.ndarray:
 
     The pen is made as wide as those of MNIST. Raises PictureError where nothing, or only a dot, was drawn.
     """
-    size = np.ptp(all_points(drawing), axis=0).max()
-    share = drawing.width / (size + drawing.width)  # of the drawing that the pen's width is
-    return inked(drawing, INK, float(np.clip(share, THIN / BOX, THICK / BOX)))[0]
+    return inked(drawing, INK, THIN / BOX)[0]
 
 
 def all_points(drawing: Drawing) -> np.ndarray:
@@ -94,11 +92,13 @@ def all_points(drawing: Drawing) -> np.ndarray:
     return points
 
 
-def inked(drawing: Drawing, longest: int, share: float) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Return ink whose longer side is ``longest``, drawn with a pen of ``share`` of it, and its strokes in pixels."""
-    points = np.concatenate(drawing.strokes)
+def inked(drawing: Drawing, longest: int, thinnest: float = 0.0) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Return ink whose longer side is ``longest``, drawn with a pen of ``thinnest`` of it or more, and its strokes in
+    pixels.
+    """
+    points = all_points(drawing)
     corner, size = points.min(axis=0), np.ptp(points, axis=0)
-    width = share * longest
+    width = float(np.clip(drawing.width / (size.max() + drawing.width), thinnest, THICK / BOX)) * longest
     scale = (longest - width) / size.max()
     margin = 2 + width / 2
     columns, rows = (ceil(side) for side in size * scale + 2 * margin)
@@ -161,8 +161,7 @@ def parts_of(drawing: Drawing) -> list[Drawing]:
 
     Raises PictureError where nothing, or only a dot, was drawn.
     """
-    size = np.ptp(all_points(drawing), axis=0).max()
-    ink, places = inked(drawing, SEVERAL, min(drawing.width / (size + drawing.width), THICK / BOX))
+    ink, places = inked(drawing, SEVERAL)
     pieces, found, _ = find_pieces(ink, many=True)
     nobody = len(pieces)
     owner = np.full(len(found.areas) + 1, nobody)  # of each component; -1, the paper, is the last

@@ -11,7 +11,6 @@ import errno
 import os
 import re
 from pathlib import Path
-from types import TracebackType
 
 import h5py
 import numpy as np
@@ -71,7 +70,13 @@ class DigitFile(Header):
             images, labels = self._rows(split, first, last)
             self._check_digests(split, first, images, labels)
             images, labels = images[start - first : stop - first], labels[start - first : stop - first]
-        self._check_labels(split, start, labels)
+        wrong = labels >= len(self.class_names)  # (n,)
+        if wrong.any():
+            row = int(wrong.argmax())
+            raise DataError(
+                f"{self.path}: /{split}/labels row {start + row} is {labels[row]}, "
+                f"expected 0 to {len(self.class_names) - 1}; {AGAIN}"
+            )
         return images, labels
 
     def verify(self, split: str, start: int = 0, stop: int | None = None) -> None:
@@ -93,9 +98,7 @@ class DigitFile(Header):
     def __enter__(self) -> "DigitFile":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def _rows(self, split: str, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
@@ -128,15 +131,6 @@ class DigitFile(Header):
             last = min(row + BLOCK_ROWS, self.length(split)) - 1
             raise DataError(
                 f"{self.path} is damaged: rows {row:,} to {last:,} of /{split} do not match their SHA-256; {AGAIN}"
-            )
-
-    def _check_labels(self, split: str, start: int, labels: np.ndarray) -> None:
-        wrong = labels >= len(self.class_names)  # (n,)
-        if wrong.any():
-            row = int(wrong.argmax())
-            raise DataError(
-                f"{self.path}: /{split}/labels row {start + row} is {labels[row]}, "
-                f"expected 0 to {len(self.class_names) - 1}; {AGAIN}"
             )
 
 

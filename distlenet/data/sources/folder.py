@@ -106,7 +106,8 @@ def layout_of(place: Path) -> Layout:
     folders = {split: _folders(root) for split, root in roots.items()}
     names = [folder.name for folder in folders["train"]]
     if not 2 <= len(names) <= 256:
-        hint = _inside(folders["train"])
+        deeper = [folder for folder in folders["train"] if len(_folders(folder)) > 1]
+        hint = f" (is it --from {deeper[0]}?)" if len(names) == 1 and deeper else ""  # the classes are a level deeper
         raise DataError(f"{roots['train']} has {len(names)} folders{hint}, expected 2 to 256: one for each class")
     for name in names:
         if not name.isprintable():
@@ -188,20 +189,11 @@ def _visible(root: Path) -> Iterable[Path]:
     try:
         for path in root.iterdir():
             name = path.name.lower()
-            if not name.startswith(".") and name not in NO_FILES and not _is_left_over(path, name):
+            left_over = (name.startswith("__") or name in NO_FOLDERS) and path.is_dir()
+            if not left_over and not name.startswith(".") and name not in NO_FILES:
                 yield path
     except OSError as error:
         raise DataError(f"cannot read the directory {root}: {error.strerror or error}") from error
-
-
-def _is_left_over(path: Path, name: str) -> bool:
-    return (name.startswith("__") or name in NO_FOLDERS) and path.is_dir()
-
-
-def _inside(folders: list[Path]) -> str:
-    """Return a hint where the classes are one level deeper."""
-    deeper = [folder for folder in folders if len(_folders(folder)) > 1]
-    return f" (is it --from {deeper[0]}?)" if len(folders) == 1 and deeper else ""
 
 
 def _loose(directory: Path) -> str:

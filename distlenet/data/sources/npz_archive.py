@@ -56,17 +56,11 @@ class Archive:
         try:
             with _one_sentence(path):
                 self._zip = zipfile.ZipFile(self._file)
+            if odd := [name for name in self._zip.namelist() if not name.isprintable() or len(name) > 200]:
+                raise DataError(f"{path} holds an array called {odd[0][:40]!r}, expected names that can be printed")
         except DataError:
             self._file.close()
             raise
-        odd = [
-            info.filename
-            for info in self._zip.infolist()
-            if not info.filename.isprintable() or len(info.filename) > 200
-        ]
-        if odd:
-            self.__exit__()
-            raise DataError(f"{path} holds an array called {odd[0][:40]!r}, expected names that can be printed")
         self._members = {info.filename.removesuffix(".npy"): info for info in self._zip.infolist()}
 
     def __enter__(self) -> "Archive":
