@@ -17,6 +17,7 @@ output for it, and its gradient falls out of the same product.
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
@@ -168,19 +169,7 @@ class Conv2d(Layer):
         self._spread: np.ndarray = np.zeros(
             (len(self._places) * self.channels, inputs * height * width + 1), self.dtype
         )
-        row, item = self._spread.strides
-        spread = np.lib.stride_tricks.as_strided(
-            self._spread,
-            (*self.tile, self.channels, inputs, height, width),
-            (
-                self.tile[1] * self.channels * row,
-                self.channels * row,
-                row,
-                height * width * item,
-                width * item,
-                item,
-            ),
-        )
+        spread = self._spread[:, :-1].reshape(*self.tile, self.channels, *self.patch)  # a view
         self._copies = [spread[p, q, :, :, rows, columns] for p, q, rows, columns in self._places]
 
     def _gather_weight_gradient(self, dspread: np.ndarray) -> None:
@@ -222,23 +211,14 @@ class Conv2d(Layer):
         self._columns[-1] = 1
         patches = self._columns[:-1].reshape(inputs, height, width, *self.tiles, n)
         split = refined(padded, self.tile)
-        self._patches = [
-            (
-                patches[:, s::th, t::tw],
-                self._blocks(split[s, t], -(-(height - s) // th), -(-(width - t) // tw)),
-            )
-            for s in range(min(th, height))
-            for t in range(min(tw, width))
-        ]
+        self._patches = []
+        for s in range(min(th, height)):
+            for t in range(min(tw, width)):
+                target = patches[:, s::th, t::tw]
+                # pixels[:, I, J, r, c] is split[s, t, :, r + I, c + J]
+                pixels = sliding_window_view(split[s, t], self.tiles, (1, 2)).transpose(0, 1, 2, 4, 5, 3)
+                self._patches.append((target, pixels[:, : target.shape[1], : target.shape[2]]))
         self._x, self._padded, self._dx = x, padded, None
-
-    def _blocks(self, phase: np.ndarray, down: int, right: int) -> np.ndarray:
-        """View one phase (C, h, w, N) as (C, down, right, tile rows, tile columns, N): [:, I, J, r, c] is
-        phase[:, r + I, c + J].
-        """
-        channel, row, column, sample = phase.strides
-        shape = (len(phase), down, right, *self.tiles, phase.shape[-1])
-        return np.lib.stride_tricks.as_strided(phase, shape, (channel, row, column, row, column, sample))
 
     def _scatter_patches(self, dcolumns: np.ndarray) -> np.ndarray:
         """Add every patch's gradient (C, patch rows, patch columns, tile rows, tile columns, N) to its pixels."""

@@ -127,7 +127,5 @@ def prepare_command(path: Path) -> str:
     if kind == "a directory" and any(next(path.glob(pattern), None) for pattern in IDX_FILES):
         kind = "a directory of IDX files"
     command = next((command for word, command in COMMANDS.items() if word in kind), "distlenet prepare mnist")
-    if "{parent}" in command or "{path}" in command:
-        names = {"path": shlex.quote(str(path)), "parent": shlex.quote(str(path.parent))}
-        command = command.format(**names)
+    command = command.format(path=shlex.quote(str(path)), parent=shlex.quote(str(path.parent)))
     return f"make one with `{command}`" if command.startswith("distlenet") else command
