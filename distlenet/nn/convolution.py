@@ -240,20 +240,13 @@ class Conv2d(Layer):
         if self._padding and self._x is not None:
             dx = self.scratch("dx", self._x.shape)
             self._unpadding = windows(dx, self._dpadded, self.border, self.border)
-        split = refined(self._dpadded, self.tile)
+        blocks = sliding_window_view(refined(self._dpadded, self.tile), self.tiles, (3, 4), writeable=True)
         self._dpatches = []
         for top in range(0, height, th):
             for left in range(0, width, tw):
                 block = dcolumns[:, top : top + th, left : left + tw].transpose(1, 2, 0, 3, 4, 5)
-                down, right = top // th, left // tw
-                pixels = split[
-                    : block.shape[0],
-                    : block.shape[1],
-                    :,
-                    down : down + self.tiles[0],
-                    right : right + self.tiles[1],
-                ]
-                self._dpatches.append((pixels, block))
+                pixels = blocks[: block.shape[0], : block.shape[1], :, top // th, left // tw]
+                self._dpatches.append((pixels.transpose(0, 1, 2, 4, 5, 3), block))
         self._dx = dx
         return dx
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.split import merged, picture_size, windows
+from distlenet.nn.split import divided, merged, picture_size
 
 
 class Flatten(Layer):
@@ -24,12 +24,7 @@ class Flatten(Layer):
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return the split picture's gradient for ``dy`` (C*H*W, N)."""
         a, b, channels, rows, columns, n = self._shape
-        if (a, b) == (1, 1):
-            return dy.reshape(self._shape)
-        split = self.scratch("split", self._shape)
-        for target, source in windows(split, dy.reshape(1, 1, channels, a * rows, b * columns, n)):
-            target[...] = source
-        return split
+        return divided(dy.reshape(1, 1, channels, a * rows, b * columns, n), self.scratch("split", self._shape))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: every number goes to one place, and so does its second derivative."""

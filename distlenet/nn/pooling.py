@@ -4,7 +4,7 @@ import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.split import merged, picture_size, plain, windows
+from distlenet.nn.split import divided, merged, picture_size, plain, windows
 
 
 class Pool2d(Layer):
@@ -60,15 +60,6 @@ class Pool2d(Layer):
         self._out = self.scratch("out", taps[0].shape)
         return taps, self._out
 
-    def _leave(self, dx: np.ndarray) -> np.ndarray:
-        """Bring the gradient back to the split in which the input came."""
-        if dx.shape == self._shape:
-            return dx
-        out = self.scratch("split", self._shape)
-        for target, source in windows(out, dx):
-            target[...] = source
-        return out
-
 
 class AveragePool2d(Pool2d):
     """The mean of each window."""
@@ -108,7 +99,7 @@ class AveragePool2d(Pool2d):
         dx[...] = 0
         for tap in self._taps(dx):
             tap += share
-        return self._leave(dx)
+        return divided(dx, self.scratch("split", self._shape))
 
 
 class TrainablePool2d(AveragePool2d):
@@ -187,7 +178,7 @@ class MaxPool2d(Pool2d):
             hit &= free
             free ^= hit
             dtap += np.multiply(dy, hit, out=part)
-        return self._leave(dx)
+        return divided(dx, self.scratch("split", self._shape))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: the largest has the slope 1."""

@@ -79,6 +79,15 @@ def merged(x: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
+def divided(x: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Return ``x``, plain or as ``out`` (a, b, C, h, w, N), as split as that, copied to ``out`` if it is plain."""
+    if x.shape == out.shape:
+        return x
+    for target, source in windows(out, x):
+        target[...] = source
+    return out
+
+
 def to_plain(x: np.ndarray) -> np.ndarray:
     """Return a copy of ``x`` (a, b, C, h, w, N) as a plain picture (C, H, W, N)."""
     _, _, channels, _, _, n = x.shape
