@@ -114,7 +114,8 @@ def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
     }
     if not any(sound.values()):
         return {}
-    split = watched(by_setting)
+    epochs = [run.record.epochs[-1] for runs in by_setting.values() for run in runs if run.record.epochs]
+    split = "validation" if all(epoch.get("validation") for epoch in epochs) else "train"
     figures = {name: new_figure(3.6 + 0.1 * len(sound), HALF) for name in ("loss", "error")}
     left, right = (figure.subplots() for figure in figures.values())
     for place, (label, runs) in enumerate(sound.items()):
@@ -127,12 +128,6 @@ def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
     right.set_title(f"{name} error (%; accuracy is 100 % minus it)", fontsize=10)
     by_epoch(figures)
     return figures
-
-
-def watched(by_setting: Runs) -> str:
-    """Return the split that all curves show: "validation" if every run held images back, else "train"."""
-    epochs = [run.record.epochs[-1] for runs in by_setting.values() for run in runs if run.record.epochs]
-    return "validation" if all(epoch.get("validation") for epoch in epochs) else "train"
 
 
 def _bundle(axes: "Axes", lines: list[list[float]], label: str, place: int) -> None:

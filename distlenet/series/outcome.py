@@ -64,7 +64,10 @@ def outcome_of(record: Record, setting: str, seed: int) -> Outcome | None:
     names = ("test_accuracy", "test_error", "val_accuracy", "parameters")
     figures = {name: record.summary[name] for name in names if number(record.summary, name) is not None}
     figures |= timing(record.epochs)
-    return Outcome(setting, seed, str(record.path), defect(record.summary), figures, count_heals(record.summary))
+    divergences = record.summary.get("divergences")
+    divergences = divergences if isinstance(divergences, list) else []  # where a run was ended, it did not heal
+    heals = sum(isinstance(one, dict) and one.get("action") != "stopped" for one in divergences)
+    return Outcome(setting, seed, str(record.path), defect(record.summary), figures, heals)
 
 
 def defect(summary: dict[str, Any]) -> str | None:
@@ -73,13 +76,6 @@ def defect(summary: dict[str, Any]) -> str | None:
         return DEFECTS[summary["failure"]]
     accuracy, chance = number(summary, "test_accuracy"), number(summary, "test_chance") or 0.0
     return "at chance" if accuracy is not None and accuracy < chance + CLEARLY * (1 - chance) else None
-
-
-def count_heals(summary: dict[str, Any]) -> int:
-    """Return how often a run diverged and went back; where it diverged and was ended is not counted."""
-    records = summary.get("divergences")
-    records = records if isinstance(records, list) else []
-    return sum(isinstance(record, dict) and record.get("action") != "stopped" for record in records)
 
 
 def timing(epochs: list[Line]) -> dict[str, float]:
