@@ -129,8 +129,7 @@ def loaded_after(*words: object) -> set[str]:
         "except SystemExit as left:\n    code = left.code\n"
         "print('loaded:', *{name.split('.')[0] for name in sys.modules})\nsys.exit(code)"
     )
-    done = mpi_jobs.run([sys.executable, "-c", program, *map(str, words)])
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run([sys.executable, "-c", program, *map(str, words)]).good()
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 

@@ -99,8 +99,7 @@ def expected(tmp_path_factory, digits, distlenet, summary_of):
     hashes = {}
     for name, epochs in (("short", SHORT), ("long", LONG)):
         run = tmp_path_factory.mktemp("alone") / name
-        done = distlenet("train", "--data", digits, "--run", run, *SETTINGS, *epochs)
-        assert done.returncode == 0, done.output
+        distlenet("train", "--data", digits, "--run", run, *SETTINGS, *epochs).good()
         hashes[name] = summary_of(run)["theta_sha256"]
     return hashes
 
@@ -185,8 +184,7 @@ def test_plain_srun_is_refused(slurm, runtime, digits, tmp_path):
 def test_srun_of_one_task_is_one_process(slurm, digits, tmp_path, expected, summary_of):
     run = tmp_path / "run"
     command = slurm.srun("-n", "1", sys.executable, "-m", "distlenet", "train")
-    done = mpi_jobs.run([*command, *training(digits, run, SHORT)], env=slurm.env)
-    assert done.returncode == 0, done.output
+    mpi_jobs.run([*command, *training(digits, run, SHORT)], env=slurm.env).good()
     assert summary_of(run)["theta_sha256"] == expected["short"]
 
 
@@ -195,13 +193,11 @@ def test_srun_with_the_right_mpi(slurm, runtime, digits, tmp_path, expected, sum
     if not slurm.has(kind):
         pytest.skip(f"this Slurm has no srun --mpi={kind}")
     command = slurm.srun("-n", "2", f"--mpi={kind}", runtime.python, "-m", "distlenet")
-    done = mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env)
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env).good()
     assert summary_of(run)["ranks"] == 2
     assert summary_of(run)["theta_sha256"] == expected["short"]
 
-    done = mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env)
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env).good()
     report = json.loads(done.stdout)
     assert len(report["ranks"]) == report["launched"] == 2
     assert report["misfit"] is None
@@ -225,8 +221,7 @@ def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, exp
         journal = run / "journal.jsonl"
         mpi_jobs.wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 3, job)
         slurm.ask("scancel", "--signal=USR1", slurm.ask("squeue", "-h", f"--name={name}", "-o", "%i"))
-        done = job.finish(PATIENCE)
-    assert done.returncode == 0, done.output
+        done = job.finish(PATIENCE).good()
     assert saved_between(done.stdout)
     assert summary_of(run)["theta_sha256"] == expected["long"]
 

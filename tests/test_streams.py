@@ -123,8 +123,7 @@ def under(redirection, *arguments, **more):
 def test_training_needs_no_streams(redirection, digits, tmp_path, summary_of):
     run = tmp_path / "run"
     settings = ["--epochs", 1, "--batch-size", 64, "--recipe", "fast", "--overwrite"]
-    done = under(redirection, "train", "--data", digits, "--run", run, *settings)
-    assert done.returncode == 0, done.output
+    done = under(redirection, "train", "--data", digits, "--run", run, *settings).good()
     assert summary_of(run)["status"] == "complete"
     assert ("the run is not shown any more" in done.stderr) == (redirection == "1</dev/null")
     assert "Traceback" not in done.output

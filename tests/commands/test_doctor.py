@@ -42,8 +42,7 @@ def test_alone(doctor, tmp_path):
 
 
 def test_alone_as_text(doctor):
-    done = doctor("/tmp")
-    assert done.returncode == 0, done.output
+    done = doctor("/tmp").good()
     assert "\x1b" not in done.stdout
     for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to mend"):
         assert words in done.stdout
@@ -55,8 +54,7 @@ def test_alone_never_loads_mpi(tmp_path):
         f"assert main(['doctor', '--run', {str(tmp_path)!r}]) == 0\n"
         "assert 'mpi4py' not in sys.modules"
     )
-    done = mpi_jobs.run([sys.executable, "-c", program])
-    assert done.returncode == 0, done.output
+    mpi_jobs.run([sys.executable, "-c", program]).good()
 
 
 def test_without_any_mpi(tmp_path, distlenet, monkeypatch):
@@ -85,8 +83,7 @@ def test_a_row_for_each_rank(runtime, tmp_path):
 def test_crowded_ranks_as_text(runtime, tmp_path):
     ranks = len(os.sched_getaffinity(0)) + 1
     words = [*DOCTOR[:-1], "--run", str(tmp_path)]
-    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime))
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime)).good()
     assert f"{ranks} ranks run {ranks} BLAS threads" in done.stdout
     assert "nothing to mend" not in done.stdout
 

@@ -12,16 +12,14 @@ import pytest
 @pytest.mark.parametrize("split", ["test", "train", "validation"])
 def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
     arguments = ["evaluate", trained, "--data", digits, "--split", split, "--json"]
-    alone = distlenet(*arguments)
-    assert alone.returncode == 0, alone.output
+    alone = distlenet(*arguments).good()
     figures = json.loads(alone.stdout)
     assert figures["count"] == {"test": 1350, "train": 642, "validation": 58}[split] == np.sum(figures["confusion"])
     assert figures["accuracy"] == np.trace(figures["confusion"]) / figures["count"]
     assert figures["error"] == 1 - figures["accuracy"]
     assert [item["name"] for item in figures["classes"]] == list("0123456789")
     for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
-        several = distlenet(*arguments, runtime=any_mpi, ranks=ranks)
-        assert several.returncode == 0, several.output
+        several = distlenet(*arguments, runtime=any_mpi, ranks=ranks).good()
         assert several.stdout == alone.stdout
 
 
@@ -46,8 +44,7 @@ def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
     # fewer than the run's shards or validation images: of no concern to its test images
     path = tmp_path / "few.h5"
     drawn.write(path, 3, 30)
-    done = distlenet("evaluate", trained, "--data", path, "--json")
-    assert done.returncode == 0, done.output
+    done = distlenet("evaluate", trained, "--data", path, "--json").good()
     assert json.loads(done.stdout)["count"] == 30
 
 
@@ -65,8 +62,7 @@ def test_other_classes(trained, tmp_path, distlenet, only_sentence):
 
 def test_no_validation_images(digits, tmp_path, distlenet, only_sentence):
     run = tmp_path / "run"
-    done = distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--validation", 0, "--display", "quiet")
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--validation", 0, "--display", "quiet").good()
     only_sentence(distlenet("evaluate", run, "--data", digits, "--split", "validation"), 4, "use another --split")
 
 

@@ -57,12 +57,10 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
     data, classes = wide
     train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
     for run, more in (("one", {}), ("two", {"runtime": any_mpi, "ranks": 2})):
-        done = start(folder, *train, "--run", run, **more)
-        assert done.returncode == 0, done.output
+        done = start(folder, *train, "--run", run, **more).good()
     assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
     named = ["evaluate", "two", "--data", data, "--model", "mynet.py:build"]
-    done = start(folder, *named, "--json", runtime=any_mpi, ranks=2)
-    assert done.returncode == 0, done.output
+    done = start(folder, *named, "--json", runtime=any_mpi, ranks=2).good()
     found = json.loads(done.stdout)
     assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
     assert np.array(found["confusion"]).shape == (classes, classes)
@@ -72,8 +70,7 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
     refused = start(folder, "evaluate", "two", "--data", data, runtime=any_mpi, ranks=2)
     only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
-    done = start(folder, *again, runtime=any_mpi, ranks=2)
-    assert done.returncode == 0, done.output
+    done = start(folder, *again, runtime=any_mpi, ranks=2).good()
 
     (folder / "mynet.py").write_text(f"{NET}\n# the same layers\n")
     done = start(folder, *named)
@@ -99,8 +96,7 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
 def test_every_model_trains_on_pictures_that_are_not_square(model, wide, folder, summary_of):
     data, classes = wide
     if classes == 62:
-        done = start(folder, "train", "--model", model, "--data", data, *SHORT, "--epochs", 1, "--run", "run")
-        assert done.returncode == 0, done.output
+        start(folder, "train", "--model", model, "--data", data, *SHORT, "--epochs", 1, "--run", "run").good()
         assert summary_of(folder / "run")["status"] == "complete"
 
 
@@ -111,8 +107,7 @@ def test_code_that_fails_is_one_sentence_on_every_rank(openmpi, digits, folder, 
 
 
 def test_summary(folder, digits, only_sentence):
-    done = start(folder, "summary", "mynet.py:build", "--data", digits)
-    assert done.returncode == 0, done.output
+    done = start(folder, "summary", "mynet.py:build", "--data", digits).good()
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["conv1", "Conv2d", "8", "x", "26", "x", "26", "80"] in lines
     assert lines[-1] == ["total", f"{80 + 8 * 13 * 13 * 32 + 32 + 330:,}"]

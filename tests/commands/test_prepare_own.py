@@ -98,14 +98,12 @@ def test_images_of_other_sizes_and_classes_of_other_numbers(size, classes, displ
     """From a file of the user's to its evaluation, with augmentation: nothing knows of 28 x 28 or of ten."""
     data, directory = tmp_path / "data.h5", tmp_path / "run"
     assert run("npz", "--from", archive(tmp_path / "a.npz", size, classes), "--out", data) == 0
-    done = distlenet(
+    distlenet(
         *("train", "--data", data, "--run", directory, "--epochs", 1, "--batch-size", 64, "--display", display, *model)
-    )
-    assert done.returncode == 0, done.output
+    ).good()
     summary = json.loads((directory / "summary.json").read_text())
     assert 0 <= summary["test_accuracy"] <= 1
-    table = distlenet("evaluate", directory, "--data", data)
-    assert table.returncode == 0, table.output
+    distlenet("evaluate", directory, "--data", data).good()
     evaluated = json.loads(distlenet("evaluate", directory, "--data", data, "--json").stdout)
     assert np.shape(evaluated["confusion"]) == (classes, classes)
     assert evaluated["accuracy"] == summary["test_accuracy"]

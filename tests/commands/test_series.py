@@ -21,8 +21,7 @@ def hashes(run):
 @pytest.fixture(scope="module")
 def repeated(digits, distlenet, tmp_path_factory):
     run = tmp_path_factory.mktemp("repeat") / "run"
-    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT)
-    assert done.returncode == 0, done.output
+    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT).good()
     return run, done
 
 
@@ -52,8 +51,7 @@ def test_repeat_alone(repeated):
 def test_repeat_again_trains_nothing(repeated, digits, distlenet):
     run, first = repeated
     before = {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")}
-    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT)
-    assert done.returncode == 0, done.output
+    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT).good()
     assert done.stdout.count("from before") == 3
     assert {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")} == before
     table = first.stdout[first.stdout.index("95 % confidence") :]
@@ -62,8 +60,7 @@ def test_repeat_again_trains_nothing(repeated, digits, distlenet):
 
 def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, digits, distlenet, tmp_path):
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--json"]
-    done = distlenet(*arguments, runtime=any_mpi, ranks=2)
-    assert done.returncode == 0, done.output
+    done = distlenet(*arguments, runtime=any_mpi, ranks=2).good()
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     assert len(json.loads(done.stdout)["runs"]) == 3  # one object, and the root alone speaks
     assert done.stderr == ""
@@ -71,8 +68,7 @@ def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, digits, distlene
 
 def test_side_by_side(any_mpi, repeated, digits, distlenet, tmp_path, only_sentence):
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--side-by-side"]
-    done = distlenet(*arguments, 2, runtime=any_mpi, ranks=3)  # a team of two ranks and one of one
-    assert done.returncode == 0, done.output
+    done = distlenet(*arguments, 2, runtime=any_mpi, ranks=3).good()  # a team of two ranks and one of one
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     ranks = [json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())["ranks"] for seed in (1, 2, 3)]
     assert ranks == [2, 1, 2]
@@ -93,8 +89,7 @@ def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp
     assert done.returncode == 130, done.output
     assert not (run / "seed-3").exists()
     assert [r["seed"] for r in json.loads((run / "results.json").read_text())["runs"]] == [1]
-    done = distlenet(*arguments, runtime=openmpi, ranks=2)
-    assert done.returncode == 0, done.output
+    done = distlenet(*arguments, runtime=openmpi, ranks=2).good()
     assert "from before" in done.stdout.splitlines()[0]
     assert hashes(run) == hashes(repeated[0])
 
@@ -115,8 +110,7 @@ def test_compare(any_mpi, digits, distlenet, tmp_path):
     )
     words = ["-m", "distlenet", "compare", *items, "--seeds", 2, "--data", digits, "--run", run, *SHORT]
     with mpi_jobs.Job(any_mpi.command(2, *map(str, words)), cwd=tmp_path) as job:
-        done = job.finish()
-    assert done.returncode == 0, done.output
+        done = job.finish().good()
     results = json.loads((run / "results.json").read_text())
     rows = {name: setting["figures"] for name, setting in results["settings"].items()}
     assert list(rows) == ["average", "max", "trainable", "still", "mynet.py:build"]

@@ -48,8 +48,7 @@ def test_what_a_run_leaves(trained, summary_of):
 
 def test_kept_checkpoints(digits, tmp_path, distlenet):
     run = tmp_path / "run"
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 5, "--keep-every", 2)
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 5, "--keep-every", 2).good()
     kept = {path.name: read_checkpoint(path).progress.epoch for path in (run / "checkpoints").iterdir()}
     del kept["best.h5"]
     assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last-1.h5": 4, "last.h5": 5}
@@ -57,8 +56,7 @@ def test_kept_checkpoints(digits, tmp_path, distlenet):
 
 def test_no_epochs(digits, tmp_path, distlenet, summary_of):
     run = tmp_path / "run"
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 0)
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 0).good()
     assert summary_of(run)["steps"] == 0
 
 
@@ -90,8 +88,7 @@ def test_existing_run(any_mpi, trained, digits, tmp_path, distlenet, only_senten
         path: content for path, content in before.items() if path.name != "lock"
     }
     (run / "notes.txt").write_text("mine")
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--overwrite")
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", digits, "--run", run, *SHORT, "--overwrite").good()
     assert (run / "notes.txt").read_text() == "mine"
     assert summary_of(run)["epochs"] == 1
 
@@ -100,8 +97,7 @@ def test_resume_of_a_complete_run_changes_nothing(trained, digits, tmp_path, dis
     run = tmp_path / "run"
     shutil.copytree(trained, run)
     again = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto"]
-    done = distlenet(*again)
-    assert done.returncode == 0, done.output
+    distlenet(*again).good()
     for key in ("theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "steps"):
         assert summary_of(run)[key] == summary_of(trained)[key]
 
@@ -118,8 +114,7 @@ def test_resume_passes_over_a_torn_file(trained, digits, tmp_path, distlenet):
     shutil.copytree(trained, run)
     last = run / "checkpoints/last.h5"
     last.write_bytes(last.read_bytes()[:5000])
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto")
-    assert done.returncode == 0, done.output
+    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto").good()
     assert "passed over" in done.output
 
 
@@ -188,8 +183,7 @@ def test_tiny_images(tmp_path, distlenet, only_sentence):
 
 def test_other_sizes_are_trained(other_size, tmp_path, distlenet, summary_of):
     run = tmp_path / "run"
-    done = distlenet("train", "--data", other_size, "--run", run, "--epochs", 1, "--batch-size", 16)
-    assert done.returncode == 0, done.output
+    distlenet("train", "--data", other_size, "--run", run, "--epochs", 1, "--batch-size", 16).good()
     assert summary_of(run)["parameters"] != 61706
 
 
@@ -287,8 +281,7 @@ def test_bad_input_on_two_ranks(any_mpi, digits, tmp_path, distlenet, only_sente
 
 def test_debug(digits, tmp_path, distlenet, summary_of):
     arguments = ["train", "--data", digits, *SHORT]
-    debug = distlenet(*arguments, "--run", tmp_path / "debug", "--debug")
-    assert debug.returncode == 0, debug.output
+    debug = distlenet(*arguments, "--run", tmp_path / "debug", "--debug").good()
     assert "gradient check of 10 parameters" in debug.stdout
     assert "level" not in debug.stderr
     table = [line for line in debug.stdout.splitlines() if line.startswith(("layer ", "C1 ", "output "))]
@@ -318,21 +311,20 @@ def test_debug_on_two_ranks(any_mpi, digits, tmp_path, distlenet):
     done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 4
     assert done.output.count("DataError: there is no dataset") == 1, done.output
-    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=any_mpi, ranks=2)
-    assert done.returncode == 0, done.output
+    done = distlenet(
+        "train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=any_mpi, ranks=2
+    ).good()
     assert done.stdout.count("gradient check of") == 1
 
 
 def test_the_effective_configuration_is_kept(digits, tmp_path, distlenet):
     (tmp_path / "a.toml").write_text('recipe = "fast"\nlr = 0.05\nepochs = 7\n')
     run = tmp_path / "run"
-    done = distlenet(
+    distlenet(
         "train", "--data", digits, "--run", run, "--config", tmp_path / "a.toml", *SHORT, "--display", "quiet"
-    )
-    assert done.returncode == 0, done.output
+    ).good()
     written = tomllib.loads((run / "config.toml").read_text())
     assert (written["epochs"], written["lr"], written["rotate"], written["batch_size"]) == (1, 0.05, 0.0, 64)
-    again = distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml")
-    assert again.returncode == 0, again.output
+    distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml").good()
     shas = {json.loads((path / "summary.json").read_text())["theta_sha256"] for path in (run, tmp_path / "again")}
     assert len(shas) == 1

@@ -36,13 +36,11 @@ def ask(url, digit):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(reader, number):
     with Served(command(reader, "--port", "0")) as server:
-        done = server.stop(number)  # at the very moment the address is printed
-    assert done.returncode == 0, done.output
+        done = server.stop(number).good()  # at the very moment the address is printed
     with Served(command(reader, "--port", "0")) as server:
         assert server.url.startswith("http://127.0.0.1:")
         assert ask(server.url, 3)["label"] == "3"
-        done = server.stop(number)
-    assert done.returncode == 0, done.output
+        done = server.stop(number).good()
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
 

@@ -28,8 +28,7 @@ def test_has_the_protocol_s_methods(openmpi):
 
 
 def test_collectives_on_1_to_5_ranks(runtime):
-    done = mpi_jobs.run(runtime.command(5, str(mpi_jobs.JOBS / "collectives.py")))
-    assert done.returncode == 0, done.output
+    done = mpi_jobs.run(runtime.command(5, str(mpi_jobs.JOBS / "collectives.py"))).good()
     assert done.stdout == "all is well\n"
 
 

@@ -23,8 +23,7 @@ ITEMS = ["few:batch_size=64", "results:batch_size=128", "still:lr=0"]
 def compared(digits, distlenet, tmp_path_factory):
     run = tmp_path_factory.mktemp("compared") / "run"
     words = ["--seeds", 2, "--data", digits, "--run", run, "--recipe", "fast", "--epochs", 2]
-    done = distlenet("compare", *ITEMS, *words)
-    assert done.returncode == 0, done.output
+    distlenet("compare", *ITEMS, *words).good()
     return run
 
 
