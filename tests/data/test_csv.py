@@ -184,6 +184,10 @@ def test_a_wrong_line_is_named(line, said, tmp_path, monkeypatch):
         ("1,2,3,4,5\n".encode("utf-16"), "is text in UTF-16: save it as UTF-8"),
         (b"BZh91AY", "is a bzip2 file"),
         (b"1,2\xff,3,4,5\n", "unknown kind|not text in UTF-8"),
+        (b"0;0,5020;0,3725;0,9490;0,2824\n" * 4, "commas and ;, as numbers with a decimal comma"),
+        (b"0\t0,5\t0,25\t0,75\t0,0\n" * 4, "commas and tabs"),
+        (b"# label,a,b,c,d\n" * 4, "begins with #"),
+        (b"# made by hand\n" * 4, "begins with #"),
     ],
 )
 def test_what_is_no_table_is_answered_in_a_sentence(content, said, tmp_path):
@@ -288,17 +292,3 @@ def test_a_table_of_test_images_has_its_columns_like_the_training_table(tmp_path
     named = write(tmp_path / "named.csv", rows(last=True), LAST)
     with pytest.raises(DataError, match="label in column 17 by its header, the training table in column 1 by default"):
         read_csv(bare, silent, test=named)
-
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("0;0,5020;0,3725;0,9490;0,2824", "commas and ;, as numbers with a decimal comma"),
-        ("0\t0,5\t0,25\t0,75\t0,0", "commas and tabs"),
-        ("# label,a,b,c,d", "begins with #"),
-        ("# made by hand", "begins with #"),
-    ],
-)
-def test_the_first_line_of_another_dialect_is_named(tmp_path, line, words):
-    with pytest.raises(DataError, match=words):
-        read_csv(write(tmp_path / "a.csv", [line] * 4), silent)

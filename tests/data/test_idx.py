@@ -76,12 +76,6 @@ def test_wrong_content_is_one_sentence(tmp_path, pack, data, says):
     assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
 
-def test_header_of_a_small_gzip_cannot_take_memory(tmp_path):
-    (tmp_path / "a.gz").write_bytes(gzip.compress(plain(shape=(60000, 28, 28))))
-    with pytest.raises(DataError, match=r"60 bytes of numbers, expected 47,040,000"):
-        read_idx(tmp_path / "a.gz")
-
-
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
@@ -90,6 +84,8 @@ def test_header_of_a_small_gzip_cannot_take_memory(tmp_path):
         (lambda data: data[:-8] + bytes(4) + data[-4:], "incorrect data check"),
         (lambda data: data[:12] + bytes(8) + data[20:], "damaged|cut off|IDX"),
         (lambda data: data + b"junk", "Not a gzipped file|damaged"),
+        # a header cannot take memory
+        (lambda data: gzip.compress(plain(shape=(60000, 28, 28))), "60 bytes of numbers, expected 47,040,000"),
     ],
 )
 def test_damaged_gzip_is_one_sentence(tmp_path, spoil, says):

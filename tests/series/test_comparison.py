@@ -14,6 +14,9 @@ def test_words():
         "lr=0.05,optimizer=sgd",
         "slow:lr=1e-3,test-curve=true",
         "mine:recipe=fast,epochs=3",
+        "mynet.py:build",
+        "other:model=my.net:build,lr=0.1",
+        "model=mynet.py:wide",
     ]
     assert parse_items(words) == [
         Item("fast", "fast"),
@@ -21,11 +24,6 @@ def test_words():
         Item("lr=0.05,optimizer=sgd", None, {"lr": 0.05, "optimizer": "sgd"}),
         Item("slow", None, {"lr": 1e-3, "test_curve": True}),
         Item("mine", "fast", {"epochs": 3}),
-    ]
-
-
-def test_networks_of_ones_own():
-    assert parse_items(["mynet.py:build", "other:model=my.net:build,lr=0.1", "model=mynet.py:wide"]) == [
         Item("mynet.py:build", None, {"model": "mynet.py:build"}),
         Item("other", None, {"model": "my.net:build", "lr": 0.1}),
         Item("model=mynet.py:wide", None, {"model": "mynet.py:wide"}),
