@@ -16,6 +16,24 @@ from distlenet.runs.checkpoint_file import read_checkpoint
 SHORT = ["--epochs", "1", "--batch-size", "64", "--display", "plain"]
 
 
+@pytest.fixture
+def run(tmp_path):
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def copied(trained, run):
+    """A copy of the short run, to be changed."""
+    return shutil.copytree(trained, run)
+
+
+@pytest.fixture
+def train(digits, run, distlenet):
+    """``train(*options, runtime=None, ranks=1)``: a short training in ``run``; the last of equal options counts."""
+    words = ["train", "--data", digits, "--run", run, *SHORT]
+    return lambda *options, **where: distlenet(*words, *options, **where)
+
+
 def edited(digits, path, edit):
     """Copy the dataset to ``path`` and change it."""
     shutil.copy(digits, path)
@@ -46,85 +64,65 @@ def test_what_a_run_leaves(trained, summary_of):
     assert (checkpoint.progress.epoch, checkpoint.progress.step, checkpoint.progress.steps) == (2, 0, 22)
 
 
-def test_kept_checkpoints(digits, tmp_path, distlenet):
-    run = tmp_path / "run"
-    distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 5, "--keep-every", 2).good()
+def test_kept_checkpoints(train, run):
+    train("--epochs", 5, "--keep-every", 2).good()
     kept = {path.name: read_checkpoint(path).progress.epoch for path in (run / "checkpoints").iterdir()}
     del kept["best.h5"]
     assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last-1.h5": 4, "last.h5": 5}
 
 
-def test_no_epochs(digits, tmp_path, distlenet, summary_of):
-    run = tmp_path / "run"
-    distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 0).good()
+def test_no_epochs(train, run, summary_of):
+    train("--epochs", 0).good()
     assert summary_of(run)["steps"] == 0
 
 
 @pytest.mark.parametrize("display", ["plain", "auto", "quiet"])
-def test_no_escape_codes_in_a_file(any_mpi, display, digits, tmp_path, distlenet):
-    arguments = ["train", "--data", digits, *SHORT, "--display", display]
-    alone = distlenet(*arguments, "--run", tmp_path / "alone")
-    several = distlenet(*arguments, "--run", tmp_path / "several", runtime=any_mpi, ranks=2)
+def test_no_escape_codes_in_a_file(any_mpi, display, train, tmp_path):
+    alone = train("--display", display).good()
+    several = train("--display", display, "--run", tmp_path / "several", runtime=any_mpi, ranks=2).good()
     for done in (alone, several):
-        assert done.returncode == 0, done.output
         assert "\x1b" not in done.output
         assert "\r" not in done.output
         assert done.output.count("theta_sha256=") == 1  # the root alone speaks
     assert several.stderr == ""
 
 
-def test_existing_run(any_mpi, trained, digits, tmp_path, distlenet, only_sentence, summary_of):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
-    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    only_sentence(
-        distlenet("train", "--data", digits, "--run", run, *SHORT, runtime=any_mpi, ranks=2),
-        6,
-        "already holds a run",
-        "--resume auto",
-        "--overwrite",
-    )
-    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != "lock"} == {
-        path: content for path, content in before.items() if path.name != "lock"
-    }
-    (run / "notes.txt").write_text("mine")
-    distlenet("train", "--data", digits, "--run", run, *SHORT, "--overwrite").good()
-    assert (run / "notes.txt").read_text() == "mine"
-    assert summary_of(run)["epochs"] == 1
+def test_existing_run(any_mpi, copied, train, only_sentence, summary_of):
+    def contents():
+        return {path: path.read_bytes() for path in copied.rglob("*") if path.is_file() and path.name != "lock"}
+
+    before = contents()
+    refused = train(runtime=any_mpi, ranks=2)
+    only_sentence(refused, 6, "already holds a run", "--resume auto", "--overwrite")
+    assert contents() == before
+    (copied / "notes.txt").write_text("mine")
+    train("--overwrite").good()
+    assert (copied / "notes.txt").read_text() == "mine"
+    assert summary_of(copied)["epochs"] == 1
 
 
-def test_resume_of_a_complete_run_changes_nothing(trained, digits, tmp_path, distlenet, summary_of):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
-    again = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto"]
-    distlenet(*again).good()
+def test_resume_of_a_complete_run_changes_nothing(trained, copied, train, summary_of):
+    train("--epochs", 2, "--resume", "auto").good()
     for key in ("theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "steps"):
-        assert summary_of(run)[key] == summary_of(trained)[key]
+        assert summary_of(copied)[key] == summary_of(trained)[key]
 
 
-def test_resume_of_nothing_starts(digits, tmp_path, distlenet, summary_of, trained):
-    run = tmp_path / "run"
-    arguments = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume"]
-    assert distlenet(*arguments).returncode == 0
+def test_resume_of_nothing_starts(train, run, summary_of, trained):
+    train("--epochs", 2, "--resume").good()
     assert summary_of(run)["theta_sha256"] == summary_of(trained)["theta_sha256"]
 
 
-def test_resume_passes_over_a_torn_file(trained, digits, tmp_path, distlenet):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
-    last = run / "checkpoints/last.h5"
+def test_resume_passes_over_a_torn_file(copied, train):
+    last = copied / "checkpoints/last.h5"
     last.write_bytes(last.read_bytes()[:5000])
-    done = distlenet("train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto").good()
-    assert "passed over" in done.output
+    assert "passed over" in train("--epochs", 2, "--resume", "auto").good().output
 
 
-def test_several_ranks_read_only_good_shards(any_mpi, digits, tmp_path, distlenet, only_sentence):
+def test_several_ranks_read_only_good_shards(any_mpi, train, run, tmp_path, only_sentence):
     # rank 1 alone has the damaged rows in its shards; both leave in good order
-    path, run = tmp_path / "damaged.h5", tmp_path / "run"
-    drawn.write(path, 2400)
-    edited(path, path.with_name("copy.h5"), lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
-    arguments = ["train", "--data", path.with_name("copy.h5"), "--run", run, *SHORT]
-    done = distlenet(*arguments, runtime=any_mpi, ranks=2)
+    whole = drawn.write(tmp_path / "whole.h5", 2400)
+    path = edited(whole, tmp_path / "damaged.h5", lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
+    done = train("--data", path, runtime=any_mpi, ranks=2)
     only_sentence(done, 4, "rows 2,000 to 2,399 of /train do not match their SHA-256")
     assert not run.exists()
 
@@ -164,26 +162,21 @@ def bad_files(digits, folder):
     }
 
 
-def test_bad_datasets(digits, tmp_path, distlenet, only_sentence):
-    run = tmp_path / "run"
+def test_bad_datasets(digits, train, run, tmp_path, only_sentence):
     for name, words in bad_files(digits, tmp_path).items():
-        only_sentence(distlenet("train", "--data", tmp_path / name, "--run", run, *SHORT), 4, words, name)
+        only_sentence(train("--data", tmp_path / name), 4, words, name)
         assert not run.exists()
 
 
-def test_tiny_images(tmp_path, distlenet, only_sentence):
+def test_tiny_images(train, run, tmp_path, only_sentence):
     images, labels = draw_digits(40, 1)
-    small = np.ascontiguousarray(images[:, 10:16, 10:16])
-    path = tmp_path / "tiny.h5"
-    drawn.write(path, (small, labels))
-    done = distlenet("train", "--data", path, "--run", tmp_path / "run", *SHORT)
-    only_sentence(done, 3, "does not fit into")
-    assert not (tmp_path / "run").exists()
+    path = drawn.write(tmp_path / "tiny.h5", (np.ascontiguousarray(images[:, 10:16, 10:16]), labels))
+    only_sentence(train("--data", path), 3, "does not fit into")
+    assert not run.exists()
 
 
-def test_other_sizes_are_trained(other_size, tmp_path, distlenet, summary_of):
-    run = tmp_path / "run"
-    distlenet("train", "--data", other_size, "--run", run, "--epochs", 1, "--batch-size", 16).good()
+def test_other_sizes_are_trained(other_size, train, run, summary_of):
+    train("--data", other_size, "--batch-size", 16).good()
     assert summary_of(run)["parameters"] != 61706
 
 
@@ -209,9 +202,8 @@ def test_other_sizes_are_trained(other_size, tmp_path, distlenet, summary_of):
         (["--epoch-count", "3"], 2, ["unrecognized arguments: --epoch-count"]),
     ],
 )
-def test_bad_options(options, code, words, digits, tmp_path, distlenet, only_sentence):
-    run = tmp_path / "run"
-    only_sentence(distlenet("train", "--data", digits, "--run", run, *SHORT, *options), code, *words)
+def test_bad_options(options, code, words, train, tmp_path, only_sentence):
+    only_sentence(train(*options), code, *words)
     assert not list(tmp_path.rglob("*.h5"))
 
 
@@ -224,52 +216,45 @@ def test_bad_options(options, code, words, digits, tmp_path, distlenet, only_sen
         (["--epoochs", "3"], 2, ["did you mean '--epochs'"]),
     ],
 )
-def test_only_checked(options, code, words, tmp_path, distlenet):
-    run = tmp_path / "run"
+def test_only_checked(options, code, words, run, distlenet):
     done = distlenet("train", "--data", "/nowhere.h5", "--run", run, "--check", *options)
     assert done.returncode == code, done.output
     assert all(word in done.stderr for word in words) and done.stdout == ""
     assert not run.exists()
 
 
-def test_a_run_that_goes_on_is_checked_with_its_own_settings(digits, tmp_path, distlenet):
-    run = tmp_path / "run"
-    distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--batch-size", 300, "--shards", 3)
+def test_a_run_that_goes_on_is_checked_with_its_own_settings(train, run, distlenet):
+    train("--batch-size", 300, "--shards", 3)
     words = ["train", "--run", run, "--check", "--resume"]
     assert distlenet(*words, "--shards", 3).returncode == 0
     assert distlenet(*words, "--shards", 7).returncode == 3
     assert distlenet(*words, "--override", "shardz").returncode == 3
 
 
-def test_bad_toml(digits, tmp_path, distlenet, only_sentence):
+def test_bad_toml(train, tmp_path, only_sentence):
     (tmp_path / "a.toml").write_text("epoch = 3\n")
-    arguments = ["train", "--data", digits, "--run", tmp_path / "run", "--config", tmp_path / "a.toml"]
-    only_sentence(distlenet(*arguments), 3, "unknown key 'epoch'", "a.toml", "did you mean 'epochs'")
+    only_sentence(train("--config", tmp_path / "a.toml"), 3, "unknown key 'epoch'", "a.toml", "did you mean 'epochs'")
 
 
-def test_resume_with_another_optimizer(trained, digits, tmp_path, distlenet, only_sentence):
-    run = tmp_path / "run"
-    shutil.copytree(trained, run)
-    before = (run / "checkpoints/last.h5").read_bytes()
-    again = ["train", "--data", digits, "--run", run, *SHORT, "--epochs", 2, "--resume", "auto"]
-    only_sentence(distlenet(*again, "--optimizer", "adam"), 3, "optimizer")
-    assert (run / "checkpoints/last.h5").read_bytes() == before
+def test_resume_with_another_optimizer(copied, train, only_sentence):
+    before = (copied / "checkpoints/last.h5").read_bytes()
+    only_sentence(train("--epochs", 2, "--resume", "auto", "--optimizer", "adam"), 3, "optimizer")
+    assert (copied / "checkpoints/last.h5").read_bytes() == before
 
 
-def test_unwritable_run_directory(digits, tmp_path, distlenet, only_sentence):
+def test_unwritable_run_directory(train, tmp_path, only_sentence):
     # permissions do not stop root, a file in the way does
     (tmp_path / "file").write_text("mine")
     for run in (tmp_path / "file", tmp_path / "file/run"):
-        only_sentence(distlenet("train", "--data", digits, "--run", run, *SHORT), 6, "cannot write the run directory")
+        only_sentence(train("--run", run), 6, "cannot write the run directory")
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_bad_input_on_two_ranks(any_mpi, digits, tmp_path, distlenet, only_sentence):
-    run = tmp_path / "run"
+def test_bad_input_on_two_ranks(any_mpi, train, run, tmp_path, only_sentence):
     (tmp_path / "file").write_text("mine")
 
     def start(*options, ranks=2):
-        return distlenet("train", "--data", digits, "--run", run, *SHORT, *options, runtime=any_mpi, ranks=ranks)
+        return train(*options, runtime=any_mpi, ranks=ranks)
 
     only_sentence(start("--data", tmp_path / "none.h5"), 4, "there is no dataset")
     only_sentence(start("--batch-size", 100), 3, "is not divisible by 8 shards")
@@ -279,50 +264,43 @@ def test_bad_input_on_two_ranks(any_mpi, digits, tmp_path, distlenet, only_sente
     assert not run.exists()
 
 
-def test_debug(digits, tmp_path, distlenet, summary_of):
-    arguments = ["train", "--data", digits, *SHORT]
-    debug = distlenet(*arguments, "--run", tmp_path / "debug", "--debug").good()
+def test_debug(train, run, tmp_path, summary_of):
+    debug = train("--run", tmp_path / "debug", "--debug").good()
     assert "gradient check of 10 parameters" in debug.stdout
     assert "level" not in debug.stderr
     table = [line for line in debug.stdout.splitlines() if line.startswith(("layer ", "C1 ", "output "))]
     assert [line.split()[0] for line in table] == ["layer", "C1", "output"]
-    plain = distlenet(*arguments, "--run", tmp_path / "plain")
-    assert plain.returncode == 0
+    train().good()
     # looking closely changes nothing
-    assert summary_of(tmp_path / "debug")["theta_sha256"] == summary_of(tmp_path / "plain")["theta_sha256"]
+    assert summary_of(tmp_path / "debug")["theta_sha256"] == summary_of(run)["theta_sha256"]
 
 
-def test_debug_names_the_layer(digits, tmp_path, distlenet):
-    done = distlenet("train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--lr", "1e30", "--debug")
+def test_debug_names_the_layer(train):
+    done = train("--lr", "1e30", "--debug")
     assert done.returncode not in (0, 130)
     assert done.stderr.count("Traceback (most recent call last)") >= 1
     last = done.stderr.splitlines()[-1]
     assert "FloatingPointError: layer " in last or "NonFiniteError" in last, done.stderr
 
 
-def test_debug_shows_the_traceback_of_an_expected_error(tmp_path, distlenet):
-    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path / "run", "--debug")
+def test_debug_shows_the_traceback_of_an_expected_error(train, tmp_path):
+    done = train("--data", tmp_path / "none.h5", "--debug")
     assert done.returncode == 4
     assert done.stderr.startswith("Traceback")
     assert "there is no dataset" in done.stderr
 
 
-def test_debug_on_two_ranks(any_mpi, digits, tmp_path, distlenet):
-    done = distlenet("train", "--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
+def test_debug_on_two_ranks(any_mpi, train, tmp_path):
+    done = train("--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 4
     assert done.output.count("DataError: there is no dataset") == 1, done.output
-    done = distlenet(
-        "train", "--data", digits, "--run", tmp_path / "run", *SHORT, "--debug", runtime=any_mpi, ranks=2
-    ).good()
+    done = train("--debug", runtime=any_mpi, ranks=2).good()
     assert done.stdout.count("gradient check of") == 1
 
 
-def test_the_effective_configuration_is_kept(digits, tmp_path, distlenet):
+def test_the_effective_configuration_is_kept(digits, train, run, tmp_path, distlenet):
     (tmp_path / "a.toml").write_text('recipe = "fast"\nlr = 0.05\nepochs = 7\n')
-    run = tmp_path / "run"
-    distlenet(
-        "train", "--data", digits, "--run", run, "--config", tmp_path / "a.toml", *SHORT, "--display", "quiet"
-    ).good()
+    train("--config", tmp_path / "a.toml", "--display", "quiet").good()
     written = tomllib.loads((run / "config.toml").read_text())
     assert (written["epochs"], written["lr"], written["rotate"], written["batch_size"]) == (1, 0.05, 0.0, 64)
     distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml").good()
