@@ -24,7 +24,7 @@ from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.launching.mpirun import which_mpi
 
-OF_RANKS = {"runtime", "any_mpi", "runtimes", "openmpi", "hosts"}  # fixtures of tests that start ranks
+OF_RANKS = {"runtime", "any_mpi", "runtimes", "openmpi", "hosts", "misfit"}  # fixtures of tests that start ranks
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
@@ -110,6 +110,13 @@ def any_mpi(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
 def openmpi() -> mpi_jobs.Runtime:
     """Open MPI alone, for what does not depend on the MPI."""
     return _runtime("openmpi")
+
+
+@pytest.fixture(params=["openmpi", "mpich"])
+def misfit(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
+    """The mpirun of each MPI with the Python of the other."""
+    own, other = (_runtime(name) for name in (request.param, *{"openmpi", "mpich"} - {request.param}))
+    return mpi_jobs.Runtime(own.name, other.python, own.mpirun)
 
 
 @pytest.fixture(scope="session")

@@ -1,16 +1,20 @@
-"""Small dataset files and IDX files for tests."""
+"""Small dataset files and IDX files for tests, and where MNIST itself is."""
 
 import gzip
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.data.sources.idx import idx_header
 
 Split = tuple[np.ndarray, np.ndarray]
+MNIST = Path(os.environ.get("DISTLENET_MNIST") or "/nowhere")
+needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="$DISTLENET_MNIST does not name the directory of MNIST")
 
 
 def write(

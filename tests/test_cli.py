@@ -13,21 +13,15 @@ from distlenet import __version__, cli, errors
 from distlenet.cli import COMMANDS, main
 
 
-def test_help_names_every_command(capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["--help"])
-    assert left.value.code == 0
-    said = capsys.readouterr().out
+def test_help_names_every_command(distlenet):
+    said = distlenet("--help").good().stdout
     for name in COMMANDS:
         assert f"    {name} " in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(command, capsys):
-    with pytest.raises(SystemExit) as left:
-        main([command, "--help"])
-    assert left.value.code == 0
-    said = capsys.readouterr().out
+def test_every_command_has_help(command, distlenet):
+    said = distlenet(command, "--help").good().stdout
     assert said.startswith(f"usage: distlenet {command}")
     assert "--debug" in said
 
@@ -78,11 +72,8 @@ def test_no_command_shows_the_help(capsys):
     assert said.startswith("usage: distlenet") and "train a network" in said
 
 
-def test_version(capsys):
-    with pytest.raises(SystemExit) as left:
-        main(["--version"])
-    assert left.value.code == 0
-    assert capsys.readouterr().out == f"distlenet {__version__}\n"
+def test_version(distlenet):
+    assert distlenet("--version").good().stdout == f"distlenet {__version__}\n"
 
 
 def test_without_the_packages(monkeypatch, capsys):
@@ -178,7 +169,7 @@ def test_interrupted_when_all_is_done():
         "cli._run = lambda arguments: late.start() or 0\n"
         "sys.exit(cli.main())"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    done = mpi_jobs.run([sys.executable, "-c", program])
     assert done.returncode in (0, -signal.SIGINT) and done.stderr == ""
 
 

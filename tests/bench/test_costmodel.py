@@ -1,6 +1,5 @@
 """The cost model: its formulas on cases done by hand, what must grow with what, and its command."""
 
-import subprocess
 import sys
 from dataclasses import replace
 
@@ -90,9 +89,7 @@ def test_a_job_is_measured():
 
 
 def test_the_command():
-    command = [sys.executable, "-m", "distlenet.bench.costmodel"]
-    done = subprocess.run(command, env=mpi_jobs.environment(), capture_output=True, text=True, timeout=30, check=False)
-    assert done.returncode == 0, done.stderr
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet.bench.costmodel"]).good()
     assert not done.stderr
     for word in ("1 Gbit/s", "100 Gbit/s", "| batch 4,096 |", "overlap would save"):
         assert word in done.stdout

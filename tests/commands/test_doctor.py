@@ -95,15 +95,8 @@ def test_fault_tolerance_is_seen(openmpi, tmp_path):
     assert found["fault_tolerance"]["on"] is True
 
 
-@pytest.mark.parametrize("starter", ["mpich", "openmpi"])
-def test_the_wrong_mpirun(starter, tmp_path):
-    both = {name: mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")}
-    for found in both.values():
-        if isinstance(found, str):
-            pytest.skip(found)
-    own = both["openmpi" if starter == "mpich" else "mpich"]
-    wrong = mpi_jobs.Runtime(starter, own.python, both[starter].mpirun)
-    done = mpi_jobs.run(wrong.command(2, *DOCTOR, "--run", str(tmp_path)), env=env_of(both[starter]))
+def test_the_wrong_mpirun(misfit, tmp_path):
+    done = mpi_jobs.run(misfit.command(2, *DOCTOR, "--run", str(tmp_path)), env=env_of(misfit))
     assert done.returncode == 7, done.output
     found = json.loads(next(line for line in done.stdout.splitlines() if line.startswith("{")))
     assert found["launched"] == 2
@@ -112,9 +105,9 @@ def test_the_wrong_mpirun(starter, tmp_path):
     assert "they do not belong together" in found["advice"][0]
 
     # and seen in time: alone, with the wrong one on the PATH
-    found = report(mpi_jobs.run([own.python, *DOCTOR, "--run", str(tmp_path)], env=env_of(both[starter])))
+    found = report(mpi_jobs.run([misfit.python, *DOCTOR, "--run", str(tmp_path)], env=env_of(misfit)))
     assert found["mpirun_belongs"] is False
-    assert f"use {own.mpirun}" in found["advice"][0]
+    assert f"use {Path(misfit.python).with_name('mpirun')}" in found["advice"][0]
 
 
 def test_a_folder_that_cannot_be_written(doctor):

@@ -1,22 +1,15 @@
 import argparse
 import io
-import os
-import subprocess
 import sys
-from pathlib import Path
 
+import mpi_jobs
 import pytest
+from drawn import MNIST, needs_mnist
 
 from distlenet.commands import prepare
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.sources.formats import FORMATS
 from distlenet.errors import DataError
-
-ROOT = Path(__file__).parents[2]
-REAL = os.environ.get("DISTLENET_MNIST", "")
-needs_mnist = pytest.mark.skipif(
-    not REAL or not Path(REAL).is_dir(), reason="$DISTLENET_MNIST does not name the directory of MNIST"
-)
 
 
 def run(*arguments):
@@ -33,14 +26,14 @@ def test_mnist_from_the_environment(tmp_path, monkeypatch, capsys):
     lines = out.splitlines()
     assert lines[0] == "wrote datasets/mnist.h5"
     assert lines[-1] == "next: mpirun -n 2 distlenet train --data datasets/mnist.h5 --run runs/first"
-    for words in ("60,000 train, 10,000 test", FORMATS["mnist"].fingerprint[:12], "55.0 MB", REAL):
+    for words in ("60,000 train, 10,000 test", FORMATS["mnist"].fingerprint[:12], "55.0 MB", str(MNIST)):
         assert words in out
     assert err.splitlines() == ["reading MNIST ...", "writing train ...", "writing test ..."]
     with open_digit_file("datasets/mnist.h5") as digits:
         assert digits.fingerprint == FORMATS["mnist"].fingerprint
         assert round(digits.mean, 4) == 0.1307 and round(digits.std, 4) == 0.3081  # the usual constants
         digits.verify("train")
-    assert run("mnist", "--from", REAL) == 0
+    assert run("mnist", "--from", MNIST) == 0
     assert capsys.readouterr().out.startswith("unchanged")
 
 
@@ -67,6 +60,14 @@ def test_errors_are_of_the_family(tmp_path):
         ("synthetic", "--train", "0"),
         ("synthetic", "--train", "many"),
         ("synthetic", "--seed", "-1"),
+        ("csv",),
+        ("csv", "--from", "a", "--size", "28x"),
+        ("csv", "--from", "a", "--size", "0x28"),
+        ("csv", "--from", "a", "--ink", "dark"),
+        ("npz", "--from", "a", "--test-share", "1"),
+        ("npz", "--from", "a", "--test-share", "some"),
+        ("folder", "--from", "a", "--ink", "red"),
+        ("emnist", "--from", "a", "--split", "byname"),
     ],
 )
 def test_wrong_arguments_end_with_usage(arguments, capsys):
@@ -97,6 +98,4 @@ def test_the_help_needs_no_numpy():
         "prepare.configure(parser); parser.format_help();"
         "print([m for m in ('numpy', 'h5py', 'rich', 'mpi4py', 'urllib.request') if m in sys.modules])"
     )
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60, cwd=ROOT)
-    assert done.stdout == "[]\n"
+    assert mpi_jobs.run([sys.executable, "-c", program]).good().stdout == "[]\n"

@@ -1,24 +1,17 @@
 """``distlenet prepare`` with the user's own data, and training on images and classes of other numbers."""
 
-import argparse
 import json
 import os
 
 import numpy as np
 import pytest
+from commands.test_prepare import run
 from data.test_csv import rows, write  # the small tables of the reader's own tests
 
-from distlenet.commands import prepare
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DataError, UsageError
 
 RNG = np.random.default_rng(4)
-
-
-def run(*arguments):
-    parser = argparse.ArgumentParser()
-    prepare.configure(parser)
-    return prepare.run(parser.parse_args([str(argument) for argument in arguments]))
 
 
 def pictures(count, size, classes):
@@ -68,26 +61,6 @@ def test_a_second_time_nothing_is_done_and_other_data_are_left_alone(tmp_path, c
 def test_published_datasets_ask_for_their_files(dataset, tmp_path):
     with pytest.raises(DataError, match=r"give the directory with .*ubyte.* by --from"):
         run(dataset, "--out", tmp_path / "a.h5")
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ("csv",),
-        ("csv", "--from", "a", "--size", "28x"),
-        ("csv", "--from", "a", "--size", "0x28"),
-        ("csv", "--from", "a", "--ink", "dark"),
-        ("npz", "--from", "a", "--test-share", "1"),
-        ("npz", "--from", "a", "--test-share", "some"),
-        ("folder", "--from", "a", "--ink", "red"),
-        ("emnist", "--from", "a", "--split", "byname"),
-    ],
-)
-def test_wrong_arguments_end_with_usage(arguments, capsys):
-    with pytest.raises(SystemExit) as ended:
-        run(*arguments)
-    assert ended.value.code == 2
-    assert "usage" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

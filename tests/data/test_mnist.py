@@ -2,13 +2,12 @@
 
 import dataclasses
 import hashlib
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from drawn import write_idx
+from drawn import MNIST, needs_mnist, write_idx
 
 from distlenet.data.file.writer import silent
 from distlenet.data.sources import published
@@ -17,11 +16,6 @@ from distlenet.data.sources.idx import idx_sha256
 from distlenet.data.sources.published import KERAS_ARRAYS, cache_directory, read_mnist, usual_places
 from distlenet.errors import DataError, DownloadError
 
-REAL = os.environ.get("DISTLENET_MNIST", "")
-needs_mnist = pytest.mark.skipif(
-    not REAL or not Path(REAL).is_dir(), reason="$DISTLENET_MNIST does not name the directory of MNIST"
-)
-
 
 def load(place):
     return read_mnist(place, silent, mirrors=())
@@ -29,7 +23,7 @@ def load(place):
 
 @needs_mnist
 def test_the_real_digits_are_the_published_ones():
-    found = load(Path(REAL))
+    found = load(MNIST)
     assert found.train[0].shape == (60000, 28, 28) and found.test[0].shape == (10000, 28, 28)
     assert found.train[1][:10].tolist() == [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert np.bincount(found.test[1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
@@ -45,7 +39,7 @@ def test_md5_of_the_archives_as_first_published():
         "ec29112dd5afa0611ce80d1b7f02629c",
     )
     for file, content, expected in zip(LIKE_MNIST, PUBLISHED["mnist"].contents, md5, strict=True):
-        path = Path(REAL) / f"{file}.gz"
+        path = MNIST / f"{file}.gz"
         if path.is_file() and path.stat().st_size == content.gz_size:
             assert hashlib.md5(path.read_bytes()).hexdigest() == expected
             assert hashlib.sha256(path.read_bytes()).hexdigest() == content.gz_sha256

@@ -1,7 +1,6 @@
 """The communicator over each MPI, in jobs of several processes."""
 
 import inspect
-import subprocess
 import sys
 
 import mpi_jobs
@@ -62,13 +61,7 @@ def test_one_process_needs_no_mpi_to_fail():
         "from distlenet.parallel.connect import connect\n"
         "with all_or_nothing(connect()):\n    raise ValueError('a defect')"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        env=mpi_jobs.environment(),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = mpi_jobs.run([sys.executable, "-c", program])
     assert done.returncode == 1
     assert done.stderr.rstrip().endswith("ValueError: a defect")
     assert "rank" not in done.stderr

@@ -1,24 +1,19 @@
 """How MNIST was made, which the normalisation repeats: checked on its own images where they are at hand."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
+from drawn import MNIST, needs_mnist
 
 from distlenet.data.sources.idx import read_idx
 from distlenet.pictures import Picture, digits_in
 from distlenet.pictures.box import BOX, THICK, THIN, extent, stroke_width
 
-REAL = os.environ.get("DISTLENET_MNIST", "")
-pytestmark = pytest.mark.skipif(
-    not REAL or not Path(REAL).is_dir(), reason="$DISTLENET_MNIST does not name the directory of MNIST"
-)
+pytestmark = needs_mnist
 
 
 @pytest.fixture(scope="module")
 def images():
-    [path] = Path(REAL).glob("train-images*")
+    [path] = MNIST.glob("train-images*")
     return read_idx(path)[:2000]
 
 
