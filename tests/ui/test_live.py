@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from ui.conftest import Clock
 
 from distlenet.training.events import (
     CheckpointSaved,
@@ -29,17 +30,6 @@ def step(i, epoch=0):
 def epoch_done(epoch, accuracy, test=None):
     score = Score(0.1, accuracy, 5000)
     return EpochDone(epoch, 215, 0.1, score, score, score, test, 1.5, 0.2, 38000.0, 0.02)
-
-
-class Clock:
-    """Advances by itself with each look, so that a drawing takes ``step`` seconds."""
-
-    def __init__(self, step):
-        self.now, self.step = 0.0, step
-
-    def __call__(self):
-        self.now += self.step
-        return self.now
 
 
 @pytest.fixture

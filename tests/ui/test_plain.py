@@ -37,17 +37,6 @@ def parse(line):
     return kind, dict(pair.split("=", 1) for pair in pairs)
 
 
-@pytest.fixture
-def clock():
-    class Clock:
-        now = 0.0
-
-        def __call__(self):
-            return self.now
-
-    return Clock()
-
-
 def play(display, clock, epoch=0):
     display.on(RunStarted("LeNet-5 on 'MNIST'", {"ranks": "2", "batch size": "256"}, 2, 100, epoch, 0))
     for step in range(100):

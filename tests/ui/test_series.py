@@ -12,18 +12,6 @@ from distlenet.ui.series import Course, SeriesLine, fitted
 from distlenet.ui.tables import table
 
 
-class Clock:
-    now = 0.0
-
-    def __call__(self):
-        return self.now
-
-
-@pytest.fixture
-def clock():
-    return Clock()
-
-
 def play(display, clock, epochs=2, seconds=1.0):
     display.on(RunStarted("a title", {}, epochs, 10, 0, 0))
     score = Score(0.1, 0.98, 5000)
