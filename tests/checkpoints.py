@@ -14,6 +14,9 @@ import numpy as np
 
 from distlenet.config import Config
 from distlenet.data.slices import DatasetFacts
+from distlenet.nn import input_statistics
+from distlenet.runs.checkpoint import Checkpoint
+from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 from distlenet.training.state import TrainState
 
@@ -24,6 +27,16 @@ def new_state(pixels: int = 28, **settings: Any) -> TrainState:
     """Return the state of a LeNet-5 before its first step, with plain SGD unless ``settings`` say otherwise."""
     config = Config(**{"optimizer": "sgd", "weight_decay": 0.0, "clip": 0.0, **settings})
     return make_state(config, replace(FACTS, image_shape=(pixels, pixels)))
+
+
+def untrained(path: Path, shape: tuple[int, int] = (28, 28), noise: float = 0.0, **settings: Any) -> Checkpoint:
+    """Return a checkpoint, written to ``path``, of a network that has learnt nothing yet, with noise in its weights."""
+    config = Config(**settings)
+    facts = DatasetFacts("drawn", "", shape, tuple("0123456789"), *input_statistics(config.model, 0.1307, 0.3081))
+    state = make_state(config, facts)
+    state.net.theta += noise * np.random.default_rng(1).standard_normal(state.net.theta.shape, np.float32)
+    write_checkpoint(path, state, config, facts)
+    return read_checkpoint(path)
 
 
 def no_room(*_: object) -> None:

@@ -4,28 +4,17 @@ import json
 
 import numpy as np
 import pytest
+from checkpoints import untrained
 
 from distlenet.cli import main
-from distlenet.config import Config
-from distlenet.data.slices import DatasetFacts
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.onnx_file import probability_operators
-from distlenet.nn import MODELS, input_statistics
+from distlenet.nn import MODELS
 from distlenet.nn.losses import SoftmaxCrossEntropy
 from distlenet.reader import Reader
-from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
-from distlenet.runs.experiment import make_state
 
 IMAGES, _ = draw_digits(4, seed=9)
-
-
-def untrained(path, **settings):
-    """Return a checkpoint of a network that has learnt nothing yet."""
-    config = Config(**settings)
-    facts = DatasetFacts("drawn", "", (28, 28), tuple("0123456789"), *input_statistics(config.model, 0.1307, 0.3081))
-    write_checkpoint(path, make_state(config, facts), config, facts)
-    return read_checkpoint(path)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from commands.test_trust import needs
 
 from distlenet.cli import main
 from distlenet.runs.checkpoint_file import lay_out, read_checkpoint
@@ -29,8 +30,7 @@ def broken(trained, tmp_path, request, monkeypatch):
     ids=lambda words: words[0],
 )
 def test_one_sentence(broken, digits, words, capsys):
-    for module in {"predict": ["PIL"], "report": ["matplotlib"]}.get(words[0], []):
-        pytest.importorskip(module)
+    needs(words)
     data = [] if words[0] in ("predict", "export") else ["--data", str(digits)]
     assert main([*words, *data]) == 5
     out, said = capsys.readouterr()

@@ -68,12 +68,16 @@ COMMANDS = {
 }
 
 
+def needs(words):
+    """Skip the test where a library of the command is not installed."""
+    libraries = {"predict": ["PIL"], "draw": ["flask", "waitress"], "report": ["matplotlib"]}
+    for library in libraries.get(words[0], ["onnx"] if "out.onnx" in words else []):
+        pytest.importorskip(library)
+
+
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_a_file_alone_runs_no_code(place, words, capsys):
-    for module in {"predict": ["PIL"], "draw": ["flask", "waitress"], "export": ["onnx"]}.get(words[0], []):
-        pytest.importorskip(module)
-    if words[0] == "report":
-        pytest.importorskip("matplotlib")
+    needs(words)
     assert main(words) == 3
     said = capsys.readouterr().err
     assert f"function build in net.py ({place}/net.py, SHA-256 {source_sha256('net.py:build')})" in said
@@ -97,10 +101,7 @@ def test_the_command_line_allows_it(place, words, word, capsys):
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
 def test_the_command_of_a_refusal_works_as_it_is_printed(place, words, capsys, monkeypatch):
-    for module in {"predict": ["PIL"], "draw": ["flask", "waitress"], "report": ["matplotlib"]}.get(words[0], []):
-        pytest.importorskip(module)
-    if "out.onnx" in words:
-        pytest.importorskip("onnx")
+    needs(words)
     if words[0] == "predict":
         from PIL import Image
 

@@ -1,11 +1,11 @@
 """Exported networks give the logits of ours, and broken wishes one sentence."""
 
 import json
-import os
-from pathlib import Path
 
 import numpy as np
 import pytest
+from checkpoints import untrained
+from drawn import MNIST
 
 from distlenet.cli import main
 from distlenet.config import Config
@@ -24,7 +24,6 @@ from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 
 IMAGES, LABELS = draw_digits(1000, seed=9)
-MNIST = os.environ.get("DISTLENET_MNIST", "")
 NETWORKS = {
     **{name: {"model": name} for name in MODELS if name != "lenet5-1998"},
     "lenet5-1998": {"model": "lenet5-1998", "init": "fan-in"},
@@ -34,19 +33,9 @@ NETWORKS = {
 }
 
 
-def make_checkpoint(path, settings, shape=(28, 28)):
-    config = Config(**settings)
-    mean, std = input_statistics(config.model, 0.1307, 0.3081)
-    facts = DatasetFacts("drawn", "", shape, tuple("0123456789"), mean, std)
-    state = make_state(config, facts)
-    state.net.theta += 0.01 * np.random.default_rng(1).standard_normal(state.net.theta.shape, np.float32)
-    write_checkpoint(path, state, config, facts)
-    return read_checkpoint(path)
-
-
 @pytest.fixture(scope="module", params=NETWORKS)
 def checkpoint(request, tmp_path_factory):
-    return make_checkpoint(tmp_path_factory.mktemp("checkpoint") / "last.h5", NETWORKS[request.param])
+    return untrained(tmp_path_factory.mktemp("checkpoint") / "last.h5", noise=0.01, **NETWORKS[request.param])
 
 
 def answers(checkpoint, images):
@@ -109,7 +98,7 @@ def test_onnx_of_odd_sizes(tmp_path):
     pytest.importorskip("onnx")
     runtime = pytest.importorskip("onnxruntime")
     for pooling in POOLINGS:
-        checkpoint = make_checkpoint(tmp_path / f"{pooling}.h5", {"pooling": pooling}, (27, 23))
+        checkpoint = untrained(tmp_path / f"{pooling}.h5", (27, 23), noise=0.01, pooling=pooling)
         export(checkpoint, "onnx", tmp_path / "net.onnx")
         images = np.ascontiguousarray(IMAGES[:10, :27, :23])
         logits, _, _ = run_onnx(runtime, tmp_path / "net.onnx", images)
@@ -141,7 +130,7 @@ def test_parameters_fit_a_torch_module(kind, checkpoint, tmp_path):
 
 
 def test_what_a_partial_convolution_does_not_see_is_zero(tmp_path):
-    checkpoint = make_checkpoint(tmp_path / "last.h5", NETWORKS["lenet5-1998"])
+    checkpoint = untrained(tmp_path / "last.h5", noise=0.01, **NETWORKS["lenet5-1998"])
     found = tensors(checkpoint)
     assert found["C3.weight"].shape == (16, 6, 5, 5) and found["S2.weight"].shape == (6, 1, 2, 2)
     seen = found["C3.weight"].any(axis=(2, 3))
@@ -150,9 +139,7 @@ def test_what_a_partial_convolution_does_not_see_is_zero(tmp_path):
 
 
 def mnist_images(split, count):
-    images, labels = (
-        read_idx(Path(MNIST) / f"{split}-{what}-ubyte.gz")[:count] for what in ("images-idx3", "labels-idx1")
-    )
+    images, labels = (read_idx(MNIST / f"{split}-{what}-ubyte.gz")[:count] for what in ("images-idx3", "labels-idx1"))
     return images, labels.astype(np.intp)
 
 
@@ -172,7 +159,7 @@ def a_little_trained(model, path):
     return read_checkpoint(path)
 
 
-@pytest.mark.skipif(not Path(MNIST, "t10k-images-idx3-ubyte.gz").is_file(), reason="$DISTLENET_MNIST is not set")
+@pytest.mark.skipif(not (MNIST / "t10k-images-idx3-ubyte.gz").is_file(), reason="$DISTLENET_MNIST is not set")
 @pytest.mark.parametrize("model", ["lenet5", "lenet5-1998", "conv8-conv8"])
 def test_real_digits(model, tmp_path):
     """A thousand of MNIST's test images, on a network that has learned a little: its logits are far apart."""
