@@ -11,6 +11,8 @@ import pytest
 
 Image = pytest.importorskip("PIL.Image", reason="the extra `pictures` (Pillow) is not installed")
 
+from scenes import saved
+
 import distlenet
 from distlenet.data.file.writer import silent
 from distlenet.data.sources import picture_decoder
@@ -162,12 +164,11 @@ def test_frames_are_not_counted(monkeypatch):
     films, frames = [], [Image.fromarray(DARK), Image.fromarray(LIGHT), Image.fromarray(DARK)]
     for kind in ("GIF", "TIFF"):
         for count in (1, 3):
-            films.append((io.BytesIO(), count))
-            frames[0].save(films[-1][0], kind, save_all=True, append_images=frames[1:count])
+            films.append((saved(frames[0], kind, save_all=True, append_images=frames[1:count]), count))
     for kind in (GifImagePlugin.GifImageFile, TiffImagePlugin.TiffImageFile):
         monkeypatch.setattr(kind, "n_frames", property(lambda self: self._n_frames or pytest.fail("counted")))
     for film, count in films:
-        facts, pixels = picture_decoder.decode(film.getvalue())
+        facts, pixels = picture_decoder.decode(film)
         assert facts["several"] == (count > 1)
         assert np.abs(np.frombuffer(pixels, np.uint8).mean() - DARK.mean()) < 1
 
@@ -216,14 +217,13 @@ def decoder(folder, body):
 )
 def test_whatever_a_decoder_does_the_next_picture_is_read(body, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    content = io.BytesIO()
-    Image.fromarray(DARK).save(content, "PNG")
+    content = saved(Image.fromarray(DARK))
     decoders = ImageProcess(decoder(tmp_path, body), patience=1.0 if "sleep" in body else 60.0)
     with pytest.raises(NotDecoded, match=words):
-        decoders.decode(content.getvalue())
+        decoders.decode(content)
     decoders.close()
     decoders.program = DECODER
-    facts, pixels = decoders.decode(content.getvalue())
+    facts, pixels = decoders.decode(content)
     np.testing.assert_array_equal(pixels, DARK)
     assert facts["size"] == [100, 120]
     decoders.close()
@@ -234,10 +234,8 @@ def test_modules_of_the_working_directory_are_not_imported(tmp_path, monkeypatch
     for name in ("json", "PIL", "numpy", "signal"):
         (tmp_path / f"{name}.py").write_text("open('ran', 'w')\nraise SystemExit(1)\n")
     monkeypatch.chdir(tmp_path)
-    content = io.BytesIO()
-    Image.fromarray(np.dstack([filled(0)] * 3 + [COVER])).save(content, "PNG")
     decoders = ImageProcess()
-    decoders.decode(content.getvalue())
+    decoders.decode(saved(Image.fromarray(np.dstack([filled(0)] * 3 + [COVER]))))
     decoders.close()
     assert not (tmp_path / "ran").exists()
 
@@ -251,11 +249,8 @@ def test_too_large_a_file(tmp_path):
 
 @pytest.mark.parametrize(("form", "place"), [("PNG", -30), ("PNG", -60), ("JPEG2000", None), ("TIFF", -4)])
 def test_damaged_pixels_are_no_black_picture(tmp_path, form, place):
-    file = io.BytesIO()
-    Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), np.uint8)).save(
-        file, form, **({"compression": "tiff_deflate"} if form == "TIFF" else {})
-    )
-    content = bytearray(file.getvalue())
+    noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), np.uint8))
+    content = bytearray(saved(noise, form, **({"compression": "tiff_deflate"} if form == "TIFF" else {})))
     if form == "PNG":
         content[place] ^= 0xFF
     elif form == "TIFF":

@@ -14,16 +14,11 @@ import pytest
 pytest.importorskip("flask", reason="the drawing page needs distlenet[draw]")
 from pens import drawing, strokes_of
 from PIL import Image
+from scenes import saved
 
 from distlenet.nn import Dense, Flatten, Sequential
 from distlenet.page import app as application
 from distlenet.page.strokes import LARGEST
-
-
-def png(pixels):
-    file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "PNG")
-    return file.getvalue()
 
 
 @pytest.fixture
@@ -36,7 +31,7 @@ def four():
             for t in np.linspace(0, 1, 9):
                 x, y = (200 * (a + t * (b - a))).round().astype(int)
                 pixels[y - 4 : y + 5, x + 46 : x + 55] = 25
-    return png(pixels)
+    return saved(Image.fromarray(pixels))
 
 
 def bomb(side):
@@ -96,7 +91,7 @@ def test_several_digits_of_a_drawing(client, text):
 
 def test_several_digits_of_a_picture(client, four):
     pixels = np.asarray(Image.open(io.BytesIO(four)))
-    row = png(np.hstack([pixels] * 3))
+    row = saved(Image.fromarray(np.hstack([pixels] * 3)))
     digits = client.post("/picture?several=1", data=row, content_type="image/png").json["digits"]
     assert [digit["label"] for digit in digits] == ["4"] * 3
     assert [digit["box"][0] // 300 for digit in digits] == [0, 1, 2]
@@ -257,7 +252,7 @@ def test_pictures_that_show_nothing_or_are_none(client, four):
     def post(data):
         return client.post("/picture", data=data, content_type="image/png")
 
-    assert refused(post(png(np.full((50, 60), 200, np.uint8))), 422, "blank")
+    assert refused(post(saved(Image.new("L", (60, 50), 200))), 422, "blank")
     assert refused(post(b""), 422)
     assert refused(post(b"GIF89a"), 422)
     assert refused(post(four[: len(four) // 2]), 422)

@@ -8,19 +8,18 @@ import pytest
 
 pytest.importorskip("PIL")
 from PIL import Image
+from scenes import saved
 
 from distlenet.errors import PictureError, UsageError
 from distlenet.pictures import digits_in, read_picture
 
 BAR = np.full((120, 100), 230, np.uint8)
 BAR[20:100, 45:55] = 20  # a 1
+NOISE = Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 90), np.uint8))
 
 
 def read(image, kind="PNG", **options):
-    file = io.BytesIO()
-    image.save(file, kind, **options)
-    file.seek(0)
-    return read_picture(file)
+    return read_picture(io.BytesIO(saved(image, kind, **options)))
 
 
 @pytest.mark.parametrize(
@@ -64,9 +63,7 @@ def test_a_palette_with_a_transparent_colour():
 
 def test_not_a_picture(tmp_path):
     (tmp_path / "text.png").write_text("hello")
-    whole = io.BytesIO()
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 90), np.uint8)).save(whole, "PNG")
-    (tmp_path / "torn.png").write_bytes(whole.getvalue()[:2000])
+    (tmp_path / "torn.png").write_bytes(saved(NOISE)[:2000])
     (tmp_path / "empty.png").write_bytes(b"")
     for name in ("text.png", "torn.png", "empty.png"):
         with pytest.raises(PictureError, match=name):
@@ -95,9 +92,7 @@ def test_what_pillow_does_not_read_is_named(head, word, tmp_path):
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
 def test_torn_files_are_read_or_get_a_sentence(kind):
-    whole = io.BytesIO()
-    Image.fromarray(np.random.default_rng(1).integers(0, 255, (90, 90), np.uint8)).save(whole, kind)
-    whole = whole.getvalue()
+    whole = saved(NOISE, kind)
     for size in range(0, len(whole), max(1, len(whole) // 25)):
         with contextlib.suppress(PictureError):
             digits_in(read_picture(io.BytesIO(whole[:size])))
