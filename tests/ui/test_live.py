@@ -41,17 +41,24 @@ def size(monkeypatch):
     return size
 
 
-def test_rows_notices_and_summary_are_shown(size):
+def shown(*events):
+    """Return what a display wrote of a run with these events after its start."""
     out = io.StringIO()
     with LiveDisplay(out) as display:
-        display.on(START)
-        display.on(step(0))
-        display.on(epoch_done(0, 0.9712))
-        display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
-        display.on(epoch_done(1, 0.9650, test=Score(0.1, 0.9777, 10)))
-        display.on(Notice("a \x1b[2Jwarning", "warning"))
-        display.on(RunFinished({"status": "finished", "test_accuracy": 0.9912}))
-    text = out.getvalue()
+        for event in (START, *events):
+            display.on(event)
+    return out.getvalue()
+
+
+def test_rows_notices_and_summary_are_shown(size):
+    text = shown(
+        step(0),
+        epoch_done(0, 0.9712),
+        CheckpointSaved(Path("runs/a/last.h5"), "last"),
+        epoch_done(1, 0.9650, test=Score(0.1, 0.9777, 10)),
+        Notice("a \x1b[2Jwarning", "warning"),
+        RunFinished({"status": "finished", "test_accuracy": 0.9912}),
+    )
     assert "97.12%" in text and "96.50%" in text and "97.77%" in text
     assert "a \\x1b[2Jwarning" in text and "\x1b[2J" not in text
     assert "99.12%" in text
@@ -59,12 +66,9 @@ def test_rows_notices_and_summary_are_shown(size):
 
 
 def test_a_stopped_run_says_how_to_go_on(size):
-    out, path = io.StringIO(), Path("runs") / ("long" * 30) / "last.h5"
-    with LiveDisplay(out) as display:
-        display.on(START)
-        display.on(CheckpointSaved(path, "stopped by SIGINT"))
-        display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped"}))
-    assert f"saved in {path}; go on with the same command and --resume" in out.getvalue()
+    path, end = Path("runs") / ("long" * 30) / "last.h5", {"status": "stopped by SIGINT", "failure": "Stopped"}
+    text = shown(CheckpointSaved(path, "stopped by SIGINT"), RunFinished(end))
+    assert f"saved in {path}; go on with the same command and --resume" in text
 
 
 class Terminal(io.StringIO):
@@ -128,11 +132,7 @@ def test_a_window_that_changes_does_no_harm(size):
 
 def test_the_table_follows_the_width(size):
     size[0] = 40
-    out = io.StringIO()
-    with LiveDisplay(out) as display:
-        display.on(START)
-        display.on(epoch_done(0, 0.9712))
-    row = next(line for line in out.getvalue().splitlines() if "97.12%" in line)
+    row = next(line for line in shown(epoch_done(0, 0.9712)).splitlines() if "97.12%" in line)
     assert "38,000" not in row
 
 
@@ -197,12 +197,7 @@ def test_the_first_frame_of_a_resumed_run_knows_its_best():
 
 
 def test_the_head_of_the_table_comes_again(size):
-    out = io.StringIO()
-    with LiveDisplay(out) as display:
-        display.on(START)
-        for epoch in range(60):
-            display.on(epoch_done(epoch, 0.9))
-    assert out.getvalue().count("train loss valid loss") >= 3
+    assert shown(*(epoch_done(epoch, 0.9) for epoch in range(60))).count("train loss valid loss") >= 3
 
 
 def test_bar():

@@ -100,35 +100,26 @@ def test_quiet_shows_warnings_and_the_result(clock):
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_a_stopped_run_says_how_to_go_on(quiet):
+@pytest.mark.parametrize(
+    ("saved", "end", "said"),
+    [
+        (["best", "stopped by SIGINT"], {"failure": "Stopped"}, "saved in runs/a/last.h5;"),
+        (["last"], {"failure": "Stopped", "unsaved": True}, "the end could not be saved, runs/a/last.h5 is older;"),
+        (["last"], {"failure": None}, None),
+        (["last"], {"failure": "DivergedError"}, None),
+        ([], {"failure": "Stopped"}, None),
+    ],
+)
+def test_a_stopped_run_says_how_to_go_on(quiet, saved, end, said):
     log = Log()
     display = PlainDisplay(log, quiet=quiet)
-    display.on(CheckpointSaved(Path("runs/a/best.h5"), "best"))
-    display.on(CheckpointSaved(Path("runs/a/last.h5"), "stopped by SIGINT"))
-    display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped"}))
-    assert parse(log.writes[-1]) == (
-        "info",
-        {"text": "saved in runs/a/last.h5; go on with the same command and --resume"},
-    )
-
-
-def test_a_stopped_run_whose_end_was_not_saved():
-    log = Log()
-    display = PlainDisplay(log)
-    display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
-    display.on(RunFinished({"status": "stopped by SIGINT", "failure": "Stopped", "unsaved": True}))
-    text = "the end could not be saved, runs/a/last.h5 is older; go on with the same command and --resume"
-    assert parse(log.writes[-1]) == ("info", {"text": text})
-
-
-@pytest.mark.parametrize("failure", [None, "DivergedError", "Stopped"])
-def test_other_ends_and_nothing_saved(failure):
-    log = Log()
-    display = PlainDisplay(log)
-    if failure != "Stopped":
-        display.on(CheckpointSaved(Path("runs/a/last.h5"), "last"))
-    display.on(RunFinished({"status": "complete", "failure": failure}))
-    assert "go on with" not in "".join(log.writes)
+    for reason in saved:
+        display.on(CheckpointSaved(Path("runs/a") / ("best.h5" if reason == "best" else "last.h5"), reason))
+    display.on(RunFinished({"status": "stopped by SIGINT" if said else "complete", **end}))
+    if said:
+        assert parse(log.writes[-1]) == ("info", {"text": f"{said} go on with the same command and --resume"})
+    else:
+        assert "go on with" not in "".join(log.writes)
 
 
 def test_the_interval_can_be_set(clock):
