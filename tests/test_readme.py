@@ -25,12 +25,7 @@ def blocks(language: str) -> list[str]:
 
 def files() -> dict[str, str]:
     """The Python blocks that begin with a comment that names a file."""
-    found = {}
-    for block in blocks("python"):
-        name = re.match(r"# (\w+\.py)\n", block)
-        if name:
-            found[name.group(1)] = block
-    return found
+    return {name[1]: block for block in blocks("python") if (name := re.match(r"# (\w+\.py)\n", block))}
 
 
 def commands() -> list[str]:
@@ -79,7 +74,7 @@ def photograph(path: Path) -> None:
     Image.fromarray(255 - np.kron(picture, np.ones((8, 8), np.uint8))).save(path)
 
 
-def test_commands_run(folder):
+def test_commands_run(folder, monkeypatch):
     outputs = {}
     photograph(folder / "photo.jpg")
     for name, text in files().items():
@@ -105,15 +100,12 @@ def test_commands_run(folder):
     assert len(hashes) == 4
     assert len(set(hashes)) == 1
 
-    os.chdir(folder)
-    try:
-        for block in set(blocks("python")) - set(files().values()):
-            names = {}
-            exec(compile(block, "README.md", "exec"), names)
-            assert names["theta"].size == 61706
-            assert names["kernels"].shape == (6, 1, 5, 5)
-    finally:
-        os.chdir(ROOT)
+    monkeypatch.chdir(folder)
+    for block in set(blocks("python")) - set(files().values()):
+        names = {}
+        exec(compile(block, "README.md", "exec"), names)
+        assert names["theta"].size == 61706
+        assert names["kernels"].shape == (6, 1, 5, 5)
 
 
 @pytest.mark.parametrize("command", sorted(set(inline())))

@@ -12,16 +12,13 @@ SHELL = ["scripts/quickstart", "scripts/test", "scripts/environment.sh", ".ci/ru
 LAUNCHERS = ["train", "evaluate", "prepare"]
 
 
+def run(command: list[str], **more: object) -> subprocess.CompletedProcess:
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, **more)
+
+
 def start(script: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        ["/bin/sh", str(script), *arguments],
-        env={"HOME": "/nonexistent", "LC_ALL": "C", **environment},
-        cwd="/",
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    variables = {"HOME": "/nonexistent", "LC_ALL": "C", **environment}
+    return run(["/bin/sh", str(script), *arguments], env=variables, cwd="/")
 
 
 @pytest.fixture
@@ -72,11 +69,11 @@ def stub_python(folder: Path, body: str) -> None:
 def test_shell_syntax(name):
     for shell in ("/bin/sh", "/bin/bash"):
         if Path(shell).exists():
-            assert subprocess.run([shell, "-n", str(ROOT / name)], timeout=60, check=False).returncode == 0
+            works(run([shell, "-n", str(ROOT / name)]))
 
 
 def test_syntax_of_the_slurm_job():
-    assert subprocess.run(["bash", "-n", str(ROOT / "scripts/slurm-job.sh")], timeout=60, check=False).returncode == 0
+    works(run(["bash", "-n", str(ROOT / "scripts/slurm-job.sh")]))
 
 
 @pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test", ".ci/run", "scripts/slurm-job.sh"])
@@ -94,14 +91,7 @@ def test_help(checkout, tools, name):
 @pytest.mark.parametrize("name", LAUNCHERS)
 def test_launcher_finds_the_checkout(name, tmp_path):
     program = "import sys, runpy; runpy.run_path(sys.argv[1]); print(sys.path[0])"
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(ROOT / "scripts" / f"{name}.py")],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    done = run([sys.executable, "-c", program, str(ROOT / "scripts" / f"{name}.py")], cwd=tmp_path)
     assert done.stdout.strip() == str(ROOT), done.stderr
 
 
@@ -182,10 +172,7 @@ def ready(checkout, tools):
 def made_for(checkout: Path, tools: Path, mpi: str = "openmpi", folder: Path | None = None, python: str = "") -> None:
     """Write what scripts/environment.sh leaves in an environment that it has made."""
     find = '. scripts/environment.sh; find_python; "$python" -VV | cksum; cksum <pyproject.toml'
-    shell = ["/bin/sh", "-c", find]
-    done = subprocess.run(
-        shell, cwd=checkout, env={"PATH": str(tools)}, capture_output=True, text=True, timeout=60, check=True
-    )
+    done = works(run(["/bin/sh", "-c", find], cwd=checkout, env={"PATH": str(tools)}))
     version, packages = done.stdout.splitlines()
     extras = "" if mpi == "system" else mpi
     state = f"Python {python or version}\nMPI {mpi}\nfolder {folder or checkout}\npackages {packages} {extras}\n"
@@ -315,8 +302,7 @@ def lowest_of(pyproject: str, folder: Path) -> subprocess.CompletedProcess:
     (folder / "scripts").mkdir()
     (folder / "scripts/lowest.py").write_bytes((ROOT / "scripts/lowest.py").read_bytes())
     (folder / "pyproject.toml").write_text(pyproject)
-    command = [sys.executable, str(folder / "scripts/lowest.py")]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return run([sys.executable, str(folder / "scripts/lowest.py")])
 
 
 def test_lowest_versions_are_those_of_pyproject(tmp_path):

@@ -38,18 +38,20 @@ class Slurm:
         # two ranks on whatever cores there are
         self.env["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
 
+    def run(self, *command: object) -> subprocess.CompletedProcess:
+        words = list(map(str, command))
+        return subprocess.run(words, env=self.env, capture_output=True, text=True, timeout=30, check=False)
+
     def ask(self, *command: object) -> str:
-        done = subprocess.run(
-            list(map(str, command)), env=self.env, capture_output=True, text=True, timeout=30, check=False
-        )
+        done = self.run(*command)
         assert done.returncode == 0, f"{command}: {done.stderr}"
         return done.stdout.strip()
 
-    def has(self, kind: str) -> bool:
-        done = subprocess.run(
-            ["srun", "--mpi=list"], env=self.env, capture_output=True, text=True, timeout=30, check=False
-        )
-        return kind in (done.stdout + done.stderr).split()
+    def needs(self, kind: str) -> None:
+        """Skip the test where srun has no --mpi=KIND."""
+        done = self.run("srun", "--mpi=list")
+        if kind not in (done.stdout + done.stderr).split():
+            pytest.skip(f"this Slurm has no srun --mpi={kind}")
 
     def srun(self, *options: str) -> list[str]:
         return ["srun", "--time=3", "--quiet", *options]
@@ -131,7 +133,7 @@ class BatchJob:
         return self
 
     def __exit__(self, *_: object) -> None:
-        subprocess.run(["scancel", self.id], env=self.slurm.env, capture_output=True, timeout=30, check=False)
+        self.slurm.run("scancel", self.id)
         self.wait()
 
     def state(self) -> dict[str, str]:
@@ -157,13 +159,7 @@ class BatchJob:
         def ended() -> bool:
             state = self.state()["JobState"]
             if state == "PENDING":  # a requeued job would wait for two minutes
-                subprocess.run(
-                    ["scontrol", "update", f"JobId={self.id}", "StartTime=now"],
-                    env=self.slurm.env,
-                    capture_output=True,
-                    timeout=30,
-                    check=False,
-                )
+                self.slurm.run("scontrol", "update", f"JobId={self.id}", "StartTime=now")
             return state not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING", "REQUEUED")
 
         self.until(ended, "no end")
@@ -190,22 +186,19 @@ def test_srun_of_one_task_is_one_process(slurm, digits, tmp_path, expected, summ
 
 def test_srun_with_the_right_mpi(slurm, runtime, digits, tmp_path, expected, summary_of):
     kind, run = SRUN[runtime.name], tmp_path / "run"
-    if not slurm.has(kind):
-        pytest.skip(f"this Slurm has no srun --mpi={kind}")
+    slurm.needs(kind)
     command = slurm.srun("-n", "2", f"--mpi={kind}", runtime.python, "-m", "distlenet")
-    done = mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env).good()
+    mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env).good()
     assert summary_of(run)["ranks"] == 2
     assert summary_of(run)["theta_sha256"] == expected["short"]
 
-    done = mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env).good()
-    report = json.loads(done.stdout)
+    report = json.loads(mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env).good().stdout)
     assert len(report["ranks"]) == report["launched"] == 2
     assert report["misfit"] is None
 
 
 def test_srun_with_the_wrong_mpi_is_refused(slurm, openmpi, digits, tmp_path):
-    if not slurm.has("pmi2"):
-        pytest.skip("this Slurm has no srun --mpi=pmi2")
+    slurm.needs("pmi2")
     command = slurm.srun("-n", "2", "--mpi=pmi2", openmpi.python, "-m", "distlenet", "train")
     done = mpi_jobs.run([*command, *training(digits, tmp_path / "run", SHORT)], env=slurm.env)
     assert done.returncode == 7, done.output
@@ -214,8 +207,7 @@ def test_srun_with_the_wrong_mpi_is_refused(slurm, openmpi, digits, tmp_path):
 
 def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, expected, summary_of):
     kind, run, name = SRUN[runtime.name], tmp_path / "run", f"distlenet-test-{os.getpid()}-{runtime.name}"
-    if not slurm.has(kind):
-        pytest.skip(f"this Slurm has no srun --mpi={kind}")
+    slurm.needs(kind)
     command = slurm.srun("-n", "2", f"--mpi={kind}", f"--job-name={name}", runtime.python, "-m", "distlenet", "train")
     with mpi_jobs.Job([*command, *training(digits, run, LONG)], env=slurm.env) as job:
         journal = run / "journal.jsonl"
@@ -229,8 +221,8 @@ def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, exp
 @pytest.mark.parametrize("launcher", ["mpirun", "srun"])
 def test_job_script(slurm, runtime, launcher, digits, tmp_path, expected, summary_of):
     # a save, then the queue again as at a time limit, then to the end: all in one job
-    if launcher == "srun" and not slurm.has(SRUN[runtime.name]):
-        pytest.skip(f"this Slurm has no srun --mpi={SRUN[runtime.name]}")
+    if launcher == "srun":
+        slurm.needs(SRUN[runtime.name])
     run = tmp_path / "run"
     with BatchJob(slurm, runtime, run, launcher, training(digits, run, LONG)) as job:
         job.until_training()
