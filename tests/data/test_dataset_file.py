@@ -7,9 +7,9 @@ import random
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import h5py
+import mpi_jobs
 import numpy as np
 import pytest
 
@@ -172,8 +172,7 @@ def test_a_disk_without_room_is_told_before_writing(path, monkeypatch):
 
 
 FILL = """
-import resource, sys
-sys.path.insert(0, {root!r})
+import resource
 import numpy as np
 from distlenet.data.file.dataset_file import write_digit_file
 from distlenet.errors import DataError
@@ -192,10 +191,7 @@ except DataError as error:
 def test_a_disk_that_fills_up_while_writing(path, limit):
     # a process of its own: HDF5 must also let the process end in silence after such a failure
     before = path.read_bytes()
-    root = str(Path(__file__).parents[2])
-    program = FILL.format(root=root, limit=limit, path=str(path))
-    command = [sys.executable, "-c", program]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = mpi_jobs.run([sys.executable, "-c", FILL.format(limit=limit, path=str(path))])
     assert (done.returncode, done.stderr) == (0, "")
     assert "disk is full" in done.stdout and done.stdout.count("\n") == 1
     assert path.read_bytes() == before

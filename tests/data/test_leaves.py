@@ -91,18 +91,15 @@ def test_the_same_picture_looks_different_in_every_epoch():
 
 
 @pytest.mark.parametrize("augmentation", [NONE, SOME], ids=["plain", "augmented"])
-def test_a_shard_that_is_used_up_gives_empty_leaves(augmentation):
-    plan = Plan(5, 4, 4, 5)  # shards of 1, 1, 1 and 2
-    leaves = leaves_of(Digits(5), range(4), augmentation, plan)
-    assert [len(leaves.load(0, 1, shard)[1]) for shard in range(4)] == [0, 0, 0, 1]
-    assert leaves.load(0, 1, 0)[0].shape == (1, 8, 9, 0)
-
-
-@pytest.mark.parametrize("augmentation", [NONE, SOME], ids=["plain", "augmented"])
-def test_shards_without_any_row(augmentation):
-    plan = Plan(2, 4, 4, 5)  # shards 0 and 2 are empty
-    leaves = leaves_of(Digits(2), [0, 1], augmentation, plan)
-    assert [leaves.load(0, 0, shard)[0].shape[-1] for shard in (0, 1)] == [0, 1]
+@pytest.mark.parametrize(
+    ("samples", "step", "lengths"),
+    [(5, 1, [0, 0, 0, 1]), (2, 0, [0, 1])],  # shards of 1, 1, 1 and 2; shards 0 and 2 without any row
+)
+def test_a_shard_that_is_used_up_or_empty_gives_empty_leaves(samples, step, lengths, augmentation):
+    leaves = leaves_of(Digits(samples), range(len(lengths)), augmentation, Plan(samples, 4, 4, 5))
+    for shard, length in enumerate(lengths):
+        x, labels = leaves.load(0, step, shard)
+        assert x.shape == (1, 8, 9, length) and len(labels) == length
 
 
 def test_a_damaged_file_is_refused(tmp_path):

@@ -58,7 +58,7 @@ NAMES = LIKE_MNIST
 
 
 @pytest.fixture
-def small(monkeypatch, tmp_path):
+def small(bare, monkeypatch, tmp_path):
     """Put the small files in place of MNIST's, and an empty home and directory in place of the user's."""
     known = PUBLISHED["mnist"]
     contents = tuple(
@@ -66,11 +66,8 @@ def small(monkeypatch, tmp_path):
         for content, array in zip(known.contents, ARRAYS, strict=True)
     )
     monkeypatch.setitem(PUBLISHED, "mnist", dataclasses.replace(known, contents=contents))
-    for directory in ("home", "work", "place"):
+    for directory in ("work", "place"):
         (tmp_path / directory).mkdir()
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    for variable in ("DISTLENET_MNIST", "XDG_CACHE_HOME", "KERAS_HOME"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path / "work")
     return tmp_path
 

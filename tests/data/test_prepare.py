@@ -2,6 +2,7 @@ import dataclasses
 import gzip
 import hashlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -32,10 +33,9 @@ NO_PATIENCE = Patience(silence=30, pause=0, attempts=1)
 
 
 @pytest.fixture
-def place(monkeypatch, tmp_path):
+def place(bare, monkeypatch, tmp_path):
     """Give a directory of four small files that pass for MNIST, on a machine that has nothing else."""
     (tmp_path / "place").mkdir()
-    (tmp_path / "home").mkdir()
     known, contents = PUBLISHED["mnist"], []
     for file, array in zip(LIKE_MNIST, ARRAYS, strict=True):
         path = tmp_path / "place" / f"{file}.gz"
@@ -43,10 +43,7 @@ def place(monkeypatch, tmp_path):
         packed = path.read_bytes()
         contents.append(Content(array.shape, idx_sha256(array), hashlib.sha256(packed).hexdigest(), len(packed)))
     monkeypatch.setitem(PUBLISHED, "mnist", dataclasses.replace(known, contents=tuple(contents)))
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    for variable in ("DISTLENET_MNIST", "XDG_CACHE_HOME", "KERAS_HOME"):
-        monkeypatch.delenv(variable, raising=False)
     monkeypatch.chdir(tmp_path)
     return tmp_path / "place"
 
@@ -230,20 +227,9 @@ def test_impossible_counts(tmp_path, counts):
 
 
 def test_several_at_the_same_time_leave_one_whole_file(place):
-    failures = []
-
-    def one():
-        try:
-            prepare_mnist(OUT, place=place, force=True)
-        except Exception as error:
-            failures.append(error)
-
-    threads = [threading.Thread(target=one) for _ in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(60)
-    assert failures == []
+    with ThreadPoolExecutor(6) as threads:
+        for prepared in threads.map(lambda _: prepare_mnist(OUT, place=place, force=True), range(6)):
+            assert prepared.written
     assert [path.name for path in OUT.parent.iterdir()] == ["mnist.h5"]
     with open_digit_file(OUT) as digits:
         digits.verify("train")

@@ -4,15 +4,16 @@ import gzip
 import io
 import os
 import struct
-import subprocess
 import sys
 import zipfile
 import zlib
 
+import mpi_jobs
 import numpy as np
 import pytest
 
 from distlenet.data.sources import unpacking
+from distlenet.data.sources.catalogue import LIKE_MNIST
 from distlenet.data.sources.unpacking import open_unpacked
 from distlenet.errors import DataError
 
@@ -139,8 +140,7 @@ print(peak() - before)
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
 def test_files_made_to_fill_the_memory_take_next_to_none(tmp_path):
-    names = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
-    for name in names:
+    for name in LIKE_MNIST:
         bomb(tmp_path / "idx" / f"{name}.gz", struct.pack(">HBBI", 0, 8, 1, 2**32 - 1), b"\0", 100)
         bomb(tmp_path / "idx2" / f"{name}.gz", struct.pack(">HBB3I", 0, 8, 3, 60000, 28, 28), b"\0", 1000)
     huge_header = io.BytesIO(npy((3,), version=2)[:8] + struct.pack("<I", 2**31) + bytes(2**26))
@@ -162,9 +162,7 @@ def test_files_made_to_fill_the_memory_take_next_to_none(tmp_path):
     (tmp_path / "plain.csv").write_bytes(b"1,0,0,0,0\n1" + b",0" * 2**24)
     files.append(("csv", tmp_path / "plain.csv"))
     words = [f"{kind}:{path}" for kind, path in files]
-    done = subprocess.run(
-        [sys.executable, "-c", CHECK, *words], capture_output=True, text=True, timeout=120, check=False
-    )
+    done = mpi_jobs.run([sys.executable, "-c", CHECK, *words], timeout=120)
     *said, peak = done.stdout.splitlines()
     assert not done.stderr and len(said) == len(files)
     for (_, path), sentence in zip(files, said, strict=True):
