@@ -132,8 +132,7 @@ def test_training_needs_no_streams(redirection, digits, tmp_path, summary_of):
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["summary", "inspect"])
 def test_commands_with_closed_streams(command, redirection, trained):
-    done = under(redirection, command, *([trained] if command == "inspect" else []))
-    assert done.returncode == 0
+    done = under(redirection, command, *([trained] if command == "inspect" else [])).good()
     assert done.stderr == ""
     assert (done.stdout == "") == (">&-" in redirection.replace("2>&-", ""))
 

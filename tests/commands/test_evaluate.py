@@ -19,8 +19,7 @@ def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
     assert figures["error"] == 1 - figures["accuracy"]
     assert [item["name"] for item in figures["classes"]] == list("0123456789")
     for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
-        several = distlenet(*arguments, runtime=any_mpi, ranks=ranks).good()
-        assert several.stdout == alone.stdout
+        assert distlenet(*arguments, runtime=any_mpi, ranks=ranks).good().stdout == alone.stdout
 
 
 def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
@@ -31,8 +30,7 @@ def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
 
 
 def test_tables(trained, digits, distlenet, any_mpi):
-    alone = distlenet("evaluate", trained, "--data", digits)
-    assert alone.returncode == 0
+    alone = distlenet("evaluate", trained, "--data", digits).good()
     assert "\x1b" not in alone.output
     for word in ("precision", "recall", "f1"):
         assert word in alone.stdout.lower()
@@ -44,8 +42,7 @@ def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
     # fewer than the run's shards or validation images: of no concern to its test images
     path = tmp_path / "few.h5"
     drawn.write(path, 3, 30)
-    done = distlenet("evaluate", trained, "--data", path, "--json").good()
-    assert json.loads(done.stdout)["count"] == 30
+    assert json.loads(distlenet("evaluate", trained, "--data", path, "--json").good().stdout)["count"] == 30
 
 
 def test_other_size_of_images(trained, other_size, distlenet, only_sentence, openmpi):

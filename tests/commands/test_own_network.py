@@ -57,30 +57,26 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
     data, classes = wide
     train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
     for run, more in (("one", {}), ("two", {"runtime": any_mpi, "ranks": 2})):
-        done = start(folder, *train, "--run", run, **more).good()
+        start(folder, *train, "--run", run, **more).good()
     assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
     named = ["evaluate", "two", "--data", data, "--model", "mynet.py:build"]
-    done = start(folder, *named, "--json", runtime=any_mpi, ranks=2).good()
-    found = json.loads(done.stdout)
+    found = json.loads(start(folder, *named, "--json", runtime=any_mpi, ranks=2).good().stdout)
     assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
     assert np.array(found["confusion"]).shape == (classes, classes)
-    shown = start(folder, "evaluate", "two", "--data", data, "--trust-code")
-    assert shown.returncode == 0 and f"class {classes - 1}" in shown.stdout
+    shown = start(folder, "evaluate", "two", "--data", data, "--trust-code").good()
+    assert f"class {classes - 1}" in shown.stdout
     assert f"running function build in mynet.py ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
     refused = start(folder, "evaluate", "two", "--data", data, runtime=any_mpi, ranks=2)
     only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
-    done = start(folder, *again, runtime=any_mpi, ranks=2).good()
+    start(folder, *again, runtime=any_mpi, ranks=2).good()
 
     (folder / "mynet.py").write_text(f"{NET}\n# the same layers\n")
-    done = start(folder, *named)
-    assert (
-        done.returncode == 0 and "mynet.py:build has changed since two/checkpoints/best.h5 was trained" in done.stderr
-    )
+    changed = "mynet.py:build has changed since two/checkpoints/best.h5 was trained"
+    assert changed in start(folder, *named).good().stderr
     more = [*train, "--run", "two", "--epochs", 4, "--override", "epochs", "--resume"]
     only_sentence(start(folder, *more), 3, "the code of mynet.py:build has changed", SHA256[:12], "--override model")
-    done = start(folder, *more, "--override", "model")
-    assert done.returncode == 0 and "the code of mynet.py:build has changed" in done.output, done.output
+    assert "the code of mynet.py:build has changed" in start(folder, *more, "--override", "model").good().output
     for text, words in (
         (NET.replace("ELU(), MaxPool2d", "Tanh(), MaxPool2d").replace("ELU,", "ELU, Tanh,"), ["elu1", "Tanh"]),
         (NET.replace("Dense(32)", "Dense(33)"), ["mynet.py:build"]),

@@ -19,10 +19,16 @@ def hashes(run):
 
 
 @pytest.fixture(scope="module")
-def repeated(digits, distlenet, tmp_path_factory):
+def repeat(digits, distlenet):
+    """``repeat(run, *options, runtime=None, ranks=1)``: a series of three short runs."""
+    words = ["repeat", "-n", 3, "--data", digits, *SHORT]
+    return lambda run, *options, **where: distlenet(*words, "--run", run, *options, **where)
+
+
+@pytest.fixture(scope="module")
+def repeated(repeat, tmp_path_factory):
     run = tmp_path_factory.mktemp("repeat") / "run"
-    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT).good()
-    return run, done
+    return run, repeat(run).good()
 
 
 def test_repeat_alone(repeated):
@@ -48,34 +54,33 @@ def test_repeat_alone(repeated):
     assert len(set(hashes(run))) == 3
 
 
-def test_repeat_again_trains_nothing(repeated, digits, distlenet):
+def test_repeat_again_trains_nothing(repeated, repeat):
     run, first = repeated
     before = {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")}
-    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT).good()
+    done = repeat(run).good()
     assert done.stdout.count("from before") == 3
     assert {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")} == before
     table = first.stdout[first.stdout.index("95 % confidence") :]
     assert done.stdout.endswith(table) and "started" not in done.stdout
 
 
-def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, digits, distlenet, tmp_path):
-    arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--json"]
-    done = distlenet(*arguments, runtime=any_mpi, ranks=2).good()
+def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, repeat, tmp_path):
+    done = repeat(tmp_path / "run", "--json", runtime=any_mpi, ranks=2).good()
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     assert len(json.loads(done.stdout)["runs"]) == 3  # one object, and the root alone speaks
     assert done.stderr == ""
 
 
-def test_side_by_side(any_mpi, repeated, digits, distlenet, tmp_path, only_sentence):
-    arguments = ["repeat", "-n", 3, "--data", digits, "--run", tmp_path / "run", *SHORT, "--side-by-side"]
-    done = distlenet(*arguments, 2, runtime=any_mpi, ranks=3).good()  # a team of two ranks and one of one
+def test_side_by_side(any_mpi, repeated, repeat, tmp_path, only_sentence):
+    arguments = [tmp_path / "run", "--side-by-side"]
+    done = repeat(*arguments, 2, runtime=any_mpi, ranks=3).good()  # a team of two ranks and one of one
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     ranks = [json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())["ranks"] for seed in (1, 2, 3)]
     assert ranks == [2, 1, 2]
     assert "95 % confidence" in done.stdout
-    only_sentence(distlenet(*arguments, 3, runtime=any_mpi, ranks=2), 2, "there are only 2 ranks")
+    only_sentence(repeat(*arguments, 3, runtime=any_mpi, ranks=2), 2, "there are only 2 ranks")
     (tmp_path / "run/seed-2/config.toml").write_text("epochs = 7")
-    only_sentence(distlenet(*arguments, 2, runtime=any_mpi, ranks=2), 6, "seed-2 holds a run with epochs = 7")
+    only_sentence(repeat(*arguments, 2, runtime=any_mpi, ranks=2), 6, "seed-2 holds a run with epochs = 7")
 
 
 def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp_path):
@@ -89,15 +94,14 @@ def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp
     assert done.returncode == 130, done.output
     assert not (run / "seed-3").exists()
     assert [r["seed"] for r in json.loads((run / "results.json").read_text())["runs"]] == [1]
-    done = distlenet(*arguments, runtime=openmpi, ranks=2).good()
-    assert "from before" in done.stdout.splitlines()[0]
+    assert "from before" in distlenet(*arguments, runtime=openmpi, ranks=2).good().stdout.splitlines()[0]
     assert hashes(run) == hashes(repeated[0])
 
 
-def test_other_settings_in_the_same_directory(repeated, digits, distlenet, only_sentence):
-    run, _ = repeated
-    done = distlenet("repeat", "-n", 3, "--data", digits, "--run", run, *SHORT, "--lr", 0.1)
-    only_sentence(done, 6, "seed-1 holds a run with lr = 0.14, now 0.1", "choose another --run")
+def test_other_settings_in_the_same_directory(repeated, repeat, only_sentence):
+    only_sentence(
+        repeat(repeated[0], "--lr", 0.1), 6, "seed-1 holds a run with lr = 0.14, now 0.1", "choose another --run"
+    )
 
 
 def test_compare(any_mpi, digits, distlenet, tmp_path):
@@ -108,9 +112,8 @@ def test_compare(any_mpi, digits, distlenet, tmp_path):
         "def build(input_shape, classes):\n"
         "    return Sequential(input_shape, Flatten(), Dense(classes))\n"
     )
-    words = ["-m", "distlenet", "compare", *items, "--seeds", 2, "--data", digits, "--run", run, *SHORT]
-    with mpi_jobs.Job(any_mpi.command(2, *map(str, words)), cwd=tmp_path) as job:
-        done = job.finish().good()
+    words = ["compare", *items, "--seeds", 2, "--data", digits, "--run", run, *SHORT]
+    done = distlenet(*words, runtime=any_mpi, ranks=2, cwd=tmp_path).good()
     results = json.loads((run / "results.json").read_text())
     rows = {name: setting["figures"] for name, setting in results["settings"].items()}
     assert list(rows) == ["average", "max", "trainable", "still", "mynet.py:build"]

@@ -294,8 +294,7 @@ def test_debug_on_two_ranks(any_mpi, train, tmp_path):
     done = train("--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 4
     assert done.output.count("DataError: there is no dataset") == 1, done.output
-    done = train("--debug", runtime=any_mpi, ranks=2).good()
-    assert done.stdout.count("gradient check of") == 1
+    assert train("--debug", runtime=any_mpi, ranks=2).good().stdout.count("gradient check of") == 1
 
 
 def test_the_effective_configuration_is_kept(digits, train, run, tmp_path, distlenet):

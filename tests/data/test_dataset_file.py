@@ -191,7 +191,9 @@ except DataError as error:
 def test_a_disk_that_fills_up_while_writing(path, limit):
     # a process of its own: HDF5 must also let the process end in silence after such a failure
     before = path.read_bytes()
-    done = mpi_jobs.run([sys.executable, "-c", FILL.format(limit=limit, path=str(path))])
+    command = [sys.executable, "-c", FILL.format(limit=limit, path=str(path))]
+    env = mpi_jobs.environment()
+    done = subprocess.run(command, env=env, check=False, capture_output=True, text=True, timeout=60)  # into pipes
     assert (done.returncode, done.stderr) == (0, "")
     assert "disk is full" in done.stdout and done.stdout.count("\n") == 1
     assert path.read_bytes() == before

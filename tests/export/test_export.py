@@ -73,8 +73,11 @@ def torch_module(torch, layers):
     return module
 
 
-def run_onnx(runtime, path, images):
-    """Return the file's logits and probabilities, (N, classes) each, and its class names."""
+def run_onnx(checkpoint, path, images):
+    """Export the network to ``path``; return the file's logits and probabilities, (N, classes) each, and classes."""
+    pytest.importorskip("onnx")
+    runtime = pytest.importorskip("onnxruntime")
+    export(checkpoint, "onnx", path)
     options = runtime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     session = runtime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
@@ -83,10 +86,7 @@ def run_onnx(runtime, path, images):
 
 
 def test_onnx(checkpoint, tmp_path):
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
-    export(checkpoint, "onnx", tmp_path / "net.onnx")
-    logits, likely, names = run_onnx(runtime, tmp_path / "net.onnx", IMAGES)
+    logits, likely, names = run_onnx(checkpoint, tmp_path / "net.onnx", IMAGES)
     expected = answers(checkpoint, IMAGES)
     assert np.abs(logits - expected[0]).max() < 1e-4
     assert np.abs(likely - expected[1]).max() < 1e-5
@@ -95,13 +95,10 @@ def test_onnx(checkpoint, tmp_path):
 
 def test_onnx_of_odd_sizes(tmp_path):
     """Rows and columns that do not fill a window are left out."""
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
     for pooling in POOLINGS:
         checkpoint = untrained(tmp_path / f"{pooling}.h5", (27, 23), noise=0.01, pooling=pooling)
-        export(checkpoint, "onnx", tmp_path / "net.onnx")
         images = np.ascontiguousarray(IMAGES[:10, :27, :23])
-        logits, _, _ = run_onnx(runtime, tmp_path / "net.onnx", images)
+        logits, _, _ = run_onnx(checkpoint, tmp_path / "net.onnx", images)
         assert np.abs(logits - answers(checkpoint, images)[0]).max() < 1e-4
 
 
@@ -163,12 +160,9 @@ def a_little_trained(model, path):
 @pytest.mark.parametrize("model", ["lenet5", "lenet5-1998", "conv8-conv8"])
 def test_real_digits(model, tmp_path):
     """A thousand of MNIST's test images, on a network that has learned a little: its logits are far apart."""
-    pytest.importorskip("onnx")
-    runtime = pytest.importorskip("onnxruntime")
     images, labels = mnist_images("t10k", 1000)
     checkpoint = a_little_trained(model, tmp_path / "last.h5")
-    export(checkpoint, "onnx", tmp_path / "net.onnx")
-    logits, likely, _ = run_onnx(runtime, tmp_path / "net.onnx", images)
+    logits, likely, _ = run_onnx(checkpoint, tmp_path / "net.onnx", images)
     expected = answers(checkpoint, images)
     assert (likely.argmax(axis=1) == labels).mean() > 0.8
     np.testing.assert_allclose(logits, expected[0], rtol=1e-6, atol=1e-4)  # distances of an RBF are 200 and more

@@ -263,7 +263,7 @@ def test_all_ranks_killed_is_no_success(survivors_go_on, digits, tmp_path):
 @pytest.mark.parametrize(("name", "begun"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
 def test_a_restart_goes_on_from_what_the_job_itself_saved(survivors_go_on, digits, tmp_path, name, begun):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
-    done = runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).good()
+    runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).good()
     words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / begun[0])
     with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
         mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)

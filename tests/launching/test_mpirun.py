@@ -101,16 +101,14 @@ def shadowed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [["summary"], ["doctor", "--json"], ["train", "--run", "x", "--check"]])
 def test_modules_of_the_working_directory_are_not_taken_for_others(shadowed, words):
-    with mpi_jobs.Job([sys.executable, "-m", "distlenet", *words], cwd=shadowed) as job:
-        done = job.finish()
-    assert done.returncode == 0 and "wrong module" not in done.output, done.output
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet", *words], cwd=shadowed).good()
+    assert "wrong module" not in done.output
 
 
 def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
     assert mpirun.python_command("distlenet", "a")[1:] == ["-P", "-m", "distlenet", "a"]
-    with mpi_jobs.Job([sys.executable, "-m", "distlenet", "launch", "-n", "2", "doctor"], cwd=shadowed) as job:
-        done = job.finish()
-    assert done.returncode == 0 and "wrong module" not in done.output, done.output
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet", "launch", "-n", "2", "doctor"], cwd=shadowed).good()
+    assert "wrong module" not in done.output
 
 
 def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_path):
@@ -120,8 +118,7 @@ def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_
     site = [entry for entry in sys.path if entry.endswith("-packages")]
     (tmp_path / "distlenet").symlink_to(mpi_jobs.ROOT / "distlenet")
     environment = mpi_jobs.environment() | {"PYTHONPATH": os.pathsep.join(site)}
-    with mpi_jobs.Job([sys.executable, "-m", "ask"], cwd=tmp_path, env=environment) as job:
-        assert job.finish().stdout == "-m\n"
+    assert mpi_jobs.run([sys.executable, "-m", "ask"], cwd=tmp_path, env=environment).stdout == "-m\n"
 
 
 def test_no_mpirun(monkeypatch, tmp_path):

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import drawn
 import numpy as np
 import pytest
-from sessions import train_run
+from sessions import stop_after, train_run
 
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
@@ -139,8 +139,6 @@ def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary
 
 
 def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, monkeypatch, undrawn):
-    from sessions import stop_after
-
     session = train_run(digits, tmp_path / "run", act=stop_after(12), flags={"epochs": 4, "batch_size": 64})
     assert session.code == 130
     read = DigitFile.read
@@ -156,8 +154,6 @@ def test_a_run_that_was_stopped_leaves_the_test_images_alone(tmp_path, digits, m
 
 
 def test_nothing_held_back_and_no_epoch_complete(tmp_path, digits, undrawn):
-    from sessions import stop_after
-
     flags = {"epochs": 4, "batch_size": 64, "validation": 0, "rotate": 0.0, "shift": 0.0, "zoom": 0.0}
     session = train_run(digits, tmp_path / "run", act=stop_after(2), flags=flags)
     page, _ = report(session.run, digits)
