@@ -45,6 +45,5 @@ def test_nor_is_a_run_directory_of_that_name(tmp_path, monkeypatch):
             find_checkpoint(own)
 
 
-def test_its_accuracy(mnist, capsys):
-    assert main(["evaluate", "pretrained", "--data", str(mnist), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["accuracy"] >= 0.995
+def test_its_accuracy(mnist, distlenet):
+    assert json.loads(distlenet("evaluate", "pretrained", "--data", mnist, "--json").good().stdout)["accuracy"] >= 0.995

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from checkpoints import untrained
 
-from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import ExportError
 from distlenet.export.onnx_file import probability_operators
@@ -38,15 +37,14 @@ def test_the_probabilities_are_those_of_the_loss(settings, tmp_path):
         assert expected.sum() < 1e-3 if settings["rubbish"] == 1 else 0 < expected.sum() <= 1
 
 
-def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, capsys):
+def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, distlenet):
     Image = pytest.importorskip("PIL.Image")
     checkpoint = untrained(tmp_path / "last.h5", model="lenet5-1998", init="fan-in", rubbish=70.0)
     Image.fromarray(255 - IMAGES[0]).resize((112, 112)).save(tmp_path / "digit.png")
-    assert main(["predict", str(tmp_path / "last.h5"), str(tmp_path / "digit.png"), "--json"]) == 0
-    [answer] = json.loads(capsys.readouterr().out)
+    words = ["predict", tmp_path / "last.h5", tmp_path / "digit.png"]
+    [answer] = json.loads(distlenet(*words, "--json").good().stdout)
     assert answer["none_of_these"] > 0.9 and 0 < answer["probability"] < 0.1
-    assert main(["predict", str(tmp_path / "last.h5"), str(tmp_path / "digit.png")]) == 0
-    assert "  none of these >99.99 %" in capsys.readouterr().out
+    assert "  none of these >99.99 %" in distlenet(*words).good().stdout
     pytest.importorskip("flask")
     from distlenet.page.answer import answer as answer_of
 

@@ -51,9 +51,8 @@ def test_epochs(finished, tmp_path, capsys):
             assert row[name] == line[key]
 
 
-def test_steps_to_the_standard_output(finished, capsys):
-    assert main(["journal", str(finished), "--steps", "--csv", "-"]) == 0
-    out = capsys.readouterr().out
+def test_steps_to_the_standard_output(finished, distlenet):
+    out = distlenet("journal", finished, "--steps", "--csv", "-").good().stdout
     rows = table(out)
     assert [row["steps"] for row in rows] == list(range(2, 23, 2))
     assert [row["epoch"] for row in rows] == [1] * 5 + [2] * 6
@@ -61,7 +60,7 @@ def test_steps_to_the_standard_output(finished, capsys):
     assert out.splitlines()[1].split(",")[:2] == ["1", "2"]  # whole numbers are written as such
 
 
-def test_a_resumed_run_has_every_row_once(finished, digits, tmp_path, capsys):
+def test_a_resumed_run_has_every_row_once(finished, digits, tmp_path, distlenet):
     run = tmp_path / "run"
     assert train_run(digits, run, act=stop_after(16), flags=FLAGS, log_every=2).code == 130
     (run / "checkpoints" / "last.h5").unlink()  # from the end of the first epoch on
@@ -69,31 +68,25 @@ def test_a_resumed_run_has_every_row_once(finished, digits, tmp_path, capsys):
     tables = []
     for path in (finished, run):
         for words in ([], ["--steps"]):
-            assert main(["journal", str(path), "--csv", "-", *words]) == 0
-            rows = table(capsys.readouterr().out)
+            rows = table(distlenet("journal", path, "--csv", "-", *words).good().stdout)
             tables.append([[row["epoch"], row["steps"], row["learning_rate"]] for row in rows])
     assert tables[:2] == tables[2:]
 
 
-def test_the_terminal(finished, capsys):
-    assert main(["journal", str(finished)]) == 0
-    head, *rows = capsys.readouterr().out.splitlines()[-3:]
+def test_the_terminal(finished, distlenet):
+    head, *rows = distlenet("journal", finished).good().stdout.splitlines()[-3:]
     assert "accuracy" in head and [row.split()[0] for row in rows] == ["1", "2"]
-    assert main(["journal", str(finished), "--steps"]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2 + 11  # a head of two lines
+    lines = distlenet("journal", finished, "--steps").good().stdout.splitlines()
+    assert len(lines) == 2 + 11  # a head of two lines
 
 
-def test_what_is_wrong_is_said(finished, tmp_path, capsys):
-    assert main(["journal", str(tmp_path)]) == 6
-    assert "expected the --run of `distlenet train`" in capsys.readouterr().err
+def test_what_is_wrong_is_said(finished, tmp_path, distlenet, only_sentence):
+    only_sentence(distlenet("journal", tmp_path), 6, "expected the --run of `distlenet train`")
     (tmp_path / "file").write_text("")
-    assert main(["journal", str(finished), "--csv", str(tmp_path / "file" / "x.csv")]) == 6
-    assert "cannot write" in capsys.readouterr().err
+    only_sentence(distlenet("journal", finished, "--csv", tmp_path / "file" / "x.csv"), 6, "cannot write")
     damaged = shutil.copytree(finished, tmp_path / "damaged") / "journal.jsonl"
     damaged.write_text(damaged.read_text() + '{"kind": "epo')
-    assert main(["journal", str(tmp_path / "damaged"), "--csv", "-"]) == 0
-    out, err = capsys.readouterr()
-    assert len(table(out)) == 2 and "1 damaged line: left out" in err
+    done = distlenet("journal", tmp_path / "damaged", "--csv", "-").good()
+    assert len(table(done.stdout)) == 2 and "1 damaged line: left out" in done.stderr
     damaged.write_text("")
-    assert main(["journal", str(tmp_path / "damaged"), "--csv", "-"]) == 0
-    assert table(capsys.readouterr().out) == []
+    assert table(distlenet("journal", tmp_path / "damaged", "--csv", "-").good().stdout) == []

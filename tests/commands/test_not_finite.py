@@ -38,7 +38,5 @@ def test_one_sentence(broken, digits, words, capsys):
     assert "nan" not in out and "Traceback" not in said
 
 
-def test_inspect_tells(broken, capsys):
-    assert main(["inspect", "run"]) == 0
-    out = capsys.readouterr().out
-    assert "nan_or_infinite 3" in " ".join(out.split())
+def test_inspect_tells(broken, distlenet):
+    assert "nan_or_infinite 3" in " ".join(distlenet("inspect", broken / "run").good().stdout.split())

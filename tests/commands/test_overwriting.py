@@ -39,11 +39,8 @@ def test_journal(trained, tmp_path, capsys):
         assert main(["journal", str(trained), "--csv", place]) == 6
 
 
-def test_summary_of_a_run(trained, capsys):
-    assert main(["summary", str(trained)]) == 0
-    shown = capsys.readouterr().out
-    assert main(["summary"]) == 0
-    assert shown == capsys.readouterr().out
+def test_summary_of_a_run(trained, distlenet):
+    assert distlenet("summary", trained).good().stdout == distlenet("summary").good().stdout
     assert main(["summary", str(trained.parent)]) == 5
 
 

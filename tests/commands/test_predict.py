@@ -26,18 +26,16 @@ def files(tmp_path):
     return tmp_path
 
 
-def test_lines(trained, files, capsys):
-    assert main(["predict", str(trained), str(files / "0.png"), str(files / "1.png")]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_lines(trained, files, distlenet):
+    lines = distlenet("predict", trained, files / "0.png", files / "1.png").good().stdout.splitlines()
     assert len(lines) == 2
     for number, line in enumerate(lines):
         assert line.startswith(f"{files / str(number)}.png: ")
         assert line.count(" %") == 3
 
 
-def test_what_the_network_saw(trained, files, capsys):
-    assert main(["predict", str(trained), str(files / "0.png"), "--show"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_what_the_network_saw(trained, files, distlenet):
+    lines = distlenet("predict", trained, files / "0.png", "--show").good().stdout.splitlines()
     assert len(lines) == 15
     assert "@" in "".join(lines[1:])
 
@@ -61,30 +59,25 @@ def test_one_sentence_for_each_bad_file(trained, files, capsys):
     assert "blank.png: the picture is blank" in said and f"there is no picture {files / 'none.png'}" in said
 
 
-def test_many(trained, files, capsys):
-    assert main(["predict", str(trained), str(files / "both.png"), "--many", "--json"]) == 0
-    answers = json.loads(capsys.readouterr().out)
+def test_many(trained, files, distlenet):
+    answers = json.loads(distlenet("predict", trained, files / "both.png", "--many", "--json").good().stdout)
     assert len(answers) == 2
     assert answers[0]["box"]["right"] <= answers[1]["box"]["left"]
 
 
-def test_the_first_of_several_frames_is_said(trained, files, capsys):
+def test_the_first_of_several_frames_is_said(trained, files, distlenet):
     frames = [Image.open(files / name).convert("L") for name in ("0.png", "1.png")]
     frames[0].save(files / "film.gif", save_all=True, append_images=frames[1:])
-    assert main(["predict", str(trained), str(files / "film.gif")]) == 0
-    assert "film.gif (the first of several frames): " in capsys.readouterr().out
-    assert main(["predict", str(trained), str(files / "film.gif"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["frames"] is None
+    words = ["predict", trained, files / "film.gif"]
+    assert "film.gif (the first of several frames): " in distlenet(*words).good().stdout
+    assert json.loads(distlenet(*words, "--json").good().stdout)[0]["frames"] is None
 
 
-def test_without_a_checkpoint_the_package_answers(files, capsys):
+def test_without_a_checkpoint_the_package_answers(files, distlenet):
     names = [str(files / name) for name in ("0.png", "1.png")]
-    assert main(["predict", "pretrained", *names]) == 0
-    said = capsys.readouterr().out
-    assert main(["predict", *names]) == 0
-    assert capsys.readouterr().out == said
-    assert main(["predict", names[1]]) == 0
-    assert capsys.readouterr().out == said.splitlines(keepends=True)[1]
+    said = distlenet("predict", "pretrained", *names).good().stdout
+    assert distlenet("predict", *names).good().stdout == said
+    assert distlenet("predict", names[1]).good().stdout == said.splitlines(keepends=True)[1]
     assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing
 
 

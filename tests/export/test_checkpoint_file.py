@@ -5,7 +5,6 @@ import json
 import numpy as np
 import pytest
 
-from distlenet.cli import main
 from distlenet.config import Config
 from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError
@@ -13,17 +12,16 @@ from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.runs.experiment import make_state
 
 
-def test_small_and_complete(tmp_path, capsys):
+def test_small_and_complete(tmp_path, distlenet):
     config, facts = Config(), DatasetFacts("drawn", "", (28, 28), tuple("0123456789"), 0.1307, 0.3081)
     state = make_state(config, facts)
     write_checkpoint(tmp_path / "last.h5", state, config, facts)
-    assert main(["export", str(tmp_path / "last.h5"), "--to", str(tmp_path / "small.h5")]) == 0
+    distlenet("export", tmp_path / "last.h5", "--to", tmp_path / "small.h5").good()
     small = read_checkpoint(tmp_path / "small.h5")
     assert np.array_equal(small.build_net().theta, state.net.theta)
     assert (small.dataset, small.config) == (facts, config)
     assert (tmp_path / "small.h5").stat().st_size < 4 * state.net.size + 8192
-    capsys.readouterr()
-    assert main(["inspect", str(tmp_path / "small.h5"), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["theta_sha256"] == state.theta_sha256()
+    inspected = distlenet("inspect", tmp_path / "small.h5", "--json").good()
+    assert json.loads(inspected.stdout)["theta_sha256"] == state.theta_sha256()
     with pytest.raises(CheckpointError, match="another model or optimizer"):
         small.restore(state)
