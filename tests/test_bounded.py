@@ -28,6 +28,7 @@ def test_toml_with_or_without_a_byte_order_mark(tmp_path, head):
         (GOOD.encode("utf-16"), "UTF-16, expected UTF-8: save it as UTF-8"),
         (GOOD.encode("utf-16-le"), "NUL bytes"),
         (GOOD.encode() + b"\0", "NUL bytes"),
+        (b"\xff\xfe\x00", "not valid TOML"),
         ('model = "\xfc"'.encode("latin-1"), "byte 9 is not UTF-8"),
         (b"epochs = " + b"[" * 1500, "nested too deeply"),
         (b"epochs = " + b"[" * 200 + b"]" * 200, "nested too deeply"),

@@ -91,15 +91,6 @@ def test_what_cannot_be(tmp_path, text, words):
         assert word in str(caught.value)
 
 
-def test_files_that_cannot_be_read(tmp_path):
-    for path in (tmp_path / "none.toml", tmp_path):
-        with pytest.raises(ConfigError, match="cannot read the configuration"):
-            build_config(None, path)
-    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ConfigError, match="not valid TOML"):
-        build_config(None, tmp_path / "binary.toml")
-
-
 def test_unknown_recipe():
     with pytest.raises(ConfigError, match="recipe 'standart' is unknown .did you mean 'standard'"):
         build_config("standart")

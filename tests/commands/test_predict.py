@@ -81,22 +81,20 @@ def test_without_a_checkpoint_the_package_answers(files, distlenet):
     assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing
 
 
-def test_every_argument_has_its_own_lines(trained, files, capsys, monkeypatch):
+def test_every_argument_has_its_own_lines(trained, files, distlenet):
     """Also a file that is named twice, in whatever spelling, or that shows several digits, or none."""
-    monkeypatch.chdir(files)
     same = ["0.png", "./0.png", str(files / "0.png"), "0.png"]
-    assert main(["predict", str(trained), *same]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    lines = distlenet("predict", trained, *same, cwd=files).good().stdout.splitlines()
     assert [line.split(": ")[0] for line in lines] == same
     assert len({line.split(": ")[1] for line in lines}) == 1
-    assert main(["predict", str(trained), "both.png", "both.png", "0.png", "--many", "--show"]) == 0
-    lines = capsys.readouterr().out.splitlines()
+    several = distlenet("predict", trained, "both.png", "both.png", "0.png", "--many", "--show", cwd=files).good()
+    lines = several.stdout.splitlines()
     assert len(lines) == 2 * (1 + 2 * 15) + 15
     assert lines[0] == lines[31] and lines[0].startswith("both.png: ") and len(lines[0]) == len("both.png: 00")
     names = ["both.png", "blank.png", "both.png", "blank.png"]
-    assert main(["predict", str(trained), *names, "--many", "--json"]) == 12
-    answers = json.loads(capsys.readouterr().out)
-    assert [answer["argument"] for answer in answers] == [0, 0, 1, 2, 2, 3]
+    done = distlenet("predict", trained, *names, "--many", "--json", cwd=files)
+    answers = json.loads(done.stdout)
+    assert done.returncode == 12 and [answer["argument"] for answer in answers] == [0, 0, 1, 2, 2, 3]
     assert [answer["file"] for answer in answers] == [names[answer["argument"]] for answer in answers]
 
 
