@@ -66,11 +66,6 @@ class Finished:
         assert all(word in self.output for word in words), self.output
         return self
 
-    def good(self) -> "Finished":
-        """Return the job itself; AssertionError if it did not succeed."""
-        assert self.returncode == 0, self.output
-        return self
-
 
 def find_runtime(name: str) -> Runtime | str:
     """Return the MPI called ``name``, or why its tests cannot run."""

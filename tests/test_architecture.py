@@ -129,7 +129,7 @@ def loaded_after(*words: object) -> set[str]:
         "except SystemExit as left:\n    code = left.code\n"
         "print('loaded:', *{name.split('.')[0] for name in sys.modules})\nsys.exit(code)"
     )
-    done = mpi_jobs.run([sys.executable, "-c", program, *map(str, words)]).good()
+    done = mpi_jobs.run([sys.executable, "-c", program, *map(str, words)]).expect()
     return set(done.stdout.rpartition("loaded:")[2].split())
 
 

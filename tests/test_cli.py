@@ -14,14 +14,14 @@ from distlenet.cli import COMMANDS, main
 
 
 def test_help_names_every_command(distlenet):
-    said = distlenet("--help").good().stdout
+    said = distlenet("--help").expect().stdout
     for name in COMMANDS:
         assert f"    {name} " in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, distlenet):
-    said = distlenet(command, "--help").good().stdout
+    said = distlenet(command, "--help").expect().stdout
     assert said.startswith(f"usage: distlenet {command}")
     assert "--debug" in said
 
@@ -73,7 +73,7 @@ def test_no_command_shows_the_help(capsys):
 
 
 def test_version(distlenet):
-    assert distlenet("--version").good().stdout == f"distlenet {__version__}\n"
+    assert distlenet("--version").expect().stdout == f"distlenet {__version__}\n"
 
 
 def test_without_the_packages(monkeypatch, capsys):

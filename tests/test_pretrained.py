@@ -46,4 +46,6 @@ def test_nor_is_a_run_directory_of_that_name(tmp_path, monkeypatch):
 
 
 def test_its_accuracy(mnist, distlenet):
-    assert json.loads(distlenet("evaluate", "pretrained", "--data", mnist, "--json").good().stdout)["accuracy"] >= 0.995
+    assert (
+        json.loads(distlenet("evaluate", "pretrained", "--data", mnist, "--json").expect().stdout)["accuracy"] >= 0.995
+    )

@@ -42,9 +42,9 @@ def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, distlenet):
     checkpoint = untrained(tmp_path / "last.h5", model="lenet5-1998", init="fan-in", rubbish=70.0)
     Image.fromarray(255 - IMAGES[0]).resize((112, 112)).save(tmp_path / "digit.png")
     words = ["predict", tmp_path / "last.h5", tmp_path / "digit.png"]
-    [answer] = json.loads(distlenet(*words, "--json").good().stdout)
+    [answer] = json.loads(distlenet(*words, "--json").expect().stdout)
     assert answer["none_of_these"] > 0.9 and 0 < answer["probability"] < 0.1
-    assert "  none of these >99.99 %" in distlenet(*words).good().stdout
+    assert "  none of these >99.99 %" in distlenet(*words).expect().stdout
     pytest.importorskip("flask")
     from distlenet.page.answer import answer as answer_of
 

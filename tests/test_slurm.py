@@ -101,7 +101,7 @@ def expected(tmp_path_factory, digits, distlenet, summary_of):
     hashes = {}
     for name, epochs in (("short", SHORT), ("long", LONG)):
         run = tmp_path_factory.mktemp("alone") / name
-        distlenet("train", "--data", digits, "--run", run, *SETTINGS, *epochs).good()
+        distlenet("train", "--data", digits, "--run", run, *SETTINGS, *epochs).expect()
         hashes[name] = summary_of(run)["theta_sha256"]
     return hashes
 
@@ -180,7 +180,7 @@ def test_plain_srun_is_refused(slurm, runtime, digits, tmp_path):
 def test_srun_of_one_task_is_one_process(slurm, digits, tmp_path, expected, summary_of):
     run = tmp_path / "run"
     command = slurm.srun("-n", "1", sys.executable, "-m", "distlenet", "train")
-    mpi_jobs.run([*command, *training(digits, run, SHORT)], env=slurm.env).good()
+    mpi_jobs.run([*command, *training(digits, run, SHORT)], env=slurm.env).expect()
     assert summary_of(run)["theta_sha256"] == expected["short"]
 
 
@@ -188,11 +188,11 @@ def test_srun_with_the_right_mpi(slurm, runtime, digits, tmp_path, expected, sum
     kind, run = SRUN[runtime.name], tmp_path / "run"
     slurm.needs(kind)
     command = slurm.srun("-n", "2", f"--mpi={kind}", runtime.python, "-m", "distlenet")
-    mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env).good()
+    mpi_jobs.run([*command, "train", *training(digits, run, SHORT)], env=slurm.env).expect()
     assert summary_of(run)["ranks"] == 2
     assert summary_of(run)["theta_sha256"] == expected["short"]
 
-    report = json.loads(mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env).good().stdout)
+    report = json.loads(mpi_jobs.run([*command, "doctor", "--json"], env=slurm.env).expect().stdout)
     assert len(report["ranks"]) == report["launched"] == 2
     assert report["misfit"] is None
 
@@ -213,7 +213,7 @@ def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, exp
         journal = run / "journal.jsonl"
         mpi_jobs.wait_for(lambda: journal.exists() and journal.read_text().count("\n") > 3, job)
         slurm.ask("scancel", "--signal=USR1", slurm.ask("squeue", "-h", f"--name={name}", "-o", "%i"))
-        done = job.finish(PATIENCE).good()
+        done = job.finish(PATIENCE).expect()
     assert saved_between(done.stdout)
     assert summary_of(run)["theta_sha256"] == expected["long"]
 

@@ -123,7 +123,7 @@ def under(redirection, *arguments, **more):
 def test_training_needs_no_streams(redirection, digits, tmp_path, summary_of):
     run = tmp_path / "run"
     settings = ["--epochs", 1, "--batch-size", 64, "--recipe", "fast", "--overwrite"]
-    done = under(redirection, "train", "--data", digits, "--run", run, *settings).good()
+    done = under(redirection, "train", "--data", digits, "--run", run, *settings).expect()
     assert summary_of(run)["status"] == "complete"
     assert ("the run is not shown any more" in done.stderr) == (redirection == "1</dev/null")
     assert "Traceback" not in done.output
@@ -132,7 +132,7 @@ def test_training_needs_no_streams(redirection, digits, tmp_path, summary_of):
 @pytest.mark.parametrize("redirection", [">&-", "2>&-", "<&- >&- 2>&-"])
 @pytest.mark.parametrize("command", ["summary", "inspect"])
 def test_commands_with_closed_streams(command, redirection, trained):
-    done = under(redirection, command, *([trained] if command == "inspect" else [])).good()
+    done = under(redirection, command, *([trained] if command == "inspect" else [])).expect()
     assert done.stderr == ""
     assert (done.stdout == "") == (">&-" in redirection.replace("2>&-", ""))
 

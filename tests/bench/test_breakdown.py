@@ -61,7 +61,7 @@ def test_the_names_of_the_ratios(monkeypatch):
 def test_command(distlenet, openmpi, words):
     done = distlenet(
         "bench", "--rounds", 1, "--steps", 5, "--batch-size", 32, "--shards", 4, "--no-pytorch", *words
-    ).good()
+    ).expect()
     if "--json" in words:
         report = json.loads(done.stdout)
         assert report["ratios"].keys() >= RATIOS - {name for name in RATIOS if "_vs_" in name}

@@ -89,7 +89,7 @@ def test_a_job_is_measured():
 
 
 def test_the_command():
-    done = mpi_jobs.run([sys.executable, "-m", "distlenet.bench.costmodel"]).good()
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet.bench.costmodel"]).expect()
     assert not done.stderr
     for word in ("1 Gbit/s", "100 Gbit/s", "| batch 4,096 |", "overlap would save"):
         assert word in done.stdout

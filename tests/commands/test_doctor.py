@@ -13,7 +13,7 @@ DOCTOR = ["-m", "distlenet", "doctor", "--json"]
 
 def report(done):
     assert "Traceback" not in done.output
-    return json.loads(done.good().stdout)
+    return json.loads(done.expect().stdout)
 
 
 def env_of(runtime, **more):
@@ -41,7 +41,7 @@ def test_alone(doctor, tmp_path):
 
 
 def test_alone_as_text(doctor):
-    done = doctor("/tmp").good()
+    done = doctor("/tmp").expect()
     assert "\x1b" not in done.stdout
     for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to mend"):
         assert words in done.stdout
@@ -53,7 +53,7 @@ def test_alone_never_loads_mpi(tmp_path):
         f"assert main(['doctor', '--run', {str(tmp_path)!r}]) == 0\n"
         "assert 'mpi4py' not in sys.modules"
     )
-    mpi_jobs.run([sys.executable, "-c", program]).good()
+    mpi_jobs.run([sys.executable, "-c", program]).expect()
 
 
 def test_without_any_mpi(tmp_path, distlenet, monkeypatch):
@@ -82,7 +82,7 @@ def test_a_row_for_each_rank(runtime, tmp_path):
 def test_crowded_ranks_as_text(runtime, tmp_path):
     ranks = len(os.sched_getaffinity(0)) + 1
     words = [*DOCTOR[:-1], "--run", str(tmp_path)]
-    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime)).good()
+    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime)).expect()
     assert f"{ranks} ranks run {ranks} BLAS threads" in done.stdout
     assert "nothing to mend" not in done.stdout
 

@@ -12,14 +12,14 @@ import pytest
 @pytest.mark.parametrize("split", ["test", "train", "validation"])
 def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
     arguments = ["evaluate", trained, "--data", digits, "--split", split, "--json"]
-    alone = distlenet(*arguments).good()
+    alone = distlenet(*arguments).expect()
     figures = json.loads(alone.stdout)
     assert figures["count"] == {"test": 1350, "train": 642, "validation": 58}[split] == np.sum(figures["confusion"])
     assert figures["accuracy"] == np.trace(figures["confusion"]) / figures["count"]
     assert figures["error"] == 1 - figures["accuracy"]
     assert [item["name"] for item in figures["classes"]] == list("0123456789")
     for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
-        assert distlenet(*arguments, runtime=any_mpi, ranks=ranks).good().stdout == alone.stdout
+        assert distlenet(*arguments, runtime=any_mpi, ranks=ranks).expect().stdout == alone.stdout
 
 
 def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
@@ -30,7 +30,7 @@ def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
 
 
 def test_tables(trained, digits, distlenet, any_mpi):
-    alone = distlenet("evaluate", trained, "--data", digits).good()
+    alone = distlenet("evaluate", trained, "--data", digits).expect()
     assert "\x1b" not in alone.output
     for word in ("precision", "recall", "f1"):
         assert word in alone.stdout.lower()
@@ -42,7 +42,7 @@ def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
     # fewer than the run's shards or validation images: of no concern to its test images
     path = tmp_path / "few.h5"
     drawn.write(path, 3, 30)
-    assert json.loads(distlenet("evaluate", trained, "--data", path, "--json").good().stdout)["count"] == 30
+    assert json.loads(distlenet("evaluate", trained, "--data", path, "--json").expect().stdout)["count"] == 30
 
 
 def test_other_size_of_images(trained, other_size, distlenet, only_sentence, openmpi):
@@ -59,7 +59,7 @@ def test_other_classes(trained, tmp_path, distlenet, only_sentence):
 
 def test_no_validation_images(digits, tmp_path, distlenet, only_sentence):
     run = tmp_path / "run"
-    distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--validation", 0, "--display", "quiet").good()
+    distlenet("train", "--data", digits, "--run", run, "--epochs", 1, "--validation", 0, "--display", "quiet").expect()
     only_sentence(distlenet("evaluate", run, "--data", digits, "--split", "validation"), 4, "use another --split")
 
 

@@ -11,7 +11,7 @@ from distlenet.runs.checkpoint_file import read_checkpoint
 
 
 def test_for_programs(trained, distlenet, summary_of):
-    done = distlenet("inspect", trained / "checkpoints/last.h5", "--json").good()
+    done = distlenet("inspect", trained / "checkpoints/last.h5", "--json").expect()
     assert done.stderr == ""
     found = json.loads(done.stdout)
     assert len(done.stdout.splitlines()) == 1
@@ -27,7 +27,7 @@ def test_for_programs(trained, distlenet, summary_of):
 
 def test_for_people(trained, distlenet):
     checkpoint = read_checkpoint(trained / "checkpoints/best.h5")
-    done = distlenet("inspect", trained).good()  # a run directory: its best
+    done = distlenet("inspect", trained).expect()  # a run directory: its best
     lines = done.stdout.splitlines()
     assert lines[0].split() == ["file", str(trained / "checkpoints/best.h5")]
     text = "\n".join(" ".join(line.split()) for line in lines)

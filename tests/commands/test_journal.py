@@ -52,7 +52,7 @@ def test_epochs(finished, tmp_path, capsys):
 
 
 def test_steps_to_the_standard_output(finished, distlenet):
-    out = distlenet("journal", finished, "--steps", "--csv", "-").good().stdout
+    out = distlenet("journal", finished, "--steps", "--csv", "-").expect().stdout
     rows = table(out)
     assert [row["steps"] for row in rows] == list(range(2, 23, 2))
     assert [row["epoch"] for row in rows] == [1] * 5 + [2] * 6
@@ -68,15 +68,15 @@ def test_a_resumed_run_has_every_row_once(finished, digits, tmp_path, distlenet)
     tables = []
     for path in (finished, run):
         for words in ([], ["--steps"]):
-            rows = table(distlenet("journal", path, "--csv", "-", *words).good().stdout)
+            rows = table(distlenet("journal", path, "--csv", "-", *words).expect().stdout)
             tables.append([[row["epoch"], row["steps"], row["learning_rate"]] for row in rows])
     assert tables[:2] == tables[2:]
 
 
 def test_the_terminal(finished, distlenet):
-    head, *rows = distlenet("journal", finished).good().stdout.splitlines()[-3:]
+    head, *rows = distlenet("journal", finished).expect().stdout.splitlines()[-3:]
     assert "accuracy" in head and [row.split()[0] for row in rows] == ["1", "2"]
-    lines = distlenet("journal", finished, "--steps").good().stdout.splitlines()
+    lines = distlenet("journal", finished, "--steps").expect().stdout.splitlines()
     assert len(lines) == 2 + 11  # a head of two lines
 
 
@@ -86,7 +86,7 @@ def test_what_is_wrong_is_said(finished, tmp_path, distlenet, only_sentence):
     only_sentence(distlenet("journal", finished, "--csv", tmp_path / "file" / "x.csv"), 6, "cannot write")
     damaged = shutil.copytree(finished, tmp_path / "damaged") / "journal.jsonl"
     damaged.write_text(damaged.read_text() + '{"kind": "epo')
-    done = distlenet("journal", tmp_path / "damaged", "--csv", "-").good()
+    done = distlenet("journal", tmp_path / "damaged", "--csv", "-").expect()
     assert len(table(done.stdout)) == 2 and "1 damaged line: left out" in done.stderr
     damaged.write_text("")
-    assert table(distlenet("journal", tmp_path / "damaged", "--csv", "-").good().stdout) == []
+    assert table(distlenet("journal", tmp_path / "damaged", "--csv", "-").expect().stdout) == []

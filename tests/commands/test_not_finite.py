@@ -39,4 +39,4 @@ def test_one_sentence(broken, digits, words, capsys):
 
 
 def test_inspect_tells(broken, distlenet):
-    assert "nan_or_infinite 3" in " ".join(distlenet("inspect", broken / "run").good().stdout.split())
+    assert "nan_or_infinite 3" in " ".join(distlenet("inspect", broken / "run").expect().stdout.split())

@@ -40,7 +40,7 @@ def test_journal(trained, tmp_path, capsys):
 
 
 def test_summary_of_a_run(trained, distlenet):
-    assert distlenet("summary", trained).good().stdout == distlenet("summary").good().stdout
+    assert distlenet("summary", trained).expect().stdout == distlenet("summary").expect().stdout
     assert main(["summary", str(trained.parent)]) == 5
 
 

@@ -57,26 +57,26 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
     data, classes = wide
     train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
     for run, more in (("one", {}), ("two", {"runtime": any_mpi, "ranks": 2})):
-        start(folder, *train, "--run", run, **more).good()
+        start(folder, *train, "--run", run, **more).expect()
     assert summary_of(folder / "one")["theta_sha256"] == summary_of(folder / "two")["theta_sha256"]
     named = ["evaluate", "two", "--data", data, "--model", "mynet.py:build"]
-    found = json.loads(start(folder, *named, "--json", runtime=any_mpi, ranks=2).good().stdout)
+    found = json.loads(start(folder, *named, "--json", runtime=any_mpi, ranks=2).expect().stdout)
     assert found["accuracy"] == summary_of(folder / "two")["test_accuracy"]
     assert np.array(found["confusion"]).shape == (classes, classes)
-    shown = start(folder, "evaluate", "two", "--data", data, "--trust-code").good()
+    shown = start(folder, "evaluate", "two", "--data", data, "--trust-code").expect()
     assert f"class {classes - 1}" in shown.stdout
     assert f"running function build in mynet.py ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
     refused = start(folder, "evaluate", "two", "--data", data, runtime=any_mpi, ranks=2)
     only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
-    start(folder, *again, runtime=any_mpi, ranks=2).good()
+    start(folder, *again, runtime=any_mpi, ranks=2).expect()
 
     (folder / "mynet.py").write_text(f"{NET}\n# the same layers\n")
     changed = "mynet.py:build has changed since two/checkpoints/best.h5 was trained"
-    assert changed in start(folder, *named).good().stderr
+    assert changed in start(folder, *named).expect().stderr
     more = [*train, "--run", "two", "--epochs", 4, "--override", "epochs", "--resume"]
     only_sentence(start(folder, *more), 3, "the code of mynet.py:build has changed", SHA256[:12], "--override model")
-    assert "the code of mynet.py:build has changed" in start(folder, *more, "--override", "model").good().output
+    assert "the code of mynet.py:build has changed" in start(folder, *more, "--override", "model").expect().output
     for text, words in (
         (NET.replace("ELU(), MaxPool2d", "Tanh(), MaxPool2d").replace("ELU,", "ELU, Tanh,"), ["elu1", "Tanh"]),
         (NET.replace("Dense(32)", "Dense(33)"), ["mynet.py:build"]),
@@ -92,7 +92,7 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
 def test_every_model_trains_on_pictures_that_are_not_square(model, wide, folder, summary_of):
     data, classes = wide
     if classes == 62:
-        start(folder, "train", "--model", model, "--data", data, *SHORT, "--epochs", 1, "--run", "run").good()
+        start(folder, "train", "--model", model, "--data", data, *SHORT, "--epochs", 1, "--run", "run").expect()
         assert summary_of(folder / "run")["status"] == "complete"
 
 
@@ -103,7 +103,7 @@ def test_code_that_fails_is_one_sentence_on_every_rank(openmpi, digits, folder, 
 
 
 def test_summary(folder, digits, only_sentence):
-    done = start(folder, "summary", "mynet.py:build", "--data", digits).good()
+    done = start(folder, "summary", "mynet.py:build", "--data", digits).expect()
     lines = [line.split() for line in done.stdout.splitlines()]
     assert ["conv1", "Conv2d", "8", "x", "26", "x", "26", "80"] in lines
     assert lines[-1] == ["total", f"{80 + 8 * 13 * 13 * 32 + 32 + 330:,}"]

@@ -27,7 +27,7 @@ def files(tmp_path):
 
 
 def test_lines(trained, files, distlenet):
-    lines = distlenet("predict", trained, files / "0.png", files / "1.png").good().stdout.splitlines()
+    lines = distlenet("predict", trained, files / "0.png", files / "1.png").expect().stdout.splitlines()
     assert len(lines) == 2
     for number, line in enumerate(lines):
         assert line.startswith(f"{files / str(number)}.png: ")
@@ -35,7 +35,7 @@ def test_lines(trained, files, distlenet):
 
 
 def test_what_the_network_saw(trained, files, distlenet):
-    lines = distlenet("predict", trained, files / "0.png", "--show").good().stdout.splitlines()
+    lines = distlenet("predict", trained, files / "0.png", "--show").expect().stdout.splitlines()
     assert len(lines) == 15
     assert "@" in "".join(lines[1:])
 
@@ -60,7 +60,7 @@ def test_one_sentence_for_each_bad_file(trained, files, capsys):
 
 
 def test_many(trained, files, distlenet):
-    answers = json.loads(distlenet("predict", trained, files / "both.png", "--many", "--json").good().stdout)
+    answers = json.loads(distlenet("predict", trained, files / "both.png", "--many", "--json").expect().stdout)
     assert len(answers) == 2
     assert answers[0]["box"]["right"] <= answers[1]["box"]["left"]
 
@@ -69,25 +69,25 @@ def test_the_first_of_several_frames_is_said(trained, files, distlenet):
     frames = [Image.open(files / name).convert("L") for name in ("0.png", "1.png")]
     frames[0].save(files / "film.gif", save_all=True, append_images=frames[1:])
     words = ["predict", trained, files / "film.gif"]
-    assert "film.gif (the first of several frames): " in distlenet(*words).good().stdout
-    assert json.loads(distlenet(*words, "--json").good().stdout)[0]["frames"] is None
+    assert "film.gif (the first of several frames): " in distlenet(*words).expect().stdout
+    assert json.loads(distlenet(*words, "--json").expect().stdout)[0]["frames"] is None
 
 
 def test_without_a_checkpoint_the_package_answers(files, distlenet):
     names = [str(files / name) for name in ("0.png", "1.png")]
-    said = distlenet("predict", "pretrained", *names).good().stdout
-    assert distlenet("predict", *names).good().stdout == said
-    assert distlenet("predict", names[1]).good().stdout == said.splitlines(keepends=True)[1]
+    said = distlenet("predict", "pretrained", *names).expect().stdout
+    assert distlenet("predict", *names).expect().stdout == said
+    assert distlenet("predict", names[1]).expect().stdout == said.splitlines(keepends=True)[1]
     assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing
 
 
 def test_every_argument_has_its_own_lines(trained, files, distlenet):
     """Also a file that is named twice, in whatever spelling, or that shows several digits, or none."""
     same = ["0.png", "./0.png", str(files / "0.png"), "0.png"]
-    lines = distlenet("predict", trained, *same, cwd=files).good().stdout.splitlines()
+    lines = distlenet("predict", trained, *same, cwd=files).expect().stdout.splitlines()
     assert [line.split(": ")[0] for line in lines] == same
     assert len({line.split(": ")[1] for line in lines}) == 1
-    several = distlenet("predict", trained, "both.png", "both.png", "0.png", "--many", "--show", cwd=files).good()
+    several = distlenet("predict", trained, "both.png", "both.png", "0.png", "--many", "--show", cwd=files).expect()
     lines = several.stdout.splitlines()
     assert len(lines) == 2 * (1 + 2 * 15) + 15
     assert lines[0] == lines[31] and lines[0].startswith("both.png: ") and len(lines[0]) == len("both.png: 00")

@@ -98,4 +98,4 @@ def test_the_help_needs_no_numpy():
         "prepare.configure(parser); parser.format_help();"
         "print([m for m in ('numpy', 'h5py', 'rich', 'mpi4py', 'urllib.request') if m in sys.modules])"
     )
-    assert mpi_jobs.run([sys.executable, "-c", program]).good().stdout == "[]\n"
+    assert mpi_jobs.run([sys.executable, "-c", program]).expect().stdout == "[]\n"

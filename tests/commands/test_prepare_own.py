@@ -73,14 +73,14 @@ def test_images_of_other_sizes_and_classes_of_other_numbers(size, classes, displ
     assert run("npz", "--from", archive(tmp_path / "a.npz", size, classes), "--out", data) == 0
     distlenet(
         *("train", "--data", data, "--run", directory, "--epochs", 1, "--batch-size", 64, "--display", display, *model)
-    ).good()
+    ).expect()
     summary = json.loads((directory / "summary.json").read_text())
     assert 0 <= summary["test_accuracy"] <= 1
-    distlenet("evaluate", directory, "--data", data).good()
+    distlenet("evaluate", directory, "--data", data).expect()
     evaluated = json.loads(distlenet("evaluate", directory, "--data", data, "--json").stdout)
     assert np.shape(evaluated["confusion"]) == (classes, classes)
     assert evaluated["accuracy"] == summary["test_accuracy"]
-    assert f"{size[0]} x {size[1]}" in distlenet("inspect", directory).good().stdout
+    assert f"{size[0]} x {size[1]}" in distlenet("inspect", directory).expect().stdout
 
 
 def test_images_too_small_for_the_network_end_in_a_sentence(tmp_path, distlenet, only_sentence):

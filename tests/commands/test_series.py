@@ -28,7 +28,7 @@ def repeat(digits, distlenet):
 @pytest.fixture(scope="module")
 def repeated(repeat, tmp_path_factory):
     run = tmp_path_factory.mktemp("repeat") / "run"
-    return run, repeat(run).good()
+    return run, repeat(run).expect()
 
 
 def test_repeat_alone(repeated):
@@ -57,7 +57,7 @@ def test_repeat_alone(repeated):
 def test_repeat_again_trains_nothing(repeated, repeat):
     run, first = repeated
     before = {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")}
-    done = repeat(run).good()
+    done = repeat(run).expect()
     assert done.stdout.count("from before") == 3
     assert {path: path.stat().st_mtime_ns for path in run.rglob("summary.json")} == before
     table = first.stdout[first.stdout.index("95 % confidence") :]
@@ -65,7 +65,7 @@ def test_repeat_again_trains_nothing(repeated, repeat):
 
 
 def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, repeat, tmp_path):
-    done = repeat(tmp_path / "run", "--json", runtime=any_mpi, ranks=2).good()
+    done = repeat(tmp_path / "run", "--json", runtime=any_mpi, ranks=2).expect()
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     assert len(json.loads(done.stdout)["runs"]) == 3  # one object, and the root alone speaks
     assert done.stderr == ""
@@ -73,7 +73,7 @@ def test_repeat_on_ranks_gives_the_same_runs(any_mpi, repeated, repeat, tmp_path
 
 def test_side_by_side(any_mpi, repeated, repeat, tmp_path, only_sentence):
     arguments = [tmp_path / "run", "--side-by-side"]
-    done = repeat(*arguments, 2, runtime=any_mpi, ranks=3).good()  # a team of two ranks and one of one
+    done = repeat(*arguments, 2, runtime=any_mpi, ranks=3).expect()  # a team of two ranks and one of one
     assert hashes(tmp_path / "run") == hashes(repeated[0])
     ranks = [json.loads((tmp_path / f"run/seed-{seed}/summary.json").read_text())["ranks"] for seed in (1, 2, 3)]
     assert ranks == [2, 1, 2]
@@ -94,7 +94,7 @@ def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp
     assert done.returncode == 130, done.output
     assert not (run / "seed-3").exists()
     assert [r["seed"] for r in json.loads((run / "results.json").read_text())["runs"]] == [1]
-    assert "from before" in distlenet(*arguments, runtime=openmpi, ranks=2).good().stdout.splitlines()[0]
+    assert "from before" in distlenet(*arguments, runtime=openmpi, ranks=2).expect().stdout.splitlines()[0]
     assert hashes(run) == hashes(repeated[0])
 
 
@@ -113,7 +113,7 @@ def test_compare(any_mpi, digits, distlenet, tmp_path):
         "    return Sequential(input_shape, Flatten(), Dense(classes))\n"
     )
     words = ["compare", *items, "--seeds", 2, "--data", digits, "--run", run, *SHORT]
-    done = distlenet(*words, runtime=any_mpi, ranks=2, cwd=tmp_path).good()
+    done = distlenet(*words, runtime=any_mpi, ranks=2, cwd=tmp_path).expect()
     results = json.loads((run / "results.json").read_text())
     rows = {name: setting["figures"] for name, setting in results["settings"].items()}
     assert list(rows) == ["average", "max", "trainable", "still", "mynet.py:build"]

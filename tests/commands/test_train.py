@@ -65,21 +65,21 @@ def test_what_a_run_leaves(trained, summary_of):
 
 
 def test_kept_checkpoints(train, run):
-    train("--epochs", 5, "--keep-every", 2).good()
+    train("--epochs", 5, "--keep-every", 2).expect()
     kept = {path.name: read_checkpoint(path).progress.epoch for path in (run / "checkpoints").iterdir()}
     del kept["best.h5"]
     assert kept == {"epoch-0002.h5": 2, "epoch-0004.h5": 4, "last-1.h5": 4, "last.h5": 5}
 
 
 def test_no_epochs(train, run, summary_of):
-    train("--epochs", 0).good()
+    train("--epochs", 0).expect()
     assert summary_of(run)["steps"] == 0
 
 
 @pytest.mark.parametrize("display", ["plain", "auto", "quiet"])
 def test_no_escape_codes_in_a_file(any_mpi, display, train, tmp_path):
-    alone = train("--display", display).good()
-    several = train("--display", display, "--run", tmp_path / "several", runtime=any_mpi, ranks=2).good()
+    alone = train("--display", display).expect()
+    several = train("--display", display, "--run", tmp_path / "several", runtime=any_mpi, ranks=2).expect()
     for done in (alone, several):
         assert "\x1b" not in done.output
         assert "\r" not in done.output
@@ -96,26 +96,26 @@ def test_existing_run(any_mpi, copied, train, only_sentence, summary_of):
     only_sentence(refused, 6, "already holds a run", "--resume auto", "--overwrite")
     assert contents() == before
     (copied / "notes.txt").write_text("mine")
-    train("--overwrite").good()
+    train("--overwrite").expect()
     assert (copied / "notes.txt").read_text() == "mine"
     assert summary_of(copied)["epochs"] == 1
 
 
 def test_resume_of_a_complete_run_changes_nothing(trained, copied, train, summary_of):
-    train("--epochs", 2, "--resume", "auto").good()
+    train("--epochs", 2, "--resume", "auto").expect()
     for key in ("theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "steps"):
         assert summary_of(copied)[key] == summary_of(trained)[key]
 
 
 def test_resume_of_nothing_starts(train, run, summary_of, trained):
-    train("--epochs", 2, "--resume").good()
+    train("--epochs", 2, "--resume").expect()
     assert summary_of(run)["theta_sha256"] == summary_of(trained)["theta_sha256"]
 
 
 def test_resume_passes_over_a_torn_file(copied, train):
     last = copied / "checkpoints/last.h5"
     last.write_bytes(last.read_bytes()[:5000])
-    assert "passed over" in train("--epochs", 2, "--resume", "auto").good().output
+    assert "passed over" in train("--epochs", 2, "--resume", "auto").expect().output
 
 
 def test_several_ranks_read_only_good_shards(any_mpi, train, run, tmp_path, only_sentence):
@@ -176,7 +176,7 @@ def test_tiny_images(train, run, tmp_path, only_sentence):
 
 
 def test_other_sizes_are_trained(other_size, train, run, summary_of):
-    train("--data", other_size, "--batch-size", 16).good()
+    train("--data", other_size, "--batch-size", 16).expect()
     assert summary_of(run)["parameters"] != 61706
 
 
@@ -265,12 +265,12 @@ def test_bad_input_on_two_ranks(any_mpi, train, run, tmp_path, only_sentence):
 
 
 def test_debug(train, run, tmp_path, summary_of):
-    debug = train("--run", tmp_path / "debug", "--debug").good()
+    debug = train("--run", tmp_path / "debug", "--debug").expect()
     assert "gradient check of 10 parameters" in debug.stdout
     assert "level" not in debug.stderr
     table = [line for line in debug.stdout.splitlines() if line.startswith(("layer ", "C1 ", "output "))]
     assert [line.split()[0] for line in table] == ["layer", "C1", "output"]
-    train().good()
+    train().expect()
     # looking closely changes nothing
     assert summary_of(tmp_path / "debug")["theta_sha256"] == summary_of(run)["theta_sha256"]
 
@@ -294,14 +294,14 @@ def test_debug_on_two_ranks(any_mpi, train, tmp_path):
     done = train("--data", tmp_path / "none.h5", "--run", tmp_path, "--debug", runtime=any_mpi, ranks=2)
     assert done.returncode == 4
     assert done.output.count("DataError: there is no dataset") == 1, done.output
-    assert train("--debug", runtime=any_mpi, ranks=2).good().stdout.count("gradient check of") == 1
+    assert train("--debug", runtime=any_mpi, ranks=2).expect().stdout.count("gradient check of") == 1
 
 
 def test_the_effective_configuration_is_kept(digits, train, run, tmp_path, distlenet):
     (tmp_path / "a.toml").write_text('recipe = "fast"\nlr = 0.05\nepochs = 7\n')
-    train("--config", tmp_path / "a.toml", "--display", "quiet").good()
+    train("--config", tmp_path / "a.toml", "--display", "quiet").expect()
     written = tomllib.loads((run / "config.toml").read_text())
     assert (written["epochs"], written["lr"], written["rotate"], written["batch_size"]) == (1, 0.05, 0.0, 64)
-    distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml").good()
+    distlenet("train", "--data", digits, "--run", tmp_path / "again", "--config", run / "config.toml").expect()
     shas = {json.loads((path / "summary.json").read_text())["theta_sha256"] for path in (run, tmp_path / "again")}
     assert len(shas) == 1

@@ -142,7 +142,7 @@ def test_bad_input_is_not_tried_again(openmpi, digits, tmp_path, only_sentence, 
 
 def test_evaluate(openmpi, trained, digits, distlenet):
     words = ["evaluate", trained, "--data", digits, "--json"]
-    done = launched("--max-restarts", 1, *words).good()
+    done = launched("--max-restarts", 1, *words).expect()
     assert done.stdout == distlenet(*words).stdout
     assert "restart" not in done.output
 
@@ -173,7 +173,7 @@ def stops(digits, run, number, python=sys.executable):
     progress = runs.newest(run).progress
     assert progress.steps == runs.summary(run)["steps"]
     end = ["--epochs", progress.epoch + 1, "--override", "epochs", "--resume", "auto"]
-    runs.do(runs.train(digits, run, "--validation", 50, *end)).good()
+    runs.do(runs.train(digits, run, "--validation", 50, *end)).expect()
     assert runs.summary(run)["steps"] > progress.steps or progress.step == 0
     epochs = [line["epoch"] for line in runs.journal(run) if line["kind"] == "epoch"]
     assert epochs == sorted(set(epochs)) and len(epochs) == runs.summary(run)["epochs"]
@@ -228,7 +228,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     (tmp_path / "sitecustomize.py").write_text(stops)
     run, path = tmp_path / "run", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
     words = runs.train(digits, run, "--epochs", 1)
-    done = launched("--stall-after", 1, "--max-restarts", 1, *words, PYTHONPATH=path).good()
+    done = launched("--stall-after", 1, "--max-restarts", 1, *words, PYTHONPATH=path).expect()
     assert "the job was done 1 s ago, but a rank hangs: it is ended" in done.output
     assert "restart" not in done.output
     assert runs.summary(run)["status"] == "complete"
@@ -263,7 +263,7 @@ def test_all_ranks_killed_is_no_success(survivors_go_on, digits, tmp_path):
 @pytest.mark.parametrize(("name", "begun"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
 def test_a_restart_goes_on_from_what_the_job_itself_saved(survivors_go_on, digits, tmp_path, name, begun):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
-    runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).good()
+    runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).expect()
     words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / begun[0])
     with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
         mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)

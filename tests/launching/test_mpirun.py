@@ -101,13 +101,13 @@ def shadowed(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("words", [["summary"], ["doctor", "--json"], ["train", "--run", "x", "--check"]])
 def test_modules_of_the_working_directory_are_not_taken_for_others(shadowed, words):
-    done = mpi_jobs.run([sys.executable, "-m", "distlenet", *words], cwd=shadowed).good()
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet", *words], cwd=shadowed).expect()
     assert "wrong module" not in done.output
 
 
 def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
     assert mpirun.python_command("distlenet", "a")[1:] == ["-P", "-m", "distlenet", "a"]
-    done = mpi_jobs.run([sys.executable, "-m", "distlenet", "launch", "-n", "2", "doctor"], cwd=shadowed).good()
+    done = mpi_jobs.run([sys.executable, "-m", "distlenet", "launch", "-n", "2", "doctor"], cwd=shadowed).expect()
     assert "wrong module" not in done.output
 
 

@@ -36,11 +36,11 @@ def ask(url, digit):
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_in_good_order(reader, number):
     with Served(command(reader, "--port", "0")) as server:
-        done = server.stop(number).good()  # at the very moment the address is printed
+        done = server.stop(number).expect()  # at the very moment the address is printed
     with Served(command(reader, "--port", "0")) as server:
         assert server.url.startswith("http://127.0.0.1:")
         assert ask(server.url, 3)["label"] == "3"
-        done = server.stop(number).good()
+        done = server.stop(number).expect()
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1
 
@@ -70,7 +70,7 @@ def test_more_than_this_machine_gets_a_note(reader):
     with Served(command(reader, "--host", "0.0.0.0", "--port", "0")) as server:
         assert server.url.startswith("http://localhost:")
         assert ask(server.url.replace("localhost", "127.0.0.1"), 7)["label"] == "7"
-        assert "note: everybody" in server.stop(signal.SIGINT).good().stderr
+        assert "note: everybody" in server.stop(signal.SIGINT).expect().stderr
 
 
 def test_many_clients_at_once(served):

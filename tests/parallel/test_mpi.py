@@ -27,7 +27,7 @@ def test_has_the_protocol_s_methods(openmpi):
 
 
 def test_collectives_on_1_to_5_ranks(runtime):
-    assert mpi_jobs.run(runtime.command(5, str(mpi_jobs.JOBS / "collectives.py"))).good().stdout == "all is well\n"
+    assert mpi_jobs.run(runtime.command(5, str(mpi_jobs.JOBS / "collectives.py"))).expect().stdout == "all is well\n"
 
 
 @pytest.mark.parametrize(

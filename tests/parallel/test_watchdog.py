@@ -119,7 +119,7 @@ QUICK = ["--epochs", 1, "--train-sample", 50, "--validation", 100, "--stall-afte
 def test_ranks_wait_for_one_that_makes_progress(runtime, digits, tmp_path, where):
     code = SLOW.format(pause=STALL_AFTER / 2, tick="advance()", where=where)
     words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
-    done = mpi_jobs.run(runtime.command(2, "-c", code, *words)).good()
+    done = mpi_jobs.run(runtime.command(2, "-c", code, *words)).expect()
     assert "no progress" not in done.output
 
 

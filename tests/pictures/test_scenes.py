@@ -30,7 +30,7 @@ def reader(tmp_path_factory, distlenet):
     train, test = draw_digits(8000, seed=3), draw_digits(500, seed=4)
     drawn.write(folder / "d.h5", train, test, names)
     arguments = ["--data", folder / "d.h5", "--run", folder / "run", "--epochs", 4, "--batch-size", 64]
-    distlenet("train", *arguments, "--display", "quiet").good()
+    distlenet("train", *arguments, "--display", "quiet").expect()
     return Reader(find_checkpoint(folder / "run"))
 
 

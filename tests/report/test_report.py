@@ -289,7 +289,7 @@ def test_any_size_of_image_any_classes_any_names(size, names, flags, tmp_path):
 
 
 def test_the_command(finished, digits, distlenet, only_sentence, tmp_path):
-    done = distlenet("report", finished, "--data", digits, "--out", tmp_path / "public").good()
+    done = distlenet("report", finished, "--data", digits, "--out", tmp_path / "public").expect()
     assert f"wrote {tmp_path / 'public' / 'report.html'}" in done.stdout
     assert Page(tmp_path / "public" / "report.html").titles == SECTIONS
     only_sentence(distlenet("report", tmp_path / "nowhere"), 5, "is not a run directory")

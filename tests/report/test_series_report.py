@@ -23,7 +23,7 @@ ITEMS = ["few:batch_size=64", "results:batch_size=128", "still:lr=0"]
 def compared(digits, distlenet, tmp_path_factory):
     run = tmp_path_factory.mktemp("compared") / "run"
     words = ["--seeds", 2, "--data", digits, "--run", run, "--recipe", "fast", "--epochs", 2]
-    distlenet("compare", *ITEMS, *words).good()
+    distlenet("compare", *ITEMS, *words).expect()
     return run
 
 

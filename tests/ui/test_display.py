@@ -67,7 +67,7 @@ def test_the_cursor_is_never_lost(kind):
 
 
 def test_auto_is_plain_in_a_pipe():
-    done = mpi_jobs.run([sys.executable, "-c", SCRIPT, "auto"]).good()
+    done = mpi_jobs.run([sys.executable, "-c", SCRIPT, "auto"]).expect()
     assert "\x1b" not in done.output
     assert " epoch epoch=2/2 " in done.stdout
 
