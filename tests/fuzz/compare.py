@@ -85,8 +85,8 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
         if complete or name != "last.h5" or one.position == other.position:
             contents = [content(checkpoint) for checkpoint in (one, other)]
             if "other settings" in tampered and name != "last.h5":  # saved before or after it went on with those
-                for content in contents:
-                    del content["config"]
+                for facts in contents:
+                    del facts["config"]
             found += _unlike(name, *contents)
     return found
 

@@ -74,7 +74,7 @@ def test_the_newest(tmp_path, newest, names):
     kept = Kept(tmp_path, newest=newest)
     for _ in range(6):
         kept.step()
-    assert kept.expect() == names
+    assert kept.good() == names
     assert [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)] == [("last.h5", "asked for")] * 6
 
 
@@ -89,7 +89,7 @@ def test_fewer_than_before(tmp_path, newest):
     kept.state.progress.steps = kept.state.progress.step = 6
     kept.step()
     names = ["last.h5", "last-1.h5", "last-2.h5"][:newest]
-    assert kept.expect() == {name: 7 - age for age, name in enumerate(names)} | {
+    assert kept.good() == {name: 7 - age for age, name in enumerate(names)} | {
         "last-of-all.h5": 6,
         "last-2024.h5": 6,
     }
@@ -102,16 +102,16 @@ def test_a_link_is_renamed_with_what_it_leads_to(tmp_path):
     last = tmp_path / "checkpoints/last.h5"
     last.symlink_to(last.rename(tmp_path / "elsewhere/last.h5"))
     kept.step()
-    assert kept.expect() == {"last.h5": 2, "last-1.h5": 1}
+    assert kept.good() == {"last.h5": 2, "last-1.h5": 1}
     kept.step()
-    assert kept.expect() == {"last.h5": 3, "last-1.h5": 2}
+    assert kept.good() == {"last.h5": 3, "last-1.h5": 2}
 
 
 def test_best_and_every_second(tmp_path):
     kept = Kept(tmp_path, every=2)
     for best in (True, False, True, False, False):
         kept.epoch(best)
-    assert kept.expect() == {"best.h5": 3, "epoch-0002.h5": 2, "epoch-0004.h5": 4, "last.h5": 5, "last-1.h5": 4}
+    assert kept.good() == {"best.h5": 3, "epoch-0002.h5": 2, "epoch-0004.h5": 4, "last.h5": 5, "last-1.h5": 4}
     reasons = [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)]
     assert reasons[:3] == [("best.h5", "best"), ("last.h5", "last"), ("epoch-0002.h5", "every 2 epochs")]
 
@@ -121,7 +121,7 @@ def test_best_is_not_written_within_an_epoch(tmp_path):
     kept.epoch(best=True)
     kept.step()
     kept.step()
-    assert kept.expect() == {"best.h5": 1, "last.h5": 3, "last-1.h5": 2}
+    assert kept.good() == {"best.h5": 1, "last.h5": 3, "last-1.h5": 2}
 
 
 class Disk:
@@ -194,11 +194,11 @@ def test_a_full_disk_at_every_call(tmp_path, monkeypatch, newest, times):
             kept.epoch(best=True)
             disk.fails_at = None
             assert not list(kept.folder.glob(".*")), f"call {place}, {calls[place]}"
-            assert max(kept.expect().values()) >= 2, f"call {place}, {calls[place]}"
-        lasts = {name: steps for name, steps in kept.expect().items() if name.startswith("last")}
+            assert max(kept.good().values()) >= 2, f"call {place}, {calls[place]}"
+        lasts = {name: steps for name, steps in kept.good().items() if name.startswith("last")}
         assert max(lasts.values()) >= 2, f"call {place}, {calls[place]}"
         kept.epoch(best=True)  # with room again
-        assert kept.expect()["last.h5"] == kept.expect()["best.h5"] == 3 + times
+        assert kept.good()["last.h5"] == kept.good()["best.h5"] == 3 + times
         texts = [event.text for event in kept.told(Notice)]
         if place < len(calls) - 1:  # the very last is the flush of the directory, which some file systems refuse
             assert texts
@@ -217,11 +217,11 @@ def test_a_limit_on_the_size_of_files(tmp_path):
         kept.step()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    assert kept.expect() == {"best.h5": 1, "last.h5": 1}
+    assert kept.good() == {"best.h5": 1, "last.h5": 1}
     assert (tmp_path / "last.h5").read_bytes() == image
     assert kept.keeper.failing
     kept.step()
-    assert kept.expect() == {"best.h5": 2, "last.h5": 4, "last-1.h5": 1}  # the best one was owed
+    assert kept.good() == {"best.h5": 2, "last.h5": 4, "last-1.h5": 1}  # the best one was owed
     assert not kept.keeper.failing
 
 
@@ -244,11 +244,11 @@ def test_what_could_not_be_written_is_written_at_the_next_chance(tmp_path, monke
     refused = refuse(monkeypatch, "best.h5", "epoch-0002.h5")
     kept.epoch(best=True)
     kept.step()
-    assert kept.expect() == {"best.h5": 1, "epoch-0001.h5": 1, "last.h5": 3, "last-1.h5": 2}
+    assert kept.good() == {"best.h5": 1, "epoch-0001.h5": 1, "last.h5": 3, "last-1.h5": 2}
     assert kept.keeper.failing and len(kept.told(Notice)) == 2  # last.h5 succeeds in between
     refused.clear()
     kept.step()
-    assert kept.expect() == {"best.h5": 2, "epoch-0001.h5": 1, "epoch-0002.h5": 2, "last.h5": 4, "last-1.h5": 3}
+    assert kept.good() == {"best.h5": 2, "epoch-0001.h5": 1, "epoch-0002.h5": 2, "last.h5": 4, "last-1.h5": 3}
     assert not kept.keeper.failing
     assert read_checkpoint(tmp_path / "best.h5").position == (2, 2)
 
@@ -260,7 +260,7 @@ def test_a_newer_best_is_no_longer_owed(tmp_path, monkeypatch):
     kept.epoch(best=True)
     refused.clear()
     kept.epoch()
-    assert kept.expect()["best.h5"] == 2
+    assert kept.good()["best.h5"] == 2
 
 
 def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
@@ -271,9 +271,9 @@ def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
     kept.keeper.on(Diverged(1, {}, "", {}, back_to=(1, 1)))
     refused.clear()
     kept.keeper.settle()
-    assert kept.expect()["best.h5"] == 1 and not kept.keeper.failing
+    assert kept.good()["best.h5"] == 1 and not kept.keeper.failing
     kept.keeper.on(Diverged(2, {}, "", {}, back_to=(0, 0)))
-    assert "best.h5" not in kept.expect()
+    assert "best.h5" not in kept.good()
 
 
 def test_the_last_is_written_at_the_end_if_there_is_room_by_then(tmp_path, monkeypatch):
@@ -283,10 +283,10 @@ def test_the_last_is_written_at_the_end_if_there_is_room_by_then(tmp_path, monke
     kept.epoch(best=True)
     refused.remove("best.h5")
     kept.keeper.settle()
-    assert kept.expect() == {"best.h5": 1} and kept.keeper.failing
+    assert kept.good() == {"best.h5": 1} and kept.keeper.failing
     refused.clear()
     kept.keeper.settle()
-    assert kept.expect() == {"best.h5": 1, "last.h5": 1} and not kept.keeper.failing
+    assert kept.good() == {"best.h5": 1, "last.h5": 1} and not kept.keeper.failing
 
 
 def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monkeypatch):
@@ -297,7 +297,7 @@ def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monk
     refused.clear()
     kept.state.progress.steps += 1
     kept.keeper.settle()
-    assert kept.expect() == {"last-1.h5": 1} and kept.keeper.failing
+    assert kept.good() == {"last-1.h5": 1} and kept.keeper.failing
 
 
 def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
@@ -313,7 +313,7 @@ def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
         "best.h5": 2,
         "epoch-0003.h5": 3,
         "last.h5": 3,
-    }.items() <= kept.expect().items()  # the best one always waits
+    }.items() <= kept.good().items()  # the best one always waits
     assert kept.keeper.failing  # they are missing for good: the exit code says so
     kept.keeper.on(Diverged(1, {}, "", {}, back_to=(0, 0)))
     assert not kept.keeper.failing  # they are made again
