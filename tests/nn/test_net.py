@@ -42,6 +42,11 @@ def on_a_grid(random, shape, dtype):
     return (random.integers(-8, 9, shape) / 8).astype(dtype)
 
 
+def uniform(random, shape, dtype):
+    """Return numbers within +-1: no two are equal."""
+    return random.uniform(-1, 1, shape).astype(dtype)
+
+
 def compare(net, x, labels, tolerance):
     kept, gradient = x.copy(), np.full(net.size, np.nan, net.theta.dtype)
     logits, loss, expected = reference.run_net(net, x, labels)
@@ -65,9 +70,11 @@ def compare(net, x, labels, tolerance):
 )
 def test_any_row_of_layers_equals_the_plain_reference(pictures, vectors, channels, height, width, n, seed):
     net = build(pictures, vectors, (channels, height, width), np.float64)
-    random = np.random.default_rng(seed)
-    net.theta[:] = on_a_grid(random, net.size, np.float64)
-    x, labels = on_a_grid(random, (channels, height, width, n), np.float64), random.integers(0, 4, n)
+    random, curved = np.random.default_rng(seed), (Tanh, Sigmoid, ELU, ScaledTanh)
+    # on a grid, what is equal behind a curve may not be so to the last bit: a maximum would be another one's
+    draw = uniform if any(kind in curved for kind, *_ in [*pictures, *vectors]) else on_a_grid
+    net.theta[:] = draw(random, net.size, np.float64)
+    x, labels = draw(random, (channels, height, width, n), np.float64), random.integers(0, 4, n)
     compare(net, x, labels, 1e-10)
 
 
