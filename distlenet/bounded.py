@@ -33,7 +33,7 @@ KINDS = {
 
 
 def kind(path: str | os.PathLike[str], follow_links: bool = False) -> str | None:
-    """Return what is at ``path`` itself, "a file", "a link" ...; None if nothing is. Raises OSError."""
+    """Return the kind of ``path``, links not followed: "a file", "a link" ...; None if missing. Raises OSError."""
     try:
         return KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow_links).st_mode), "something unknown")
     except (FileNotFoundError, NotADirectoryError):

@@ -141,7 +141,7 @@ def build_config(
     """Return the settings of ``recipe``, overridden by the TOML ``file``, overridden by ``flags``.
 
     Without ``recipe``, the file's key ``recipe`` names it; without that too it is "standard", or the
-    settings ``base`` of a run that is gone on with.
+    settings ``base`` of a resumed run.
 
     Raises ConfigError naming the key, where it stands, and the nearest known name.
     """

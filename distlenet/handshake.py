@@ -18,12 +18,15 @@ ASKED = "asked"  # file written by the launcher: the signal that asked it to end
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
 
-def tell_launcher(code: int, is_root: bool = True) -> None:
-    """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less."""
+def tell_launcher(code: int, left: bool = False) -> None:
+    """Leave the exit code where `distlenet launch`, if it started the job, looks for it; mpirun's own says less.
+
+    ``left``: in the file LEFT, which is read where the root left no code.
+    """
     if EXIT_FILE in os.environ:
         path = Path(os.environ[EXIT_FILE])
         with contextlib.suppress(FileNotFoundError):  # on a host that does not see the launcher's directory
-            (path if is_root else path.with_name(LEFT)).write_text(str(code), encoding="utf-8")
+            (path.with_name(LEFT) if left else path).write_text(str(code), encoding="utf-8")
 
 
 def asked_by_launcher() -> int | None:

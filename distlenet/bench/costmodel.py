@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def measure(rounds: int, tcp: str | None, transports: dict[str, Transport]) -> tuple[Compute, dict[str, Transport]]:
-    """Fit to this machine; print predicted beside measured."""
+    """Fit the model to this machine; print predicted and measured seconds."""
     print(f"load before: {os.getloadavg()[0]:.1f}\n")
     found = costfit.measure_steps([(1, *layout) for layout in costfit.LAYOUTS], 60, rounds)
     seconds = dict(zip(costfit.LAYOUTS, found, strict=True))
@@ -123,7 +123,7 @@ def measure(rounds: int, tcp: str | None, transports: dict[str, Transport]) -> t
 
 
 def compare(what: str, predicted: float, measured: Sequence[float]) -> list[str]:
-    """Return a row of predicted beside the fastest measured seconds."""
+    """Return a row: predicted seconds, the fastest measured ones."""
     value = min(measured)
     slowest = f"{1e3 * max(measured):.3f}"
     return [what, f"{1e3 * predicted:.3f}", f"{1e3 * value:.3f}", slowest, f"{100 * (predicted / value - 1):+.0f} %"]

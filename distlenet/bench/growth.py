@@ -94,14 +94,14 @@ def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
     The root prints JSON, of each figure the largest of all ranks.
     """
     flags = {"memory_limit": limit, "validation": 0, "train_sample": 250, "epochs": 10**4}
-    signals, begun = Signals(), perf_counter()
+    signals, started = Signals(), perf_counter()
     all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
     config, leaves = all_of_it.config, all_of_it.leaves
     course = Course(all_of_it.schedule, config.epochs, signals)
     events = train(all_of_it.state, leaves, all_of_it.epoch_end, course, comm)
     running = (event.seconds for event in events if isinstance(event, StepDone))
     next(running)
-    start, cpu = perf_counter() - begun, process_time()
+    start, cpu = perf_counter() - started, process_time()
     seconds = [next(running) for _ in range(steps)]
     report = {"streamed": leaves.streamed, "start": start, "cpu": (process_time() - cpu) / steps}
     report |= {"step": median(seconds), "mean": sum(seconds) / steps, "image": median(seconds) / config.batch_size}

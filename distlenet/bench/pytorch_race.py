@@ -54,7 +54,7 @@ def main() -> None:
     net = DistributedDataParallel(module, gradient_as_bucket_view=True)
     steps = -(-len(images) // config.batch_size)
     schedule = build_schedule(config.schedule, config.lr, config.epochs * steps, config.warmup, config.decay)
-    begun = perf_counter()
+    started = perf_counter()
     for epoch in range(config.epochs):
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed * 1000 + epoch))
         for step in range(steps):
@@ -65,7 +65,7 @@ def main() -> None:
             if config.clip:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()
-    seconds = perf_counter() - begun
+    seconds = perf_counter() - started
     with torch.inference_mode():
         tests, answers = load("test", 0, digits.length("test"))
         accuracy = (module(tests).argmax(1) == answers).float().mean().item()

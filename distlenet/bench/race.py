@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
     results: dict[str, list[dict[str, float]]] = {name: [] for name in racers}
     for seed in range(1, args.seeds + 1):
         for name, race in racers.items():
-            begun = perf_counter()
+            started = perf_counter()
             result = race(args.data, args.recipe, seed, args.ranks)
-            result["total_seconds"] = perf_counter() - begun
+            result["total_seconds"] = perf_counter() - started
             results[name].append(result)
             shown = f"{100 * result['accuracy']:.2f} %, {result['seconds']:.2f} s of {result['total_seconds']:.2f} s"
             print(f"seed {seed}, {name}: {shown}", file=sys.stderr, flush=True)

@@ -226,5 +226,5 @@ def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
             note(text)
         said.add(text)
 
-    named = named and os.path.expanduser(named)  # as code_path does; what is wrong with it is said elsewhere
+    named = named and os.path.expanduser(named)  # as code_path does, which reports bad paths
     return Trust(named, args.trust_code, getattr(args, "words", ()), tell)

@@ -141,7 +141,7 @@ class MPICommunicator:
 
     def leave(self, code: int) -> int:
         """Return ``code``: MPI says its farewell at the end of the process."""
-        tell_launcher(code, self.is_root)
+        tell_launcher(code, left=not self.is_root)
         return code
 
     def _free(self) -> None:

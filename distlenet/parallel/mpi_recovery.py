@@ -143,5 +143,5 @@ class RecoverableCommunicator(MPICommunicator):
         sys.stdout.flush()
         sys.stderr.flush()
         if code != RanksLost.exit_code:  # others may be going on without this side
-            tell_launcher(code, self.is_root)
+            tell_launcher(code, left=not self.is_root)
         os._exit(0 if EXIT_FILE in os.environ else code)

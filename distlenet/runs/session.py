@@ -32,7 +32,7 @@ class Session:
     ) -> None:
         self.options, self.comm, self.signals, self._make_views = options, comm, signals, make_views
         self.root = OtherRank()  # until this rank is appointed root
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
 
     def run(self) -> int:
         """Train, evaluate, write the summary; return the exit code, also of a run that a signal stopped.
@@ -84,7 +84,7 @@ class Session:
                 raise
             failure, seconds = error if self.options.debug else bare(error), pace.seconds
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
-        summary |= {"total_seconds": round(time.perf_counter() - self._begun, 3), "run": self.options.run_directory}
+        summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
         # the others wait until it is written: if the root is lost before, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))

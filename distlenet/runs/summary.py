@@ -18,7 +18,7 @@ class Pace:
     """How fast this process trains; counted from when it is made."""
 
     def __init__(self) -> None:
-        self._begun = time.perf_counter()
+        self._started = time.perf_counter()
         self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, of which exchange) of each
         self.images = 0  # trained on
 
@@ -31,7 +31,7 @@ class Pace:
     @property
     def seconds(self) -> float:
         """Seconds since then."""
-        return time.perf_counter() - self._begun
+        return time.perf_counter() - self._started
 
 
 def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: float, pace: Pace) -> dict[str, Any]:

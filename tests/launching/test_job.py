@@ -220,8 +220,8 @@ def test_the_root_hangs_when_the_run_is_done(survivors_go_on, digits, tmp_path, 
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     from distlenet import handshake
     tell = handshake.tell_launcher
-    def tell_and_stop(*words):
-        {"os.kill(os.getpid(), signal.SIGSTOP)" if where == "before" else "tell(*words)"}
+    def tell_and_stop(*words, **named):
+        {"os.kill(os.getpid(), signal.SIGSTOP)" if where == "before" else "tell(*words, **named)"}
         os.kill(os.getpid(), signal.SIGSTOP)
     handshake.tell_launcher = tell_and_stop
 """

@@ -162,7 +162,7 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
 
 
 def _sentence(path: Path, error: Exception) -> str:
-    """Return what is wrong with the file ``path``, and what to do, where opening it raised ``error``."""
+    """Return the sentence for ``error``, raised on opening the dataset file ``path``: the cause, and the fix."""
     truncated = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error), re.DOTALL)
     match error:
         case FileNotFoundError():
