@@ -130,7 +130,7 @@ class Attempt:
         finally:
             self._requests.job = None
         self.connected = self._ready.exists()
-        told = next((int(file.read_text(encoding="utf-8") or 1) for file in self._farewells()), None)
+        told = next(iter(self._codes_left()), None)
         killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
         # a job that a rank aborts is ended by mpirun with SIGTERM: to the other ranks that is like being asked to end
         aborted = self._tolerant and code != 0 and told == 128 + signal.SIGTERM
@@ -173,7 +173,7 @@ class Attempt:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return mpirun.wait(min(0.5, self._stall_after or 0.5))
             now = self._requests.clock()
-            since = since or (now if self._farewells() else None)
+            since = since or (now if self._codes_left() else None)
             if since and 0 < self._stall_after < now - since:
                 say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
                 self.end()
@@ -186,9 +186,11 @@ class Attempt:
         while processes(self.mark) and time.monotonic() < until:
             time.sleep(0.05)
 
-    def _farewells(self) -> list[Path]:
-        """Return the files in which ranks have left their exit code, the root's first."""
-        return [path for path in (self._exit_file, self._exit_file.with_name(LEFT)) if path.exists()]
+    def _codes_left(self) -> list[int]:
+        """Return the exit codes that ranks have left in files, the root's first."""
+        paths = [path for path in (self._exit_file, self._exit_file.with_name(LEFT)) if path.exists()]
+        texts = [path.read_text(encoding="utf-8") for path in paths]
+        return [int(text) for text in texts if text]  # empty: the rank was killed between opening and writing it
 
     def end(self) -> None:
         """Kill the whole job."""

@@ -234,6 +234,24 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     assert runs.summary(run)["status"] == "complete"
 
 
+def test_the_root_is_killed_while_it_leaves_the_exit_code(survivors_go_on, digits, tmp_path):
+    # its file is there, but empty: the code of the other ranks counts
+    (tmp_path / "sitecustomize.py").write_text("""import os, pathlib, signal, time
+if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
+    from distlenet import handshake
+    def create_and_die(code, left=False):
+        path = pathlib.Path(os.environ[handshake.EXIT_FILE])
+        while not path.with_name(handshake.LEFT).exists():
+            time.sleep(0.01)
+        path.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    handshake.tell_launcher = create_and_die
+""")
+    words = runs.train(digits, tmp_path / "run", "--epochs", 1)
+    launched(*words, PYTHONPATH=f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}").expect()
+    assert runs.summary(tmp_path / "run")["status"] == "complete"
+
+
 @pytest.mark.parametrize("tolerance", [[], ["--no-fault-tolerance"]], ids=["survives", "does not survive"])
 def test_a_result_that_is_not_shown_is_no_success(openmpi, trained, digits, tmp_path, tolerance):
     fails = "import distlenet.ui, sys\nclass Refuse:\n"
