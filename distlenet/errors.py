@@ -138,6 +138,13 @@ class SeveralDigits(PictureError):
         self.count = count
 
 
+class CallbackError(DistlenetError):
+    """A callback of the user's raised an error: the run is saved and ends. ``__cause__`` is that error, on the root."""
+
+    exit_code = 18
+    agreed = True
+
+
 class ExportError(DistlenetError):
     """A network that another format cannot hold, or a file of it that cannot be written."""
 

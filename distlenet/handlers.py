@@ -1,6 +1,7 @@
 """Handlers of signals: of a run, see training/signals.py, and of the launcher, see launching/signals.py."""
 
 import signal
+import threading
 from types import FrameType
 from typing import Any, Self
 
@@ -21,6 +22,8 @@ class Handlers:
         self._before: dict[int, Any] = {}  # the old handlers, as the signal module gives them
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is not threading.main_thread():
+            return self  # Python lets the main thread alone set handlers: in another one, no signal is noted
         for number in self.numbers:
             if number not in MAY_BE_IGNORED or signal.getsignal(number) is not signal.SIG_IGN:
                 self._before[number] = signal.getsignal(number)
@@ -35,6 +38,7 @@ class Handlers:
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        self._before.clear()
 
     def note(self, number: int, frame: FrameType | None) -> None:
         """Signal ``number`` has come."""

@@ -26,8 +26,8 @@ from distlenet.own_code import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
 # Each rank may have its own: files that are compared by their content, what the settings are made of (they are
-# compared as a whole), which code the user lets run, and the memory that a rank may use.
-OWN_OPTIONS = ("data", "recipe", "config_file", "flags", "resume", "trust")
+# compared as a whole), which code the user lets run, what the root calls, and the memory that a rank may use.
+OWN_OPTIONS = ("data", "recipe", "config_file", "flags", "resume", "trust", "callbacks")
 OWN_SETTINGS = ("memory_limit",)
 
 

@@ -1,7 +1,7 @@
 """From options to everything a rank needs to train: settings, data, plan, network, optimizer."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from distlenet.config import Config, build_config, changes, check_names, check_ranks
@@ -26,7 +26,7 @@ from distlenet.runs.audits import (
     of_settings,
 )
 from distlenet.training.evaluation import EpochEnd
-from distlenet.training.events import RunStarted
+from distlenet.training.events import Event, RunStarted
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
@@ -53,6 +53,7 @@ class RunOptions:
     debug: bool = False
     tensorboard: bool = False
     trust: Trust = NOTHING  # which code may be the network
+    callbacks: tuple[Callable[[Event], object], ...] = ()  # the root calls each with every event, see callbacks.py
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def set_up(
         base = origin["config"] if origin else None
         config = build_config(options.recipe, options.config_file, options.flags, base)
         digits = open_digit_file(options.data)
-    given = of_options(asdict(options))
+    given = of_options(vars(options))
     compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
         slices = Slices.of(digits, config)

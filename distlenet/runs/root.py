@@ -4,8 +4,9 @@ import os
 import time
 from typing import Any
 
-from distlenet.errors import RunDirectoryError, UsageError
+from distlenet.errors import CallbackError, RunDirectoryError, UsageError
 from distlenet.handshake import LAUNCHER
+from distlenet.runs.callbacks import Callbacks
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.directory import LockedDirectory, RunDirectory, able_to
 from distlenet.runs.experiment import Experiment, RunOptions
@@ -49,6 +50,11 @@ class OtherRank:
         """Write the summary; returns an exit code."""
         return 0
 
+    @property
+    def callback_failure(self) -> CallbackError | None:
+        """The error of a callback, if one asked the run to stop."""
+        return None
+
     def close(self) -> None:
         """Let go of everything: the process goes on to other runs."""
         self.listeners.clear()  # they know who announces: none of them would be let go
@@ -59,7 +65,8 @@ class Root(OtherRank):
 
     def __init__(self, options: RunOptions, signals: Signals, views: list[Listener], others: list[Listener]) -> None:
         super().__init__()
-        self.listeners += [*others, *views]
+        self._callbacks = Callbacks(options.callbacks, signals)
+        self.listeners += [*others, *views, self._callbacks]
         self._options, self._signals = options, signals
         self._origin: Checkpoint | None = None
         self._notices: list[Notice] = []
@@ -145,6 +152,11 @@ class Root(OtherRank):
     def finish(self, summary: dict[str, Any]) -> int:
         """See OtherRank; what cannot be written is reported: the run is done, and its figures are shown."""
         return self._writer.finish(summary) if self._writer else 0
+
+    @property
+    def callback_failure(self) -> CallbackError | None:
+        """See OtherRank."""
+        return self._callbacks.failure
 
     def close(self) -> None:
         """See OtherRank; lifts the lock."""

@@ -1,13 +1,14 @@
 """One run from its options to its summary: the loop and what is around it."""
 
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from distlenet.errors import DistlenetError
+from distlenet.errors import CallbackError, DistlenetError
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
@@ -39,30 +40,54 @@ class Session:
 
         Raises, on every rank, the error by which any other run ended.
         """
-        try:
-            self.appoint_root()
-            finished = self.follow(self.prepare())
-        finally:
-            self.root.close()
-        if finished.failure is None or isinstance(finished.failure, Stopped):
+        finished = RunFinished()
+        for event in self.events():
+            finished = event if isinstance(event, RunFinished) else finished
+        return self.outcome(finished)
+
+    def outcome(self, finished: RunFinished) -> int:
+        """Return the exit code of a run that ended by the event ``finished``, or raise its error; see ``run``."""
+        failure = finished.failure or self.root.callback_failure  # a callback may fail at the last event of all
+        if failure is None or isinstance(failure, Stopped):
             return finished.code
         try:
-            raise finished.failure
+            raise failure
         finally:
-            del finished  # a traceback holds this function: with the failure in it, network and data would stay alive
+            del finished, failure  # a traceback holds this function, and with the failure network and data
 
-    def follow(self, experiment: Experiment) -> RunFinished:
-        """Let the root show and write what happens, and return the last event; lost ranks do not end the run."""
-        finished, pace, state = RunFinished(), Pace(), experiment.state
+    def events(self) -> Iterator[Event]:
+        """Train, evaluate, write the summary; yield what happens once the root has shown and written it.
+
+        On other ranks there are fewer events: nothing is written there. Whoever does not take all events asks the run
+        to stop by its ``signals``, and then takes the rest. An error that ends a run is in the last event; raises those
+        of the preparation.
+        """
+        heard = Heard()
+        self.root.listeners.append(heard)
+        try:
+            self.appoint_root()
+            experiment = self.prepare()
+            yield from heard.take()
+            for _ in self.follow(experiment):
+                yield from heard.take()
+        finally:
+            self.root.close()
+
+    def follow(self, experiment: Experiment) -> Iterator[None]:
+        """Let the root show and write what happens, event by event; lost ranks do not end the run."""
+        pace, state = Pace(), experiment.state
         with Watchdog(self.comm, lambda: state.progress.coming, self.options.stall_after) as watchdog:
             take_over = partial(self.take_over, experiment, watchdog)
             survivor = Survivor(state, experiment.leaves, self.comm, take_over)
-            with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
-                for event in survivor.events(lambda: self.course(experiment, survivor, pace)):
+            events = survivor.events(lambda: self.course(experiment, survivor, pace))
+            while True:
+                with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
+                    event = next(events, None)
+                    if event is None:
+                        return
                     pace.note(event)
                     self.root.announce(event)
-                    finished = event if isinstance(event, RunFinished) else finished
-        return finished
+                yield  # not within errstate: that would be the caller's too
 
     def course(self, experiment: Experiment, survivor: Survivor, pace: Pace) -> Iterator[Event]:
         """Yield the events from the state reached to the end of the run.
@@ -83,12 +108,20 @@ class Session:
             if not error.agreed:
                 raise
             failure, seconds = error if self.options.debug else bare(error), pace.seconds
+            if isinstance(error, Stopped):
+                failure = self.blamed() or failure
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
         # the others wait until it is written: if the root is lost before, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
         yield RunFinished(summary, failure.exit_code if failure else code, failure)
+
+    def blamed(self) -> CallbackError | None:
+        """Return the error of the root's callback that asked the run to stop, if one did; all ranks take part."""
+        failure = self.root.callback_failure
+        text = self.comm.broadcast(failure and str(failure))
+        return failure or (CallbackError(text) if text else None)
 
     def steps(self, experiment: Experiment, survivor: Survivor) -> Iterator[Event]:
         """Yield the events of the training."""
@@ -132,6 +165,19 @@ class Session:
                 self.root.announce(experiment.started(self.comm))
             self.root.catch_up(experiment.state)
         watchdog.connect()
+
+
+class Heard:
+    """A listener that keeps the events until they are taken."""
+
+    def __init__(self) -> None:
+        self._events: deque[Event] = deque()
+        self.on = self._events.append  # see Listener
+
+    def take(self) -> Iterator[Event]:
+        """Yield the events that came since the last time."""
+        while self._events:
+            yield self._events.popleft()
 
 
 def bare(error: DistlenetError) -> DistlenetError:

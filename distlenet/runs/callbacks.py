@@ -1,0 +1,59 @@
+"""Callbacks: functions of the user's own that the root calls with every event of a run, see training/events.py."""
+
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from distlenet.errors import CallbackError
+from distlenet.training.events import CheckpointSaved, Event
+from distlenet.training.signals import Signals
+
+Callback = Callable[[Event], object]  # what it returns is ignored
+
+
+class Callbacks:
+    """A listener that calls ``functions``, in their order, with every event.
+
+    One that raises an error ends the run: all ranks stop at the next step, with everything saved, and no callback is
+    called any more. KeyboardInterrupt stops the run as Ctrl-C does. All ranks wait while a callback works.
+    """
+
+    def __init__(self, functions: Sequence[Callback], signals: Signals) -> None:
+        self._functions, self._signals = functions, signals
+        self._what = ""  # the sentence on the first error
+        self._error: BaseException | None = None
+        self._saved: Path | None = None
+
+    def on(self, event: Event) -> None:
+        """See Listener."""
+        if isinstance(event, CheckpointSaved):
+            self._saved = event.path
+        for function in self._functions:
+            if self._error is not None:
+                return
+            try:
+                function(event)
+            except KeyboardInterrupt:
+                self._signals.ask_to_stop()
+            except (Exception, SystemExit) as error:
+                name = getattr(function, "__qualname__", type(function).__qualname__)
+                what = f"{type(error).__name__}: {error}".removesuffix(": ")
+                self._what = f"the callback {name} raised {what}{_line(error)} at {type(event).__name__}"
+                self._error = error
+                self._signals.ask_to_stop()
+
+    @property
+    def failure(self) -> CallbackError | None:
+        """The error that ends the run, None if no callback raised one."""
+        if self._error is None:
+            return None
+        saved = f"the run is saved in {self._saved}, resume it from there" if self._saved else "nothing was saved yet"
+        failure = CallbackError(f"{self._what}: {saved}")
+        failure.__cause__ = self._error
+        return failure
+
+
+def _line(error: BaseException) -> str:
+    """Return where ``error`` was raised, " (plot.py, line 3)"; "" where that is not known."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(frames) > 1 else ""
