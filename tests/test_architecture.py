@@ -158,3 +158,16 @@ def test_the_rooms_are_described_file_by_file():
         described += [folder + file for file in re.findall(r"\b[a-z0-9_]+\.py\b", line)]
     files = [source for source in TREES if not source.endswith("__init__.py")]
     assert sorted(described) == sorted(files), f"only in one: {sorted(set(described) ^ set(files))}"
+
+
+def test_the_diagram_shows_the_imports():
+    diagram = re.search(r"```mermaid\n(.*?)```", (PACKAGE / "README.md").read_text(encoding="utf-8"), re.DOTALL)[1]
+    ground = FLOORS[0].split()
+    imports = {(room_of(source), room_of(needed)) for source, files in NEEDS.items() for needed in files}
+    rooms = {room for room in map(room_of, TREES) if room not in (*ground, "__main__")}
+    arrows = set()
+    for line in re.sub(r'\[".*?"\]', "", diagram).splitlines()[1:]:
+        users, used = line.split("-->")
+        arrows |= {(user.strip(), used.strip()) for user in users.split("&")}
+    assert {room for arrow in arrows for room in arrow} == rooms
+    assert arrows <= imports, f"no import: {arrows - imports}"

@@ -37,9 +37,12 @@ TANH = {
 }
 
 
-def readme_network():
-    """Return the code of the network that the README shows."""
-    return re.search(r"```python\n(# mynet\.py\n.*?)```", (mpi_jobs.ROOT / "README.md").read_text(), re.DOTALL)[1]
+def readme_networks():
+    """Return the code of the networks that the READMEs show: with layers of one's own, and without."""
+    texts = [(mpi_jobs.ROOT / name).read_text() for name in ("README.md", "distlenet/nn/README.md")]
+    return [
+        code for text in texts for code in re.findall(r"```python\n(# \w+\.py\n.*?def build.*?)```", text, re.DOTALL)
+    ]
 
 
 def notice_of(folder: Path, code: str, name="net.py"):
@@ -55,7 +58,7 @@ def notice_of(folder: Path, code: str, name="net.py"):
 @pytest.mark.parametrize(
     "code",
     [
-        readme_network(),
+        *readme_networks(),
         OWN.format(**TANH),
         OWN.format(**TANH | {"dtype": ", dtype=np.float32"}),
         OWN.format(**TANH | {"after": "ReLU(), "}),
