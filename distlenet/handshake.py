@@ -14,6 +14,7 @@ FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" where the job outlives i
 STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 LEFT = "left"  # file made by the other ranks, which know the exit code as well: the root may hang or die at its end
 READY = "ready"  # file made when all ranks are connected
+ABORTED = "aborted"  # file made by a rank that aborts the job
 ASKED = "asked"  # file written by the launcher: the signal that asked it to end the job
 ORDERLY = range(2, 8)  # exit codes of bad input: starting again would not help
 
@@ -27,6 +28,13 @@ def tell_launcher(code: int, left: bool = False) -> None:
         path = Path(os.environ[EXIT_FILE])
         with contextlib.suppress(FileNotFoundError):  # on a host that does not see the launcher's directory
             (path.with_name(LEFT) if left else path).write_text(str(code), encoding="utf-8")
+
+
+def tell_aborted() -> None:
+    """Leave the file ABORTED for `distlenet launch`: mpirun itself may hang while it ends an aborted job."""
+    if EXIT_FILE in os.environ:
+        with contextlib.suppress(OSError):  # on a host that does not see the launcher's directory
+            Path(os.environ[EXIT_FILE]).with_name(ABORTED).touch()
 
 
 def asked_by_launcher() -> int | None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet.errors import RanksLost
-from distlenet.handshake import ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
+from distlenet.handshake import ABORTED, ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
 from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
 from distlenet.launching.scratch import THREADS, Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
@@ -21,6 +21,7 @@ from distlenet.runs.lock import notes
 from distlenet.streams import clean
 
 LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
+ABORT_SECONDS = 30.0  # for mpirun to end an aborted job: it takes a second, or hangs
 START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
 NEW_STARTS = 2  # Open MPI's start with fault tolerance fails now and then on a busy machine
 SAVING = ("train", "repeat", "compare")  # the commands that answer SIGUSR1
@@ -164,21 +165,29 @@ class Attempt:
             time.sleep(0.05)
 
     def _wait(self, mpirun: subprocess.Popen[bytes]) -> int:
-        """Return the exit code of mpirun; 0 if it had to be ended, since a rank hangs and the others have left.
+        """Return the exit code of mpirun, or end it where it would never end by itself.
 
-        No rank waits for it any more, so neither MPI nor another rank can notice.
+        A rank may hang when the others have left: none waits for it, so nobody notices. Then the code is 0.
+        And mpirun may hang while it ends a job that a rank aborted.
         """
-        since = None
+        aborted = self._exit_file.with_name(ABORTED)
+        left_since = aborted_since = None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return mpirun.wait(min(0.5, self._stall_after or 0.5))
             now = self._requests.clock()
-            since = since or (now if self._codes_left() else None)
-            if since and 0 < self._stall_after < now - since:
+            left_since = left_since or (now if self._codes_left() else None)
+            aborted_since = aborted_since or (now if aborted.exists() else None)
+            if left_since and 0 < self._stall_after < now - left_since:
                 say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
                 self.end()
                 mpirun.wait()
                 return 0
+            if aborted_since and now - aborted_since > ABORT_SECONDS:
+                say("a rank aborted the job, but mpirun hangs: it is ended")
+                self.end()
+                mpirun.wait()
+                return RanksLost.exit_code
 
     def _let_orphans_save(self) -> None:
         """Give the ranks of an mpirun that was killed the time to notice, save and end."""

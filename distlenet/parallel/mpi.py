@@ -19,7 +19,7 @@ from mpi4py import MPI
 
 from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
-from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_launcher
+from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_launcher
 from distlenet.parallel.communicator import Communicator, pieces_of
 from distlenet.parallel.tree import Tree
 
@@ -152,6 +152,7 @@ class MPICommunicator:
         """See Communicator.abort."""
         if code in ORDERLY:
             tell_launcher(code)
+        tell_aborted()
         self._comm.Abort(code)
         os._exit(code)  # MPICH's Abort may return before this process is ended
 

@@ -23,7 +23,7 @@ mpi4py.rc.finalize = False  # MPI_Finalize may wait for the dead
 from mpi4py import MPI  # noqa: E402
 
 from distlenet.errors import RanksLost  # noqa: E402
-from distlenet.handshake import EXIT_FILE, tell_launcher  # noqa: E402
+from distlenet.handshake import EXIT_FILE, tell_aborted, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import TAG, MPICommunicator  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
@@ -64,6 +64,7 @@ class RecoverableCommunicator(MPICommunicator):
             self._say_ready()
             self._homes = self._find_homes()
         except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
+            tell_aborted()
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
 
     def _keep_alive(self) -> None:

@@ -234,6 +234,25 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     assert runs.summary(run)["status"] == "complete"
 
 
+def test_mpirun_hangs_when_a_rank_aborts_the_job(survivors_go_on, digits, tmp_path, monkeypatch, capfd):
+    (tmp_path / "sitecustomize.py").write_text("""import os, time
+if os.environ.get("OMPI_COMM_WORLD_RANK") == "1":
+    from distlenet import handshake
+    tell = handshake.tell_aborted
+    def tell_and_hang():
+        tell()
+        time.sleep(1000)
+    handshake.tell_aborted = tell_and_hang
+    from distlenet.runs import audits
+    audits.compare_numerics = None  # calling it is a defect of this rank
+""")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}")
+    monkeypatch.setattr(launch, "ABORT_SECONDS", 0.5)
+    words = runs.train(digits, tmp_path / "run", "--epochs", 1)
+    assert launch.launch(launch.Job(2, [str(word) for word in words])) == RanksLost.exit_code
+    assert "a rank aborted the job, but mpirun hangs: it is ended" in capfd.readouterr().err
+
+
 def test_the_root_is_killed_while_it_leaves_the_exit_code(survivors_go_on, digits, tmp_path):
     # its file is there, but empty: the code of the other ranks counts
     (tmp_path / "sitecustomize.py").write_text("""import os, pathlib, signal, time
