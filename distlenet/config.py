@@ -10,7 +10,7 @@ from typing import Any
 
 from distlenet.bounded import parse_toml, read_text
 from distlenet.errors import ConfigError, LaunchError, nearest
-from distlenet.paths import code_path
+from distlenet.paths import code_path, is_custom
 
 LARGEST_FILE = 2**16  # bytes of a TOML file
 
@@ -24,7 +24,7 @@ def setting(default: Any, text: str, *, least: float | None = None, most: float 
 class Config:
     """Everything that decides what a run computes. Names are those of the flags and of the TOML keys."""
 
-    model: str = setting("lenet5", "network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION")
+    model: str = setting("lenet5", "network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION", code=True)
     activation: str = setting("relu", "relu, tanh, sigmoid, leaky-relu, elu or scaled-tanh")
     pooling: str = setting("average", "average, max or trainable")
     init: str = setting("he", "initial weights: he, glorot, fan-in or normal")
@@ -36,7 +36,9 @@ class Config:
     seed: int = setting(1, "of the initial weights, the order and the augmentation", least=0, most=2**63 - 1)
     validation: int = setting(-1, "images held back at the end of the training set (-1: the last twelfth)", least=-1)
 
-    optimizer: str = setting("nesterov", "sgd, momentum, nesterov, rmsprop, adam or levenberg-marquardt")
+    optimizer: str = setting(
+        "nesterov", "sgd, momentum, nesterov, rmsprop, adam, levenberg-marquardt, or your own: FILE.py:CLASS", code=True
+    )
     lr: float = setting(0.14, "peak learning rate", least=0)
     momentum: float = setting(0.9, "for momentum and nesterov", least=0, most=1)
     beta1: float = setting(0.9, "Adam's decay of the mean", least=0, most=0.999999)
@@ -55,10 +57,17 @@ class Config:
         least=0,
         most=0.999999,
     )
-    schedule: str = setting("one-cycle", "learning rate: constant, step, inverse-time, cosine, one-cycle or published")
+    schedule: str = setting(
+        "one-cycle",
+        "learning rate: constant, step, inverse-time, cosine, one-cycle, published, or your own: FILE.py:FUNCTION",
+        code=True,
+    )
     warmup: float = setting(0.15, "share of the steps in which one-cycle or published rises", least=0, most=1)
     decay: float = setting(0.001, "of inverse-time: rate / (1 + decay * step)", least=0)
 
+    augmentation: str = setting(
+        "built-in", "the four settings that follow; before them your own, if you name it: FILE.py:FUNCTION", code=True
+    )
     rotate: float = setting(12.0, "augmentation: rotation within +- this many degrees", least=0, most=180)
     shift: float = setting(2.0, "augmentation: shift within +- this many pixels", least=0)
     zoom: float = setting(0.15, "augmentation: zoom by a factor within 1 +- this", least=0, most=0.9)
@@ -89,8 +98,13 @@ class Config:
             )
 
     @property
+    def code(self) -> dict[str, str]:
+        """The settings that name code of the user's own: {"model": "mynet.py:build"}."""
+        return {name: getattr(self, name) for name in CODE if is_custom(getattr(self, name))}
+
+    @property
     def ranges(self) -> dict[str, float]:
-        """The settings of the augmentation by name."""
+        """The settings of the built-in augmentation by name."""
         return {name: getattr(self, name) for name in ("rotate", "shift", "zoom", "elastic")}
 
     def to_dict(self) -> dict[str, Any]:
@@ -101,6 +115,8 @@ class Config:
         """Return the settings as a TOML file that ``--config`` reads."""
         return "".join(f"{name} = {_toml(value)}\n" for name, value in self.to_dict().items())
 
+
+CODE = tuple(item.name for item in fields(Config) if item.metadata.get("code"))  # settings that may name code
 
 # The method of LeCun et al. 1998 (Proc. IEEE 86(11), section III and appendix C), on all 60,000 images, evaluated
 # after the last step. What differs, and why; settled on the validation set:
@@ -149,11 +165,12 @@ def build_config(
     recipe = recipe or values.pop("recipe", None)
     values.pop("recipe", None)
     values |= flags or {}
-    if isinstance(values.get("model"), str):
-        try:
-            values["model"] = code_path(values["model"])
-        except ArgumentTypeError as error:
-            raise ConfigError(f"model {error}") from error
+    for name in CODE:
+        if isinstance(values.get(name), str):
+            try:
+                values[name] = code_path(values[name])
+            except ArgumentTypeError as error:
+                raise ConfigError(f"{name} {error}") from error
     if recipe is None and base is not None:
         return Config(**{**base, **values})
     recipe = str(recipe or "standard")

@@ -61,7 +61,11 @@ class ConfigError(DistlenetError):
 
 
 class UntrustedCodeError(ConfigError):
-    """A file names code as its network that the command line neither names nor trusts."""
+    """A file names code that the command line neither names nor trusts."""
+
+
+class OwnCodeError(ConfigError):
+    """Code of the user's own that fails in the middle of a run, or returns what it must not."""
 
 
 class DataError(DistlenetError):

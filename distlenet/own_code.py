@@ -1,21 +1,24 @@
 """Code of the user's own: ``FILE.py:NAME`` or ``package.module:NAME``, found, trusted and run.
 
+A network, an optimizer, a schedule, an augmentation, a dataset format or a callback can be such code.
+
 ``find_source`` finds it without running any of it: ``FILE.py`` from the working directory, a module as Python's import
 would, the working directory first. The SHA-256 is that of the one file: what it imports is not looked at.
 
-A checkpoint, a TOML file or a run directory may come from anybody, and each can name such code. It is run only if the
-command line names it, or trusts it by ``--trust-code``. ``load`` asks ``Trust.admit`` before it runs anything, and
-without a Trust nothing is admitted: who forgets to hand one on runs no code.
+A checkpoint, a TOML file or a run directory may come from anybody, and each can name such code. It runs only if the
+command line names it, or trusts it by ``--trust-code``. ``load`` asks ``Trust.admit`` before it runs anything. Without
+a Trust nothing is admitted, so a caller that forgets to pass one runs no code.
 """
 
-import ast
 import hashlib
 import importlib
 import importlib.util
+import inspect
+import os
 import shlex
 import sys
-import sysconfig
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from pathlib import Path, PurePath
@@ -23,12 +26,12 @@ from types import CodeType, ModuleType
 from typing import Any
 
 from distlenet.bounded import MIB, read_bytes
-from distlenet.errors import ConfigError, UntrustedCodeError, nearest
+from distlenet.config import CODE
+from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, UntrustedCodeError, nearest
+from distlenet.paths import is_custom
 
 LARGEST = 16 * MIB  # bytes of a source file
 LONGEST = 1000  # characters of a name that a file holds
-PACKAGE = Path(__file__).resolve().parent
-INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,7 @@ class Source:
 
     def __str__(self) -> str:
         where = f"{self.path}, SHA-256 {self.sha256}" if self.sha256 else "which is not found here"
-        return f"function {self.function} in {self.place} ({where})"
-
-
-def is_custom(name: str) -> bool:
-    """Whether ``name`` names code of the user's own."""
-    return ":" in name
+        return f"{self.name} ({where})"
 
 
 def source_sha256(name: str) -> str | None:
@@ -95,33 +93,42 @@ def _module_file(name: str) -> Path | None:
 
 @dataclass(frozen=True)
 class Trust:
-    """What code may run: that of ``named``, as the command line names it; with ``files``, whatever a file names.
+    """What code may run: what the command line names; with ``files``, also what a file names.
 
-    ``command`` are the words of the command line, which a refusal repeats with what is missing. ``tell`` is called
-    with what the user should know.
+    ``named`` is the network as the command line names it, ``others`` all other code that it names. ``command`` are
+    the words of the command line, which a refusal repeats with what is missing. ``tell`` is called with what the user
+    should know.
     """
 
     named: str | None = None
     files: bool = False
     command: tuple[str, ...] = ()
     tell: Callable[[str], None] = lambda text: None
+    others: tuple[str, ...] = ()
 
-    def admit(self, name: str) -> Source:
-        """Return where the code ``name`` of a network is, which may be run; raises UntrustedCodeError."""
-        if name == self.named:
+    @classmethod
+    def in_settings(cls, settings: Mapping[str, Any], callbacks: Iterable[str] = (), **more: Any) -> "Trust":
+        """Return the trust in the code that ``settings`` given by the user, and ``callbacks``, name."""
+        names = {name: os.path.expanduser(str(settings[name])) for name in CODE if settings.get(name) is not None}
+        return cls(names.pop("model", None), others=(*names.values(), *callbacks), **more)
+
+    def admit(self, name: str, what: str = "model") -> Source:
+        """Return where the code ``name`` of a ``what`` is, which may be run; raises UntrustedCodeError."""
+        if name == self.named or name in self.others:
             return find_source(name)
+        role = "network" if what == "model" else what
         if problem := _malformed(name):
-            raise UntrustedCodeError(f"a file names the code {name[:LONGEST]!r} as its network: {problem}")
-        source = find_source(name)
+            raise UntrustedCodeError(f"a file names the code {name[:LONGEST]!r} as its {role}: {problem}")
+        source, again = find_source(name), self._again(f"--{what}", name)
         if outside := _leads_outside(source.place):
             raise UntrustedCodeError(
-                f"a file names {source} as its network: {outside}, and a file may only name code in the working "
-                f"directory; if you trust it: {self._again('--model', name)}"
+                f"a file names {source} as its {role}: {outside}, and a file may only name code in the working "
+                f"directory; if you trust it: {again}"
             )
         if not self.files:
             raise UntrustedCodeError(
-                f"a file names {source} as its network, which your command line does not: it is not run; if you trust "
-                f"it: {self._again('--model', name)}"
+                f"a file names {source} as its {role}, which your command line does not: it is not run; if you trust "
+                f"it: {again}"
             )
         if source.sha256:
             self.tell(f"running {source}, trusted by --trust-code")
@@ -143,7 +150,7 @@ def _malformed(name: str) -> str:
         return f"expected at most {LONGEST} printable characters"
     module = all(part.isidentifier() for part in place.split("."))
     if not function.isidentifier() or not (place.removesuffix(".py") if place.endswith(".py") else module):
-        return "expected FILE.py:FUNCTION or MODULE:FUNCTION"
+        return "expected FILE.py:NAME or MODULE:NAME"
     return ""
 
 
@@ -158,13 +165,14 @@ def _leads_outside(place: str) -> str:
 # ---- run
 
 
-def load(name: str, trust: Trust, what: str = "model") -> tuple[Callable[..., Any], Source]:
+def load(name: str, trust: Trust, what: str = "model", takes: str = "") -> tuple[Callable[..., Any], Source]:
     """Return the function or class ``name``, code of ``what``, and where it is from.
 
-    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence: no such file, module or
-    function, or the code fails.
+    ``takes``: its parameters, "peak, steps", where others are refused before they are given. Raises UntrustedCodeError
+    if ``trust`` does not admit it; ConfigError, in one sentence: no such file, module or name, parameters that do not
+    fit, or code that fails.
     """
-    source = trust.admit(name)
+    source = trust.admit(name, what)
     module = _import(source, what)
     own = {
         key: value
@@ -174,8 +182,34 @@ def load(name: str, trust: Trust, what: str = "model") -> tuple[Callable[..., An
     if source.function not in own:
         where = getattr(module, "__file__", None) or source.place
         near = nearest(source.function, own)
-        raise ConfigError(f"{what} {name}: {where} defines no function {source.function!r}{near}")
-    return own[source.function], source
+        kind = "class" if what == "optimizer" else "function"
+        raise ConfigError(f"{what} {name}: {where} defines no {kind} {source.function!r}{near}")
+    found = own[source.function]
+    if takes:
+        _check_parameters(found, takes, f"{what} {name}")
+    return found, source
+
+
+def _check_parameters(function: Callable[..., Any], takes: str, what: str) -> None:
+    """Raise ConfigError unless ``function`` can be called with the parameters ``takes``."""
+    try:
+        signature = inspect.signature(function)
+        signature.bind(*takes.split(", "))
+    except ValueError:  # no signature is known: the call will tell
+        return
+    except TypeError as error:
+        raise ConfigError(f"{what} takes {signature}, expected ({takes})") from error
+
+
+@contextmanager
+def running(what: str, kind: type[DistlenetError] = OwnCodeError) -> Iterator[None]:
+    """Turn what goes wrong in the block, code of the user's own, into one sentence that begins with ``what``."""
+    try:
+        yield
+    except DistlenetError as error:
+        raise kind(f"{what}: {error}") from error
+    except Exception as error:
+        raise kind(f"{what} failed: {type(error).__name__}: {error}".rstrip(": ")) from error
 
 
 class _Loader(SourceFileLoader):
@@ -195,8 +229,8 @@ def _import(source: Source, what: str) -> ModuleType:
     place = source.place
     if place.endswith(".py") and source.content is None:
         raise ConfigError(
-            f"there is no {what} file {source.path or Path(place).absolute()}: a network of your own is built from its "
-            "code; put the file there, or give the command in the directory that it was trained from"
+            f"there is no {what} file {source.path or Path(place).absolute()}: put it there, or give the command in "
+            "the directory that it is named from"
         )
     folder = str(Path.cwd())
     sys.path.insert(0, folder)  # modules next to where the command is given
@@ -212,54 +246,7 @@ def _import(source: Source, what: str) -> ModuleType:
         return module
     except Exception as error:
         is_file = isinstance(error, ModuleNotFoundError) and Path(f"{place}.py").is_file()
-        advice = f" (for the file {place}.py: {place}.py:FUNCTION)" if is_file else ""
+        advice = f" (for the file {place}.py: {place}.py:{source.function})" if is_file else ""
         raise ConfigError(f"cannot load the {what} code {place}: {type(error).__name__}: {error}{advice}") from error
     finally:
         sys.path.remove(folder)
-
-
-# ---- the same on every rank?
-
-
-def hash_code(name: str) -> dict[str, str]:
-    """Return the SHA-256 of each file that the code ``name`` of a user's own was built from, {} for any other.
-
-    Those are its own and the modules that it imports, by module, unless they are installed. Call it after the
-    code has run: what has not been imported by then is not found.
-    """
-    found: dict[str, str] = {}
-    waiting = [find_source(name).module] if is_custom(name) else []
-    while waiting:
-        current = waiting.pop()
-        module = sys.modules.get(current)
-        path = _own_file(module)
-        if module is None or path is None or current in found:
-            continue
-        source = path.read_bytes()
-        found[current] = hashlib.sha256(source).hexdigest()
-        waiting += _imported(source, module)
-    return found
-
-
-def _own_file(module: ModuleType | None) -> Path | None:
-    """Return the source file of ``module`` if it is a user's own: Python that is neither installed nor this package."""
-    file = getattr(module, "__file__", None)
-    if not file or not file.endswith(".py") or not Path(file).is_file():
-        return None
-    path = Path(file).resolve()
-    return None if any(path.is_relative_to(folder) for folder in (*INSTALLED, PACKAGE)) else path
-
-
-def _imported(source: bytes, module: ModuleType) -> Iterator[str]:
-    """Yield the names of the modules that the ``source`` of ``module`` may import."""
-    package = (module.__package__ or "").split(".")
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                parts = alias.name.split(".")
-                yield from (".".join(parts[: length + 1]) for length in range(len(parts)))
-        elif isinstance(node, ast.ImportFrom):
-            base = package[: len(package) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            yield origin
-            yield from (f"{origin}.{alias.name}" for alias in node.names)

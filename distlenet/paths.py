@@ -48,5 +48,10 @@ def path_or(*words: str) -> Callable[[str], str]:
 
 
 def code_path(text: str) -> str:
-    """Return the network ``text``, a name or FILE.py:FUNCTION, with a leading ``~`` of the file expanded."""
+    """Return ``text``, a name like lenet5 or code as FILE.py:NAME, with a leading ``~`` of the file expanded."""
     return text if text.strip() and not text.startswith("~") else path(text)
+
+
+def is_custom(name: str) -> bool:
+    """Whether ``name`` names code of the user's own: it has a colon."""
+    return ":" in name

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from distlenet.config import Config
-from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.slices import DatasetFacts
@@ -58,7 +58,7 @@ class Workload:
             RandomDigits(images),
             Plan(images, config.shards, config.batch_size, config.seed),
             owned_shards(comm.rank, comm.size, config.shards),
-            Augmentation(**config.ranges),
+            build_augmentation(config, 28, 28),
             self.resampler,
         )
 

@@ -24,7 +24,6 @@ def run(args: argparse.Namespace) -> int:
     import numpy as np
 
     from distlenet.numerics import sha256
-    from distlenet.own_code import is_custom
     from distlenet.runs.choice import find_checkpoint
 
     checkpoint = find_checkpoint(args.checkpoint, note, mapped=True)
@@ -32,7 +31,7 @@ def run(args: argparse.Namespace) -> int:
     theta = checkpoint.theta
     pieces = (theta[start : start + PIECE] for start in range(0, theta.size, PIECE))
     wrong = sum(piece.size - np.count_nonzero(np.isfinite(piece)) for piece in pieces)
-    progress = checkpoint.progress
+    progress, code, named = checkpoint.progress, checkpoint.meta["code"], checkpoint.config.code
     facts = {
         "file": str(checkpoint.path),
         "position": f"{progress.epoch} epochs and {progress.step} steps, {progress.steps} steps in all",
@@ -44,7 +43,8 @@ def run(args: argparse.Namespace) -> int:
         **({"nan_or_infinite": int(wrong)} if wrong else {}),
         "optimizer": {name: list(vector.shape) for name, vector in checkpoint.optimizer.items()},
         **{key: checkpoint.meta[key] for key in ("config", "dataset", "numerics")},
-        **({"code_sha256": checkpoint.meta.get("code")} if is_custom(checkpoint.config.model) else {}),
+        **({"code_sha256": code.get("model")} if "model" in named else {}),
+        **({"own_code": {name: code.get(name) for name in named}} if named else {}),
     }
     if args.json:
         print(json.dumps(facts))

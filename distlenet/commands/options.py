@@ -1,12 +1,12 @@
 """The parser of all commands, options that several have, and the types of their values, which say what they expect.
 
-A command that may build a network of the user's own has ``--trust-code`` and ``--model``: who allows its code to run.
+A command that may build a network of the user's own has ``--trust-code`` and ``--model``: they allow its code to run.
 """
 
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import fields
 from math import inf
@@ -187,7 +187,7 @@ def make_options(
         stall_after=float(os.environ.get(STALL_AFTER, "60")) if stall_after is None else stall_after,
         debug=args.debug,
         tensorboard=args.tensorboard,
-        trust=make_trust(args, flags.get("model")),
+        trust=make_trust(args, flags.get("model"), flags),
         **more,
     )
 
@@ -212,8 +212,11 @@ def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "
     )
 
 
-def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
-    """Return what the command line allows: ``named``, a network as it names it, and what --trust-code says."""
+def make_trust(args: argparse.Namespace, named: str | None, flags: Mapping[str, Any] | None = None) -> "Trust":
+    """Return what the command line allows: the code that it names, and what --trust-code says.
+
+    ``named``: the network as it names it; ``flags``: all settings that it gives, of a command that trains.
+    """
     from distlenet.own_code import Trust
 
     said: set[str] = set()
@@ -226,5 +229,6 @@ def make_trust(args: argparse.Namespace, named: str | None) -> "Trust":
             note(text)
         said.add(text)
 
-    named = named and os.path.expanduser(named)  # as code_path does, which reports bad paths
-    return Trust(named, args.trust_code, getattr(args, "words", ()), tell)
+    settings = {**(flags or {}), "model": named}
+    command = getattr(args, "words", ())
+    return Trust.in_settings(settings, files=args.trust_code, command=command, tell=tell)

@@ -12,7 +12,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.config import Config
+from distlenet.data.own_augmentation import OwnAugmentation
 from distlenet.data.plan import NOISE, random_stream
+from distlenet.errors import ConfigError, nearest
+from distlenet.own_code import NOTHING, Trust
+from distlenet.paths import is_custom
 
 BEFORE, AFTER = 1, 2  # width of the frame before the first and after the last row and column
 KNOTS = 5  # of a distortion, down and right
@@ -23,13 +28,14 @@ class Augmentation:
     """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
     factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, by which each
     place is moved down and right, the same for neighbours (elastic distortion, after Simard, Steinkraus and
-    Platt 2003). All zero: pictures pass unchanged.
+    Platt 2003). All zero: the map changes nothing. ``own`` is a function of the user's that changes the images first.
     """
 
     rotate: float = 0.0
     shift: float = 0.0
     zoom: float = 0.0
     elastic: float = 0.0
+    own: OwnAugmentation | None = None
 
     @property
     def active(self) -> bool:
@@ -37,10 +43,12 @@ class Augmentation:
         return bool(self.rotate or self.shift or self.zoom or self.elastic)
 
     def __str__(self) -> str:
-        if not self.active:
-            return "none"
-        text = f"rotation {self.rotate:g} degrees, shift {self.shift:g} px, zoom {100 * self.zoom:g} %"
-        return text + (f", distortion {self.elastic:g} px" if self.elastic else "")
+        parts = [self.own.name.removeprefix("augmentation ")] if self.own else []
+        if self.active:
+            parts += [f"rotation {self.rotate:g} degrees", f"shift {self.shift:g} px", f"zoom {100 * self.zoom:g} %"]
+        if self.elastic:
+            parts.append(f"distortion {self.elastic:g} px")
+        return ", ".join(parts) or "none"
 
     def noise(self, seed: int, epoch: int, step: int, batch_size: int) -> np.ndarray:
         """Draw for a whole global batch (batch_size, 4), uniform in [-1, 1): angle, down, right, zoom.
@@ -72,6 +80,21 @@ class Augmentation:
         spread = self.elastic * np.sqrt(3)  # uniform in [-1, 1) has the deviation 1 / sqrt(3)
         moves = np.reshape(spread * noise[:, 4:].T, (2, KNOTS**2, len(noise)))
         return np.concatenate([affine, moves.astype(np.float32)], axis=1)
+
+
+def build_augmentation(config: Config, rows: int, columns: int, trust: Trust = NOTHING) -> Augmentation:
+    """Return the augmentation of ``config`` for images of ``rows`` x ``columns`` pixels.
+
+    Raises ConfigError if it names none, or the user's own, which ``trust`` admits, is at fault.
+    """
+    name, known = config.augmentation, ("built-in",)
+    if name not in known and not is_custom(name):
+        raise ConfigError(
+            f"augmentation {name!r} is unknown{nearest(name, known)}: expected built-in or FILE.py:FUNCTION (for none "
+            "at all: --rotate 0 --shift 0 --zoom 0 --elastic 0)"
+        )
+    own = OwnAugmentation(name, rows, columns, trust) if is_custom(name) else None
+    return Augmentation(config.rotate, config.shift, config.zoom, config.elastic, own)
 
 
 def bumps(rows: int, columns: int) -> np.ndarray:

@@ -75,10 +75,12 @@ class Leaves:
         """Return x (1, rows, columns, n) float32 and labels (n,); n is 0 once the shard is used up.
 
         x is a buffer that the next call overwrites. Raises DataError where streamed rows cannot be read or
-        do not match their checksum.
+        do not match their checksum, OwnCodeError where an augmentation of the user's own fails.
         """
         pictures, few = self._source.take(epoch, step, shard)
         labels = few.astype(np.intp)
+        if self.augmentation.own and len(labels):
+            pictures = self.augmentation.own.apply(pictures, self.plan.seed, epoch, step, shard)
         if not self.augmentation.active or not len(labels):
             return self._resampler.normalize(pictures), labels
         if self._noise_of != (epoch, step):

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ORDER, NOISE = 1, 2  # purposes: each has random streams of its own
+ORDER, NOISE, OWN = 1, 2, 3  # purposes: each has random streams of its own
 
 
 def random_stream(seed: int, purpose: int, *position: int) -> np.random.Generator:

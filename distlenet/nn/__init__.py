@@ -23,9 +23,10 @@ from distlenet.nn.inspection import list_layers, outline
 from distlenet.nn.layer import Layer, Parameter
 from distlenet.nn.models import MODELS, build_net, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
-from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
+from distlenet.nn.optimizers import OPTIMIZERS, Optimizer
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
-from distlenet.nn.schedules import SCHEDULES, build_schedule
+from distlenet.nn.rules import build_optimizer, build_schedule
+from distlenet.nn.schedules import SCHEDULES
 
 __all__ = [
     "ELU",
@@ -40,6 +41,7 @@ __all__ = [
     "LeakyReLU",
     "MaxPool2d",
     "Net",
+    "Optimizer",
     "Parameter",
     "ReLU",
     "ScaledTanh",

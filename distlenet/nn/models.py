@@ -160,7 +160,7 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, tr
     UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded, fails, or
     returns no network for this input and number of classes.
     """
-    build, source = load(model, trust)
+    build, source = load(model, trust, takes="input_shape, classes")
     try:
         net = build(input_shape, classes)
     except ConfigError as error:

@@ -14,7 +14,6 @@ from collections.abc import Callable
 import numpy as np
 
 from distlenet.config import Config
-from distlenet.errors import ConfigError, nearest
 
 
 class Optimizer:
@@ -26,6 +25,8 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
+    code_sha256: str | None = None  # of the file of its class, if that is the user's own
+    answer: str | None = None  # SHA-256 of what that computed when it was tried
 
     def __init__(self, config: Config, decays: np.ndarray) -> None:
         self.decay = decays * decays.dtype.type(config.weight_decay)  # (parameters,)
@@ -181,11 +182,3 @@ OPTIMIZERS: dict[str, type[Optimizer]] = {
     "adam": Adam,
     "levenberg-marquardt": LevenbergMarquardt,
 }
-
-
-def build_optimizer(config: Config, decays: np.ndarray) -> Optimizer:
-    """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,): see Net.decays."""
-    name = config.optimizer
-    if name not in OPTIMIZERS:
-        raise ConfigError(f"optimizer {name!r} is unknown{nearest(name, OPTIMIZERS)}: one of {', '.join(OPTIMIZERS)}")
-    return OPTIMIZERS[name](config, decays)

@@ -3,8 +3,6 @@
 from collections.abc import Callable
 from math import cos, pi
 
-from distlenet.errors import ConfigError, nearest
-
 Schedule = Callable[[int], float]
 
 
@@ -67,10 +65,3 @@ SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "one-cycle": lambda peak, steps, warmup, **_: one_cycle(peak, steps, warmup),
     "published": lambda peak, steps, warmup, **_: published(peak, steps, warmup),
 }
-
-
-def build_schedule(name: str, peak: float, steps: int, warmup: float = 0.15, decay: float = 0.001) -> Schedule:
-    """Return the schedule called ``name``: a function from the step (0 to ``steps`` - 1) to the rate."""
-    if name not in SCHEDULES:
-        raise ConfigError(f"schedule {name!r} is unknown{nearest(name, SCHEDULES)}: one of {', '.join(SCHEDULES)}")
-    return SCHEDULES[name](peak, steps, warmup=warmup, decay=decay)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from distlenet.data.augmentation import Augmentation
+from distlenet.data.augmentation import build_augmentation
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.slices import DatasetSlice, Slices
-from distlenet.errors import DataError
+from distlenet.errors import ConfigError, DataError, UntrustedCodeError
 from distlenet.nn import Flatten
 from distlenet.reader import Reader, confusions, per_class
 from distlenet.report import pictures
@@ -116,10 +116,16 @@ def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:
 
 def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
     """Add what augmentation makes of training images."""
-    config = run.checkpoint.config
-    ranges = Augmentation(**config.ranges)
-    section = book.section("Augmentation")
-    if not ranges.active:
+    config, section = run.checkpoint.config, book.section("Augmentation")
+    try:
+        ranges = build_augmentation(config, *digits.image_shape, run.checkpoint.trust)
+    except UntrustedCodeError:
+        section.text(f"Not shown: it runs {config.augmentation}, code of your own, which --trust-code allows.")
+        return
+    except ConfigError as error:
+        section.text(f"Not shown: {error}.")
+        return
+    if str(ranges) == "none":
         section.text("The run trained on the images as they are.")
         return
     images, _ = digits.read("train", 0, min(AUGMENTED, digits.length("train")))

@@ -102,7 +102,10 @@ def augmented(images: np.ndarray, augmentation: Augmentation, seed: int) -> "Fig
     resampler = Resampler(rows, columns, 0.0, 1.0)
     noise = augmentation.noise(seed, 0, 0, count * COPIES)
     maps = augmentation.maps(noise, rows, columns)
-    copies = resampler.warp(np.repeat(images, COPIES, axis=0), maps)[0].transpose(2, 0, 1)  # (n * COPIES, H, W)
+    repeated = np.repeat(images, COPIES, axis=0)
+    if augmentation.own:
+        repeated = augmentation.own.apply(repeated, seed, 0, 0, 0)
+    copies = resampler.warp(repeated, maps)[0].transpose(2, 0, 1)  # (n * COPIES, H, W)
     figure = new_figure(0.95 * count * rows / columns + 0.3)
     grid = figure.subplots(count, COPIES + 1, squeeze=False)
     for row in range(count):

@@ -22,7 +22,7 @@ from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetE
 from distlenet.nn import Net, list_layers
 from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.numerics import numerics, sha256
-from distlenet.own_code import PACKAGE, hash_code
+from distlenet.own_files import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
 # Each rank may have its own: files that are compared by their content, what the settings are made of (they are
@@ -150,6 +150,22 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
         if None not in answers:
             computed = f"{model} must compute the same on every rank: give every host the same files and environment"
             facts.append(Fact(f"{model} with an answer to the same images", answers[comm.rank], ConfigError, computed))
+    return facts
+
+
+def of_own_code(comm: Communicator, config: Config, parts: dict[str, Any]) -> list[Fact]:
+    """Return the code of the user's own besides the network, and what it answered when it was tried.
+
+    ``parts``: what was made of it, by the name of the setting. The answers are left out where the ranks' numerics are
+    unlike.
+    """
+    alike, facts = len({str(row) for row in comm.allgather(numerics())}) == 1, []
+    for setting, name in config.code.items():
+        if setting in parts:
+            code, computed = "copy the same code to every host", "it must compute the same on every rank"
+            facts.append(Fact(f"{name} with the source of", hash_code(name), ConfigError, code))
+            answer = parts[setting].answer if alike else None
+            facts.append(Fact(f"{setting} {name} with a result", answer, ConfigError, computed))
     return facts
 
 

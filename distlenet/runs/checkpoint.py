@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from distlenet.bounded import MIB
-from distlenet.config import Config
+from distlenet.config import CODE, Config
 from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
 from distlenet.nn import Net, build_net, list_layers
@@ -50,7 +50,7 @@ class Checkpoint:
     """
 
     path: Path
-    meta: dict[str, Any]  # JSON: "config", "dataset", "numerics", "layers", "code"
+    meta: dict[str, Any]  # JSON: "config", "dataset", "numerics", "layers", "code" (SHA-256 by setting)
     now: Snapshot
     good: Snapshot | None = None  # a state to go back to, where it is not the state itself
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of /parameters, if the file has them: "C1/W" ...
@@ -63,16 +63,19 @@ class Checkpoint:
         Raises TypeError, KeyError, ValueError or OverflowError, if they make no sense.
         """
         meta = {name: facts[name] for name in ("config", "dataset", "numerics")}
-        meta |= {name: facts.get(name) for name in ("layers", "code")}
+        code = facts.get("code") or {}
+        code = {"model": code} if isinstance(code, str) else code  # as older versions wrote it
+        meta |= {"layers": facts.get("layers"), "code": code}
         now = Snapshot(Progress.of(facts["progress"]), {})
         good = Snapshot(Progress.of(facts["good"]), {}) if facts.get("good") else None
         for moment in filter(None, (now, good)):
             check(moment.progress)
         DatasetFacts.of(meta["dataset"])
-        code = meta["code"]
         if not (type(meta["config"]) is type(meta["numerics"]) is dict):
             raise ValueError("its configuration or numerics make no sense")
-        if code is not None and not (type(code) is str and len(code) == 64 and code.isalnum()):
+        if type(code) is not dict or not code.keys() <= set(CODE):
+            raise ValueError("its code makes no sense")
+        if not all(type(sha) is str and len(sha) == 64 and sha.isalnum() for sha in code.values()):
             raise ValueError("its code makes no sense")
         return cls(path, meta, now, good, trust=trust)
 
@@ -193,7 +196,7 @@ class Checkpoint:
                 f"{self.path} has {wrong:,} of {self.averaged.size:,} parameters that are NaN or infinite: its run "
                 "diverged, and the network can compute nothing; use a checkpoint of an earlier epoch"
             )
-        trained = self.meta.get("code")
+        trained = self.meta["code"].get("model")
         if net.code_sha256 and trained and trained != net.code_sha256:
             self.trust.tell(
                 f"{self.model} has changed since {self.path} was trained (its SHA-256 was {trained:.12}, is now "

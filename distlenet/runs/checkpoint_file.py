@@ -69,7 +69,7 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
         "dataset": asdict(dataset),
         "numerics": numerics(),
         "layers": list_layers(state.net),
-        "code": state.net.code_sha256,
+        "code": state.code,
     }
     now, *good = state.moments()
     checkpoint = Checkpoint(Path(), meta, now, good[0] if good else None)

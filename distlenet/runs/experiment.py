@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distlenet.config import Config, build_config, changes, check_names, check_ranks
-from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
@@ -22,6 +22,7 @@ from distlenet.runs.audits import (
     of_dataset,
     of_network,
     of_options,
+    of_own_code,
     of_package,
     of_settings,
 )
@@ -52,7 +53,7 @@ class RunOptions:
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
     tensorboard: bool = False
-    trust: Trust = NOTHING  # which code may be the network
+    trust: Trust = NOTHING  # which code of the user's own may run
     callbacks: tuple[Callable[[Event], object], ...] = ()  # the root calls each with every event, see callbacks.py
 
 
@@ -127,11 +128,15 @@ def set_up(
     with in_agreement(comm):
         state = make_state(config, dataset, options.trust)
         steps = config.epochs * plan.steps_per_epoch
-        schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay)
-        augmentation = Augmentation(**config.ranges)
+        schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay, options.trust)
+        augmentation = build_augmentation(config, *digits.image_shape, options.trust)
+        own: dict[str, Any] = {"optimizer": state.optimizer, "schedule": schedule, "augmentation": augmentation.own}
+        state.code = {
+            name: part.code_sha256 for name, part in (own | {"model": state.net}).items() if name in config.code
+        }
         mine = owned_shards(comm.rank, comm.size, config.shards)
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
-    compare_ranks(comm, lambda: of_network(comm, config.model, state.net))
+    compare_ranks(comm, lambda: [*of_network(comm, config.model, state.net), *of_own_code(comm, config, own)])
     watched_test = slices.test if config.test_curve else None
     epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, signals)
     return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices)
@@ -157,13 +162,15 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
                 f"leave the setting out, or insist by --override {name}"
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
-    before, after = meta.get("code"), source_sha256(config.model)
-    if before and after and before != after:
+    for name, before in meta["code"].items():
+        after = source_sha256(getattr(config, name))
+        if not after or before == after:
+            continue
         hashes = f"its SHA-256 was {before:.12}, is now {after:.12}"
-        what = f"the code of {config.model} has changed since the run was started ({hashes})"
-        if "model" not in override:
+        what = f"the code of {getattr(config, name)} has changed since the run was started ({hashes})"
+        if name not in override:
             raise ConfigError(
-                f"{what}: this would change its results; bring it back to what it was, or insist by --override model"
+                f"{what}: this would change its results; bring it back to what it was, or insist by --override {name}"
             )
         notices.append(what)
     # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
@@ -185,7 +192,7 @@ def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) ->
     """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits."""
     net = build_net(config, (1, *dataset.image_shape), len(dataset.class_names), trust)
     net.initialize(config.init, config.seed, config.sigma)
-    optimizer = build_optimizer(config, net.decays)
+    optimizer = build_optimizer(config, net.decays, trust)
     if "curvature" in optimizer.state:
         net.require_curvature()  # now, and not within the first step
     return TrainState(net, optimizer)

@@ -52,6 +52,7 @@ def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: 
         "seed": experiment.config.seed,
         "parameters": state.net.size,
         "code_sha256": state.net.code_sha256,
+        "own_code": state.code,
         "data": experiment.dataset.name,
         "fingerprint": experiment.dataset.fingerprint,
     }

@@ -138,9 +138,12 @@ def plan(trial: Trial) -> str:
     differ = [f"{name} = {old!r}, now {new!r}" for name, old, new, decisive in changes(before, config) if decisive]
     if summary.get("fingerprint") != open_digit_file(options.data).fingerprint:
         differ.append(f"another dataset than {options.data}")
-    code = summary.get("code_sha256")
-    if code and code != source_sha256(config.model):
-        differ.append(f"other code in {config.model} than it has now")
+    own = summary.get("own_code")
+    codes = {"model": summary.get("code_sha256")} | (own if isinstance(own, dict) else {})
+    for setting, name in config.code.items():
+        code = codes.get(setting)
+        if code and code != source_sha256(name):
+            differ.append(f"other code in {name} than it has now")
     if differ:
         raise RunDirectoryError(
             f"{directory} holds a run with {'; '.join(differ)}: choose another --run, or remove that directory"

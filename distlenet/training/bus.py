@@ -8,7 +8,7 @@ import numpy as np
 
 from distlenet.activity import advance, phase
 from distlenet.data.leaves import Leaves
-from distlenet.errors import DataError
+from distlenet.errors import DataError, OwnCodeError
 from distlenet.training.signals import STOPS, Signals
 from distlenet.training.state import TrainState
 
@@ -46,7 +46,7 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
     for slot, shard in enumerate(leaves.shards):
         try:
             x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
-        except DataError:
+        except (DataError, OwnCodeError):
             bus.leaves[slot] = np.nan  # so that all ranks stop at this step, and ask again what is wrong
             continue
         if not len(labels):

@@ -16,7 +16,7 @@ import numpy as np
 
 from distlenet.activity import phase
 from distlenet.data.leaves import Leaves
-from distlenet.errors import DataError
+from distlenet.errors import DataError, OwnCodeError
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
@@ -47,8 +47,8 @@ def train(
     """Train from ``state``'s position to the end of the last epoch, changing ``state``.
 
     Raises, on every rank: NonFiniteError, before the update, when the loss or a gradient is not finite, and before the
-    state is saved, when an update spoiled it; DataError when rows that a rank streams cannot be read; Stopped when any
-    rank got a signal; ReplicaError when ranks disagree.
+    state is saved, when an update spoiled it; DataError when rows that a rank streams cannot be read; OwnCodeError when
+    code of the user's own fails; Stopped when any rank got a signal; ReplicaError when ranks disagree.
     """
     bus = Bus(len(leaves.shards), state.net.size)
     try:
@@ -64,7 +64,7 @@ def train(
             yield from epoch_end.run(state, course.schedule, pace)
             state.end_epoch()
             yield from save(state, comm, "epoch")
-    except (Stopped, DataError) as reason:  # a resumed run repeats the interrupted step or evaluation
+    except (Stopped, DataError, OwnCodeError) as reason:  # a resumed run repeats the interrupted step or evaluation
         if reason.agreed:  # raised on every rank: saving compares all ranks, one alone would wait for ever
             yield from save(state, comm, str(reason))
         raise

@@ -19,7 +19,7 @@ def explain_non_finite(
     """Return the error to raise, the same on every rank; nothing has been updated yet.
 
     Computes every leaf of the step again, layer by layer; ``otherwise`` is said if all of that is finite. Raises
-    DataError, on every rank, if rows of any rank cannot be read.
+    DataError, on every rank, if rows of any rank cannot be read, OwnCodeError if they cannot be augmented.
     """
     findings = []
     with in_agreement(comm):

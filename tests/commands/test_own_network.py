@@ -65,9 +65,9 @@ def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only
     assert np.array(found["confusion"]).shape == (classes, classes)
     shown = start(folder, "evaluate", "two", "--data", data, "--trust-code").expect()
     assert f"class {classes - 1}" in shown.stdout
-    assert f"running function build in mynet.py ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
+    assert f"running mynet.py:build ({folder}/mynet.py, SHA-256 {SHA256})" in shown.stderr
     refused = start(folder, "evaluate", "two", "--data", data, runtime=any_mpi, ranks=2)
-    only_sentence(refused, 3, "two/checkpoints/best.h5", "function build in mynet.py", SHA256)
+    only_sentence(refused, 3, "two/checkpoints/best.h5", "mynet.py:build", SHA256)
     again = [*train, "--run", "two", "--epochs", 3, "--override", "epochs", "--resume"]
     start(folder, *again, runtime=any_mpi, ranks=2).expect()
 

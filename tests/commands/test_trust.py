@@ -80,7 +80,7 @@ def test_a_file_alone_runs_no_code(place, words, capsys):
     needs(words)
     assert main(words) == 3
     said = capsys.readouterr().err
-    assert f"function build in net.py ({place}/net.py, SHA-256 {source_sha256('net.py:build')})" in said
+    assert f"net.py:build ({place}/net.py, SHA-256 {source_sha256('net.py:build')})" in said
     assert f"if you trust it: distlenet {words[0]} --model net.py:build {' '.join(words[1:])}\n" in said
     assert not (place / "RAN").exists()
 
@@ -95,7 +95,7 @@ def test_the_command_line_allows_it(place, words, word, capsys):
     assert main([*words, *word]) == 0
     said = capsys.readouterr().err
     assert (place / "RAN").exists()
-    running = f"distlenet: note: running function build in net.py ({place}/net.py, SHA-256 "
+    running = f"distlenet: note: running net.py:build ({place}/net.py, SHA-256 "
     assert said.count(running) == (word == ["--trust-code"])
 
 
@@ -150,9 +150,9 @@ def test_looking_runs_nothing(place, words, model, capsys):
         ("../{1}/net.py:build", "its path has '..'"),
         ("run/../net.py:build", "its path has '..'"),
         ("net.py:build\x1b[2J", "printable"),
-        ("net.py:build; touch RAN", "expected FILE.py:FUNCTION"),
-        (":build", "expected FILE.py:FUNCTION"),
-        ("net.:build", "expected FILE.py:FUNCTION"),
+        ("net.py:build; touch RAN", "expected FILE.py:NAME"),
+        (":build", "expected FILE.py:NAME"),
+        ("net.:build", "expected FILE.py:NAME"),
         ("x" * 2000 + ".py:build", "at most 1000 printable"),
     ],
 )
@@ -168,7 +168,7 @@ def test_a_file_may_not_lead_outside(place, model, why, word, capsys):
 def test_a_module_is_found_in_the_working_directory_only_if_trusted(place, capsys):
     claim(place, "net:build")
     assert main(COMMANDS["evaluate"]) == 3
-    assert f"function build in net ({place}/net.py, SHA-256" in capsys.readouterr().err
+    assert f"net:build ({place}/net.py, SHA-256" in capsys.readouterr().err
     assert not (place / "RAN").exists()
     assert main([*COMMANDS["evaluate"], "--trust-code"]) == 0
     assert (place / "RAN").exists()
@@ -201,7 +201,7 @@ def test_code_that_was_moved_is_named_where_it_is(place, capsys):
     (place / "elsewhere").mkdir()
     shutil.move("net.py", "elsewhere/net.py")
     assert main(COMMANDS["evaluate"]) == 3
-    assert "net.py (which is not found here)" in capsys.readouterr().err
+    assert "net.py:build (which is not found here)" in capsys.readouterr().err
     assert main([*COMMANDS["evaluate"], "--model", f"{place}/elsewhere/net.py:build"]) == 0
 
 
@@ -220,8 +220,15 @@ def test_a_checkpoint_without_the_hash_still_opens(place, capsys):
     assert "has changed" not in capsys.readouterr().err
 
 
+def test_a_checkpoint_with_the_hash_alone_is_converted(place):
+    path = place / "run/checkpoints/last.h5"
+    meta = read_checkpoint(path).facts()
+    rewrite(path, path.read_bytes(), {**meta, "code": meta["code"]["model"]})
+    assert read_checkpoint(path).facts() == meta
+
+
 def test_the_hash_is_stored(place):
-    assert read_checkpoint(place / "run/checkpoints/last.h5").meta["code"] == source_sha256("net.py:build")
+    assert read_checkpoint(place / "run/checkpoints/last.h5").meta["code"] == {"model": source_sha256("net.py:build")}
     assert json.loads((place / "run/summary.json").read_text())["code_sha256"] == source_sha256("net.py:build")
 
 

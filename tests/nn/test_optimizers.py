@@ -3,7 +3,8 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.errors import ConfigError
-from distlenet.nn.optimizers import OPTIMIZERS, build_optimizer
+from distlenet.nn.optimizers import OPTIMIZERS
+from distlenet.nn.rules import build_optimizer
 
 STEPS, SIZE = 20, 50
 FIRST_ORDER = pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name != "levenberg-marquardt"])

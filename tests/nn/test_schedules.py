@@ -4,7 +4,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distlenet.errors import ConfigError
-from distlenet.nn.schedules import SCHEDULES, build_schedule, cosine, inverse_time, one_cycle, step_decay
+from distlenet.nn.rules import build_schedule
+from distlenet.nn.schedules import SCHEDULES, cosine, inverse_time, one_cycle, step_decay
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=60)
 

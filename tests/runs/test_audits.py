@@ -20,7 +20,8 @@ from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
 from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.fingerprint import hash_answer, hash_constants
-from distlenet.own_code import Trust, hash_code
+from distlenet.own_code import Trust
+from distlenet.own_files import hash_code
 from distlenet.parallel.agreement import in_agreement
 from distlenet.runs import audits as checks
 from distlenet.runs.audits import hash_package

@@ -1,0 +1,212 @@
+"""The optimizer and the schedule of a run: known by name, or of the user's own.
+
+Those of the user's own are tried out on made-up numbers. What would go wrong after hours is found before the first
+step: state that a checkpoint would not hold, numbers that differ from call to call, an array of another shape or dtype.
+"""
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable
+from math import isfinite
+from numbers import Real
+
+import numpy as np
+
+from distlenet.config import Config
+from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, nearest
+from distlenet.nn.optimizers import OPTIMIZERS, Optimizer
+from distlenet.nn.schedules import SCHEDULES, Schedule
+from distlenet.own_code import NOTHING, Trust, load, running
+from distlenet.paths import is_custom
+
+STEPS, HALF = 4, 2  # of the trial of an optimizer; after half of them it is restored from its state
+POSITIONS = 1000  # steps, at most, at which a schedule is tried
+
+
+def build_optimizer(config: Config, decays: np.ndarray, trust: Trust = NOTHING) -> Optimizer:
+    """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,): see Net.decays.
+
+    Raises ConfigError if there is no such optimizer, or the user's own, which ``trust`` admits, is at fault.
+    """
+    name = config.optimizer
+    if is_custom(name):
+        return own_optimizer(config, decays, trust)
+    _check_known(name, OPTIMIZERS, "optimizer", "CLASS")
+    return OPTIMIZERS[name](config, decays)
+
+
+def build_schedule(
+    name: str, peak: float, steps: int, warmup: float = 0.15, decay: float = 0.001, trust: Trust = NOTHING
+) -> Schedule:
+    """Return the schedule called ``name``: a function from the step (0 to ``steps`` - 1) to the rate.
+
+    Raises ConfigError if there is no such schedule, or the user's own, which ``trust`` admits, is at fault.
+    """
+    if is_custom(name):
+        return OwnSchedule(name, peak, steps, trust)
+    _check_known(name, SCHEDULES, "schedule", "FUNCTION")
+    return SCHEDULES[name](peak, steps, warmup=warmup, decay=decay)
+
+
+def _check_known(name: str, choices: Iterable[str], what: str, kind: str) -> None:
+    """Raise ConfigError unless ``name`` is one of ``choices``."""
+    if name.endswith(".py"):
+        raise ConfigError(f"{what} {name}: name the {kind.lower()} too, {name}:{kind}")
+    if name not in choices:
+        known = ", ".join(choices)
+        raise ConfigError(f"{what} {name!r} is unknown{nearest(name, choices)}: one of {known}, or FILE.py:{kind}")
+
+
+def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer:
+    """Return the optimizer of the user's own class ``config.optimizer``, a subclass of Optimizer.
+
+    Its ``update(theta, gradient, lr)`` changes ``theta`` (parameters,) float32 in place, given the mean ``gradient``
+    (parameters,) float32, which it may overwrite, and the rate, a float32 number. What it remembers from step to step
+    is in ``self.state``, float32 vectors of the same length under ``state_names``; ``self.steps`` counts from 1 and
+    ``self.decay`` (parameters,) is the weight decay. Nothing else is in a checkpoint.
+
+    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded,
+    fails its trial, or is no such class.
+    """
+    name = f"optimizer {config.optimizer}"
+    make, source = load(config.optimizer, trust, "optimizer")
+    if not (isinstance(make, type) and issubclass(make, Optimizer)):
+        raise ConfigError(f"{name} is no subclass of Optimizer, expected class NAME(distlenet.nn.Optimizer)")
+
+    def build() -> Optimizer:
+        with running(name, ConfigError):
+            return make(config, decays)
+
+    optimizer = build()
+    optimizer.code_sha256, optimizer.answer = source.sha256, _try_optimizer(build, len(decays), name)
+    _watch(optimizer, name)
+    return optimizer
+
+
+def _try_optimizer(build: Callable[[], Optimizer], size: int, name: str) -> str:
+    """Take a few steps on made-up numbers; return the SHA-256 of what came of them. Raises ConfigError."""
+    rng = np.random.default_rng(1)
+    start = rng.normal(0, 0.1, size).astype(np.float32)
+    gradients = rng.normal(0, 0.01, (STEPS, size)).astype(np.float32)
+
+    def take(optimizer: Optimizer, theta: np.ndarray, steps: range) -> dict[str, np.ndarray]:
+        """Return copies of theta and the state after ``steps``."""
+        with running(name, ConfigError), np.errstate(all="ignore"):
+            for step in steps:
+                optimizer.step(theta, gradients[step].copy(), 0.01)
+                _check_state(optimizer, theta)
+        return {"theta": theta.copy()} | {key: vector.copy() for key, vector in optimizer.state.items()}
+
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        optimizer, theta = build(), start.copy()
+        half = take(optimizer, theta, range(HALF))
+        whole = take(optimizer, theta, range(HALF, STEPS))
+        again = take(build(), start.copy(), range(STEPS))
+        restored = build()
+        for key, vector in restored.state.items():
+            vector[:] = half[key]
+        restored.steps = HALF
+        resumed = take(restored, half["theta"], range(HALF, STEPS))
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+    if np.array_equal(whole["theta"], start):
+        raise ConfigError(f"{name} left theta as it was, expected it changed in place: theta -= lr * gradient")
+    if strange := [key for key, vector in whole.items() if not np.isfinite(vector).all()]:
+        raise ConfigError(f"{name} made {strange[0]} NaN or infinite within {STEPS} steps, expected finite numbers")
+    if _digest(again) != _digest(whole):
+        raise ConfigError(
+            f"{name} gives other results for the same numbers when it is made again, expected the same: let it draw "
+            "nothing at random and keep nothing outside self"
+        )
+    if _digest(resumed) != _digest(whole):
+        raise ConfigError(
+            f"{name} gives other results after it is restored from a checkpoint, expected the same: keep all that it "
+            "remembers in self.state, under state_names, and count by self.steps"
+        )
+    return _digest(whole)
+
+
+def _check_state(optimizer: Optimizer, theta: np.ndarray) -> None:
+    """Raise OwnCodeError where the state is no longer vectors like ``theta`` (parameters,)."""
+    for key, vector in optimizer.state.items():
+        if not isinstance(vector, np.ndarray) or (vector.dtype, vector.shape) != (theta.dtype, theta.shape):
+            found = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
+            raise OwnCodeError(f'self.state["{key}"] is {found}, expected {theta.dtype} {theta.shape}')
+
+
+def _watch(optimizer: Optimizer, name: str) -> None:
+    """Let a step that fails leave theta and the state as they were, and raise OwnCodeError.
+
+    Every rank makes the same update of the same numbers, so it fails on every rank.
+    """
+    step = optimizer.step
+
+    def watched(theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
+        before, steps = {key: vector.copy() for key, vector in optimizer.state.items()}, optimizer.steps
+        parameters = theta.copy()
+        try:
+            with running(name):
+                step(theta, gradient, lr)
+                _check_state(optimizer, theta)
+        except DistlenetError as error:
+            theta[:], optimizer.steps = parameters, steps
+            optimizer.state.update(before)
+            error.of_every_rank()
+            raise
+
+    optimizer.step = watched  # type: ignore[method-assign]
+
+
+def _digest(vectors: dict[str, np.ndarray]) -> str:
+    """Return the SHA-256 of ``vectors``."""
+    digest = hashlib.sha256()
+    for key, vector in sorted(vectors.items()):
+        digest.update(key.encode() + vector.tobytes())
+    return digest.hexdigest()
+
+
+class OwnSchedule:
+    """A schedule of the user's own: its function ``(peak, steps)`` returns another, from the step to the rate.
+
+    The step is 0 to ``steps`` - 1, the rate a finite number of at least 0, and a function of the step alone: a resumed
+    run asks for the rates from its position on, a healed one asks again for some.
+
+    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded,
+    fails, or gives no such rates.
+    """
+
+    def __init__(self, name: str, peak: float, steps: int, trust: Trust) -> None:
+        self.name = f"schedule {name}"
+        make, source = load(name, trust, "schedule", "peak, steps")
+        self.code_sha256 = source.sha256
+        with running(self.name, ConfigError):
+            self._rate = make(peak, steps)
+        if not callable(self._rate):
+            kind = type(self._rate).__name__
+            raise ConfigError(f"{self.name} returned {kind}, expected a function from the step to the rate")
+        places = sorted({round(place) for place in np.linspace(0, max(0, steps - 1), min(POSITIONS, max(1, steps)))})
+        rates = [self._ask(place) for place in places]
+        for place, rate in reversed(list(zip(places, rates, strict=True))):
+            if (again := self._ask(place)) != rate:
+                raise ConfigError(
+                    f"{self.name} gives {rate!r} and then {again!r} for step {place}, expected the same rate whenever "
+                    "it is asked: compute it from the step alone"
+                )
+        self.answer = hashlib.sha256(json.dumps(rates).encode()).hexdigest()
+
+    def __call__(self, step: int) -> float:
+        """Return the rate of ``step``; raises OwnCodeError, on every rank, which all ask for the same."""
+        try:
+            return self._ask(step)
+        except OwnCodeError as error:
+            error.of_every_rank()
+            raise
+
+    def _ask(self, step: int) -> float:
+        with running(f"{self.name} at step {step}"):
+            rate = self._rate(step)
+        if not isinstance(rate, Real) or not isfinite(rate) or rate < 0:
+            shown = f"{rate!r:.80}"
+            raise OwnCodeError(f"{self.name} gives {shown} for step {step}, expected a finite number of at least 0")
+        return float(rate)
