@@ -1,8 +1,7 @@
-"""The work of this process, named and counted: what tells a rank that is slow from one that hangs.
+"""The work of this process, named and counted: this distinguishes a slow rank from a hung one.
 
-Whatever takes its time calls ``advance`` for every piece that is done: a layer, a chunk of images, a block of a
-dataset, a piece of a file. Nothing else counts as progress, and nobody but the watchdog looks. It names the work by
-what the functions at work are marked as: ``@phase("evaluating")``.
+Long-running code calls ``advance`` after each piece of work: a layer, a chunk of images, a block of a dataset, a piece
+of a file. Only the watchdog reads the count. It names the work by the ``@phase("evaluating")`` of the running function.
 """
 
 from collections.abc import Callable
@@ -16,18 +15,18 @@ _phase = "starting"
 
 
 def advance() -> None:
-    """Note that a piece of work is done."""
+    """Count a finished piece of work."""
     global _pieces  # noqa: PLW0603
     _pieces += 1
 
 
 def pieces() -> int:
-    """Return how many pieces of work are done so far."""
+    """Return the number of finished pieces of work."""
     return _pieces
 
 
 def phase(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Return the decorator of a function, no generator, that is at the work ``name``, "evaluating"."""
+    """Return a decorator for a function (not a generator) whose work is called ``name``, for example "evaluating"."""
 
     def decorate(function: Callable[P, R]) -> Callable[P, R]:
         @wraps(function)
@@ -45,5 +44,5 @@ def phase(name: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
 
 
 def current_phase() -> str:
-    """Return what this process is at, in the innermost function that is marked."""
+    """Return the phase of the innermost decorated function that is running."""
     return _phase

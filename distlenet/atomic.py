@@ -1,4 +1,4 @@
-"""Write whole or not at all: a file is replaced, or something is added to it; nobody sees half of it."""
+"""Atomic writes: a file is replaced or appended to as a whole; no reader ever sees half of it."""
 
 import errno
 import os
@@ -16,15 +16,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # no space, over the quota, ov
 
 @contextmanager
 def replacing(path: str | os.PathLike[str], follow_links: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path``; move it onto ``path`` when the body ends without an error.
+    """Yield a temporary path next to ``path``; rename it to ``path`` if the body succeeds.
 
-    The body creates and closes the temporary file. It is then flushed to the disk, renamed, and the
-    directory is flushed as well, so that a power cut leaves the old file or the new one. When the body
-    raises (a full disk, Ctrl-C), the temporary file is removed and ``path`` is as it was. The name is
-    unique: two processes that write the same file do not meet; the last one to finish wins.
+    The body creates and closes the temporary file. The file is then flushed to disk and renamed, and its
+    directory is flushed, so that a power cut leaves the old file or the new one. If the body raises (full disk,
+    Ctrl-C), the temporary file is removed and ``path`` is unchanged. The temporary name is unique: if two
+    processes write the same file, the last to finish wins.
 
-    A link is replaced; with ``follow_links`` one, perhaps to another disk, stays and leads to the new file.
-    Anything else than a file, such as a directory, a pipe or /dev/null, is an OSError: it would be gone.
+    A symbolic link at ``path`` is replaced. With ``follow_links`` it is kept, and the file it points to is
+    replaced, perhaps on another disk. Raises OSError if ``path`` is anything but a file or link, such as a
+    directory, a pipe or /dev/null: it would be lost.
     """
     target = Path(os.path.realpath(path)) if follow_links else Path(path)
     found = kind(target)
@@ -40,14 +41,14 @@ def replacing(path: str | os.PathLike[str], follow_links: bool = False) -> Itera
         with suppress(OSError):
             temporary.unlink()
         raise
-    with suppress(OSError):  # some file systems refuse to flush a directory; the rename is done all the same
+    with suppress(OSError):  # some file systems refuse to flush a directory; the rename still happened
         flush_to_disk(target.parent)
 
 
 def write(
     path: str | os.PathLike[str], content: str | bytes, error: type[DistlenetError], follow_links: bool = False
 ) -> None:
-    """Write ``content`` to ``path``, whole or not at all; raises ``error``. Links: see ``replacing``."""
+    """Write ``content`` to ``path`` atomically; raises ``error``. For links, see ``replacing``."""
     try:
         with replacing(path, follow_links) as temporary:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -56,13 +57,13 @@ def write(
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file, whole or not at all. Raises OSError."""
+    """Copy a file atomically. Raises OSError."""
     with replacing(target) as temporary:
         shutil.copyfile(source, temporary)
 
 
 def append(descriptor: int, content: bytes) -> None:
-    """Add ``content`` to the end of an open file, whole or not at all. Raises OSError."""
+    """Append all of ``content`` to an open file, or nothing. Raises OSError."""
     size = os.fstat(descriptor).st_size
     if os.write(descriptor, content) < len(content):
         os.ftruncate(descriptor, size)
@@ -70,9 +71,9 @@ def append(descriptor: int, content: bytes) -> None:
 
 
 class Attempts:
-    """Writing that may fail: ``tell`` is called with a sentence, once until an attempt succeeds.
+    """Writes that may fail: the first failure after a success is reported by calling ``tell`` with a sentence.
 
-    ``then`` ends the sentence: what the failure means.
+    ``then`` ends the sentence; it gives the consequence of the failure.
     """
 
     def __init__(self, tell: Callable[[str], None], then: str) -> None:
@@ -110,6 +111,6 @@ def require_space(path: str | os.PathLike[str], size: int) -> None:
 
 
 def why_not_written(error: OSError) -> str:
-    """Return in a few words why a file could not be written."""
+    """Return the reason why a file could not be written, in a few words."""
     reason = (error.strerror or str(error) or type(error).__name__).lower()
     return f"the disk is full ({reason})" if error.errno in FULL else reason

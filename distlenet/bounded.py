@@ -1,9 +1,9 @@
-"""Open and read a file that anybody may have put there: a regular file, of a bounded size, not deeply nested.
+"""Open and read untrusted files safely: regular files only, of bounded size and nesting.
 
-A named pipe would wait for ever, a device never end, a line of a gigabyte fill the memory, and a thousand brackets
-exhaust Python's stack. Everything that is read from outside as bytes, text, JSON or TOML is read here. In a directory
-that others may have prepared, a link would lead the writer to a file elsewhere, and so would a second name (a hard
-link) of such a file: everything a run appends to there is opened here; everything else is replaced as a whole.
+A named pipe would block forever, a device would never end, a line of a gigabyte would fill the memory, and a thousand
+brackets would exhaust Python's stack. All outside bytes, text, JSON and TOML are read here. In a directory that others
+can write to, a symbolic or hard link could redirect a write to a file elsewhere. Files that a run appends to are
+therefore opened here; all others are replaced as a whole.
 """
 
 import errno
@@ -16,9 +16,9 @@ from typing import Any
 
 MIB = 2**20
 DEEPEST = 100  # brackets within brackets
-MOST_BRACKETS = 1_000_000  # of a JSON file: an empty object takes a hundred times its two bytes
+MOST_BRACKETS = 1_000_000  # in a JSON file: an empty object of two bytes takes a hundred times that in memory
 LONGEST_LINE = MIB  # bytes of a line of JSON
-MOST_LINES = 1_200_000  # of a journal: that of 50 million steps and more, at the usual 50 steps a line
+MOST_LINES = 1_200_000  # of a journal: enough for over 50 million steps at the usual 50 steps a line
 MOST_BYTES = 256 * MIB  # of these lines
 LONGEST_TOML = 2000  # characters of a line
 KINDS = {
@@ -33,7 +33,7 @@ KINDS = {
 
 
 def kind(path: str | os.PathLike[str], follow_links: bool = False) -> str | None:
-    """Return the kind of ``path``, links not followed: "a file", "a link" ...; None if missing. Raises OSError."""
+    """Return the kind of ``path``: "a file", "a link" ...; None if missing. Raises OSError."""
     try:
         return KINDS.get(stat.S_IFMT(os.stat(path, follow_symlinks=follow_links).st_mode), "something unknown")
     except (FileNotFoundError, NotADirectoryError):
@@ -41,15 +41,15 @@ def kind(path: str | os.PathLike[str], follow_links: bool = False) -> str | None
 
 
 def is_real_directory(path: Path) -> bool:
-    """Whether ``path`` is a directory, and no link to one."""
+    """Whether ``path`` is a directory and not a link to one."""
     return kind(path) == "a directory"
 
 
 def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, follow_links: bool = False) -> int:
     """Return a descriptor of the file ``path``, as ``os.open`` does; permissions follow the umask.
 
-    Raises OSError, without waiting for anything, where it is a pipe, a device, a directory, or a link that is not
-    followed, or is to be written to and has another name.
+    Never blocks. Raises OSError if ``path`` is a pipe, a device, a directory, or a link that is not followed; or if it
+    is to be written and has a second hard link.
     """
     flags |= os.O_NONBLOCK | os.O_CLOEXEC | (0 if follow_links else os.O_NOFOLLOW)
     try:
@@ -63,7 +63,7 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, follow_
     if not stat.S_ISREG(status.st_mode):
         fault = f"it is {KINDS.get(stat.S_IFMT(status.st_mode), 'something unknown')}, expected a file"
     elif flags & (os.O_WRONLY | os.O_RDWR) and status.st_nlink > 1:
-        fault = "it has a second name (a hard link) elsewhere, which would change with it"
+        fault = "it has another hard link, which would change with it"
     if fault:
         os.close(descriptor)
         raise OSError(errno.EISDIR if stat.S_ISDIR(status.st_mode) else errno.EINVAL, fault, str(path))
@@ -71,7 +71,7 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY, follow_
 
 
 def head(path: str | os.PathLike[str], size: int = 2**16) -> bytes | None:
-    """Return the first ``size`` bytes of a regular file, no link; None where there is none, or it cannot be read."""
+    """Return the first ``size`` bytes of a regular file; None if it is missing, a link, or unreadable."""
     try:
         with open(open_regular(path), "rb") as file:
             return file.read(size)
@@ -80,7 +80,7 @@ def head(path: str | os.PathLike[str], size: int = 2**16) -> bytes | None:
 
 
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
-    """Return the content of the regular file ``path``; raises OSError if it is none, or longer than ``most`` bytes."""
+    """Return the content of the regular file ``path``; raises OSError if it is not one or exceeds ``most`` bytes."""
     with open(open_regular(path, follow_links=True), "rb") as file:
         content = file.read(most + 1)
     if len(content) > most:
@@ -89,7 +89,7 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """Return the text of ``path``, with or without a byte order mark; raises OSError, ValueError if it is no UTF-8."""
+    """Return the text of ``path``, without its byte order mark; raises OSError, or ValueError if it is not UTF-8."""
     content = read_bytes(path, most)
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise ValueError("it is UTF-16, expected UTF-8: save it as UTF-8")
@@ -102,12 +102,12 @@ def read_text(path: str | os.PathLike[str], most: int) -> str:
 
 
 def read_json(path: str | os.PathLike[str], most: int = 16 * MIB) -> Any:
-    """Return what the JSON file ``path`` holds; raises OSError, ValueError."""
+    """Return the value in the JSON file ``path``; raises OSError, ValueError."""
     return parse_json(read_text(path, most))
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what the JSON ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
+    """Return the value of the JSON ``text``; raises ValueError, also if it is nested deeper than DEEPEST."""
     try:
         brackets = sum(map(text.count, "[{")) if isinstance(text, str) else sum(map(text.count, (b"[", b"{")))
         if brackets > MOST_BRACKETS:
@@ -119,10 +119,10 @@ def parse_json(text: str | bytes) -> Any:
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return what the TOML ``text`` holds; raises ValueError, also if it is nested more than DEEPEST deep."""
+    """Return the table of the TOML ``text``; raises ValueError, also if it is nested deeper than DEEPEST."""
     import tomllib
 
-    for number, line in enumerate(text.split("\n"), 1):  # the time for a key grows with the square of its dots
+    for number, line in enumerate(text.split("\n"), 1):  # parsing a key takes time quadratic in its dots
         if len(line) > LONGEST_TOML:
             raise ValueError(f"line {number} has {len(line):,} characters, expected at most {LONGEST_TOML:,}")
     try:
@@ -134,9 +134,9 @@ def parse_toml(text: str) -> dict[str, Any]:
 def lines(
     path: str | os.PathLike[str], longest: int = LONGEST_LINE, most: int | None = MOST_LINES
 ) -> Iterator[str | None]:
-    """Yield the lines of ``path``, whole: None for one that is longer than ``longest`` bytes. Raises OSError.
+    """Yield the lines of ``path``, or None for a line longer than ``longest`` bytes. Raises OSError.
 
-    There are no more than ``most`` lines and MOST_BYTES; with None, as many as the file has.
+    Raises it too if the file has more than ``most`` lines or MOST_BYTES; with ``most`` None there is no such limit.
     """
     count = 0
     with open(open_regular(path, follow_links=True), "rb") as file:
@@ -156,12 +156,12 @@ def lines(
 
 
 def too_long(path: str | os.PathLike[str], most: str) -> OSError:
-    """Return the error for a file that has more than ``most``, "1,000 lines"."""
+    """Return the error for a file that exceeds ``most``, for example "1,000 lines"."""
     return OSError(errno.EFBIG, f"it has more than {most}", str(path))
 
 
 def _shallow(value: Any) -> Any:
-    """Return ``value``; raises ValueError if it is nested more than DEEPEST deep."""
+    """Return ``value``; raises ValueError if it is nested deeper than DEEPEST."""
     level = [value]
     for _ in range(DEEPEST):
         containers = (item.values() if isinstance(item, dict) else item for item in level if type(item) in (dict, list))

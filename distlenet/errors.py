@@ -1,7 +1,7 @@
-"""The errors a user can meet: each is one sentence on the terminal and an exit code of its own.
+"""The errors a user can meet: each is one sentence on the terminal with its own exit code.
 
-A message says what is wrong, where, what was found, what was expected, and what to do about it.
-Everything else that is raised is a defect of the program and keeps its traceback.
+A message names the fault, the place, the value found, the value expected, and the remedy.
+Any other exception is a bug and keeps its traceback.
 """
 
 import shlex
@@ -12,7 +12,7 @@ from typing import Self
 
 from distlenet.streams import clean
 
-# what others call the options and settings that ours are: the first that there is, is meant
+# other programs' names for our options and settings: the first that exists is suggested
 ALIASES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("learning-rate", "learn-rate", "base-lr", "eta"), ("lr",)),
     **dict.fromkeys(("batch", "bs", "global-batch-size", "mini-batch-size"), ("batch-size",)),
@@ -28,21 +28,21 @@ ALIASES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("np", "nproc", "num-processes", "processes"), ("ranks",)),
     **dict.fromkeys(("random-seed", "rng-seed"), ("seed",)),
 }
-DESTRUCTIVE = {"overwrite", "force"}  # never what somebody is told to write who meant something else
+DESTRUCTIVE = {"overwrite", "force"}  # never suggested for a mistyped option
 
 
 class DistlenetError(Exception):
-    """Base of all expected errors; ``exit_code`` is what the process returns."""
+    """Base of all expected errors; the process ends with ``exit_code``."""
 
     exit_code = 1
-    agreed = False  # True once every rank knows of it: all leave in good order
-    reported = False  # True where another process says it: one sentence for the whole job
+    agreed = False  # True once every rank knows of it: all exit cleanly
+    reported = False  # True if another process reports it: one sentence for the whole job
 
     def of_every_rank(self) -> Self:
         """Mark the error as agreed and return it: `raise SomeError(...).of_every_rank()`.
 
-        A function that kept it in a variable would stay alive with all that it holds: the error knows where it was
-        raised.
+        Do not keep the error in a variable: its traceback refers to the function's frame, so the two would keep each
+        other and all local arrays in memory.
         """
         self.agreed = True
         return self
@@ -61,15 +61,15 @@ class ConfigError(DistlenetError):
 
 
 class UntrustedCodeError(ConfigError):
-    """A file names code that the command line neither names nor trusts."""
+    """A file names user code that the command line neither names nor trusts."""
 
 
 class OwnCodeError(ConfigError):
-    """Code of the user's own that fails in the middle of a run, or returns what it must not."""
+    """User code fails during a run, or returns an invalid result."""
 
 
 class DataError(DistlenetError):
-    """A dataset that is missing, damaged, of another format, or not what the network expects."""
+    """A dataset that is missing, damaged, in another format, or does not fit the network."""
 
     exit_code = 4
 
@@ -81,7 +81,7 @@ class CheckpointError(DistlenetError):
 
 
 class NewerFormatError(CheckpointError):
-    """A checkpoint that a newer version wrote: not damaged, and nothing to pass over."""
+    """A checkpoint written by a newer version: it is not damaged, so no older checkpoint is used instead."""
 
 
 class RunDirectoryError(DistlenetError):
@@ -97,7 +97,7 @@ class LaunchError(DistlenetError):
 
 
 class NonFiniteError(DistlenetError):
-    """A NaN or an infinity in the loss or the gradient of a step; all ranks see it in the sum."""
+    """A NaN or infinity in the loss or gradient of a step; all ranks see it in the sum."""
 
     exit_code = 8
     agreed = True
@@ -105,7 +105,7 @@ class NonFiniteError(DistlenetError):
 
 
 class DivergedError(DistlenetError):
-    """A run that learns nothing ("dead") or has unlearned ("spike"); ``kind`` says which."""
+    """A run that learns nothing (``kind`` "dead") or whose loss has shot up ("spike")."""
 
     exit_code = 14
     agreed = True
@@ -116,14 +116,14 @@ class DivergedError(DistlenetError):
 
 
 class ReplicaError(DistlenetError):
-    """Ranks that no longer hold the same parameters."""
+    """Ranks whose parameters differ."""
 
     exit_code = 10
     agreed = True
 
 
 class RanksLost(DistlenetError):
-    """Ranks died, or were cut off, in the middle of a communication; the others may recover."""
+    """Ranks died or became unreachable during a communication; the others may recover."""
 
     exit_code = 11
 
@@ -135,7 +135,7 @@ class PictureError(DistlenetError):
 
 
 class SeveralDigits(PictureError):
-    """A picture of several digits where one was asked for; what to do depends on who asks."""
+    """A picture of several digits where one was expected; the caller adds the advice."""
 
     def __init__(self, count: int) -> None:
         super().__init__(f"the picture looks like {count} digits, not one")
@@ -156,13 +156,13 @@ class ExportError(DistlenetError):
 
 
 class PageError(DistlenetError):
-    """A page that cannot be served at the address that was asked for."""
+    """A page that cannot be served at the requested address."""
 
     exit_code = 15
 
 
 class OutputError(DistlenetError):
-    """A result that the standard output did not take: a full disk, for example."""
+    """A result that could not be written to standard output, for example because the disk is full."""
 
     exit_code = 17  # MPICH's mpirun has a 16 of its own
 
@@ -174,7 +174,7 @@ class DownloadError(DistlenetError):
 
 
 def report(error: DistlenetError) -> int:
-    """Say the error's sentence, unless another process says it; return its exit code."""
+    """Print the error's sentence, unless another process reports it; return its exit code."""
     if not error.reported:
         print(f"distlenet: error: {clean(error)}", file=sys.stderr, flush=True)
     return error.exit_code
@@ -183,7 +183,7 @@ def report(error: DistlenetError) -> int:
 def nearest(word: str, choices: Iterable[object]) -> str:
     """Return ``" (did you mean 'x'?)"`` for the choice most like ``word``, or an empty string.
 
-    Another name for a choice (see ALIASES) is like it; what destroys something is like nothing.
+    Names in ALIASES count as matches; destructive options are suggested only through ALIASES.
     """
     from difflib import get_close_matches
 
@@ -194,12 +194,12 @@ def nearest(word: str, choices: Iterable[object]) -> str:
 
 
 def _plain(name: str) -> str:
-    """Return the name of an option or a setting as it stands in ALIASES."""
+    """Return the name of an option or setting as spelled in ALIASES."""
     return name.lstrip("-").replace("_", "-")
 
 
 def missing_extra(what: str, library: str, extra: str) -> str:
-    """Return the sentence that ``what`` needs ``library``, and the command that installs the ``extra`` it is in."""
+    """Return the sentence that ``what`` needs ``library``, with the command that installs ``extra``."""
     root = Path(__file__).resolve().parent.parent
     checkout = (root / "pyproject.toml").exists()
     package = shlex.quote(f"{root if checkout else 'distlenet'}[{extra}]")

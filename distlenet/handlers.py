@@ -1,20 +1,20 @@
-"""Handlers of signals: of a run, see training/signals.py, and of the launcher, see launching/signals.py."""
+"""Base of the signal handlers of a run (training/signals.py) and of the launcher (launching/signals.py)."""
 
 import signal
 import threading
 from types import FrameType
 from typing import Any, Self
 
-# the first of these names the stop where ranks got different ones
+# if ranks received different signals, the first in this order gives the reason for the stop
 ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR2, signal.SIGTERM)
-# these stay ignored where they are at the start (nohup). A shell starts background jobs of scripts with SIGINT and
-# SIGQUIT ignored as well, but whoever sends one to such a job means it.
+# these stay ignored if they are ignored at the start (nohup). A shell also starts a script's background jobs with
+# SIGINT and SIGQUIT ignored, but whoever sends one of these to such a job means it.
 MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)
-ECHO = 0.3  # seconds within which a signal that comes again is the same one: of terminal, shell, launcher, scheduler
+ECHO = 0.3  # seconds within which a repeated signal counts once: terminal, shell and launcher may all send it
 
 
 class Handlers:
-    """Has ``note`` called for the signals ``numbers`` while a ``with`` block lasts; the old handlers are restored."""
+    """Calls ``note`` for the signals ``numbers`` inside a ``with`` block, then restores the old handlers."""
 
     numbers: tuple[int, ...] = (*ENDING, signal.SIGUSR1)
 
@@ -31,7 +31,7 @@ class Handlers:
         return self
 
     def listen(self) -> None:
-        """Set the handlers, again once MPI has started: a library of its own takes SIGHUP for itself (UCX)."""
+        """Set the handlers; call it again once MPI has started, because one of its libraries (UCX) takes SIGHUP."""
         for number in self._before:
             signal.signal(number, self.note)
 
@@ -41,5 +41,5 @@ class Handlers:
         self._before.clear()
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Signal ``number`` has come."""
+        """Handle signal ``number``."""
         raise NotImplementedError

@@ -1,6 +1,6 @@
-"""What the last bit of a result depends on besides the program: numpy, the BLAS, its kernel and threads.
+"""The numerical environment, on which the last bit of a result depends: numpy, the BLAS, its kernel and threads.
 
-And what is asked of vectors of numbers: are they finite, are they the same?
+Also tests of vectors: finite? equal?
 """
 
 import ctypes
@@ -18,7 +18,7 @@ from distlenet.processes import mapped_files
 def numerics() -> dict[str, Any]:
     """Return numpy's version, the BLAS with its CPU kernel and threads, and numpy's own CPU features.
 
-    Two runs whose numerics are equal give the same bits; others may differ in the last one.
+    Two runs with equal numerics give the same bits; otherwise the last bit may differ.
     """
     blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
     kernel, threads = _openblas()
@@ -49,7 +49,7 @@ def _openblas() -> tuple[str, int | None]:
 
 def is_finite(vector: np.ndarray) -> bool:
     """Whether no element is NaN or infinite."""
-    # the product first: it needs no memory, and is finite unless something in it is not, or is huge
+    # the product first: it needs no memory, and is finite unless an element is huge or not finite
     return bool(np.isfinite(np.dot(vector, vector)) or np.isfinite(vector).all())
 
 

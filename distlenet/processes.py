@@ -1,6 +1,6 @@
-"""The processes of a job on this host, in /proc: found by a mark in their environment, or by their parent.
+"""The processes of a job on this host, found in /proc by a mark in their environment or by their parent.
 
-Run as a program, this module is the guardian of a job: see ``guard``. It needs nothing but the standard library.
+Run as a program, this module is a job's guardian: see ``guard``. It uses only the standard library.
 """
 
 import contextlib
@@ -13,25 +13,25 @@ import sys
 import time
 from pathlib import Path
 
-GRACE = 4.0  # seconds that a job without its launcher may take to save and end
+GRACE = 4.0  # seconds for a job without its launcher to save and end
 
 
 def processes(mark: str) -> list[int]:
-    """Return the living processes of a job on this host, mpirun's own: those that have ``mark`` in their environment.
+    """Return the running processes of a job on this host, mpirun included: those with ``mark`` in their environment.
 
     ``mark`` is "NAME=VALUE".
     """
     entry_of_job, found = os.fsencode(mark), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
-            with contextlib.suppress(OSError):  # a zombie has no environment any more
+            with contextlib.suppress(OSError):  # a zombie no longer has an environment
                 if entry_of_job in (entry / "environ").read_bytes().split(b"\0"):
                     found.append(int(entry.name))
     return found
 
 
 def children(parent: int) -> set[int]:
-    """Return the living child processes of ``parent``: of mpirun, the ranks on this host and its helpers."""
+    """Return the running child processes of ``parent``: for mpirun, its ranks on this host and its helpers."""
     found = set()
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
@@ -43,7 +43,7 @@ def children(parent: int) -> set[int]:
 
 
 def mapped_files(word: str) -> set[str]:
-    """Return the files in this process's memory whose path has ``word``; none where that cannot be seen."""
+    """Return the files mapped into this process whose path contains ``word``; empty on systems without /proc."""
     try:
         maps = Path("/proc/self/maps").read_text(encoding="utf-8")
     except OSError:
@@ -53,22 +53,22 @@ def mapped_files(word: str) -> set[str]:
 
 def _stat(pid: int) -> list[str]:
     """Return the fields of /proc/PID/stat from the state on; raises OSError."""
-    # "pid (name) state ppid ...", and the name may hold anything
+    # "pid (name) state ppid ...", where the name may contain anything
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def identity() -> str:
-    """Return what identifies this process for good, in letters that a file name may have: PLACE-PID-BIRTH.
+    """Return a permanent identity of this process, usable in file names: PLACE-PID-BIRTH.
 
-    A number alone is used again for other processes, and means others on another host or in another container.
+    A process number alone is reused, and means another process on another host or in another container.
     """
     return f"{_place()}-{os.getpid()}-{_stat(os.getpid())[19]}"
 
 
 def is_alive(who: str) -> bool | None:
-    """Whether the process with identity ``who`` runs (or is stopped); None where that cannot be seen from here.
+    """Whether the process with identity ``who`` exists, running or stopped; None if it is on another host or hidden.
 
-    More may follow in ``who``, after another "-".
+    ``who`` may have more parts after another "-", which are ignored.
     """
     place, pid, birth, *_ = who.split("-")
     if place != _place():
@@ -83,7 +83,7 @@ def is_alive(who: str) -> bool | None:
 
 
 def _place() -> str:
-    """Return what tells this host, and the container whose processes are seen, from others."""
+    """Return an identifier of this host and its process namespace (container)."""
     namespace = os.readlink("/proc/self/ns/pid")
     return hashlib.sha256(f"{os.uname().nodename} {namespace}".encode()).hexdigest()[:8]
 
@@ -96,22 +96,22 @@ def send(mark: str, number: int) -> None:
 
 
 def end_processes(mark: str) -> None:
-    """Kill what is left of a job on this host: ranks outlive an mpirun that was killed."""
+    """Kill the remaining processes of a job on this host: ranks outlive an mpirun that was killed."""
     send(mark, signal.SIGKILL)
 
 
 def guard() -> None:
-    """Clear up after a launcher that is killed: end its job, after it has saved, and remove the job's folders.
+    """Clean up after a launcher that was killed: let its job save, end it, and remove its folders.
 
-    The launcher writes a line of JSON to stdin whenever a job starts: its mark, mpirun's process, the signal that asks
-    mpirun's ranks to end, the file that tells them why, and the folders; and "null" when it has ended. The end of
-    stdin is that of the launcher.
+    Whenever a job starts, the launcher writes a line of JSON to stdin: the job's mark, mpirun's process number, the
+    signal that asks the ranks to end, the file that tells them why, and the folders. When the job has ended it writes
+    "null". The end of stdin means that the launcher has ended.
     """
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGTSTP):
-        signal.signal(number, signal.SIG_IGN)  # meant for the launcher, which decides
+        signal.signal(number, signal.SIG_IGN)  # the launcher handles these
     job = None
     for line in sys.stdin:
-        with contextlib.suppress(ValueError):  # cut short
+        with contextlib.suppress(ValueError):  # a truncated line
             job = json.loads(line)
     if job is None:
         return

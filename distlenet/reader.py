@@ -1,4 +1,4 @@
-"""The one reader of checkpoints: a checkpoint's network, with its normalisation, answers what pictures show."""
+"""Reads images with a checkpoint's network and its normalisation; predict, page, report and API all use it."""
 
 import threading
 from collections.abc import Sequence
@@ -10,15 +10,15 @@ from distlenet.nn import Layer
 from distlenet.nn.inspection import outputs
 from distlenet.runs.checkpoint import Checkpoint
 
-CONFUSIONS = 15  # most frequent ones, listed
+CONFUSIONS = 15  # rows of the list of confusions
 
 
 class Reader:
-    """Names what normalised pictures show, for one process with any number of threads.
+    """Classifies normalised pictures, in one process with any number of threads.
 
-    ``images`` are (n, rows, columns) uint8, 0 for paper; an ``image`` is one of them. Probabilities are those of the
-    network's loss: with a rubbish class (LeNet-5 of 1998) they may add up to less than 1. Raises what
-    Checkpoint.build_net raises.
+    ``images`` are (n, rows, columns) uint8, 0 for paper; an ``image`` is one of them. Probabilities are computed by
+    the network's loss: with a rubbish class (LeNet-5 of 1998) they may add up to less than 1. Raises the errors of
+    Checkpoint.build_net.
     """
 
     def __init__(self, checkpoint: Checkpoint) -> None:
@@ -42,18 +42,18 @@ class Reader:
         return self.likely(self.logits(image[None]))[:, 0]
 
     def best(self, image: np.ndarray, count: int | None = 3) -> list[tuple[str, float]]:
-        """Return the ``count`` likeliest classes (None: all), the likeliest first, with their probabilities."""
+        """Return the ``count`` most likely classes (None: all), most likely first, with their probabilities."""
         likely = self.probabilities(image)
         order = np.argsort(-likely, kind="stable")[:count]
-        return [(self.class_names[place], float(likely[place])) for place in order]
+        return [(self.class_names[index], float(likely[index])) for index in order]
 
     def outputs(self, images: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
-        """Return every layer, in order, with what it outputs, (C, H, W, n) or (units, n)."""
+        """Return every layer, in order, with its output, (C, H, W, n) or (units, n)."""
         with self._lock:
             return outputs(self.net, self._resampler.normalize(images))
 
     def gradient(self, images: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        """Return the mean gradient (parameters,) of the loss over ``images``, whose classes are ``labels`` (n,)."""
+        """Return the mean gradient (parameters,) of the loss over ``images`` with ``labels`` (n,)."""
         gradient = np.zeros_like(self.net.theta)
         with self._lock:
             self.net.loss_and_grad(self._resampler.normalize(images), labels.astype(np.intp), gradient)
@@ -78,7 +78,7 @@ def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def confusions(confusion: np.ndarray, names: Sequence[str]) -> list[tuple[str, str, str]]:
-    """Return the most frequent of ``confusion``, int64 (classes, classes), as rows: true, predicted, images."""
+    """Return the most frequent errors in ``confusion``, int64 (classes, classes), as rows: true, predicted, images."""
     wrong = confusion - np.diag(np.diagonal(confusion))
     order = np.argsort(-wrong, axis=None, kind="stable")[:CONFUSIONS]
     pairs = np.stack(np.unravel_index(order, wrong.shape), axis=1).tolist()

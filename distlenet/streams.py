@@ -1,8 +1,8 @@
-"""The standard streams made safe, and the one rule by which outside text reaches them.
+"""Safe standard streams, and one rule for writing outside text to them.
 
-Outside text is what a file, a name or another program brought along: class names, paths, settings, the words of
-HDF5. It must not steer the terminal, forge a line, or end a run because the stream cannot show it. A stream may be
-closed, full, without a reader, or of an encoding that lacks a character: the work goes on all the same.
+Outside text comes from files, names and other programs: class names, paths, settings, HDF5's messages. It must not
+control the terminal, forge a line, or end a run because the stream cannot encode it. If a stream is closed, full,
+without a reader, or lacks a character in its encoding, the work continues.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-# A full disk or a full pipe may have room again later; every other failure of a stream is for good.
+# A full disk or pipe may have room again later; every other failure of a stream is permanent.
 PASSING = {errno.ENOSPC, errno.EDQUOT, errno.EAGAIN, errno.EINTR}
 BREAKS = re.compile(r"[^\S ]+")  # line ends, tabs and all other white space but plain spaces
 
@@ -24,14 +24,14 @@ def clean(text: object) -> str:
 
 
 def escaped(line: str) -> str:
-    """Return ``line`` with everything written out that is not to be seen: control characters, marks of direction."""
+    """Return ``line`` with non-printable characters escaped: control characters, direction marks."""
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def shown(text: str) -> str:
-    """Return ``text`` of one or more lines as it may be written; line ends (also those of CSV) and tabs stay."""
+    """Return ``text`` of any number of lines, escaped for output; line ends (also CSV's) and tabs are kept."""
     if text.isprintable():
         return text
     *lines, last = text.split("\n")
@@ -44,20 +44,20 @@ def _tabbed(line: str) -> str:
 
 
 def say(text: object) -> None:
-    """Print ``text`` as one line of the result."""
+    """Print ``text`` as one line of the result on stdout."""
     print(clean(text))
 
 
 def note(text: object) -> None:
-    """Tell the user what to know besides the result, on stderr."""
+    """Print a note to the user on stderr, separate from the result."""
     print(f"distlenet: note: {clean(text)}", file=sys.stderr, flush=True)
 
 
 class SafeStream:
     """A text stream that escapes what it writes, flushes each line, and never raises.
 
-    ``failure`` is the first error of the stream below, None if there was none; ``notice`` is then printed on stderr,
-    once. After an error that does not pass the stream is silent.
+    ``failure`` is the first error of the underlying stream, or None. At the first error, ``notice`` is printed on
+    stderr, once. After a permanent error the stream discards its output.
     """
 
     def __init__(self, stream: TextIO, notice: str = "") -> None:
@@ -68,15 +68,15 @@ class SafeStream:
 
     @property
     def encoding(self) -> str:
-        """The encoding of the stream below."""
+        """The encoding of the underlying stream."""
         return getattr(self.stream, "encoding", None) or "utf-8"
 
     def write(self, text: str) -> int:
-        """Write ``text``, escaped, in one piece."""
+        """Write ``text``, escaped, in one call."""
         return self.write_codes(shown(text))
 
     def write_codes(self, text: str) -> int:
-        """Write ``text`` with its escape codes: for consoles, which escape all text that is not their own."""
+        """Write ``text`` with its escape codes: for consoles, which escape all outside text themselves."""
         if not self.broken:
             try:
                 try:
@@ -85,12 +85,12 @@ class SafeStream:
                     self.stream.write(text.encode(self.encoding, "backslashreplace").decode(self.encoding))
             except (OSError, ValueError) as error:  # ValueError: closed
                 self._fail(error)
-            if "\n" in text:  # not before: lines of several processes must not mix
+            if "\n" in text:  # whole lines only: those of several processes must not mix
                 self.flush()
         return len(text)
 
     def flush(self) -> None:
-        """Hand on what was written."""
+        """Flush the underlying stream."""
         if not self.broken:
             try:
                 self.stream.flush()
@@ -98,7 +98,7 @@ class SafeStream:
                 self._fail(error)
 
     def finish(self) -> None:
-        """Flush for the last time; what cannot be written now would fail again, loudly, when Python exits."""
+        """Flush for the last time; drop what cannot be written, or it would fail again, loudly, when Python exits."""
         try:
             self.stream.flush()
         except (OSError, ValueError) as error:
@@ -132,7 +132,7 @@ def reason(error: Exception) -> str:
 
 @contextlib.contextmanager
 def safe_streams() -> Iterator[SafeStream]:
-    """Make the standard streams safe for the length of the block; yields the new stdout."""
+    """Make the standard streams safe during the block; yields the new stdout."""
     open_closed()
     before = sys.stdout, sys.stderr
     sys.stderr = SafeStream(before[1])
@@ -147,10 +147,10 @@ def safe_streams() -> Iterator[SafeStream]:
 
 
 def open_closed() -> None:
-    """Open what is closed of stdin, stdout and stderr to nowhere.
+    """Connect each closed one of stdin, stdout and stderr to /dev/null.
 
-    Otherwise Python has None in their place, and the next file that is opened gets their number: what is printed by a
-    library, or by another program that is started, would go into a checkpoint.
+    Otherwise Python sets it to None, and the next file that is opened gets its number: the output of a library or of a
+    child process would go into a checkpoint.
     """
     for number in range(3):
         try:
@@ -160,7 +160,7 @@ def open_closed() -> None:
             if nowhere != number:
                 os.dup2(nowhere, number)
                 os.close(nowhere)
-            os.set_inheritable(number, True)  # programs that are started get it too
+            os.set_inheritable(number, True)  # child processes get it too
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             stream = open(os.devnull, mode, encoding="utf-8")  # noqa: SIM115 (as long as the process lives)

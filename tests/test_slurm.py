@@ -172,7 +172,7 @@ def test_plain_srun_is_refused(slurm, runtime, digits, tmp_path):
     done = mpi_jobs.run([*command, *training(digits, run, SHORT)], env=slurm.env)
     assert done.returncode == 7, done.output
     assert "Traceback" not in done.output
-    assert "2 processes that do not know of each other" in done.stderr
+    assert "2 processes that do not know each other" in done.stderr
     assert f"srun --mpi={SRUN[runtime.name]}" in done.stderr
     assert not run.exists()
 

@@ -1,19 +1,19 @@
 """The network: layers, loss, optimizers, schedules. Pure numpy, one process, no files, no terminal.
 
-Conventions, stated once:
+Conventions:
 
-* Activations are (channels, rows, columns, samples), samples LAST: elementwise work, the copies of a
+* Activations are (channels, rows, columns, samples), samples LAST. Elementwise operations, the copies of a
   convolution and the flattening before dense layers then run over long contiguous rows, and nothing is
   transposed between layers.
 * Between spatial layers a picture may be stored *split by phase* (see ``split.py``):
   (row phases, column phases, channels, rows / row phases, columns / column phases, samples).
-  With one phase each way this is the plain order with two leading axes of length one. Layers of a user's own
-  get plain pictures, see ``layer.py``.
-* Gradients are named ``d`` + the thing, and are SUMS over the samples, never means: sums of parts of a
-  batch can be added, means of unequal parts cannot.
-* All parameters of a network live in one flat vector ``theta``; layers hold views of it.
-* Buffers are made once per micro-batch size and used again: what ``forward`` or ``backward`` returns is
-  valid until the same layer runs again.
+  With one phase each way this is the plain order with two leading axes of length one. User-defined layers get
+  plain pictures, see ``layer.py``.
+* Gradients are named ``d`` + the variable, and are SUMS over the samples, never means: the sums of parts of a
+  batch can be added, the means of unequal parts cannot.
+* All parameters of a network are in one flat vector ``theta``; layers hold views of it.
+* Buffers are allocated once per micro-batch size and reused: the result of ``forward`` or ``backward`` is valid
+  until the same layer runs again.
 """
 
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh

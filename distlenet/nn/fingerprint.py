@@ -1,4 +1,4 @@
-"""What a network is made of besides its parameters, and what it answers: ranks must have both in common."""
+"""Hashes of a network's constants and of its answer to a fixed input: they must be equal on all ranks."""
 
 import copy
 import hashlib
@@ -11,23 +11,24 @@ import numpy as np
 from distlenet.nn.layer import Parameter
 from distlenet.nn.net import Net
 
-SAMPLES = 2  # that a network is asked about
+SAMPLES = 2  # images in the fixed input
 
 
 def hash_constants(net: Net) -> dict[str, str]:
-    """Return by layer the SHA-256 of what it was built with, before it has computed anything; the loss under "loss".
+    """Return the SHA-256 of each layer's attributes by layer name, and the loss's under "loss".
 
-    Numbers, texts and arrays count, in whatever they lie; of anything else, the type alone.
+    Call it before the network has computed anything. Numbers, texts and arrays are hashed, in containers and objects
+    too; of anything else only the type.
     """
     parts = {layer.name: layer for layer in net.layers} | {"loss": net.loss}
     return {name: hashlib.sha256("\n".join(_describe(part, [])).encode()).hexdigest() for name, part in parts.items()}
 
 
 def hash_answer(net: Net) -> str | None:
-    """Return the SHA-256 of what a copy of ``net`` computes for images made up here: loss and gradient.
+    """Return the SHA-256 of the loss and gradient that a copy of ``net`` computes for random images.
 
-    It depends on all that its code has read, wherever that is kept: a file, the environment. None if the network does
-    not give the same answer twice, or cannot be copied or computed.
+    It depends on everything that the network's code has read, be it from a file or the environment. None if the
+    network does not give the same answer twice, or cannot be copied or run.
     """
     rng = np.random.default_rng(1)
     x = rng.standard_normal((*net.input_shape, SAMPLES)).astype(net.theta.dtype)
@@ -40,14 +41,14 @@ def hash_answer(net: Net) -> str | None:
                 loss, _ = own.loss_and_grad(x.copy(), labels, gradient)
                 answers.append(hashlib.sha256(np.float64(loss).tobytes() + gradient.tobytes()).hexdigest())
     except Exception:
-        return None  # of the user's code: training will say what is wrong with it
+        return None  # a fault in the user's code: training will report it
     finally:
         np.random.set_state(before)  # noqa: NPY002
     return answers[0] if answers[0] == answers[1] else None
 
 
 def _describe(value: Any, within: list[int]) -> Iterator[str]:
-    """Yield lines that differ where two values differ; ``within``: the objects that ``value`` lies in."""
+    """Yield lines that differ if two values differ; ``within`` lists the ids of the objects that contain ``value``."""
     kind = type(value).__qualname__
     if value is None or isinstance(value, bool | int | float | complex | str | bytes | np.generic):
         yield f"{kind} {value!r}"
@@ -70,10 +71,10 @@ def _describe(value: Any, within: list[int]) -> Iterator[str]:
 
 
 def _attributes(value: Any) -> dict[Any, Any]:
-    """Return what there is to tell of an object; nothing of a class, a function or a module."""
+    """Return the attributes of an object, or the items of a dict; empty for a class, a function or a module."""
     if isinstance(value, dict):
         return value
-    if isinstance(value, Parameter):  # its value is a part of theta
+    if isinstance(value, Parameter):  # its value is part of theta
         return {name: item for name, item in vars(value).items() if name not in ("value", "gradient")}
     if isinstance(value, type | ModuleType) or callable(value) or not hasattr(value, "__dict__"):
         return {}

@@ -1,4 +1,4 @@
-"""Initial parameters: a pure function of (seed, place of the parameter in the network)."""
+"""Initial parameters: a pure function of the seed and the parameter's position in the network."""
 
 import numpy as np
 
@@ -14,8 +14,8 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
 
     Weights: "he": N(0, 2 / fan-in) (He et al. 2015); "glorot": uniform within sqrt(6 / (fan-in +
     fan-out)) (Glorot and Bengio 2010); "fan-in": uniform within 2.4 / fan-in (LeCun et al. 1998);
-    "normal": N(0, sigma^2). Biases are zero, but drawn like the weights under "fan-in", where the paper
-    makes no difference, and under "normal". A parameter with a ``start`` of its own takes that.
+    "normal": N(0, sigma^2). Biases are zero, except that "fan-in" (where the paper makes no difference) and
+    "normal" draw them like weights. A parameter with a ``start`` is set to that instead.
     """
     if method not in METHODS:
         raise ConfigError(
@@ -27,7 +27,7 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
     if not parameter.is_weight and method in ("he", "glorot"):
         parameter.value[...] = 0
         return
-    # one independent stream per parameter: adding a layer does not change the others
+    # one independent stream per parameter: adding a layer at the end does not change the others
     random = np.random.Generator(np.random.Philox(key=[seed, STREAM], counter=[0, position, 0, 0]))
     if method == "he":
         values = random.normal(0.0, np.sqrt(2 / parameter.fan_in), parameter.shape)

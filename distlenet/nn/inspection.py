@@ -1,4 +1,4 @@
-"""A look into a network: its outline, figures of what goes through its layers, and its gradient checked."""
+"""Inspecting a network: its outline, figures of its layers' outputs, and gradient checks."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from distlenet.nn.layer import Direction, Layer
 from distlenet.nn.net import Net
 from distlenet.nn.split import plain, to_plain
 
-TRIALS = 4  # directions in which a layer is tried: a kink lies in one of them now and then, a wrong gradient in all
+TRIALS = 4  # random directions to try a layer in: a kink may affect one of them, a wrong gradient affects all
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class Row:
 
     name: str  # "C1"
     kind: str  # "Conv2d"
-    shape: tuple[int, ...]  # of one sample of its output
+    shape: tuple[int, ...]  # of its output for one sample
     parameters: int
 
 
@@ -45,7 +45,7 @@ def list_layers(net: Net) -> list[str]:
 
 
 def outputs(net: Net, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
-    """Return (layer, output) of every layer for ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
+    """Return (layer, output) for every layer, given ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
     return [(layer, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
 
 
@@ -55,7 +55,7 @@ def norms(net: Net, vector: np.ndarray) -> dict[str, float]:
     return {name: float(np.dot(part, part)) ** 0.5 for name, part in parts}
 
 
-# ---- figures of what goes through the layers
+# ---- figures of the layers' outputs
 
 
 def figures(y: np.ndarray) -> dict[str, float]:
@@ -65,16 +65,16 @@ def figures(y: np.ndarray) -> dict[str, float]:
 
 
 def number(value: float) -> float | None:
-    """Return ``value`` for JSON, which knows no NaN and no infinity."""
+    """Return ``value`` for JSON, which has no NaN or infinity: None for these."""
     return float(value) if np.isfinite(value) else None
 
 
 def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     """Return figures of all layers, for JSON: with the parameters ``theta``, on the images ``x`` (1, rows, columns, n).
 
-    ``dead`` units are zero for every image: feature maps of a convolution, neurons of a dense layer. ``spread`` is
-    the median distance of an output from its median over the images, of the output where it is largest: 0 when
-    most images get the same answer, whatever a few of them set off in a dying network.
+    ``dead`` units (feature maps of a convolution, neurons of a dense layer) are zero for every image. ``spread`` is
+    the median absolute deviation over the images of the network output for which it is largest. It is 0 if most images
+    get the same answer, even if a few still excite a dying network.
     """
     layers, y = [], x
     with net.using(theta):
@@ -94,7 +94,7 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
 
 
 def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
-    """Return the first place where a number is not finite, in the order of computation; None if all are.
+    """Return the name of the first array with a number that is not finite, in the order of computation, or None.
 
     ``x`` is (C, H, W, N), ``labels`` (N,).
     """
@@ -108,12 +108,12 @@ def first_non_finite(net: Net, x: np.ndarray, labels: np.ndarray) -> str | None:
         # backward: the last layer comes first
         yield from ((f"the gradient of {name}", part) for name, part in reversed(net.views(gradient).items()))
 
-    return next((place for place, found in numbers() if not np.isfinite(found).all()), None)
+    return next((name for name, found in numbers() if not np.isfinite(found).all()), None)
 
 
 @dataclass(frozen=True)
 class LayerStatistics:
-    """What went through a layer in its last call."""
+    """Statistics of a layer's last call."""
 
     name: str
     output: dict[str, float]  # see ``figures``
@@ -122,9 +122,9 @@ class LayerStatistics:
 
 
 class Watch:
-    """Watches every layer of ``net`` at work.
+    """Watches every call of a layer of ``net``.
 
-    Raises FloatingPointError, naming the layer, at the first floating-point error, and remembers figures of outputs.
+    Raises FloatingPointError, naming the layer, at the first floating-point error. Keeps figures of the outputs.
     """
 
     def __init__(self, net: Net) -> None:
@@ -167,10 +167,10 @@ def _norm(arrays: list[np.ndarray]) -> float:
 
 @dataclass(frozen=True)
 class ParameterCheck:
-    """How far one parameter's gradient is from finite differences."""
+    """The difference between one parameter's gradient and finite differences."""
 
     name: str  # "C1/W"
-    checked: int  # elements looked at
+    checked: int  # number of elements checked
     worst: float  # largest |backward - difference| / max(1, |backward|, |difference|)
 
 
@@ -179,43 +179,44 @@ def check_gradients(
 ) -> list[ParameterCheck]:
     """Compare the gradient of ``net`` (float64) with central differences.
 
-    ``x`` is (C, H, W, N) or (features, N), ``labels`` (N,). Looks at ``elements`` random elements of every
-    parameter; a difference above 1e-6 means a wrong backward pass, unless an activation's kink lies
-    within ``epsilon``.
+    ``x`` is (C, H, W, N) or (features, N), ``labels`` (N,). Checks ``elements`` random elements of every
+    parameter. A difference above 1e-6 means a wrong backward pass, unless an activation's kink is within
+    ``epsilon``.
     """
     analytic = np.zeros_like(net.theta)
     net.loss_and_grad(x, labels, analytic)
     random = np.random.Generator(np.random.Philox(seed))
     checks = []
     for name, gradient in net.views(analytic).items():
-        value, places, worst = net.parameters[name].value, random.permutation(gradient.size)[:elements], 0.0
-        for place in places:
-            before, losses = value.flat[place], []
+        value, indices, worst = net.parameters[name].value, random.permutation(gradient.size)[:elements], 0.0
+        for index in indices:
+            before, losses = value.flat[index], []
             for sign in (1, -1):
-                value.flat[place] = before + sign * epsilon
+                value.flat[index] = before + sign * epsilon
                 losses.append(net.loss.losses(net.forward(x), labels).sum())
-            value.flat[place] = before
-            found, difference = gradient.flat[place], (losses[0] - losses[1]) / (2 * epsilon)
+            value.flat[index] = before
+            found, difference = gradient.flat[index], (losses[0] - losses[1]) / (2 * epsilon)
             worst = max(worst, abs(found - difference) / max(1.0, abs(found), abs(difference)))
-        checks.append(ParameterCheck(name, len(places), worst))
+        checks.append(ParameterCheck(name, len(indices), worst))
     return checks
 
 
 @dataclass(frozen=True)
 class LayerCheck:
-    """What a layer does when it is tried alone."""
+    """The result of checking one layer alone."""
 
     name: str
     kind: str  # its class
-    worst: float  # relative difference between its backward pass and finite differences, in the best of TRIALS
+    worst: float  # relative difference between its backward pass and finite differences, the best of TRIALS
     dtype: np.dtype  # of its output
-    repeatable: bool  # the same input gives the same output
+    repeatable: bool  # whether the same input gives the same output
 
 
 def check_layers(net: Net, x: np.ndarray, seed: int = 0) -> list[LayerCheck]:
-    """Try every layer of ``net`` (float64) alone, on what reaches it from ``x`` (C, H, W, N) or (features, N).
+    """Check every layer of ``net`` (float64) alone, on its input when the network gets ``x`` (C, H, W, N) or
+    (features, N).
 
-    The inputs are moved a little, away from the kinks that equal pixels share.
+    The inputs are perturbed a little, to move equal pixels off a kink that they share.
     """
     random = np.random.Generator(np.random.Philox(seed))
     gradient = np.zeros_like(net.theta)
@@ -231,8 +232,8 @@ def check_layers(net: Net, x: np.ndarray, seed: int = 0) -> list[LayerCheck]:
 
 
 def _try(net: Net, layer: Layer, x: np.ndarray, random: np.random.Generator, epsilon: float = 1e-7) -> float:
-    """Return how far the layer's derivative in one random direction, at ``x``, is from a finite difference."""
-    weights = random.standard_normal(net.run(layer, "forward", x.copy()).shape)  # the loss is their sum with the output
+    """Return the relative difference between the layer's derivative in a random direction and a finite difference."""
+    weights = random.standard_normal(net.run(layer, "forward", x.copy()).shape)  # loss = sum of weights * output
     dx = net.run(layer, "backward", weights.copy())
     direction = random.standard_normal(x.shape) if dx.size else np.zeros(x.shape)
     parts = [dx.ravel() * direction.ravel()] if dx.size else []

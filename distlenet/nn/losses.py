@@ -1,6 +1,6 @@
 """Softmax with cross-entropy, and the MAP criterion of LeNet-5 (1998).
 
-A loss also knows its probabilities: nothing else turns logits into them.
+Each loss also turns logits into probabilities; no other code does.
 """
 
 import numpy as np
@@ -20,17 +20,17 @@ class SoftmaxCrossEntropy:
     def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the cross-entropy of each sample (N,), in nats, for ``logits`` (classes, N)."""
         shifted = logits - logits.max(axis=0)
-        return np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, self._places(labels)]
+        return np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, self._indices(labels)]
 
     def loss_and_gradient(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the summed loss and its gradient (classes, N) for ``logits`` and ``labels`` (N,)."""
-        places = self._places(labels)
+        columns = self._indices(labels)
         shifted = logits - np.maximum.reduce(logits)  # over the classes
         dlogits = np.exp(shifted)
         total = np.add.reduce(dlogits)
-        loss = (np.log(total) - shifted[labels, places]).sum()
+        loss = (np.log(total) - shifted[labels, columns]).sum()
         dlogits /= total
-        dlogits[labels, places] -= 1
+        dlogits[labels, columns] -= 1
         return loss, dlogits
 
     def curvature(self, logits: np.ndarray) -> np.ndarray:
@@ -38,7 +38,7 @@ class SoftmaxCrossEntropy:
         probabilities = self.probabilities(logits)
         return probabilities * (1 - probabilities)
 
-    def _places(self, labels: np.ndarray) -> np.ndarray:
+    def _indices(self, labels: np.ndarray) -> np.ndarray:
         if len(self._samples) != len(labels):
             self._samples = np.arange(len(labels))
         return self._samples
@@ -47,9 +47,9 @@ class SoftmaxCrossEntropy:
 class MAPLoss(SoftmaxCrossEntropy):
     """The maximum a posteriori criterion: y_D + log(exp(-j) + sum_i exp(-y_i)) (LeCun et al. 1998, eq. 9).
 
-    y are the distances, minus the scores; D is the label. It is the cross-entropy of a softmax with one
-    more class, "rubbish", whose distance is always j. Small j: only the distance from the label's code
-    counts; large j: only the differences between the classes.
+    The y are the distances, that is, the negated scores; D is the label. This is the cross-entropy of a softmax
+    with an additional class "rubbish" at the fixed distance j. With small j only the distance from the label's
+    code counts, with large j only the differences between the classes.
     """
 
     def __init__(self, j: float = 10.0) -> None:
@@ -57,7 +57,7 @@ class MAPLoss(SoftmaxCrossEntropy):
         self.j = j
 
     def probabilities(self, scores: np.ndarray) -> np.ndarray:
-        """Return the probabilities (classes, N) for ``scores`` (classes, N); what a column lacks to 1 is rubbish."""
+        """Return the probabilities (classes, N) for ``scores`` (classes, N); rubbish has the remainder to 1."""
         return super().probabilities(self._with_rubbish(scores))[:-1]
 
     def losses(self, scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -70,7 +70,7 @@ class MAPLoss(SoftmaxCrossEntropy):
         return loss, gradient[:-1]
 
     def curvature(self, scores: np.ndarray) -> np.ndarray:
-        """Return the probabilities (classes, N), from which RBF.curvature has its second derivatives."""
+        """Return the probabilities (classes, N), from which RBF.curvature computes its second derivatives."""
         return self.probabilities(scores)
 
     def _with_rubbish(self, scores: np.ndarray) -> np.ndarray:

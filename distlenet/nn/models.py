@@ -1,4 +1,4 @@
-"""The networks known by name, each a list of layers, and those of the user's own code."""
+"""The named networks, each a list of layers, and networks from user code."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
@@ -26,8 +26,8 @@ ACTIVATIONS: dict[str, type[Activation]] = {
     "scaled-tanh": ScaledTanh,
 }
 POOLINGS: dict[str, type[Pool2d]] = {"average": AveragePool2d, "max": MaxPool2d, "trainable": TrainablePool2d}
-BACKGROUND, FOREGROUND = -0.1, 1.175  # pixel values: over the digits their mean is about 0, their variance 1
-TABLE = [  # I of the paper: the maps of S2 that each map of C3 sees
+BACKGROUND, FOREGROUND = -0.1, 1.175  # pixel values, chosen so that the digits have mean 0 and variance 1, roughly
+TABLE = [  # table I of the paper: the maps of S2 that each map of C3 sees
     *([0, 1, 2], [1, 2, 3], [2, 3, 4], [3, 4, 5], [0, 4, 5], [0, 1, 5]),
     *([0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 5], [0, 3, 4, 5], [0, 1, 4, 5], [0, 1, 2, 5]),
     *([0, 1, 3, 4], [1, 2, 4, 5], [0, 2, 3, 5]),
@@ -42,7 +42,7 @@ Choice = TypeVar("Choice")
 def lenet5_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
     """LeNet-5 as it is used today, with the layer names of LeCun et al. 1998.
 
-    Unlike there C3 sees all of S2's maps, subsampling has no parameters, and the output is softmax.
+    Unlike the published network, C3 sees all of S2's maps, subsampling has no parameters, and the output is softmax.
     """
     return [
         ("C1", Conv2d(6, 5, padding="same")),
@@ -62,8 +62,8 @@ def lenet5_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
 def published_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
     """LeNet-5 of LeCun, Bottou, Bengio and Haffner, Proc. IEEE 86(11), 1998: 60,000 trainable parameters.
 
-    For pixels from BACKGROUND to FOREGROUND; 28x28 digits are centred in 32x32. Activation and pooling are the
-    published ones, whatever is asked for.
+    For pixels from BACKGROUND to FOREGROUND; 28x28 digits are centred in 32x32. Activation and pooling are always the
+    published ones; the arguments are ignored.
     """
     return [
         ("input", Pad2d(2, BACKGROUND)),
@@ -83,7 +83,8 @@ def published_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
     ]
 
 
-# LeNet-5 and what it is measured against: what do convolutions, pooling and depth bring? All but the output layer.
+# LeNet-5 and the networks it is compared with, to measure what convolutions, pooling and depth contribute. All without
+# the output layer.
 MODELS: dict[str, Callable[[type[Activation], type[Pool2d]], Layers]] = {
     "lenet5": lenet5_layers,
     "lenet5-1998": published_layers,
@@ -101,14 +102,14 @@ MODELS: dict[str, Callable[[type[Activation], type[Pool2d]], Layers]] = {
         *(Dense(128), squash()),
     ],
 }
-# of models that do not take the dataset's own mean and deviation
+# for models that do not use the dataset's own mean and standard deviation
 PIXEL_RANGES = dict.fromkeys(("lenet5-1998", "lenet5-1998-softmax"), (BACKGROUND, FOREGROUND))
 
 
 def input_statistics(model: str, mean: float, std: float) -> tuple[float, float]:
-    """Return the mean and deviation by which pixels of 0 to 1 are normalised for ``model``.
+    """Return the mean and standard deviation by which pixels of 0 to 1 are normalised for ``model``.
 
-    ``mean`` and ``std`` are the dataset's own, which most models use.
+    ``mean`` and ``std`` are the dataset's, which most models use.
     """
     if model not in PIXEL_RANGES:
         return mean, std
@@ -132,8 +133,8 @@ def lenet5(
 def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, trust: Trust = NOTHING) -> Net:
     """Return the network of ``config`` for samples of ``input_shape`` (C, H, W).
 
-    Its model is a key of MODELS, or code of the user's own (see ``own_code.py``), which is run only if ``trust``
-    admits it, and chooses its activations and pooling itself. Raises ConfigError, UntrustedCodeError.
+    ``config.model`` is a key of MODELS or user code (see ``own_code.py``). User code is run only if ``trust`` admits
+    it, and chooses its own activations and pooling. Raises ConfigError, UntrustedCodeError.
     """
     if is_custom(config.model):
         return build_custom(config.model, input_shape, classes, trust)
@@ -154,11 +155,11 @@ def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, t
 
 
 def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:
-    """Return the network that the user's own function ``model`` makes for samples of ``input_shape`` (C, H, W).
+    """Return the network that the user's function ``model`` makes for samples of ``input_shape`` (C, H, W).
 
-    The function gets (input_shape, classes), for example ((1, 28, 28), 10), and returns a Net. Raises
-    UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded, fails, or
-    returns no network for this input and number of classes.
+    The function is called with (input_shape, classes), for example ((1, 28, 28), 10), and returns a Net. Raises
+    UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError if it cannot be loaded, fails, or does not
+    return a network for this input and number of classes.
     """
     build, source = load(model, trust, takes="input_shape, classes")
     try:
@@ -174,7 +175,7 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, tr
     if tuple(net.input_shape) != tuple(input_shape) or net.output_shape != (classes,):
         raise ConfigError(
             f"model {model} is a network from {tuple(net.input_shape)} to {net.output_shape}, expected one from "
-            f"{input_shape} to {(classes,)}: use the input_shape and classes that the function is given"
+            f"{input_shape} to {(classes,)}: use the function's arguments input_shape and classes"
         )
     net.code_sha256 = source.sha256
     return net

@@ -23,10 +23,10 @@ class Net:
 
     ``layers`` are (name, layer) pairs; ``input_shape`` is (C, H, W) or (features,) of one sample. The
     parameters are views of ``theta`` (parameters,), in the order of the layers, weights before biases.
-    Raises ConfigError naming the layer that does not fit the shape it gets.
+    Raises ConfigError naming the layer that does not fit its input.
     """
 
-    code_sha256: str | None = None  # of the file it was built from, if that is the user's own
+    code_sha256: str | None = None  # of the user's file that it was built from, if any
 
     def __init__(
         self,
@@ -38,7 +38,7 @@ class Net:
         self.input_shape = input_shape
         self.layers = [layer for _, layer in layers]
         self.loss = loss or SoftmaxCrossEntropy()
-        # every call of a layer; --debug puts a watch around it
+        # makes every call of a layer; --debug wraps it in a Watch
         self.run: Callable[[Layer, Direction, np.ndarray], np.ndarray] = run_layer
         shape = tuple(input_shape)
         previous = None
@@ -61,9 +61,9 @@ class Net:
             for parameter in layer.parameters:
                 name = f"{layer.name}/{parameter.name}"
                 if self.parameters.setdefault(name, parameter) is not parameter:
-                    raise ConfigError(f"two parameters are called {name}: give each a name of its own")
+                    raise ConfigError(f"two parameters are called {name}: give each a different name")
         ends = np.cumsum([0, *(parameter.size for parameter in self.parameters.values())]).tolist()
-        self._slices = {name: slice(*ends[place : place + 2]) for place, name in enumerate(self.parameters)}
+        self._slices = {name: slice(*ends[index : index + 2]) for index, name in enumerate(self.parameters)}
         self.size = ends[-1]
         if not self.size:
             raise ConfigError("the network has no layer with parameters: there is nothing to train")
@@ -74,7 +74,7 @@ class Net:
         self.layers[self._first_trained].needs_input_gradient = False
 
     def _window_after(self, position: int) -> tuple[int, int]:
-        """Return the window of the pooling that works on this layer's output, (1, 1) if none does."""
+        """Return the window of the pooling layer that reads this layer's output, or (1, 1)."""
         for layer in self.layers[position + 1 :]:
             if isinstance(layer, Pool2d) and layer.disjoint:
                 return layer.window, layer.window
@@ -83,19 +83,19 @@ class Net:
         return 1, 1
 
     def to(self, dtype: type) -> "Net":
-        """Return a copy of the network, parameters and all, that computes in ``dtype``: its layers connect again."""
+        """Return a copy of the network, with its parameters, that computes in ``dtype``."""
         net = copy.deepcopy(self)
         Net.__init__(net, [(layer.name, layer) for layer in net.layers], net.input_shape, dtype, net.loss)
         net.theta[:] = self.theta
         return net
 
     def views(self, vector: np.ndarray) -> dict[str, np.ndarray]:
-        """Return the part of every parameter in ``vector`` (parameters,) by name, "C1/W": views of the right shape."""
+        """Return each parameter's part of ``vector`` (parameters,) by name, "C1/W": views in the parameter's shape."""
         return {name: vector[part].reshape(self.parameters[name].shape) for name, part in self._slices.items()}
 
     @contextmanager
     def using(self, theta: np.ndarray) -> Iterator[None]:
-        """Compute with the parameters ``theta`` (parameters,) in the block, and with its own again afterwards."""
+        """Use the parameters ``theta`` (parameters,) in the block; restore the network's own afterwards."""
         own = self.theta.copy()
         self.theta[:] = theta
         try:
@@ -121,10 +121,10 @@ class Net:
         return deque(self.walk(x), maxlen=1)[0][1]
 
     def walk(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
-        """Yield every layer, in order, with what it outputs for ``x`` (C, H, W, N) or (features, N).
+        """Yield every layer, in order, with its output for ``x`` (C, H, W, N) or (features, N).
 
-        Pictures come as they are stored, see ``split.py``; layers overwrite each other's memory: an output is valid
-        until the next layer runs.
+        Pictures may be split by phase, see ``split.py``. Layers may overwrite their input: an output is valid until
+        the next layer runs.
         """
         if len(self.input_shape) == 3:
             x = plain(x)
@@ -149,20 +149,21 @@ class Net:
     def curvature(self, x: np.ndarray, curvature: np.ndarray) -> None:
         """Write each parameter's second derivative of the summed loss to ``curvature`` (parameters,).
 
-        The diagonal of the Gauss-Newton approximation, every layer's taken to be diagonal (LeCun et al.
-        1998, appendix C): never negative, and at the cost of a gradient. ``x`` is (C, H, W, N).
+        This is the diagonal of the Gauss-Newton approximation, with each layer's matrix taken to be diagonal
+        (LeCun et al. 1998, appendix C). It is never negative and costs as much as a gradient. ``x`` is
+        (C, H, W, N).
         """
         self.write_gradients_to(curvature)
         self.backward(self.loss.curvature(self.forward(x)), "curvature")
 
     def backward(self, derivative: np.ndarray, direction: Direction = "backward") -> None:
-        """Pass that of the logits (classes, N) back; every parameter's gradient is written on the way."""
+        """Propagate the logits' ``derivative`` (classes, N) back; each layer writes its parameters' gradients."""
         for layer in reversed(self.layers[self._first_trained :]):
             derivative = self.run(layer, direction, derivative)
             advance()
 
     def require_curvature(self) -> None:
-        """Raise ConfigError if ``curvature`` would fail: a layer that it passes has no second derivatives."""
+        """Raise ConfigError if ``curvature`` would fail because a layer has no second derivatives."""
         for layer in self.layers[self._first_trained :]:
             if type(layer).curvature is Layer.curvature:
                 raise ConfigError(
@@ -171,7 +172,7 @@ class Net:
                 )
 
     def write_gradients_to(self, vector: np.ndarray) -> None:
-        """Let the layers write their gradients to ``vector`` (parameters,)."""
+        """Make the layers write their gradients to ``vector`` (parameters,)."""
         for name, parameter in self.parameters.items():
             parameter.gradient = vector[self._slices[name]].reshape(parameter.shape)
 
@@ -181,8 +182,8 @@ class Sequential(Net):
 
         Sequential(input_shape, Conv2d(8, 3), ReLU(), MaxPool2d(2), Flatten(), Dense(64), ReLU(), Dense(classes))
 
-    Each gets a name and a number: conv1, relu1, pool1, conv2, ...; a (name, layer) pair chooses its own.
-    Raises ConfigError if a layer does not fit, stands there twice, or is no layer.
+    Layers are named by type and number: conv1, relu1, pool1, conv2, ...; a (name, layer) pair sets the name.
+    Raises ConfigError if an item is not a layer, occurs twice, or does not fit.
     """
 
     def __init__(
@@ -196,22 +197,22 @@ class Sequential(Net):
 
 
 def named(layers: tuple[Layer | tuple[str, Layer], ...]) -> list[tuple[str, Layer]]:
-    """Return (name, layer) pairs for ``layers``, each name and each layer once."""
+    """Return (name, layer) pairs for ``layers``; raises ConfigError if a name or a layer occurs twice."""
     pairs: list[tuple[str, Layer]] = []
     counts: Counter[str] = Counter()
-    for place, item in enumerate(layers, 1):
+    for number, item in enumerate(layers, 1):
         name, layer = item if isinstance(item, tuple) and len(item) == 2 else (None, item)
         if not isinstance(layer, Layer):
             hint = ": make one by adding ()" if isinstance(layer, type) and issubclass(layer, Layer) else ""
-            raise ConfigError(f"layer {place} is {layer!r}, expected a Layer{hint}")
+            raise ConfigError(f"layer {number} is {layer!r}, expected a Layer{hint}")
         if any(layer is other for _, other in pairs):
-            raise ConfigError(f"layer {place} ({type(layer).__name__}) stands in the network twice: make another one")
+            raise ConfigError(f"layer {number} ({type(layer).__name__}) is in the network twice: create another one")
         if name is None:
             kind = type(layer).__name__
             kind = CALLED.get(kind, kind.lower())
             counts[kind] += 1
             name = f"{kind}{counts[kind]}"
         if any(name == other for other, _ in pairs):
-            raise ConfigError(f"layer {place} is called {name!r} like another one: give it a name of its own")
+            raise ConfigError(f"layer {number} is called {name!r} like another one: give it a different name")
         pairs.append((name, layer))
     return pairs

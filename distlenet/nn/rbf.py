@@ -1,7 +1,7 @@
 """The last layer of LeNet-5 (1998): distances to fixed codes, here the ten digits as pictures of 7x12 pixels.
 
-Codes that look like what they mean are alike where the digits are, and the network's mistakes are then
-mistakes between digits that look alike (LeCun et al. 1998, section II-C). The pictures are our own.
+Because the codes are pictures, digits that look alike have similar codes, and the network's mistakes are between
+similar-looking digits (LeCun et al. 1998, section II-C). We drew the pictures ourselves.
 """
 
 import numpy as np
@@ -33,9 +33,9 @@ def digit_codes() -> np.ndarray:
 
 
 class RBF(Layer):
-    """Scores (classes, N): minus the squared distance of x (inputs, N) from each of ``codes`` (classes, inputs).
+    """Scores (classes, N): the negated squared distance of x (inputs, N) from each of ``codes`` (classes, inputs).
 
-    Minus, so that the best score is the largest, as with every other output. The codes are not trained.
+    They are negated so that the largest score is the best, as for all other outputs. The codes are not trained.
     """
 
     takes_split = shares_arrays = output_is_free = True
@@ -71,8 +71,8 @@ class RBF(Layer):
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """Return (inputs, N), given MAPLoss's ``curvature``, the probabilities p (classes, N).
 
-        Exact, nothing taken to be diagonal: 2 (1 - sum p) + the variance, under p, of the slopes
-        2 (x - w), where the rubbish class, of probability 1 - sum p, has the slope 0.
+        Exact, without the diagonal approximation: 2 (1 - sum p) + the variance, under p, of the slopes
+        2 (x - w), where the rubbish class, with probability 1 - sum p, has the slope 0.
         """
         x, p, total = self._x, d2y, d2y.sum(axis=0)
         mean = x * total - self.codes.T @ p  # of half the slopes

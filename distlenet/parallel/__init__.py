@@ -1,6 +1,6 @@
-"""How ranks add up what they computed: one protocol, a serial and an MPI communicator behind it.
+"""Communication between ranks: one protocol with a serial and an MPI implementation.
 
-mpi4py is imported only in ``mpi*.py`` here, and only when a launcher started the process.
+mpi4py is imported only in ``mpi*.py``, and only if a launcher started the process.
 """
 
 from distlenet.parallel.communicator import Communicator, Serial

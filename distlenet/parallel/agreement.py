@@ -1,4 +1,4 @@
-"""Ranks that agree on what failed: on one of them, on all, or on the root alone."""
+"""Agreement between ranks about failures: on one rank, on all, or on the root alone."""
 
 import contextlib
 import os
@@ -12,14 +12,14 @@ from distlenet.errors import DistlenetError, RanksLost
 from distlenet.parallel.communicator import Communicator
 from distlenet.streams import clean
 
-LAST_WORDS = 0.2  # seconds; MPICH's mpirun ends an aborted job without passing on what it has not read yet
+LAST_WORDS = 0.2  # seconds; MPICH's mpirun ends an aborted job without forwarding output that it has not read yet
 
 
 @contextlib.contextmanager
 def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
-    """End every rank when one leaves the block by an exception: the others would wait for it for ever.
+    """End every rank if one leaves the block by an exception; otherwise the others would wait for it forever.
 
-    The failing rank says why, once, with its rank; then the job is aborted with its exit code.
+    The failing rank prints the reason, once, with its rank number, and aborts the job with its exit code.
     """
     try:
         yield
@@ -39,7 +39,7 @@ def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
             text = "".join(traceback.format_exception(error))
         if text:
             lines = "".join(f"[rank {comm.rank}/{comm.size}] {line}\n" for line in text.rstrip().splitlines())
-            sys.stderr.write(lines)  # one write: lines of several ranks do not mix
+            sys.stderr.write(lines)  # one write, so that lines of several ranks do not mix
         sys.stdout.flush()
         sys.stderr.flush()
         time.sleep(LAST_WORDS)
@@ -51,15 +51,15 @@ def all_or_nothing(comm: Communicator, debug: bool = False) -> Iterator[None]:
 def in_agreement(comm: Communicator) -> Iterator[None]:
     """Run the block on every rank, then compare: if any rank failed, all raise the first failure.
 
-    For what ranks do alone and can fail at alone, like reading files. The error is marked as agreed:
-    every rank knows of it, so the root alone reports it and all leave in good order. Where rank 0 did not fail, the
-    error says which rank did, and on which host: there the same file may be another one.
+    For work that can fail on one rank alone, like reading files. The error is marked as agreed: every rank knows of
+    it, so only the root reports it, and all exit cleanly. If rank 0 did not fail, the error names the rank that did
+    and its host, where the same path may be another file.
     """
     error: DistlenetError | None = None
     try:
         yield
     except RanksLost:
-        raise  # in a message within the block: to agree, those that still wait for that message would be needed
+        raise  # lost in a message inside the block: ranks that still wait for that message cannot take part in agreeing
     except DistlenetError as caught:
         error = caught
     rows = comm.allgather([os.uname().nodename, None if error is None else [type(error).__name__, str(error)]])
@@ -76,7 +76,7 @@ def in_agreement(comm: Communicator) -> Iterator[None]:
 
 
 def on_root(comm: Communicator, work: Callable[[], None]) -> None:
-    """Do ``work`` on the root alone; what fails there fails on every rank."""
+    """Do ``work`` on the root alone; an error there is raised on every rank."""
     with in_agreement(comm):
         if comm.is_root:
             work()

@@ -1,4 +1,4 @@
-"""What the trainer asks of a communicator: the same calls for one process and for many."""
+"""The communicator protocol of the trainer: the same calls for one process and for many."""
 
 from typing import Any, Protocol
 
@@ -6,65 +6,65 @@ import numpy as np
 
 from distlenet.parallel.tree import Tree
 
-PIECE = 2**26  # bytes of an array that are sent at a time
+PIECE = 2**26  # bytes of an array sent at a time
 
 
 class Communicator(Protocol):
     """The ranks of a job. Every method but ``abort`` and ``leave`` must be called by all ranks, in one order.
 
-    Where the job can outlive its ranks, any of them may raise RanksLost; see ``recover``.
+    If the job can outlive its ranks, any of them may raise RanksLost; see ``recover``.
     """
 
     rank: int
     size: int
-    survives_losses: bool  # the job goes on when ranks die
+    survives_losses: bool  # the job continues when ranks die
     exchange_seconds: float  # time spent between ranks in ``allreduce_leaves`` so far, local additions excluded
 
     @property
     def description(self) -> str:
-        """Name of the MPI library and number of ranks: "Open MPI 5.0.11, 4 ranks"."""
+        """MPI library and number of ranks: "Open MPI 5.0.11, 4 ranks"."""
 
     @property
     def is_root(self) -> bool:
-        """True on rank 0, which shows, writes and keeps."""
+        """True on rank 0, which displays progress and writes files."""
 
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up the leaves of all shards in the order of the reduction tree.
 
-        ``leaves`` (owned shards, length) float32 is overwritten; returns (length,), the same bits on
-        every rank and on every number of ranks. The result is valid until the next call.
+        ``leaves`` (owned shards, length) float32 is overwritten; returns (length,), the same bits on every rank
+        and for any number of ranks. The result is valid until the next call.
         """
 
     def allreduce(self, values: np.ndarray) -> None:
         """Add up ``values`` (float64) of all ranks in place, in any order.
 
-        Exact where every element is non-zero on at most one rank, or whole numbers below 2^53.
+        Exact if every element is non-zero on at most one rank, or if all are whole numbers below 2^53.
         """
 
     def broadcast(self, value: Any, source: int = 0) -> Any:
-        """Return the ``value`` (JSON: numbers, text, lists, dicts) of the rank ``source`` on every rank."""
+        """Return rank ``source``'s ``value`` (JSON: numbers, text, lists, dicts) on every rank."""
 
     def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
-        """Overwrite ``array`` on every rank with that of the rank ``source``."""
+        """Overwrite ``array`` on every rank with rank ``source``'s."""
 
     def allgather(self, value: Any) -> list[Any]:
-        """Return the ``value`` (JSON) of every rank, in their order, on every rank."""
+        """Return the ``value`` (JSON) of every rank, in rank order, on every rank."""
 
     def split(self, teams: int) -> tuple[int, "Communicator"]:
-        """Cut the ranks into ``teams`` (<= size) runs of about equal length; return this rank's and its communicator.
+        """Divide the ranks into ``teams`` (<= size) consecutive groups of about equal size.
 
-        A team does not outlive its ranks: to lose one ends the job.
+        Returns this rank's team number and communicator. A team does not survive the loss of a rank: the job ends.
         """
 
     def recover(self) -> list[int]:
-        """After RanksLost: go on among the survivors; returns the lost ranks, by their old numbers.
+        """After RanksLost, continue with the survivors; returns the lost ranks by their old numbers.
 
-        Rank, size and is_root change: the lowest survivor is the new root. Raises RanksLost again when
-        more were lost meanwhile, and an agreed one where this side may not go on.
+        Rank, size and is_root change: the lowest survivor is the new root. Raises RanksLost again if more ranks were
+        lost meanwhile, and an agreed RanksLost if this part of the job must end.
         """
 
     def leave(self, code: int) -> int:
-        """Return the exit code with which to end, once no more is to be sent; may end the process itself."""
+        """Return the exit code to end with; call it after the last message. May end the process itself."""
 
     def abort(self, code: int) -> None:
         """End all ranks at once with exit code ``code``; does not return under MPI."""
@@ -119,6 +119,6 @@ class Serial:
 
 
 def pieces_of(array: np.ndarray) -> list[np.ndarray]:
-    """Return ``array`` (contiguous) as views of at most PIECE bytes, one at least: a slow network is seen to move."""
+    """Return ``array`` (contiguous) as one or more views of at most PIECE bytes: progress shows on a slow network."""
     flat, step = array.reshape(-1), max(1, PIECE // array.itemsize)
     return [flat[start : start + step] for start in range(0, max(1, flat.size), step)]

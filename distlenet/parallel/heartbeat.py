@@ -1,4 +1,4 @@
-"""Small datagrams by which the ranks tell the root where they are, beside MPI, which may be stuck."""
+"""Small datagrams by which the ranks report their status to the root, independent of MPI, which may be stuck."""
 
 import contextlib
 import fcntl
@@ -17,29 +17,29 @@ LOOPBACK = "127.0.0.1"
 LARGEST = 4096  # bytes of a datagram
 NETWORK = "/proc/self/ns/net"
 SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
-Heard = dict[int, tuple[float, dict[str, Any] | None]]  # by rank: seconds ago, and its status then
+Heard = dict[int, tuple[float, dict[str, Any] | None]]  # by rank: seconds since its last status, and that status
 
 
 class Heartbeats:
-    """Made by all ranks at the same time. Every rank tells the root, and the root answers: each hears the other."""
+    """Sends each rank's status to the root, which answers with its own. All ranks must construct it together."""
 
     def __init__(self, comm: Communicator) -> None:
         self._rank, self._is_root = comm.rank, comm.is_root
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
-        alone = len(set(comm.allgather(network()))) == 1  # then nobody else needs to reach the socket
+        alone = len(set(comm.allgather(network()))) == 1  # then the loopback interface is enough
         self._socket.bind((LOOPBACK if alone else "", 0))
         port = self._socket.getsockname()[1]
-        # which of the root's addresses another host can reach is not known: all are tried
+        # another host may be unable to reach some of the root's addresses: all are tried
         addresses = [LOOPBACK] if alone else own_addresses()
         self._token, self._root = comm.broadcast([secrets.token_hex(8), [[host, port] for host in addresses]])
         peers = range(1, comm.size) if comm.is_root else [0]
         self._heard: dict[int, tuple[float, Any]] = dict.fromkeys(peers, (time.monotonic(), None))
 
     def exchange(self, status: dict[str, Any]) -> Heard:
-        """Send ``status`` (JSON); returns by rank how many seconds ago it was heard of last, and its status then.
+        """Send ``status`` (JSON); returns, by rank, the seconds since its last status and that status.
 
-        The root hears of all, the others of the root. Never waits, never raises for want of a network.
+        The root hears from all ranks, the others from the root. Never waits; network errors are ignored.
         """
         message = json.dumps([self._token, self._rank, status]).encode()
         if not self._is_root:
@@ -58,19 +58,19 @@ class Heartbeats:
         return {rank: (now - moment, heard) for rank, (moment, heard) in self._heard.items()}
 
     def stillness(self, still: float, heard: Heard) -> float:
-        """Return for how many seconds no rank has made progress; this one for ``still``, the others as ``heard``.
+        """Return the seconds since any rank made progress: this one ``still`` seconds ago, the others as ``heard``.
 
-        The root hears of all and what they say of themselves, "still"; it passes on what that means for the "job".
+        Every rank sends its own figure as "still". The root combines them and sends the result back as "job".
         """
         known = "still" if self._is_root else "job"
         return min([still, *(age + (status[known] if status else 0.0) for age, status in heard.values())])
 
     def close(self) -> None:
-        """Hear and say no more."""
+        """Close the socket."""
         self._socket.close()
 
     def leads(self, silent: list[int]) -> bool:
-        """Whether this rank speaks for the job: the root, and any other while the root is ``silent``."""
+        """Whether this rank decides for the job: the root does, and the others while the root is ``silent``."""
         return self._is_root or 0 in silent
 
     def _send(self, message: bytes, address: tuple[str, int]) -> None:
@@ -79,7 +79,7 @@ class Heartbeats:
 
 
 def own_addresses() -> list[str]:
-    """Return the IPv4 addresses of this host's interfaces, the loopback's among them."""
+    """Return the IPv4 addresses of this host's interfaces, loopback included."""
     found = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         for _, name in socket.if_nameindex():
@@ -90,8 +90,8 @@ def own_addresses() -> list[str]:
 
 
 def network() -> str:
-    """Return what tells this host's network, or this container's, from those of others."""
+    """Return an identifier of the network of this host or container."""
     try:
         return f"{os.uname().nodename} {Path('/proc/sys/kernel/random/boot_id').read_text()} {os.readlink(NETWORK)}"
     except OSError:
-        return secrets.token_hex(8)  # like no other
+        return secrets.token_hex(8)  # unknown: unique, so that it equals no other

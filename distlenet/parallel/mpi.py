@@ -1,9 +1,9 @@
-"""Many processes: the communicator over MPI.
+"""The communicator of many processes, over MPI.
 
-A training step exchanges one vector, see ``Exchange``. All else goes through rank 0, by plain messages. MPI's own
-collectives are not used, so that a job that may lose ranks runs the same code as any other: Open MPI gives up the
-messages inside a collective that is interrupted, and ends the job if one of them is answered all the same. These
-messages are short or rare; among 24 ranks of one host they took no longer than MPI's collectives.
+A training step exchanges one vector, see ``Exchange``. All other data goes through rank 0 in point-to-point messages.
+MPI's own collectives are not used, so that jobs that may lose ranks run the same code as all others: Open MPI drops
+the messages of an interrupted collective, and ends the job if one of them is answered later. These messages are short
+or rare; among 24 ranks of one host they took no longer than MPI's collectives.
 """
 
 import atexit
@@ -23,7 +23,7 @@ from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_la
 from distlenet.parallel.communicator import Communicator, pieces_of
 from distlenet.parallel.tree import Tree
 
-TAG = 32_767  # of messages outside the exchange, whose tags are numbers of shards; MPI's largest for sure
+TAG = 32_767  # for messages outside the exchange, whose tags are shard numbers; the largest tag that MPI guarantees
 
 
 class MPICommunicator:
@@ -37,7 +37,7 @@ class MPICommunicator:
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
         self._exchanges: dict[tuple[int, int], Exchange] = {}
-        self._retired: list[object] = []  # what messages that were interrupted may still need
+        self._retired: list[object] = []  # requests and buffers that interrupted messages may still use
         atexit.register(self._free)
         if comm is None:
             self._say_ready()
@@ -46,7 +46,7 @@ class MPICommunicator:
         """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
         folder = Path(os.environ[EXIT_FILE]).parent if EXIT_FILE in os.environ else None
         host, sees_it = self.allgather([os.uname().nodename, folder is None or folder.exists()])[0]
-        if not sees_it:  # every rank leaves, and one that does see it leaves the exit code there
+        if not sees_it:  # every rank exits; one that sees the folder writes the exit code there
             error = LaunchError(
                 f"rank 0, on {host}, does not see {folder}, where `distlenet launch` waits for it: start the job in a "
                 "directory that all hosts share"
@@ -111,7 +111,7 @@ class MPICommunicator:
         return self.broadcast([json.loads(part.tobytes()) for part in (text, *texts)])
 
     def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
-        """Return ``array`` of ranks 1, 2, ... to rank 0, received in ``buffers``; [] on the others."""
+        """Return on rank 0 the ``array`` of ranks 1, 2, ..., received in ``buffers``; [] on the others."""
         if self.rank:
             self._run([self._send(array, 0)])
             return []
@@ -122,7 +122,7 @@ class MPICommunicator:
         return self._comm.Send_init(array, peer, TAG)
 
     def _run(self, requests: list[MPI.Prequest]) -> None:
-        """Start the messages and wait until they are received, or their buffers may be used again."""
+        """Start the messages and wait until they are received or their send buffers are free again."""
         self._retired.append(requests)
         MPI.Prequest.Startall(requests)
         MPI.Request.Waitall(requests)
@@ -140,7 +140,7 @@ class MPICommunicator:
         raise NotImplementedError
 
     def leave(self, code: int) -> int:
-        """Return ``code``: MPI says its farewell at the end of the process."""
+        """Return ``code``: MPI is finalised when the process ends."""
         tell_launcher(code, left=not self.is_root)
         return code
 
@@ -154,18 +154,18 @@ class MPICommunicator:
             tell_launcher(code)
         tell_aborted()
         self._comm.Abort(code)
-        os._exit(code)  # MPICH's Abort may return before this process is ended
+        os._exit(code)  # MPICH's Abort may return before it has ended this process
 
 
 class Exchange:
     """The part of a reduction that runs between ranks, for vectors of one length.
 
-    Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the
-    chunks' owners; each owner adds them up in tree order and sends the sum to all. Plain messages, sent
-    from where the numbers lie and received where they are needed: nothing is packed.
+    Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the chunks' owners;
+    each owner adds them up in tree order and sends the sum to all. The messages are sent from and received into the
+    final arrays: nothing is packed.
 
-    The requests are persistent, made once and started anew in each step. That saves their making, and where
-    a rank is lost it keeps them valid: Open MPI ends the job when an answer comes in for one that is not.
+    The requests are persistent: made once and started again in each step. This saves their set-up, and keeps them
+    valid when a rank is lost: Open MPI ends the job when an answer arrives for a request that is not valid.
     """
 
     def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:
@@ -181,7 +181,7 @@ class Exchange:
             node: np.empty(width, np.float32) for peer in self._peers for node in self.tree.nodes[peer]
         }
         self._total = np.empty(length, np.float32)
-        sums = shards  # a tag of its own: the nodes' messages are tagged by their first shard
+        sums = shards  # a tag that no node has: nodes are tagged by their first shard
         others = [(peer, self._total[self._chunks[peer]]) for peer in self._peers]
         self._sums = [comm.Recv_init(chunk, peer, sums) for peer, chunk in others]
         self._sums += [comm.Send_init(self._total[self._chunks[comm.rank]], peer, sums) for peer in self._peers]
@@ -189,13 +189,13 @@ class Exchange:
         self._nodes: list[MPI.Prequest] = []
 
     def free(self) -> None:
-        """Give the requests back, as MPI asks for before its end."""
+        """Free the requests, as MPI requires before it is finalised."""
         for request in self._nodes + self._sums:
             request.Free()
         self._nodes, self._sums = [], []
 
     def _connect(self, leaves: np.ndarray) -> None:
-        """Make the requests that exchange the nodes among ``leaves``."""
+        """Make the requests that exchange the nodes in ``leaves``."""
         for request in self._nodes:
             request.Free()
         comm, self._leaves = self._comm, leaves
@@ -208,7 +208,7 @@ class Exchange:
         ]
 
     def run(self, leaves: np.ndarray) -> np.ndarray:
-        """Exchange and add; ``leaves`` (owned shards, length) after the local additions."""
+        """Exchange and add ``leaves`` (owned shards, length), to which the local additions have been applied."""
         if leaves is not self._leaves:
             self._connect(leaves)
         receives = len(self._peers)
@@ -224,5 +224,5 @@ class Exchange:
 
 
 def allreduce_by_mpi(values: np.ndarray) -> None:
-    """Add up ``values`` of all ranks in place by MPI's own Allreduce: what the exchange is measured against."""
+    """Add up ``values`` of all ranks in place by MPI's own Allreduce, the reference for the exchange's speed."""
     MPI.COMM_WORLD.Allreduce(MPI.IN_PLACE, values, MPI.SUM)

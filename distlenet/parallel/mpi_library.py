@@ -1,7 +1,7 @@
-"""Which MPI library mpi4py loads, without starting it.
+"""The MPI library that mpi4py loads, found without starting MPI.
 
-``loaded_library`` answers from within a rank; run as a program, this module answers by one line of JSON,
-so that a process that must not load MPI, or must outlive a broken one, can ask another one.
+Call ``loaded_library`` inside a rank. Run as a program, this module prints one line of JSON, for callers that must not
+load MPI themselves or must survive a broken one.
 """
 
 import json
@@ -11,13 +11,13 @@ from distlenet.processes import mapped_files
 
 
 def loaded_library() -> dict[str, str]:
-    """Return mpi4py's version and the MPI's name, version, standard and file ("?" where it is not found).
+    """Return mpi4py's version and the MPI library's name, version, standard and file ("?" if unknown).
 
-    Raises ImportError without mpi4py, RuntimeError where it finds no library.
+    Raises ImportError without mpi4py, RuntimeError if mpi4py finds no library.
     """
     import mpi4py
 
-    mpi4py.rc.initialize = False  # of no effect in a rank, where MPI has started already
+    mpi4py.rc.initialize = False  # no effect inside a rank, where MPI has already started
     from mpi4py import MPI
 
     name, number = MPI.get_vendor()

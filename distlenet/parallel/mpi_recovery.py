@@ -1,8 +1,8 @@
-"""Surviving lost ranks: the MPI communicator for jobs started with fault tolerance (ULFM, Open MPI).
+"""The MPI communicator that survives lost ranks, for jobs started with fault tolerance (ULFM, Open MPI).
 
-MPI's user-level failure mitigation reports a dead rank as an error of the call that needed it, on some
-ranks; the others hear of it when the communicator is revoked. The survivors then shrink the communicator
-to themselves and go on. What that means for the training is ``training/lost_ranks.py``.
+MPI's user-level failure mitigation reports a dead rank as an error of the call that needed it, on some ranks; the
+others notice when the communicator is revoked. The survivors then shrink the communicator to themselves and continue.
+``training/lost_ranks.py`` handles the consequences for training.
 """
 
 import json
@@ -28,13 +28,13 @@ from distlenet.parallel.mpi import TAG, MPICommunicator  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
 BEAT = 0.2  # seconds
-LOW_PRIORITY = 8  # Open MPI looks after its detector in one call of so many
-# ERR_IN_STATUS: one of several messages failed, and with a sound program only a lost rank makes them
+LOW_PRIORITY = 8  # Open MPI runs its failure detector in one of this many calls
+# ERR_IN_STATUS: one of several messages failed; in a correct program only a lost rank causes that
 LOST = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED, MPI.ERR_IN_STATUS)
 
 
 def _reported(method: Callable) -> Callable:
-    """Turn MPI's error codes for lost ranks into RanksLost; other errors of MPI stay as they are."""
+    """Turn MPI's error codes for lost ranks into RanksLost; leave its other errors unchanged."""
 
     @wraps(method)
     def guarded(self: "RecoverableCommunicator", *args: Any) -> Any:
@@ -44,7 +44,7 @@ def _reported(method: Callable) -> Callable:
             if error.Get_error_class() not in LOST:
                 raise
             raise RanksLost("a rank was lost") from error
-        except json.JSONDecodeError as error:  # a message that others have given up
+        except json.JSONDecodeError as error:  # a message that its sender abandoned
             raise RanksLost("a message was lost") from error
 
     return guarded
@@ -63,14 +63,14 @@ class RecoverableCommunicator(MPICommunicator):
             super().__init__(world)
             self._say_ready()
             self._homes = self._find_homes()
-        except (MPI.Exception, RanksLost):  # a rank lost so early: the launcher starts the job again
+        except (MPI.Exception, RanksLost):  # a rank was lost during start-up: the launcher restarts the job
             tell_aborted()
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
 
     def _keep_alive(self) -> None:
-        """Start a thread that lets MPI work now and then, so that it tells the other ranks that a busy one lives.
+        """Start a thread that calls MPI regularly, so that the other ranks see that a busy rank is alive.
 
-        MPI's detector of failures can have a thread of its own for that, but then one start in eight crashes.
+        MPI's failure detector could use a separate thread instead, but then one start in eight crashes.
         """
         alone, pause = MPI.COMM_SELF.Dup(), threading.Event()
 
@@ -84,7 +84,7 @@ class RecoverableCommunicator(MPICommunicator):
         threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
     def _find_homes(self) -> list[tuple[str, int]]:
-        """Return where each rank lives, to tell a dead process from one that is only out of reach."""
+        """Return each rank's (host, process), to distinguish a dead process from one that is unreachable."""
         return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
 
     allreduce_leaves = _reported(MPICommunicator.allreduce_leaves)
@@ -94,16 +94,16 @@ class RecoverableCommunicator(MPICommunicator):
     allgather = _reported(MPICommunicator.allgather)
 
     def _send(self, array: np.ndarray, peer: int) -> MPI.Prequest:
-        """Make a synchronous message: it ends when it has arrived, so that a lost receiver is noticed."""
+        """Make a synchronous send: it completes only on arrival, so that a lost receiver is noticed."""
         return self._comm.Ssend_init(array, peer, TAG)  # type: ignore[return-value]  # mpi4py declares a plain Request
 
     def recover(self) -> list[int]:
-        """Go on among the survivors, called by all of them; returns the lost ranks, as they were numbered.
+        """Continue with the survivors, all of which must call this; returns the lost ranks by their old numbers.
 
-        Raises RanksLost when this side may not go on: it cannot tell whether a larger one does so too.
+        Raises RanksLost if this part of the job must end, because a larger part may be continuing without it.
         """
         before = self._homes
-        self._retired.append(self._exchanges)  # messages under way may still arrive in their buffers
+        self._retired.append(self._exchanges)  # messages in flight may still arrive in these buffers
         self._exchanges = {}
         self._comm.Revoke()
         self._comm = self._comm.Shrink()
@@ -118,13 +118,13 @@ class RecoverableCommunicator(MPICommunicator):
         known = len(before) - unknown
         if known < unknown or (known == unknown and 0 in lost):
             raise RanksLost(
-                f"{unknown} of {len(before)} ranks are out of reach, and they may be going on without this side: "
-                "it ends here; go on from the last checkpoint by --resume auto once they are known to have ended"
+                f"{unknown} of {len(before)} ranks cannot be reached and may be continuing without this one, so it "
+                "ends here; once you know that they have ended, resume from the last checkpoint with --resume auto"
             ).of_every_rank()
         return lost
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
-        """Kill lost ranks of this host that are not dead but hung: they must not wake up and write."""
+        """Kill lost ranks on this host that hang instead of being dead: they must not wake up and write."""
         here = os.uname().nodename
         for rank in lost:
             host, process = before[rank]
@@ -133,16 +133,16 @@ class RecoverableCommunicator(MPICommunicator):
                     os.kill(process, signal.SIGKILL)
 
     def _free(self) -> None:
-        """Nothing: requests that were interrupted stay as they are, and there is no MPI_Finalize."""
+        """Free nothing: interrupted requests cannot be freed, and MPI_Finalize is not called."""
 
     def leave(self, code: int) -> int:
-        """End this process without MPI's own farewell, which may wait for the dead.
+        """End this process without MPI_Finalize, which may wait for dead ranks.
 
-        The process itself ends with 0, since any other code makes mpirun end the others or leaves them
-        hanging; the launcher finds the real one in the file that it named.
+        The process ends with 0, because any other code makes mpirun end the other ranks or leaves them hanging. The
+        launcher reads the real code from the exit file.
         """
         sys.stdout.flush()
         sys.stderr.flush()
-        if code != RanksLost.exit_code:  # others may be going on without this side
+        if code != RanksLost.exit_code:  # else other ranks may be continuing without this one
             tell_launcher(code, left=not self.is_root)
         os._exit(0 if EXIT_FILE in os.environ else code)

@@ -1,7 +1,7 @@
-"""Ranks end with their launcher: a thread of each rank watches the mpirun and the `distlenet launch` that started it.
+"""Ranks end with their launcher: a thread in each rank watches the mpirun and `distlenet launch` that started it.
 
-Either may be killed at any time (SIGKILL, lack of memory) and can no longer end its ranks then. A rank that
-trains saves first, if it can do so in time.
+Either may be killed at any time (SIGKILL, out of memory) and then cannot end its ranks. A rank that is training saves
+first, if there is time.
 """
 
 import os
@@ -13,20 +13,20 @@ from collections.abc import Mapping
 from distlenet.handshake import LAUNCHER
 from distlenet.processes import is_alive
 
-PERIOD = 0.25  # seconds between two looks
-GRACE = 3.5  # seconds to save and end in good order
+PERIOD = 0.25  # seconds between two checks
+GRACE = 3.5  # seconds to save and end cleanly
 
 _gone = threading.Event()
 _watch: threading.Thread | None = None
 
 
 def launcher_is_gone() -> bool:
-    """Whether the launcher of this process was killed: the process ends by itself within GRACE seconds."""
+    """Whether the launcher of this process was killed; this process then ends within GRACE seconds."""
     return _gone.is_set()
 
 
 def end_with_launcher(environment: Mapping[str, str] = os.environ) -> None:
-    """Watch the processes that started this one from now on."""
+    """Start watching the processes that started this one."""
     global _watch  # noqa: PLW0603
     if _watch is None:
         _watch = threading.Thread(
@@ -42,6 +42,6 @@ def _look(parent: int, launcher: str | None) -> None:
     _gone.set()
     folder = os.environ.get("PMIX_SERVER_TMPDIR", "")
     if os.getppid() != parent and os.path.basename(folder) == f"ompi.{parent}":
-        shutil.rmtree(folder, ignore_errors=True)  # of Open MPI's mpirun, which was killed and cannot
+        shutil.rmtree(folder, ignore_errors=True)  # left by Open MPI's mpirun, which was killed
     pause.wait(GRACE)
     os._exit(128 + signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Noticing that a run stands still: one rank hangs (stopped, a dead disk), and all others wait for it for ever."""
+"""Detects a stalled run: one rank hangs (stopped, a dead disk) and all others wait for it forever."""
 
 import contextlib
 import os
@@ -19,23 +19,23 @@ from distlenet.parallel.heartbeat import Heard, Heartbeats
 from distlenet.streams import clean
 
 ABORT_SECONDS = 2.0
-BUSY = 10  # times stall_after that a rank may compute at one piece of work, a layer's product for example
-BUSY_SHARE = 0.01  # of the time: a thread that computes less than that does not compute
-HELP_SHARE = 0.1  # of the time: threads that compute less than that together do not help it
+BUSY = 10  # times stall_after that a rank may compute on one piece of work, for example a layer's matrix product
+BUSY_SHARE = 0.01  # share of the time: a thread that computes less counts as idle
+HELP_SHARE = 0.1  # share of the time: other threads that together compute less do not count as helping it
 PARALLEL = str(Path(__file__).parent)
 PACKAGE = str(Path(PARALLEL).parent)
 
 
 class Watchdog:
-    """A thread that looks whether its rank gets on; does nothing for a rank alone or ``stall_after`` 0.
+    """A thread that checks the progress of its rank; inactive for a single rank or ``stall_after`` 0.
 
-    ``progress`` returns how far the rank is, "epoch 1, step 3".
+    ``progress`` returns the rank's position in the run, "epoch 1, step 3".
 
-    Progress is a piece of work that gets done, see ``activity.py``; a rank that computes at one piece has BUSY times as
-    long. The job stands still when no rank has made progress for ``stall_after`` seconds: one that waits for a rank
-    which does waits as long as that takes. Then every rank says where it is, and the root names the ranks that nothing
-    is heard of. Then the job ends, unless it survives the loss of ranks: then a rank that hangs in anything but waiting
-    for others ends itself, and a silent one is dropped by MPI. It ends all the same if no rank is to blame.
+    Progress means a finished piece of work, see ``activity.py``; a rank that is still computing on one piece has BUSY
+    times as long. The job is stalled when no rank has made progress for ``stall_after`` seconds: ranks may wait for a
+    working rank as long as it needs. In a stalled job every rank reports where it is, and the root names the silent
+    ranks. Then the job ends. If it survives the loss of ranks, only the culprit ends: a rank that hangs, rather than
+    waiting for others, ends itself, and MPI drops a silent one. If no rank is to blame, the job ends in any case.
     """
 
     def __init__(self, comm: Communicator, progress: Callable[[], str], stall_after: float) -> None:
@@ -62,16 +62,16 @@ class Watchdog:
             self._heartbeats.close()
 
     def connect(self) -> None:
-        """Let the ranks know of one another, all at the same time: at the start, and after ranks were lost."""
+        """Connect the ranks' heartbeats; all ranks call it together, at the start and after ranks were lost."""
         if self._active:
             self._heartbeats = Heartbeats(self._comm)
 
     def _watch(self) -> None:
         stillness, heard = Stillness(self._watched, self._stall_after), Heard()
-        last, said, judged = time.monotonic(), False, 0.0
+        last, reported, judged = time.monotonic(), False, 0.0
         while not self._over.wait(self._pulse):
             now, phase, waits = time.monotonic(), current_phase(), is_waiting(sys._current_frames().get(self._watched))
-            if now - last > self._stall_after / 2:  # all of this process was stopped: it may get on now
+            if now - last > self._stall_after / 2:  # this whole process was stopped; it may be working again
                 stillness.forget(now)
             last, still = now, stillness.measure(now, waits)
             heartbeats = self._heartbeats
@@ -81,13 +81,13 @@ class Watchdog:
             if self._comm.size == 1:  # the last survivor waits for nobody
                 continue
             if job < self._stall_after:
-                said = False
+                reported = False
                 continue
-            if not said:
-                said, judged = True, now
+            if not reported:
+                reported, judged = True, now
                 where = f"{self._progress()}, {phase}{', waiting for the others' * waits}"
                 self._say(f"no progress for {still:.1f} s in {where}")
-            elif now >= judged + 4 * self._pulse:  # by now the others have said so too
+            elif now >= judged + 4 * self._pulse:  # the others have reported too by now
                 self._judge(heartbeats, phase, waits, heard)
                 judged = now + self._stall_after
 
@@ -95,22 +95,23 @@ class Watchdog:
         silent = [peer for peer, (age, _) in heard.items() if age > self._stall_after / 2]
         if not waits:
             if self._comm.survives_losses:
-                self._say("this rank hangs: it ends itself, and the others go on without it")
+                self._say("this rank hangs: it ends itself, and the others continue without it")
                 os.kill(os.getpid(), signal.SIGKILL)
             self._end(f"this rank hangs, {phase}: the job ends")
         if not heartbeats.leads(silent):
             return
         hanging = [peer for peer, (_, status) in heard.items() if peer not in silent and status and not status["waits"]]
-        blame = f"nothing is heard of {names(silent)}" if silent else f"{names(hanging)} hangs"
-        if not silent and not hanging:  # no rank is lost, so that there is nothing for MPI to notice
-            self._end("all ranks wait for one another: a message was lost: the job ends")
+        hang = "hangs" if len(hanging) == 1 else "hang"
+        blame = f"no sign of life from {names(silent)}" if silent else f"{names(hanging)} {hang}"
+        if not silent and not hanging:  # no rank is lost, so MPI has nothing to notice
+            self._end("all ranks wait for one another because a message was lost: the job ends")
         if self._comm.survives_losses:
             self._say(f"{blame}: dropped as soon as MPI notices it too")
         else:
             self._end(f"{blame}: the job ends")
 
     def _end(self, text: str) -> NoReturn:
-        self._say(f"distlenet: error: {text}; go on from the last checkpoint with --resume auto")
+        self._say(f"distlenet: error: {text}; resume from the last checkpoint with --resume auto")
         time.sleep(LAST_WORDS)
         threading.Thread(target=self._comm.abort, args=(RanksLost.exit_code,), daemon=True).start()
         time.sleep(ABORT_SECONDS)
@@ -122,17 +123,17 @@ class Watchdog:
 
 
 class Stillness:
-    """For how long a thread has made no progress, and those that work for it: a pool's, a library's."""
+    """Measures how long a thread, and the pool or library threads that work for it, have made no progress."""
 
     def __init__(self, thread: int, stall_after: float) -> None:
         self._busy_limit = BUSY * stall_after
-        # where the system does not tell what a thread has computed, pieces of work alone count
+        # on systems without a clock per thread, only finished pieces of work count
         self._clock = time.pthread_getcpuclockid(thread) if hasattr(time, "pthread_getcpuclockid") else None
         self._pieces, self._computed, self._helped = -1, 0.0, 0.0
         self._looked = self._piece_done = self._busy = time.monotonic()
 
     def forget(self, now: float) -> None:
-        """Begin again at ``now``, a time.monotonic()."""
+        """Restart the measurement at ``now``, a time.monotonic()."""
         self._looked = self._piece_done = self._busy = now
 
     def measure(self, now: float, waits: bool) -> float:
@@ -150,20 +151,20 @@ class Stillness:
 
 
 def working_seconds() -> float:
-    """Return what all threads of this process have computed but its daemons, such as this one: they work for nobody."""
+    """Return the processor seconds of this process's threads, except daemon threads (such as the watchdog itself)."""
     total = time.process_time()
     for thread in threading.enumerate():
         if thread.daemon:
-            with contextlib.suppress(OSError, ValueError):  # it has ended, or the system does not tell
+            with contextlib.suppress(OSError, ValueError):  # it has ended, or the system keeps no such figure
                 text = Path(f"/proc/self/task/{thread.native_id}/schedstat").read_text(encoding="ascii")
                 total -= int(text.split()[0]) / 1e9
     return total
 
 
 def is_waiting(frame: FrameType | None) -> bool:
-    """Whether a thread, given its innermost ``frame``, waits for other ranks.
+    """Whether a thread, given its innermost ``frame``, is waiting for other ranks.
 
-    The innermost function of this package is one of this room then.
+    It is if the innermost frame of this package is in distlenet/parallel.
     """
     while frame is not None and not frame.f_code.co_filename.startswith(PACKAGE):
         frame = frame.f_back

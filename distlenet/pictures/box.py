@@ -1,6 +1,6 @@
-"""Normalising one digit as those of MNIST were: 20 x 20 pixels, its centre of mass in the middle of 28 x 28.
+"""Normalises one digit like those of MNIST: 20 x 20 pixels, with its centre of mass in the middle of 28 x 28.
 
-The sizes below are of 28 x 28 pixels; for other pictures they grow or shrink with the side.
+The sizes below are for 28 x 28 pixels; for other shapes they scale with the side.
 Source: the MNIST page of LeCun, Cortes and Burges: "size normalized to fit in a 20x20 pixel box while preserving
 their aspect ratio [...] centered in a 28x28 image by computing the center of mass of the pixels". That MNIST's
 digits then lie on whole pixels, and how wide their strokes are, was measured on its images.
@@ -11,7 +11,7 @@ import numpy as np
 from distlenet.pictures.filters import hat_weights
 
 SIDE = 28
-BOX = 19.9  # between the places where the ink of MNIST's digits passes one half
+BOX = 19.9  # pixels between the two outer points where the ink of MNIST's digits crosses one half
 THIN, THICK = 1.8, 3.9  # stroke widths of MNIST, in pixels: the 5th and the 95th percentile
 
 
@@ -21,25 +21,25 @@ def normalized(ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE)) -> np.nda
     (top, bottom), (left, right) = (extent(ink.max(axis=axis)) for axis in (1, 0))
     longest = max(bottom - top, right - left, 1e-3)
     width = stroke_width(ink) * BOX / longest
-    blur, grows = _mending(width)
+    blur, grows = _correction(width)
     scale = unit * max(BOX - grows, 1.0) / longest  # our pixels for each pixel of ink
     total = ink.sum()
     sides = []
     for axis, low, high, size in ((1, top, bottom, shape[0]), (0, left, right, shape[1])):
         mass = float(ink.sum(axis=axis) @ np.arange(ink.shape[1 - axis]) / total)
-        margin = 0.45 - 0.5 * grows * unit  # MNIST's boxes begin on whole pixels
+        margin = 0.45 - 0.5 * grows * unit  # MNIST's boxes start on whole pixels
         first = np.rint(size / 2 - (mass - low) * scale + margin)
         first = np.clip(first, 1, max(1, size - 1 - np.ceil((high - low) * scale)))
-        places = low + (np.arange(size) - (first - margin)) / scale
-        sides.append(hat_weights(places, ink.shape[1 - axis], blur * unit / scale))
+        positions = low + (np.arange(size) - (first - margin)) / scale
+        sides.append(hat_weights(positions, ink.shape[1 - axis], blur * unit / scale))
     rows, columns = sides
     return _as_bright(rows @ ink.astype(np.float32) @ columns.T, thick=width > THICK)
 
 
 def extent(profile: np.ndarray) -> tuple[float, float]:
-    """Return where ``profile`` (n,) first and last passes one half, in fractions of a pixel.
+    """Return the positions where ``profile`` (n,) first and last crosses one half, in fractions of a pixel.
 
-    Outside there is nothing; a profile that never reaches one half is scaled up first.
+    Outside the array it is 0; a profile that never reaches one half is scaled up first.
     """
     profile = np.pad(profile / max(min(2 * profile.max(), 1.0), 1e-9), 1)
     above = np.flatnonzero(profile >= 0.5)
@@ -50,9 +50,9 @@ def extent(profile: np.ndarray) -> tuple[float, float]:
 
 
 def stroke_width(ink: np.ndarray) -> float:
-    """Return the mean width of the strokes in pixels: twice the area over the length of their outline.
+    """Return the mean width of the strokes in pixels: twice their area divided by the length of their outline.
 
-    The outline is the total variation, which is the same for sharp and for soft edges.
+    That length is computed as the total variation, which is the same for sharp and soft edges.
     """
     framed = np.pad(ink, 1)
     down, right = np.diff(framed, axis=0), np.diff(framed, axis=1)
@@ -60,19 +60,19 @@ def stroke_width(ink: np.ndarray) -> float:
     return float(2 * ink.sum() / np.hypot(down, right).sum())
 
 
-def _mending(width: float) -> tuple[float, float]:
-    """Return the half-width of the filter for strokes of ``width``, and by how much it makes them wider."""
-    if width < THIN:  # a wider filter, made as bright as other strokes: a wider stroke
+def _correction(width: float) -> tuple[float, float]:
+    """Return the half-width of the filter for strokes of ``width``, and how much wider it makes them."""
+    if width < THIN:  # a wider filter, brightened again afterwards, gives a wider stroke
         blur = 1 + 0.55 * (THIN - width)
         return blur, max(0.0, 0.8 * (blur - 1))
-    if width > THICK:  # the outer half of a soft edge is taken away
+    if width > THICK:  # the outer half of a soft edge is removed
         blur = 1 + 0.5 * (min(width, 8.0) - THICK)
         return blur, -0.6 * blur
     return 1.0, 0.0
 
 
 def _as_bright(image: np.ndarray, thick: bool) -> np.ndarray:
-    """Return ``image`` as uint8, the middle of its strokes as bright as that of MNIST's."""
+    """Return ``image`` as uint8, with the middle of its strokes as bright as in MNIST."""
     if thick:
         image = np.maximum(2 * image - 1, 0)
     bright = image[image > 0.05 * image.max()]

@@ -1,6 +1,6 @@
-"""Finding the digits among the ink: connected pieces, specks left out, broken strokes put together again.
+"""Finds the digits in the ink: connected pieces, without specks, with broken strokes joined again.
 
-Pieces are connected components: runs of pixels in each row, joined where runs of neighbouring rows touch.
+Pieces are built from connected components: runs of pixels in each row, joined where runs of adjacent rows touch.
 """
 
 from dataclasses import dataclass
@@ -11,14 +11,14 @@ import numpy as np
 from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.filters import max_filter
 
-CUT = 0.4  # ink above this holds a stroke together
-SPECK = 0.02  # ink of a speck, as a share of the largest piece's
-FLATTEST = 3.0  # width of one digit over its height; the flattest of the 60,000 of MNIST has 2.5
-NEAR = 0.3  # gap that a broken stroke leaves at most, in heights of a digit
-SMALLEST = 5  # pixels of the height or width of a digit
-MOST_PIECES = 600  # of ink that are looked at, the largest; more are a pattern, not writing
+CUT = 0.4  # pixels with more ink than this are connected
+SPECK = 0.02  # largest area of a speck, as a share of the largest piece's
+FLATTEST = 3.0  # largest width of a digit divided by its height; the flattest of MNIST's 60,000 has 2.5
+NEAR = 0.3  # largest gap in a broken stroke, in heights of a digit
+SMALLEST = 5  # least height or width of a digit, in pixels
+MOST_PIECES = 600  # only the largest ones are considered; more are a pattern, not writing
 MOST_DIGITS = 300  # in a picture
-ALIKE = 0.6  # least height of a digit beside another, as a share of the highest's
+ALIKE = 0.6  # least height of a digit in a row of digits, as a share of the tallest's
 
 
 @dataclass(frozen=True)
@@ -33,36 +33,36 @@ class Piece:
 
     @property
     def height(self) -> int:
-        """Rows from the first to the last."""
+        """Number of rows."""
         return self.bottom - self.top
 
     def joined(self, other: "Piece") -> "Piece":
-        """Return both as one."""
+        """Return the union of both."""
         low = (min(pair) for pair in ((self.top, other.top), (self.left, other.left)))
         high = (max(pair) for pair in ((self.bottom, other.bottom), (self.right, other.right)))
         return Piece(self.members + other.members, *low, *high)
 
     def gaps(self, other: "Piece") -> tuple[int, int]:
-        """Return the rows and the columns between the two boxes; negative where they overlap by so many."""
+        """Return the numbers of rows and columns between the two boxes, negative if they overlap."""
         down = max(self.top, other.top) - min(self.bottom, other.bottom)
         return down, max(self.left, other.left) - min(self.right, other.right)
 
 
 def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], "Components", int]:
-    """Return the digits of ``ink`` (rows, columns) in reading order, the components they are made of, and how many
-    digits each looks like: 1, or more where several in a row were taken for one.
+    """Return the digits of ``ink`` (rows, columns) in reading order, all components, and the number of digits that
+    each looks like: usually 1, or more if several in a row were taken for one.
 
-    Unless ``many``, all the ink that can belong to one digit is one digit. Raises PictureError if there is none,
-    SeveralDigits if it is too wide for one.
+    Unless ``many``, all ink that can belong to one digit is taken for one. Raises PictureError if no digit is found,
+    SeveralDigits if the ink is too wide for one.
     """
     found = components(ink > CUT)
     pieces = [Piece((label,), *map(int, box)) for label, box in enumerate(found.boxes)]
     pieces = [piece for piece, area in zip(pieces, found.areas, strict=True) if area >= max(3, SPECK * found.areas[0])]
     if not pieces or max(pieces[0].height, pieces[0].right - pieces[0].left) < SMALLEST:
-        raise PictureError("no digit was found in the picture: there are only specks")
+        raise PictureError("no digit was found in the picture: it shows only specks")
     if many:
         if len(pieces) > MOST_PIECES or len(pieces := _separate(pieces)) > MOST_DIGITS:
-            raise PictureError(f"more than {MOST_DIGITS} marks stand out from the paper: cut the picture into parts")
+            raise PictureError(f"the picture shows more than {MOST_DIGITS} marks: cut it into smaller pictures")
         return _in_reading_order(pieces), found, 1
     pieces = pieces[:MOST_PIECES]
     whole = _one(pieces)
@@ -70,13 +70,13 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], "Components",
     if whole.right - whole.left > FLATTEST * whole.height:
         if count > 1:
             raise SeveralDigits(count)
-        raise PictureError("no digit was found in the picture: what stands out from the paper is too flat for one")
+        raise PictureError("no digit was found in the picture: its ink is too flat for one")
     return [whole], found, count
 
 
 def side_by_side(pieces: list[Piece]) -> int:
-    """Return how many digits ``pieces``, the largest first, look like: as high as the largest, in a row with it, and
-    with paper between them.
+    """Return how many digits ``pieces`` (largest first) look like: similar in height to the largest, in a row with it,
+    and with paper in between.
     """
     separate, largest = _separate(pieces), pieces[0].members[0]
     whole = next((piece for piece in separate if largest in piece.members), pieces[0])
@@ -87,7 +87,7 @@ def side_by_side(pieces: list[Piece]) -> int:
 
 
 def cut_out(ink: np.ndarray, piece: Piece, found: "Components") -> tuple[np.ndarray, int, int]:
-    """Return the ink of ``piece`` alone, in its box and a margin for the soft edge, and the margin's row and column."""
+    """Return the ink of ``piece`` alone, in its box with a margin for soft edges, and the first row and column."""
     margin = 2 + round(0.02 * piece.height)
     rows = slice(max(0, piece.top - margin), piece.bottom + margin)
     columns = slice(max(0, piece.left - margin), piece.right + margin)
@@ -98,7 +98,7 @@ def cut_out(ink: np.ndarray, piece: Piece, found: "Components") -> tuple[np.ndar
 
 
 def _one(pieces: list[Piece]) -> Piece:
-    """Return the largest piece with all that is near it: for large pieces, near means twice as far."""
+    """Return the largest piece joined with all pieces near it; here near means within twice the usual gap."""
     whole, rest = pieces[0], pieces[1:]
     while True:
         reach = 2 * NEAR * max(whole.height, whole.right - whole.left)
@@ -110,27 +110,27 @@ def _one(pieces: list[Piece]) -> Piece:
 
 
 def _separate(pieces: list[Piece]) -> list[Piece]:
-    """Join the pieces that belong to one digit, the nearest first; what stays small is no digit."""
+    """Join the pieces that belong to one digit, nearest first; drop those that remain small."""
     typical = max(piece.height for piece in pieces)
     boxes = np.array([(piece.top, piece.left, piece.bottom, piece.right) for piece in pieces])
-    apart = np.stack([_apart(box, boxes, typical) for box in boxes])
-    apart[np.triu_indices(len(boxes))] = np.inf  # each pair once
+    gaps = np.stack([_distances(box, boxes, typical) for box in boxes])
+    gaps[np.triu_indices(len(boxes))] = np.inf  # each pair once
     while len(pieces) > 1:
-        i, j = divmod(int(apart.argmin()), len(pieces))
-        if apart[i, j] == np.inf:
+        i, j = divmod(int(gaps.argmin()), len(pieces))
+        if gaps[i, j] == np.inf:
             break
         whole = pieces[i].joined(pieces[j])
-        pieces = [piece for place, piece in enumerate(pieces) if place not in (i, j)] + [whole]
+        pieces = [piece for index, piece in enumerate(pieces) if index not in (i, j)] + [whole]
         boxes = np.delete(boxes, (i, j), axis=0)
-        apart = np.pad(np.delete(np.delete(apart, (i, j), 0), (i, j), 1), ((0, 1), (0, 1)), constant_values=np.inf)
+        gaps = np.pad(np.delete(np.delete(gaps, (i, j), 0), (i, j), 1), ((0, 1), (0, 1)), constant_values=np.inf)
         box = np.array([whole.top, whole.left, whole.bottom, whole.right])
-        apart[-1, :-1] = _apart(box, boxes, typical)
+        gaps[-1, :-1] = _distances(box, boxes, typical)
         boxes = np.vstack([boxes, box])
     return [piece for piece in pieces if piece.height >= 0.35 * typical]
 
 
-def _apart(box: np.ndarray, others: np.ndarray, typical: int) -> np.ndarray:
-    """Return how far each of ``others`` (n, 4) is from ``box``, or infinity where they cannot belong to one digit."""
+def _distances(box: np.ndarray, others: np.ndarray, typical: int) -> np.ndarray:
+    """Return the distance of each of ``others`` (n, 4) from ``box``; infinity if they cannot belong to one digit."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
     down, across = (low - high).T  # rows and columns between the boxes; negative where they overlap
     height, width = (np.minimum(box[2 + axis] - box[axis], others[:, 2 + axis] - others[:, axis]) for axis in (0, 1))
@@ -142,12 +142,12 @@ def _apart(box: np.ndarray, others: np.ndarray, typical: int) -> np.ndarray:
 
 
 def _in_reading_order(pieces: list[Piece]) -> list[Piece]:
-    """Sort line by line, each from left to right; a piece follows the one on its left that is at its height."""
+    """Sort line by line, each from left to right; a piece joins the line whose last piece is level with it."""
     lines: list[list[Piece]] = []
     for piece in sorted(pieces, key=lambda piece: piece.left):
-        beside = [line for line in lines if piece.gaps(line[-1])[0] < -0.3 * min(piece.height, line[-1].height)]
-        if beside:
-            min(beside, key=lambda line: piece.gaps(line[-1])[0]).append(piece)
+        level = [line for line in lines if piece.gaps(line[-1])[0] < -0.3 * min(piece.height, line[-1].height)]
+        if level:
+            min(level, key=lambda line: piece.gaps(line[-1])[0]).append(piece)
         else:
             lines.append([piece])
     lines.sort(key=lambda line: np.mean([piece.top + piece.bottom for piece in line]))
@@ -192,7 +192,7 @@ def _touching(row: np.ndarray, first: np.ndarray, last: np.ndarray, width: int) 
     Runs are in reading order; run i covers columns first[i] to last[i] - 1 of its row.
     """
     begin, end = row * width + first, row * width + last
-    # among the runs of the row below: the first that ends at or after our start, the last that starts by our end
+    # in the row below: the first run that ends at or after our start, the last that starts at or before our end
     low = np.searchsorted(end, begin + width, side="left")
     high = np.searchsorted(begin, end + width, side="right")
     count = np.maximum(high - low, 0)
@@ -202,7 +202,7 @@ def _touching(row: np.ndarray, first: np.ndarray, last: np.ndarray, width: int) 
 
 
 def _joined(count: int, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    """Return for each of ``count`` nodes the smallest node that edges (one, other) connect it with."""
+    """Return for each of ``count`` nodes the smallest node connected to it by the edges (one, other)."""
     parent = np.arange(count)
     while True:
         before = parent.copy()

@@ -1,10 +1,10 @@
-"""Filters of grey pictures (rows, columns) by numpy alone: means, extremes, shrinking, enlarging."""
+"""Filters for grey pictures (rows, columns), in numpy alone: means, extremes, resizing."""
 
 import numpy as np
 
 
 def mean_filter(grey: np.ndarray, window: int) -> np.ndarray:
-    """Return the mean over ``window`` x ``window`` pixels (odd), the border continued; a trailing axis is kept."""
+    """Return the mean over ``window`` x ``window`` pixels (odd), borders replicated; a trailing axis is kept."""
     for axis in (0, 1):
         size, frame = grey.shape[axis], [(0, 0)] * grey.ndim
         frame[axis] = (window // 2 + 1, window // 2)
@@ -19,9 +19,9 @@ def mean_filter(grey: np.ndarray, window: int) -> np.ndarray:
 
 
 def max_filter(grey: np.ndarray, window: tuple[int, int]) -> np.ndarray:
-    """Return the maximum over (rows, columns) ``window`` (odd) around each pixel; beyond the border is nothing.
+    """Return the maximum over the (rows, columns) ``window`` (odd) around each pixel, cut off at the borders.
 
-    The maximum over 2k pixels is that of two neighbouring maxima over k: a few passes for any window.
+    The maximum over 2k pixels is the maximum of two adjacent maxima over k, so a few passes suffice for any window.
     """
     down, right = (size // 2 for size in window)
     rows, columns = grey.shape
@@ -38,23 +38,23 @@ def max_filter(grey: np.ndarray, window: tuple[int, int]) -> np.ndarray:
 
 
 def closing(grey: np.ndarray, window: int) -> np.ndarray:
-    """Return ``grey`` with dark details narrower than ``window`` (odd) filled; steps of light stay as they are."""
+    """Return ``grey`` with dark details narrower than ``window`` (odd) filled; steps in brightness are kept."""
     return -max_filter(-max_filter(grey, (window, window)), (window, window))
 
 
-def hat_weights(places: np.ndarray, count: int, width: float) -> np.ndarray:
-    """Return the matrix (len(places), count) that samples ``count`` pixels at ``places`` (in pixels, 0 the middle
-    of the first) by a triangular filter of half-width ``width``, at least 1; each row's weights add up to 1 inside.
+def hat_weights(positions: np.ndarray, count: int, width: float) -> np.ndarray:
+    """Return the matrix (len(positions), count) that samples ``count`` pixels with a triangular filter.
 
-    Beyond the border is 0.
+    ``positions`` are in pixels, 0 being the middle of the first. The filter's half-width is ``width``, at least 1.
+    Pixels beyond the border count as 0; away from it each row's weights add up to 1.
     """
     width = max(width, 1.0)
-    weights = np.maximum(0, 1 - np.abs(places[:, None] - np.arange(count)) / width)
+    weights = np.maximum(0, 1 - np.abs(positions[:, None] - np.arange(count)) / width)
     return (weights / width).astype(np.float32)
 
 
 def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """Return ``grey`` at another ``shape`` (rows, columns), antialiased; the border is continued."""
+    """Return ``grey`` resized to ``shape`` (rows, columns), antialiased, borders replicated."""
     for axis, size in enumerate(shape):
         here = grey.shape[axis]
         step = here / size
@@ -65,15 +65,15 @@ def resized(grey: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
 
 
 def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
-    """Return (rows, columns) of the same proportions, at most ``longest`` pixels long."""
+    """Return (rows, columns) with the same proportions, neither larger than ``longest``."""
     shrink = max(1.0, max(shape[:2]) / longest)
     return max(1, round(shape[0] / shrink)), max(1, round(shape[1] / shrink))
 
 
 def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
-    """Return float32 means over squares of ``factor`` pixels of ``colours`` (rows, columns, 3).
+    """Return float32 means over squares of ``factor`` x ``factor`` pixels of ``colours`` (rows, columns, 3).
 
-    Rows and columns that are left over at the end have no part in it.
+    Leftover rows and columns at the end are dropped.
     """
     rows, columns = (max(1, size // factor) for size in colours.shape[:2])
     colours = colours[: rows * factor, : columns * factor]
@@ -81,5 +81,5 @@ def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
 
 
 def part(array: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
-    """Return the view of ``size`` entries along ``axis`` from ``first`` on."""
+    """Return the view of ``size`` entries along ``axis``, starting at ``first``."""
     return array[(slice(None),) * axis + (slice(first, first + size),)]

@@ -1,4 +1,4 @@
-"""Ruled and squared paper: long thin lines are taken out of the ink, and strokes that cross them stay whole."""
+"""Removes the lines of ruled and squared paper from the ink, keeping strokes that cross them whole."""
 
 import itertools
 
@@ -6,19 +6,19 @@ import numpy as np
 
 from distlenet.pictures.filters import max_filter
 
-CUT = 0.3  # ink above this may be part of a line
-SMALLEST_SIDE = 48  # pixels: below this a stroke may be as thin as a line
-THICKEST = 0.02  # of a line, as a share of the shorter side
-BLOCKS = 16  # parts of a line, each of which is level
-STEEPEST = 0.08  # rise of a line, as a share of its length
-COVERED = 0.7  # least share of a line that is seen, of what strokes do not hide
-VISIBLE = 0.3  # least share of a line that strokes do not hide
+CUT = 0.3  # pixels with more ink than this may be part of a line
+SMALLEST_SIDE = 48  # pixels: in smaller pictures a stroke may be as thin as a line
+THICKEST = 0.02  # largest thickness of a line, as a share of the shorter side
+BLOCKS = 16  # parts of a line, each treated as level
+STEEPEST = 0.08  # largest rise of a line, as a share of its length
+COVERED = 0.7  # least share of a line's unhidden part that must be ink
+VISIBLE = 0.3  # least share of a line that must not be hidden by strokes
 
 
 def without_lines(ink: np.ndarray) -> np.ndarray:
-    """Return ``ink`` (rows, columns) without lines across, then without lines down the picture.
+    """Return ``ink`` (rows, columns) without horizontal, then without vertical lines.
 
-    A single line down the picture that is nearly all there is may be a 1: it stays.
+    A single vertical line that makes up nearly all the ink may be a 1 and is kept.
     """
     if min(ink.shape) < SMALLEST_SIDE:
         return ink
@@ -29,7 +29,7 @@ def without_lines(ink: np.ndarray) -> np.ndarray:
 
 
 def _without_rows(ink: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return ``ink`` without the lines that run across, and how many they are."""
+    """Return ``ink`` without its horizontal lines, and the number of lines."""
     thickest = max(2, round(THICKEST * min(ink.shape)))
     mask = ink > CUT
     thin = mask & (run_lengths(mask) <= thickest)
@@ -48,9 +48,9 @@ def _without_rows(ink: np.ndarray) -> tuple[np.ndarray, int]:
 
 
 def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
-    """Return for each line of ``thin`` (rows, columns) its row at each column; all have the same slope.
+    """Return for each line in ``thin`` (rows, columns) its row at each column; all lines have the same slope.
 
-    ``thick`` (rows, columns) is where strokes hide them.
+    ``thick`` (rows, columns) marks the strokes that may hide them.
     """
     rows, columns = thin.shape
     edges = np.linspace(0, columns, BLOCKS + 1).astype(int)
@@ -77,7 +77,7 @@ def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """Return for each pixel of ``mask`` the length of the run of True down its column; 0 where it is False."""
+    """Return for each pixel of ``mask`` the length of the vertical run of True it is in; 0 where it is False."""
     framed = np.pad(mask.T, ((0, 0), (1, 1))).ravel()
     change = np.diff(framed.view(np.int8))
     start, stop = np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1) + 1
@@ -87,7 +87,7 @@ def run_lengths(mask: np.ndarray) -> np.ndarray:
 
 
 def _parabola(column: np.ndarray, row: np.ndarray, thickest: int, at: np.ndarray) -> np.ndarray:
-    """Return at columns ``at`` the parabola through pixels (row, column), those far from it left out, in rounds."""
+    """Fit a parabola to pixels (row, column), dropping outliers in rounds; return its rows at the columns ``at``."""
     x = 2 * column / len(at) - 1
     kept = np.ones(len(row), bool)
     for reach in (2, 1):

@@ -1,4 +1,4 @@
-"""The whole way from a picture to its digits: a look at all of it, and a closer one where the digit is small."""
+"""From a picture to its digits: a first look at the whole picture, and a closer look if the digit is small."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -14,9 +14,9 @@ from distlenet.pictures.paper import sheet_of
 from distlenet.pictures.reading import WORKING, Picture, contrasting_grey
 from distlenet.pictures.touching import separated
 
-CLOSER = 0.35  # a digit smaller than this share of the picture is looked at again
-BLOCK = 16  # pixels of the blocks among which a digit is searched that the first look cannot see
-LEAST = 12  # pixels of such a digit: what is smaller is dust
+CLOSER = 0.35  # a digit smaller than this share of the picture gets a closer look
+BLOCK = 16  # side in pixels of the blocks searched for a digit that the first look missed
+LEAST = 12  # least size of such a digit in pixels; anything smaller is dust
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
 Likely = Callable[[np.ndarray], np.ndarray]
@@ -26,18 +26,18 @@ Likely = Callable[[np.ndarray], np.ndarray]
 class Digit:
     """One digit of a picture."""
 
-    image: np.ndarray  # (rows, columns) uint8, as the network wants it
-    box: Box  # in pixels of the picture, turned the right way up
-    looks_like: int = 1  # digits: more where several in a row were taken for one, as one was asked for
+    image: np.ndarray  # (rows, columns) uint8, normalised for the network
+    box: Box  # in pixels of the upright picture
+    looks_like: int = 1  # number of digits: above 1 if one was requested and several in a row were taken for one
 
 
 def digits_in(
     picture: Picture, shape: tuple[int, int] = (SIDE, SIDE), *, many: bool = False, likely: Likely | None = None
 ) -> list[Digit]:
-    """Return the digits of ``picture`` in reading order, normalised to ``shape``; just one unless ``many``.
+    """Return the digits of ``picture`` in reading order, normalised to ``shape``; only one unless ``many``.
 
-    Many that touch are separated if ``likely`` is given: the probabilities of the classes of a normalised digit.
-    Raises PictureError if the picture is blank, or shows nothing that can be a digit.
+    With ``many``, touching digits are separated if ``likely`` is given, a function from a normalised digit to its
+    class probabilities. Raises PictureError if the picture is blank or shows no digit.
     """
     fine = picture.fine
     if many or fine is None:
@@ -51,13 +51,13 @@ def digits_in(
     except SeveralDigits:
         raise
     except PictureError:
-        standing_out = _standing_out(picture, fine)
-        if standing_out is None:
+        small_mark = _small_mark(picture, fine)
+        if small_mark is None:
             raise
-        box = standing_out
+        box = small_mark
     try:
         closer = _look_closer(picture, fine, box, shape)
-        if digits and digits[0].looks_like > 1:  # those to its sides are beyond what was looked at closer
+        if digits and digits[0].looks_like > 1:  # its neighbours may lie outside the closer look
             return [replace(closer[0], looks_like=digits[0].looks_like)]
         return closer
     except PictureError:
@@ -69,9 +69,9 @@ def digits_in(
 def digits_in_ink(
     ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE), *, likely: Likely | None = None
 ) -> list[Digit]:
-    """Return the one digit of ``ink`` (rows, columns) float32, 0 for paper to 1, in a list; its box in pixels.
+    """Return a list with the one digit of ``ink`` (rows, columns) float32, 0 for paper to 1; its box is in pixels.
 
-    If ``likely`` is given, it is cut into those that touch. Raises PictureError if there are only specks.
+    If ``likely`` is given, touching digits are separated. Raises PictureError if the ink is only specks.
     """
     [piece], found, looks_like = find_pieces(ink, many=False)
     return _digits(ink, piece, found, 1.0, shape, likely, looks_like)
@@ -83,7 +83,7 @@ def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: 
     pieces, found, looks_like = find_pieces(ink, many)
     pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
     if not pieces:
-        raise PictureError("no digit was found in the picture: what stands out from the paper has no sharp edges")
+        raise PictureError("no digit was found in the picture: its marks have no sharp edges")
     return [
         digit
         for piece in pieces
@@ -100,7 +100,7 @@ def _digits(
     likely: Likely | None,
     looks_like: int,
 ) -> list[Digit]:
-    """Return the digits that ``piece`` is made of: one, or those that touch, if ``likely`` can tell."""
+    """Return the digits in ``piece``: one, or several touching ones if ``likely`` is given."""
     own, top, left = cut_out(ink, piece, found)
     digits = []
     for part in separated(own, shape, likely) if likely else [own]:
@@ -121,14 +121,14 @@ def _look_closer(picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int,
     colours = reduced(part, shrink) / np.float32(255)
     [digit] = _look(Picture(colours, shrink * scale), shape)
     if _longest(digit.box) < LEAST * scale:
-        raise PictureError("no digit was found in the picture: there are only specks")
+        raise PictureError("no digit was found in the picture: it shows only specks")
     right, down = round(left * scale), round(top * scale)
     moved = np.add(digit.box, (right, down, right, down))
     return [replace(digit, box=_rounded(moved))]
 
 
-def _standing_out(picture: Picture, fine: np.ndarray) -> Box | None:
-    """Return the one small part of ``picture`` whose contrast stands out from that of all others, if there is one."""
+def _small_mark(picture: Picture, fine: np.ndarray) -> Box | None:
+    """Return the box of a single small part of ``picture`` with far more contrast than the rest, or None."""
     rows, columns = (size // BLOCK for size in fine.shape[:2])
     if min(rows, columns) == 0:
         return None

@@ -1,9 +1,9 @@
-"""Taking the paper away: uneven light and shadows, dark on light or light on dark, noise.
+"""Separates ink from paper under uneven light, shadows and noise, for dark or light ink.
 
-Ink is narrow and has sharp edges on all sides; light changes slowly, or is wide. A morphological closing fills
-what is narrower than its window and keeps the edges of shadows: what it gives is the paper. How wide strokes
-are, and whether they are dark or light, is not known: each way is tried at a small size, and the one that
-explains most of the picture's edges wins.
+Ink is narrow and has sharp edges on all sides; light changes slowly, or over wide areas. A morphological closing fills
+details narrower than its window and keeps the edges of shadows: its result is the paper. Since the width of the strokes
+and whether they are dark or light are unknown, each combination is tried at a small size, and the one that explains
+most of the picture's edges wins.
 """
 
 from dataclasses import dataclass
@@ -14,40 +14,40 @@ from distlenet.errors import PictureError
 from distlenet.pictures.filters import closing, max_filter, mean_filter, part, resized, shrunk
 
 SMALL = 112  # pixels along the longer side at which the paper is estimated
-FINE = 64  # pixels along the shorter side from which on a stroke is some pixels wide
-COARSE = 28  # the same for slow changes of light
+FINE = 64  # in pictures whose shorter side exceeds this many pixels, strokes are several pixels wide
+COARSE = 28  # pixels along the longer side at which slow changes of light are estimated
 WINDOWS = (0.1, 0.2, 0.4)  # of the closing, as shares of the longer side: strokes are narrower than one of them
-DARKEST = 0.2  # paper darker than this is measured as if it were this bright: else its noise would be ink
-UNEVEN = 0.05  # spread of the paper about a smooth surface from which on the light is not smooth
-NEARLY_ALL = 0.9  # share of the picture's edges that, once explained, no other way need be tried
+DARKEST = 0.2  # darker paper is treated as this bright: otherwise its noise would count as ink
+UNEVEN = 0.05  # if the paper deviates more than this from a smooth surface, the light is not smooth
+NEARLY_ALL = 0.9  # share of the picture's edges that, once explained, ends the search
 MOST = 0.7  # largest share of the picture that ink covers
 
-# What is ink, measured at the small size on digits in 40 conditions and on blank sheets under uneven light:
+# Thresholds for ink, measured at the small size on digits in 40 conditions and on blank sheets under uneven light:
 FAINTEST = 0.06  # darkness, as a share of the paper's brightness; a pen of 1 pixel in 700 has 0.09
-STRONG = 1.0  # energy of its edges: 3.0 or more in deep shadows and when blurred; light that changes: mostly below 0.5
-REAL = 0.7  # share of its outline where the picture has an edge as well: 0.85 in deep shadows; 0.5 for a shadow's rim
-FAINT_REAL = 0.9  # the same for ink that is not strong: 0.98; shadows up to 0.82
-FAINT_SLOPE = 0.24  # mean slope of its edges per pixel: 0.25 or more; light: mostly below 0.2
+STRONG = 1.0  # energy of its edges: ink has at least 3.0, even blurred or in deep shadow; light mostly below 0.5
+REAL = 0.7  # share of its outline where the picture has an edge too: 0.85 in deep shadow, 0.5 for a shadow's rim
+FAINT_REAL = 0.9  # the same for ink that is not strong: ink has 0.98, shadows up to 0.82
+FAINT_SLOPE = 0.24  # mean slope of its edges per pixel: ink has at least 0.25, light mostly below 0.2
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A picture taken apart."""
+    """A picture separated into ink and paper."""
 
     ink: np.ndarray  # (rows, columns) float32, 0 to 1
     grey: np.ndarray  # the picture at the small size, ink darker than paper
     paper: np.ndarray  # the brightness of the paper at the small size
 
     def is_real(self, ink: np.ndarray) -> bool:
-        """Return whether ``ink`` (rows, columns), a part of the sheet's, has edges as strokes have."""
+        """Return whether ``ink`` (rows, columns), a part of the sheet's ink, has edges like a stroke's."""
         strength, real, slope = _edges(resized(ink, self.grey.shape), self.grey, self.paper)
         return real >= REAL if strength >= STRONG else real >= FAINT_REAL and slope >= FAINT_SLOPE
 
 
 def sheet_of(grey: np.ndarray) -> Sheet:
-    """Tell ink from paper in a ``grey`` picture (rows, columns) in 0 to 1.
+    """Separate ink from paper in a ``grey`` picture (rows, columns) of 0 to 1.
 
-    Raises PictureError where nothing stands out from the paper.
+    Raises PictureError if nothing stands out from the paper.
     """
     small = resized(grey, shrunk(grey.shape, SMALL))
     best = _best_paper(small)
@@ -58,12 +58,12 @@ def sheet_of(grey: np.ndarray) -> Sheet:
     if ink is None:
         raise PictureError("the picture is blank: nothing stands out from the paper")
     if (ink > 0.5).mean() > MOST:
-        raise PictureError("no digit can be told from the paper: too much of the picture is as dark as ink")
+        raise PictureError("no digit can be separated from the paper: too much of the picture is as dark as ink")
     return Sheet(_evened(ink) if light_ink else ink, picture, paper)
 
 
 def _best_paper(small: np.ndarray) -> tuple[bool, np.ndarray, np.ndarray] | None:
-    """Return whether the ink is light, ``small`` (rows, columns) with ink darker than paper, and its paper."""
+    """Return whether the ink is light, the picture ``small`` (rows, columns) with dark ink, and its paper; or None."""
     energy = sum(float(np.vdot(step, step)) for step in (np.diff(small, axis=0), np.diff(small, axis=1)))
     best, most = None, 0.0
     for light_ink in (False, True):
@@ -83,9 +83,9 @@ def _best_paper(small: np.ndarray) -> tuple[bool, np.ndarray, np.ndarray] | None
 
 
 def _evened(ink: np.ndarray) -> np.ndarray:
-    """Return light ``ink`` with strokes as bright everywhere: a shadow takes as much from it as from its paper.
+    """Return light ``ink`` with equally bright strokes everywhere: a shadow darkens it as much as its paper.
 
-    In a picture of few pixels grey is how much of a pixel is ink: it stays.
+    A picture of few pixels is returned unchanged: there a grey pixel is one partly covered by ink.
     """
     if min(ink.shape) <= FINE:
         return ink
@@ -96,11 +96,11 @@ def _evened(ink: np.ndarray) -> np.ndarray:
 
 
 def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float, float, float]:
-    """Return how much of the edges of ``grey`` the ``ink`` explains, and the share of its outline that is real,
-    and the mean slope of its edges per pixel; zeros if the ink is too faint. All arrays are (rows, columns).
+    """Return how much of the edges of ``grey`` the ``ink`` explains, the share of the ink's outline that is real, and
+    the mean slope of its edges per pixel; zeros if the ink is too faint. All arrays are (rows, columns).
 
-    The outline is real where the picture changes close by, by half of what the ink changes there; along the
-    border of the picture it is not.
+    The outline is real where the picture nearby changes at least half as much as the ink; along the picture's border
+    it never is.
     """
     close = (2 * max(1, round(0.025 * max(ink.shape))) + 1,) * 2
     change = (max_filter(grey, close) + max_filter(-grey, close)) / paper
@@ -123,9 +123,9 @@ def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float,
 
 
 def _slow_light(picture: np.ndarray) -> np.ndarray:
-    """Return the quadratic surface through the paper: pixels well below it (ink) are left out, in rounds.
+    """Return a quadratic surface fitted to the paper; pixels well below it (ink) are excluded in rounds.
 
-    Across the edge of a shadow it would swing to and fro: light that it does not fit is left to the closing.
+    At the edge of a shadow it would oscillate, so ones are returned if it fits badly: the closing handles such light.
     """
     coarse, spread = resized(picture, shrunk(picture.shape, COARSE)), 0.0
     values, terms = coarse.ravel().astype(np.float64), _quadratic(coarse.shape)
@@ -145,20 +145,20 @@ def _slow_light(picture: np.ndarray) -> np.ndarray:
 
 
 def _quadratic(shape: tuple[int, int]) -> np.ndarray:
-    """Return (rows * columns, 6): the terms of a quadratic function of the place."""
+    """Return (rows * columns, 6): the terms of a quadratic function of the position."""
     y, x = (((np.arange(size) + 0.5) * 2 / size - 1) for size in shape)
     y, x = (part.ravel() for part in np.meshgrid(y, x, indexing="ij"))
     return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], axis=1)
 
 
 def _ink(darkness: np.ndarray) -> np.ndarray | None:
-    """Return ``darkness`` as ink, 0 for the paper with its noise to 1 for a stroke; None if there is none."""
+    """Return ``darkness`` as ink, from 0 for paper and its noise to 1 for a stroke; None if there is no ink."""
     if darkness.max() < FAINTEST:
         return None
     smooth = mean_filter(darkness, 3) if min(darkness.shape) > FINE else darkness
     count = max(4, round(0.002 * smooth.size))
     threshold, total = 0.5 * np.partition(smooth.ravel(), -count)[-count], float(darkness.sum())
-    for _ in range(8):  # half-way between the means of both sides
+    for _ in range(8):  # the threshold goes halfway between the means of both sides
         ink = smooth > threshold
         strokes = darkness[ink]
         if strokes.size in (0, darkness.size):
@@ -168,7 +168,7 @@ def _ink(darkness: np.ndarray) -> np.ndarray | None:
         if abs(threshold - before) < 0.002:
             break
     paper = darkness[~ink]
-    paper = paper[:: max(1, paper.size // 4096)]  # for its median and noise some are enough
+    paper = paper[:: max(1, paper.size // 4096)]  # a sample is enough for its median and noise
     middle = np.median(paper)
     noise = 1.5 * np.median(np.abs(paper - middle))
     stroke = np.partition(strokes, 3 * strokes.size // 4)[3 * strokes.size // 4]

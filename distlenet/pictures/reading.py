@@ -1,7 +1,7 @@
-"""Picture files as the rest of the room works with them: colours at a working size, finer ones for small digits.
+"""Reads picture files at the working size, and at a finer size for small digits.
 
-Colours become one grey channel along the direction of colour in which ink and paper differ most. Luminance would lose
-red ink on green paper, and weaken yellow on white.
+Colours become one grey channel along the axis of colour space on which ink and paper differ most. Luminance would lose
+red ink on green paper and weaken yellow on white.
 """
 
 import os
@@ -14,26 +14,26 @@ from distlenet.data.sources.picture import NotDecoded, read_pixels
 from distlenet.errors import PictureError
 from distlenet.pictures.filters import mean_filter, resized, shrunk
 
-WORKING = 448  # pixels along the longer side that the rest works with
-SMALLEST = 4  # pixels along the shorter side
-SMALL = 160  # pixels along the longer side at which the direction of colour is found
+WORKING = 448  # working size: pixels along the longer side
+SMALLEST = 4  # least number of pixels along the shorter side
+SMALL = 160  # pixels along the longer side at which the colour axis is found
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as the rest of the room works with it."""
+    """A picture at the working size."""
 
     colours: np.ndarray  # (rows, columns, 3) float32, 0 to 1
-    scale: float  # pixels of the file for each of ours
-    fine: np.ndarray | None = None  # (rows, columns, 3) uint8: the same with more pixels, if the file has many more
-    several: bool = False  # whether the file has further frames: the picture is the first of them
+    scale: float  # pixels of the file per working pixel
+    fine: np.ndarray | None = None  # (rows, columns, 3) uint8: a finer version, if the file has many more pixels
+    several: bool = False  # whether the file has more frames; this is the first
 
 
 def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
     """Read a picture from a path or an open file.
 
-    Raises PictureError where it is no picture, is damaged, has too few or too many pixels, or takes too long or too
-    much memory to decode.
+    Raises PictureError if it is not a picture, is damaged, has too few or too many pixels, or takes too much time or
+    memory to decode.
     """
     name = file if isinstance(file, str | os.PathLike) else "the picture"
     try:
@@ -44,7 +44,7 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
         raise PictureError(f"there is no picture {name}") from error
     except IsADirectoryError as error:
         is_run = isinstance(name, str | os.PathLike) and os.path.isdir(os.path.join(name, "checkpoints"))
-        advice = "a run stands before the pictures" if is_run else "name the files in it"
+        advice = "give the run before the pictures" if is_run else "name the files in it"
         raise PictureError(f"{name} is a directory, expected a picture: {advice}") from error
     except (OSError, ValueError) as error:  # ValueError: a name with a null byte
         raise PictureError(f"cannot read {name}: {getattr(error, 'strerror', None) or error}") from error
@@ -54,7 +54,10 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
 
 
 def as_picture(values: np.ndarray, longest: int, several: bool = False) -> Picture:
-    """Return the picture of ``values`` uint8 (rows, columns) or (rows, columns, 3), ``longest`` pixels in its file."""
+    """Return the picture of ``values`` uint8 (rows, columns) or (rows, columns, 3).
+
+    ``longest`` is the longer side of the picture in its file, in pixels.
+    """
     from PIL import Image
 
     image = Image.fromarray(values).convert("RGB")
@@ -68,8 +71,8 @@ def as_picture(values: np.ndarray, longest: int, several: bool = False) -> Pictu
 def contrasting_grey(colours: np.ndarray) -> np.ndarray:
     """Return (rows, columns) float32 in 0 to 1 for ``colours`` (rows, columns, 3) in 0 to 1.
 
-    The direction is the main axis of the local contrast, the difference of a pixel from its wide
-    surroundings: uneven light, which is wider than those, has no part in it.
+    The colour axis is the principal axis of the local contrast, the difference between a pixel and its wide
+    surroundings. Uneven light varies over even wider areas and does not affect it.
     """
     if all(np.array_equal(colours[..., 0], colours[..., other]) for other in (1, 2)):
         return np.ascontiguousarray(colours[..., 0])

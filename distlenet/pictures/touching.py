@@ -1,9 +1,9 @@
-"""Digits that touch: cut where the ink is thin, as the network reads the parts best.
+"""Separates digits that touch: cuts where the ink is thin and the network recognises the parts best.
 
-Paths from top to bottom are proposed that cross little ink, and go aside rather than through it. Among all ways
-to cut along some of them, the one of the highest score is found by dynamic programming: the logarithms of the
-network's probabilities of the parts, less a price for the ink that the cuts cross and for parts too wide.
-The prices are a compromise: lower ones separate more of what touches, and cut more digits in two.
+Candidate cuts are paths from top to bottom that cross little ink and go around it where they can. Dynamic programming
+finds the subset of cuts with the highest score: the sum of the logarithms of the network's probabilities for the parts,
+minus a price for the ink that the cuts cross and for parts that are too wide. The prices are a compromise: lower prices
+separate more touching digits but cut more single digits in two.
 """
 
 from collections.abc import Callable
@@ -13,29 +13,29 @@ import numpy as np
 
 from distlenet.pictures.box import normalized, stroke_width
 
-REACH = 0.04  # between two cuts at least, as a share of the height
-ASIDE = 0.5  # ink that a cut would rather cross than go a column aside
-THICKEST = 1.7  # ink that a cut crosses at most, in widths of a stroke: a cut through a 0 crosses 2
-PRICE = 1.5  # of crossing the width of a stroke, as a logarithm of probability
-NARROW = 0.55  # width of what is not cut, as a share of its height
+REACH = 0.04  # least distance between two cuts, as a share of the height
+ASIDE = 0.5  # cost of moving one column aside, in pixels of ink
+THICKEST = 1.7  # most ink that a cut may cross, in stroke widths: a cut through a 0 crosses 2
+PRICE = 1.5  # price of crossing one stroke width, as a logarithm of probability
+NARROW = 0.55  # ink narrower than this is not cut, as a share of its height
 LOWEST = 0.5  # least height of a part, as a share of the whole's
-WIDEST = 1.5  # of a part, as a share of the height of the whole
-USUAL = 1.05  # width of a digit over its height
-WIDE = 20.0  # price of each height that it is wider
+WIDEST = 1.5  # largest width of a part, as a share of the whole's height
+USUAL = 1.05  # largest usual width of a digit, divided by its height
+WIDE = 20.0  # price of each height by which a part is wider than that
 
 
 @dataclass(frozen=True)
 class Cut:
     """A path from top to bottom."""
 
-    columns: np.ndarray  # (rows,) where it is in each row
-    crossed: float  # ink, in widths of a stroke
+    columns: np.ndarray  # (rows,) its column in each row
+    crossed: float  # ink that it crosses, in stroke widths
 
 
 def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndarray], np.ndarray]) -> list[np.ndarray]:
-    """Return the digits that ``ink`` (rows, columns) is made of, from left to right, each as ink of the same shape.
+    """Return the digits in ``ink`` (rows, columns) from left to right, each as ink of the same shape.
 
-    ``likely`` gives the probabilities of the classes of a normalised picture of ``shape``.
+    ``likely`` returns the class probabilities of a normalised picture of ``shape``.
     """
     rows, columns = ink.shape
     if columns < NARROW * rows:
@@ -58,7 +58,7 @@ def separated(ink: np.ndarray, shape: tuple[int, int], likely: Callable[[np.ndar
 
 
 def _proposed(ink: np.ndarray) -> list[Cut]:
-    """Return the cuts that cross the least ink of all those close by, from left to right."""
+    """Return the cuts that cross less ink than all nearby ones, from left to right."""
     rows, columns = ink.shape
     middle = rows // 2
     down, from_above = _cheapest(ink[:middle])
@@ -66,10 +66,10 @@ def _proposed(ink: np.ndarray) -> list[Cut]:
     cost = (down + up) / stroke_width(ink)
     reach = max(2, round(REACH * rows))
     cuts: list[Cut] = []
-    for place in range(reach, columns - reach):
-        if cost[place] > THICKEST or cost[place] > cost[place - reach : place + reach + 1].min():
+    for column in range(reach, columns - reach):
+        if cost[column] > THICKEST or cost[column] > cost[column - reach : column + reach + 1].min():
             continue
-        path = np.concatenate([_followed(from_above, place), _followed(from_below, place)[::-1]])
+        path = np.concatenate([_followed(from_above, column), _followed(from_below, column)[::-1]])
         crossed = float(ink[np.arange(rows), path].sum() / stroke_width(ink))
         if not cuts or np.abs(path - cuts[-1].columns).mean() >= reach:
             cuts.append(Cut(path.astype(float), crossed))
@@ -80,31 +80,31 @@ def _cheapest(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the cost (columns,) of the cheapest path down to each column of the last row, and each step's origin."""
     steps = np.empty(ink.shape, int)
     cost = np.zeros(ink.shape[1])
-    places = np.arange(ink.shape[1])
+    columns = np.arange(ink.shape[1])
     for row, here in enumerate(ink):
         padded = np.pad(cost, 1, constant_values=np.inf)
         ways = np.stack([padded[1:-1], padded[:-2] + ASIDE, padded[2:] + ASIDE])
         choice = ways.argmin(axis=0)
-        steps[row] = places + np.array([0, -1, 1])[choice]
+        steps[row] = columns + np.array([0, -1, 1])[choice]
         cost = ways.min(axis=0) + here
     return cost, steps
 
 
-def _followed(steps: np.ndarray, place: int) -> np.ndarray:
-    """Return the column (rows,) of the path down to ``place`` in the last row."""
+def _followed(steps: np.ndarray, column: int) -> np.ndarray:
+    """Return the column in each row (rows,) of the path that ends at ``column`` in the last row."""
     path = np.empty(len(steps), int)
     for row in range(len(steps) - 1, -1, -1):
-        path[row] = place
-        place = steps[row, place]
+        path[row] = column
+        column = steps[row, column]
     return path
 
 
 def _score(part: np.ndarray, height: int, shape: tuple[int, int], likely: Callable) -> float:
-    """Return the logarithm of how likely ``part`` is one digit."""
+    """Return the logarithm of the probability that ``part`` is one digit, minus the price of its width."""
     rows = np.flatnonzero((part > 0.5).any(axis=1))
     if not len(rows) or np.ptp(rows) + 1 < LOWEST * height:
         return -np.inf
     columns = np.flatnonzero((part > 0.5).any(axis=0))
     wide = (np.ptp(columns) + 1) / (np.ptp(rows) + 1) - USUAL
-    best = max(float(likely(normalized(part, shape)).max()), 1e-300)  # 0: surely none of the classes
+    best = max(float(likely(normalized(part, shape)).max()), 1e-300)  # a probability of 0 would give minus infinity
     return float(np.log(best) - WIDE * max(wide, 0.0))

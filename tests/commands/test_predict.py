@@ -158,6 +158,6 @@ def test_what_is_not_there_or_no_picture_is_told_by_its_name(trained, files, cap
     said = capsys.readouterr()
     assert "there is no picture" in said.err + said.out and f"{files / '0.png'}: " in said.out
     assert main(["predict", str(trained)]) == 12
-    assert "a run stands before the pictures" in capsys.readouterr().err
+    assert "give the run before the pictures" in capsys.readouterr().err
     assert main(["predict", "--model", str(trained), str(files / "0.png")]) == 3
     assert "name a run before the pictures" in capsys.readouterr().err

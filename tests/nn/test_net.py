@@ -280,7 +280,7 @@ def test_is_the_net_of_the_same_layers():
         (lambda: [Conv2d(4, 3), "relu"], r"layer 2 is 'relu', expected a Layer$"),
         (lambda: [[ReLU()] * 2], r"layer 1 is \[.*, expected a Layer$"),
         (lambda: [ReLU(), ("relu1", ReLU())], r"layer 2 is called 'relu1' like another one"),
-        (lambda: [Flatten(), *[ReLU()] * 2], r"layer 3 .ReLU. stands in the network twice"),
+        (lambda: [Flatten(), *[ReLU()] * 2], r"layer 3 .ReLU. is in the network twice"),
         (lambda: [Flatten(), ReLU()], "nothing to train"),
     ],
 )

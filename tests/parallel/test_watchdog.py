@@ -47,9 +47,9 @@ def whole(tmp_path_factory, digits):
 @pytest.mark.parametrize(
     ("rank", "what", "said"),
     [
-        (2, "SIGSTOP", r"\[rank 0/3\] distlenet: error: nothing is heard of rank 2: the job ends; go on from"),
-        (0, "SIGSTOP", r"\[rank [12]/3\] distlenet: error: nothing is heard of rank 0: the job ends; go on from"),
-        (1, "HANG", r"distlenet: error: (this rank hangs, taking a step|rank 1 hangs): the job ends; go on from"),
+        (2, "SIGSTOP", r"\[rank 0/3\] distlenet: error: no sign of life from rank 2: the job ends; resume from"),
+        (0, "SIGSTOP", r"\[rank [12]/3\] distlenet: error: no sign of life from rank 0: the job ends; resume from"),
+        (1, "HANG", r"distlenet: error: (this rank hangs, taking a step|rank 1 hangs): the job ends; resume from"),
     ],
 )
 def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, rank, what, said):
@@ -74,7 +74,7 @@ def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(survivors_go_on, 
         if run.exists():
             break
     assert code.exists() and code.read_text() == "0", done.output
-    assert "[rank 1/3] this rank hangs: it ends itself, and the others go on without it" in done.output
+    assert "[rank 1/3] this rank hangs: it ends itself, and the others continue without it" in done.output
     assert runs.results(run) == runs.results(whole)
 
 
