@@ -222,3 +222,13 @@ def test_exit_codes_are_listed():
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
     listed = READMES["distlenet/runs/README.md"]
     assert [kind for kind in classes if kind.exit_code != 1 and f"| {kind.exit_code} | " not in listed] == []
+
+
+def test_files_that_are_named_exist():
+    """In the text, as `nn/net.py`: whole or the end of a path; files of a user's own are those of the blocks."""
+    files = [f"/{path.relative_to(ROOT)}" for path in ROOT.glob("[!.]*/**/*.py")]
+    for readme, text in READMES.items():
+        own = {"FILE.py", *re.findall(r"^# (\w+\.py)$", text, re.MULTILINE), "mynet.py"}
+        named = re.findall(r"`([\w/]+\.py)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
+        lost = [name for name in named if name not in own and not any(path.endswith(f"/{name}") for path in files)]
+        assert not lost, f"{readme} names files that are not there: {lost}"
