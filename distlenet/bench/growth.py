@@ -26,7 +26,7 @@ from distlenet.parallel.connect import run_ranks
 from distlenet.paths import as_path
 from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.training.events import StepDone
-from distlenet.training.loop import Course, train
+from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 
 WORK = "--work"  # how a rank of a job is called: then come the dataset, the memory limit and the steps
@@ -97,8 +97,8 @@ def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
     signals, started = Signals(), perf_counter()
     all_of_it = set_up(RunOptions(path, "", flags=flags), comm, signals)
     config, leaves = all_of_it.config, all_of_it.leaves
-    course = Course(all_of_it.schedule, config.epochs, signals)
-    events = train(all_of_it.state, leaves, all_of_it.epoch_end, course, comm)
+    options = LoopOptions(all_of_it.schedule, config.epochs, signals)
+    events = train(all_of_it.state, leaves, all_of_it.epoch_end, options, comm)
     running = (event.seconds for event in events if isinstance(event, StepDone))
     next(running)
     start, cpu = perf_counter() - started, process_time()

@@ -15,7 +15,7 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.runs.experiment import make_state
 from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, StepDone
-from distlenet.training.loop import Course, train
+from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
@@ -64,8 +64,8 @@ class Workload:
 
     def steps(self) -> Iterator[StepDone]:
         """Train for ever; yields every step with its time."""
-        course = Course(build_schedule("constant", 0.01, 1), 10**6, Signals())
-        for event in train(self.state, self.leaves, NoEvaluation(), course, self.comm):
+        options = LoopOptions(build_schedule("constant", 0.01, 1), 10**6, Signals())
+        for event in train(self.state, self.leaves, NoEvaluation(), options, self.comm):
             if isinstance(event, StepDone):
                 yield event
 

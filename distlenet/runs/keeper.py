@@ -13,7 +13,7 @@ from distlenet.config import Config
 from distlenet.data.slices import DatasetFacts
 from distlenet.runs.checkpoint_file import checkpoint_image, write_checkpoint, write_image
 from distlenet.runs.choice import order_of
-from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveAsked, warner
+from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveRequested, warner
 from distlenet.training.state import TrainState
 
 
@@ -55,7 +55,7 @@ class CheckpointKeeper:
 
     def on(self, event: Event) -> None:
         """See Listener."""
-        if isinstance(event, SaveAsked):
+        if isinstance(event, SaveRequested):
             self._unsaved = None
             # best first: a kill in between leaves an older "last", and the epoch is done again
             for name, reason in self._due():

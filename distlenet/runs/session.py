@@ -19,7 +19,7 @@ from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
 from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
-from distlenet.training.loop import Course, train
+from distlenet.training.loop import LoopOptions, train
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.signals import Signals, Stopped
 from distlenet.training.state import broadcast_state
@@ -127,8 +127,8 @@ class Session:
         """Yield the events of the training."""
         yield from survivor.resume()
         schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
-        course = Course(schedule, epochs, self.signals, self.options.save_steps, recorder)
-        yield from train(experiment.state, experiment.leaves, experiment.epoch_end, course, self.comm)
+        options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder)
+        yield from train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
 
     def prepare(self) -> Experiment:
         """Set everything up, resume if asked to, and announce the start."""

@@ -12,7 +12,7 @@ from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.journal import Journal
 from distlenet.runs.keeper import CheckpointKeeper
 from distlenet.runs.tensorboard import TensorBoard
-from distlenet.training.events import Diverged, Event, Listener, Notice, RunFinished, SaveAsked
+from distlenet.training.events import Diverged, Event, Listener, Notice, RunFinished, SaveRequested
 from distlenet.training.postmortem import Report, short
 
 
@@ -51,7 +51,7 @@ class Writer:
 
     def on(self, event: Event) -> None:
         """See Listener."""
-        if isinstance(event, SaveAsked):
+        if isinstance(event, SaveRequested):
             self._reclaim()
         for listener in self._listeners:
             listener.on(event)
@@ -63,7 +63,7 @@ class Writer:
                 self._write_owed()
             except RunDirectoryError as error:
                 self._announce(Notice(f"no post-mortem yet: {error}", "warning"))
-        elif isinstance(event, SaveAsked | RunFinished):
+        elif isinstance(event, SaveRequested | RunFinished):
             with contextlib.suppress(RunDirectoryError):
                 self._write_owed()
 

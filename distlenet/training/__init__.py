@@ -1,1 +1,1 @@
-"""Training: the loop and what a step needs. Knows no files, no terminal, and not which MPI there is."""
+"""Training: the loop and its steps. It does not depend on files, on the terminal or on the MPI in use."""

@@ -1,7 +1,7 @@
-"""The one vector that travels between ranks in a step: all gradients, then a short tail.
+"""The vector that the ranks exchange in a step: all gradients, then a short tail.
 
-What the ranks must agree on rides in the tail and is added up with the gradients, so that a step needs
-no second message.
+The tail holds the loss, the counts and the ranks' votes. It is summed together with the gradients, so a step needs only
+one message.
 """
 
 import numpy as np
@@ -23,31 +23,31 @@ class Bus:
         self.leaves = np.zeros((owned, parameters + len(TAIL)), np.float32)
 
     def gradient(self, slot: int) -> np.ndarray:
-        """Return the view (parameters,) that the gradient of the leaf ``slot`` is written to."""
+        """Return the view (parameters,) for the gradient of the leaf ``slot``."""
         return self.leaves[slot, : self.parameters]
 
     def set_tail(self, slot: int, **values: float) -> None:
-        """Fill the tail of the leaf ``slot``; what is not named is zero."""
+        """Fill the tail of the leaf ``slot``; entries that are not given become zero."""
         self.leaves[slot, self.parameters :] = [values.get(name, 0) for name in TAIL]
 
     def clear(self, slot: int) -> None:
-        """Make the leaf ``slot`` empty: zeros, added like any other."""
+        """Empty the leaf ``slot``: zeros are added like any other leaf."""
         self.leaves[slot] = 0
 
     def split(self, total: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
-        """Return the gradient (parameters,) and the tail by name of a reduced vector."""
+        """Split a reduced vector into the gradient (parameters,) and the tail by name."""
         return total[: self.parameters], dict(zip(TAIL, total[self.parameters :].tolist(), strict=True))
 
 
 @phase("computing")
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
-    """Fill the bus: the gradient sum, loss, hits and count of each owned shard's micro-batch, and this rank's votes."""
+    """Fill the bus: each owned shard's gradient sum, loss, hits and count, and this rank's votes."""
     votes = signals.votes()
     for slot, shard in enumerate(leaves.shards):
         try:
             x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
         except (DataError, OwnCodeError):
-            bus.leaves[slot] = np.nan  # so that all ranks stop at this step, and ask again what is wrong
+            bus.leaves[slot] = np.nan  # makes all ranks stop at this step and look for the cause
             continue
         if not len(labels):
             bus.clear(slot)
@@ -56,4 +56,4 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
             loss, correct = state.net.loss_and_grad(x, labels, bus.gradient(slot))
             bus.set_tail(slot, loss=loss, correct=correct, count=len(labels), **votes)
         advance()
-        votes = {}  # once a rank
+        votes = {}  # each rank votes once

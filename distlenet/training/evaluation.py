@@ -1,7 +1,7 @@
-"""Evaluation, by all ranks: in fixed chunks, counted from the start of the images and never by rank.
+"""Evaluation by all ranks, in fixed chunks counted from the start of the images, never by rank.
 
-A chunk's logits depend on its width, to the last bit, so the chunks are the same however many ranks
-share them; their losses are added in chunk order, in float64, and the confusion counts are integers.
+The last bits of a chunk's logits depend on its width, so the chunks are the same for any number of ranks. Their losses
+are added in chunk order in float64, and the confusion counts are integers.
 """
 
 import time
@@ -24,19 +24,19 @@ from distlenet.training.state import TrainState
 
 @dataclass(frozen=True)
 class Result:
-    """What an evaluation found; the same on every rank."""
+    """The figures of an evaluation, the same on every rank."""
 
     loss: float  # mean cross-entropy, nats
     confusion: np.ndarray  # (classes, classes) int64, [true, predicted]
 
     @property
     def accuracy(self) -> float:
-        """Share of images whose largest logit is their label's, 0 to 1."""
+        """Share of images whose largest logit belongs to their label, 0 to 1."""
         return accuracy(self.confusion)
 
     @property
     def score(self) -> Score:
-        """Loss, accuracy and count alone."""
+        """Loss, accuracy and count, without the confusion matrix."""
         return Score(self.loss, self.accuracy, int(self.confusion.sum()))
 
 
@@ -44,10 +44,10 @@ class Result:
 def evaluate(
     net: Net, part: DatasetSlice, resampler: Resampler, comm: Communicator, signals: Signals | None = None
 ) -> Result:
-    """Evaluate ``net`` on ``part``, each rank a run of its chunks.
+    """Evaluate ``net`` on ``part``; each rank computes a contiguous range of its chunks.
 
-    Raises, on every rank: Stopped when ``signals`` say on any rank that the run is to end; DataError when the
-    images that one of them reads do not match their checksums.
+    Raises on every rank: Stopped if any rank's ``signals`` ask the run to end, DataError if images do not match their
+    checksums.
     """
     classes = net.output_shape[0]
     losses, confusion = np.zeros(part.chunks), np.zeros((classes, classes))
@@ -61,23 +61,23 @@ def evaluate(
                 break
     votes = signals.stops() if signals is not None else dict.fromkeys(STOPS, 0)
     merged = np.concatenate([[*votes.values()], losses, confusion.ravel()])
-    comm.allreduce(merged)  # each loss comes from one rank, the counts are whole: exact in any order
+    comm.allreduce(merged)  # exact in any order: each loss comes from one rank, and the counts are integers
     obey(dict(zip(STOPS, merged.tolist(), strict=False)))
     losses, confusion = np.split(merged[len(STOPS) :], [part.chunks])
     total = 0.0
-    for loss in losses.tolist():  # in this order; sum() would do it otherwise from Python 3.12 on
+    for loss in losses.tolist():  # not sum(), which compensates rounding errors since Python 3.12
         total += loss
     return Result(total / len(part), confusion.reshape(classes, classes).astype(np.int64))
 
 
 @dataclass
 class EpochPace:
-    """How fast this process trains in an epoch, which it may have resumed in the middle."""
+    """Training speed of this process in an epoch, possibly resumed in the middle."""
 
     started: float = field(default_factory=time.perf_counter)
     images: int = 0
     seconds: float = 0.0  # within steps
-    exchange: float = 0.0  # of these, between ranks
+    exchange: float = 0.0  # part of ``seconds``, spent exchanging gradients
 
     def add(self, step: StepDone) -> None:
         """Count a step."""
@@ -88,7 +88,7 @@ class EpochPace:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """What happens after an epoch: evaluation of the slices that are watched, and the choice of the best parameters."""
+    """The work after an epoch: evaluate the dataset slices, and keep the parameters if they are the best so far."""
 
     train: DatasetSlice
     validation: DatasetSlice | None
@@ -98,11 +98,11 @@ class EpochEnd:
     signals: Signals
 
     def evaluate(self, net: Net, part: DatasetSlice) -> Result:
-        """Evaluate the network on ``part``, by all ranks."""
+        """Evaluate ``net`` on ``part``, with all ranks."""
         return evaluate(net, part, self.resampler, self.comm, self.signals)
 
     def run(self, state: TrainState, schedule: Schedule, pace: EpochPace) -> Iterator[Event]:
-        """Evaluate, keep the best parameters in mind, add to the history; yields EpochDone."""
+        """Evaluate, remember the best parameters, add to the history; yields EpochDone."""
         start, progress = time.perf_counter(), state.progress
         with state.net.using(state.averaged):
             train = self.evaluate(state.net, self.train)
@@ -124,14 +124,14 @@ class EpochEnd:
         )
         progress.history.append(asdict(event))
         if validation and (progress.best_accuracy is None or validation.accuracy >= progress.best_accuracy):
-            # among equals the later: the learning rate has fallen further
+            # the later epoch wins a tie, since its learning rate is lower
             progress.best_accuracy, progress.best_epoch = validation.accuracy, progress.epoch
             state.best_theta = np.copy(state.averaged)
         yield event
 
 
 def accuracy(confusion: np.ndarray) -> float:
-    """Return the share of images on the diagonal of ``confusion``, 0 without images.
+    """Return the share of images on the diagonal of ``confusion``; 0 if there are no images.
 
     Arguments:
         confusion: int64 (classes, classes), [true, predicted].

@@ -1,7 +1,7 @@
-"""What the training loop tells its listeners.
+"""The events of the training loop.
 
-The loop in ``training/loop.py`` is a generator of these events. Only the root rank has listeners
-(display, journal, checkpoint keeper); on every other rank the events are made and dropped.
+The loop in ``training/loop.py`` is a generator of these events. Only the root rank has listeners (display, journal,
+checkpoint keeper); the other ranks drop the events.
 """
 
 from collections.abc import Callable
@@ -24,21 +24,21 @@ class Score:
 
 @dataclass(frozen=True)
 class RunStarted:
-    """The run is about to take its first step (or to go on from ``step``)."""
+    """The run is about to take its first step, or to resume after ``step``."""
 
     title: str  # one line: model, recipe, dataset
-    facts: dict[str, str]  # what the header shows: ranks, shards, batch, hosts, BLAS, ...
+    facts: dict[str, str]  # for the header: ranks, shards, batch, hosts, BLAS, ...
     epochs: int
     steps_per_epoch: int
     epoch: int  # epochs already complete, 0 for a new run
     step: int  # steps already complete within the epoch
-    best_accuracy: float | None = None  # on the validation set, of the epochs already complete
+    best_accuracy: float | None = None  # on the validation set, over the complete epochs
     best_epoch: int | None = None  # 0-based
 
 
 @dataclass(frozen=True)
 class StepDone:
-    """One optimizer step was taken by all ranks."""
+    """All ranks have taken one optimizer step."""
 
     epoch: int  # 0-based
     step: int  # 0-based within the epoch
@@ -47,7 +47,7 @@ class StepDone:
     accuracy: float  # over the global batch, 0 to 1
     count: int  # images in the global batch
     seconds: float  # wall time of the step on the root rank
-    exchange_seconds: float  # of which spent exchanging gradients between ranks
+    exchange_seconds: float  # part of ``seconds``, spent exchanging gradients between ranks
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class EpochDone:
     epoch: int  # 0-based
     step: int  # optimizer steps taken since the start of the run
     lr: float  # of the epoch's last step
-    running: Score  # over the epoch's own (augmented) batches, while the weights were changing
+    running: Score  # over the epoch's (augmented) batches, while the weights were changing
     train: Score  # training images without augmentation, after the epoch
-    validation: Score | None  # None when nothing is held back
+    validation: Score | None  # None without a validation set
     test: Score | None  # only with --test-curve
     seconds: float  # training time of the epoch, evaluation excluded
     evaluation_seconds: float
@@ -68,10 +68,10 @@ class EpochDone:
 
 
 @dataclass(frozen=True)
-class SaveAsked:
-    """The state between two steps should be saved now: the epoch is over, or a signal asked for it."""
+class SaveRequested:
+    """The state should be saved now, between two steps."""
 
-    reason: str  # "epoch", "asked for", "healed", "ranks were lost", "stopped by SIGINT", an error's sentence
+    reason: str  # "epoch", "requested", "healed", "ranks were lost", "stopped by SIGINT", an error's sentence
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class CheckpointSaved:
 
 @dataclass(frozen=True)
 class Diverged:
-    """The run stopped learning, unlearned, or met a NaN; it has gone back by now, or is about to end."""
+    """The run stopped learning, unlearned, or met a NaN. It has already gone back, or is about to end."""
 
     number: int  # 1 for the first time
-    record: dict[str, Any]  # for the summary: kind, where, what was done
+    record: dict[str, Any]  # for the summary: kind, position, action
     what: str  # one sentence
     report: dict[str, Any]  # figures of the last steps and of the network, for the post-mortem
-    back_to: tuple[int, int] | None  # (steps, epochs) that the run goes on from; None if it ends
+    back_to: tuple[int, int] | None  # (steps, epochs) where the run continues; None if it ends
 
 
 @dataclass(frozen=True)
@@ -103,22 +103,30 @@ class Notice:
 
 @dataclass(frozen=True)
 class LayersWatched:
-    """With --debug every layer is watched from now on; ``statistics`` returns those of the last calls."""
+    """With --debug, every layer is watched from now on; ``statistics`` returns the figures of the last calls."""
 
     statistics: Callable[[], list[LayerStatistics]]
 
 
 @dataclass(frozen=True)
 class RunFinished:
-    """The run is over; ``summary`` is what summary.json holds (status, test_accuracy, seconds, ...)."""
+    """The run is over; ``summary`` is the content of summary.json (status, test_accuracy, seconds, ...)."""
 
     summary: dict[str, Any] = field(default_factory=dict)
     code: int = 0  # the exit code
-    failure: DistlenetError | None = None  # why it ended early; every rank knows
+    failure: DistlenetError | None = None  # why it ended early, the same on every rank
 
 
 Event = (
-    RunStarted | StepDone | EpochDone | SaveAsked | CheckpointSaved | Diverged | Notice | LayersWatched | RunFinished
+    RunStarted
+    | StepDone
+    | EpochDone
+    | SaveRequested
+    | CheckpointSaved
+    | Diverged
+    | Notice
+    | LayersWatched
+    | RunFinished
 )
 
 
@@ -128,8 +136,8 @@ def warner(announce: Callable[[Event], None]) -> Callable[[str], None]:
 
 
 class Listener(Protocol):
-    """Root-only work: shown, written or kept in answer to an event."""
+    """Work that only the root does in response to events: displaying, logging, saving."""
 
     def on(self, event: Event) -> None:
-        """Take note of ``event``; must not block for long: all ranks wait for the root."""
+        """Handle ``event``. Must not block for long, because all ranks wait for the root."""
         ...

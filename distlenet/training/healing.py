@@ -1,8 +1,8 @@
-"""Runs that heal: one that diverges goes back to its last good state and on from there at a lower rate.
+"""Healing: a run that diverges goes back to its last good state and continues at a lower learning rate.
 
-All ranks notice at the same step, since they judge by the same reduced numbers, and each goes back by itself.
-The batches come in the same order as before: a function of seed and position. It is not the order that is at
-fault but steps that are too long for it, and shorter ones lead elsewhere from the first one on.
+All ranks judge by the same reduced numbers, so all of them notice at the same step, and each goes back by itself. The
+batches keep their order, which depends only on seed and position. The order is not at fault: the steps were too long,
+and shorter ones take another path from the first step on.
 """
 
 from collections.abc import Callable, Iterator
@@ -20,15 +20,16 @@ from distlenet.training.non_finite import explain_spoiled
 from distlenet.training.postmortem import Recorder, Report, examine
 from distlenet.training.state import TrainState
 
-FACTOR = 0.5  # of the rate, each time
-STOPPED = "stopped"  # the action of the record of a divergence that ends the run
+FACTOR = 0.5  # multiplies the learning rate each time
+STOPPED = "stopped"  # the recorded action when a divergence ends the run
 
 
 @dataclass(frozen=True)
 class Healer:
-    """What the ranks do together when the run diverges.
+    """The ranks' common response to a divergence.
 
-    ``limits``: "heal", "stop" or "ignore", and how often at most. ``restarted`` makes the event of a run that goes on.
+    ``limits``: "heal", "stop" or "ignore", and the largest number of heals. ``restarted`` returns the event that
+    announces a run that continues.
     """
 
     state: TrainState
@@ -39,17 +40,17 @@ class Healer:
     restarted: Callable[[], RunStarted]
 
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
-        """Yield the events of ``make()``, made anew from the state that is gone back to, as often as need be.
+        """Yield the events of ``make()``; call it again after each time the run went back.
 
-        Raises, on every rank, DivergedError or NonFiniteError when the run is not to be healed (again); DataError when
-        the images that a post-mortem looks at cannot be read.
+        Raises on every rank: DivergedError or NonFiniteError if the run may not be healed (again), DataError if the
+        images for the post-mortem cannot be read.
         """
         state = self.state
         if state.progress.divergences and state.progress.divergences[-1]["action"] == STOPPED:
             state.progress.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
         while True:
             try:
-                self._judge()  # a rank may have been lost while the others were at it
+                self._judge()  # a rank may have been lost during the last check
                 for event in make():
                     yield event
                     if isinstance(event, StepDone):
@@ -62,15 +63,15 @@ class Healer:
                 if error.kind == "dead" and not (report["blind"] or state.progress.watch.wild):
                     state.progress.watch.be_patient()
                     advice = "too low a rate, too high a one, or too small initial weights"
-                    yield Notice(f"{error}, but the network is alive ({advice}): going on", "warning")
+                    yield Notice(f"{error}, but the network is alive ({advice}): training continues", "warning")
                 else:
                     yield from self._treat(error, report)
 
     def _judge(self) -> None:
-        """Raise NonFiniteError if the state is not finite, DivergedError if the losses so far say so.
+        """Raise NonFiniteError if the state is not finite, DivergedError if the losses so far show a divergence.
 
-        Looked at after every step, and wherever the course starts again: at the same place of the run whoever saves
-        when, and whoever is lost.
+        Called after every step and at every restart, so the verdict comes at the same step however often the run saves
+        and whichever ranks are lost.
         """
         progress, watch = self.state.progress, self.state.progress.watch
         if not self.state.finite:
@@ -87,7 +88,7 @@ class Healer:
         )
 
     def _treat(self, error: DivergedError | NonFiniteError, report: Report) -> Iterator[Event]:
-        """Go back, or raise ``error``; nothing is sent until every rank has made its own change."""
+        """Go back, or raise ``error``; no message is sent until every rank has changed its own state."""
         state, divergences = self.state, self.state.progress.divergences
         policy, most = self.limits
         healing = policy == "heal" and len(divergences) < most
@@ -102,13 +103,13 @@ class Healer:
         self.recorder.clear()
         back_to = (progress.steps, progress.epoch)
         yield Diverged(len(progress.divergences), record, str(error), report, back_to)
-        what, _, _ = str(error).partition(";")  # without what it advises to do
+        what, _, _ = str(error).partition(";")  # without the advice
         yield Notice(f"{what}: {record['action']} ({report['findings'][0]})", "warning")
         yield self.restarted()
         yield from save(state, self.comm, "healed")
 
     def _record(self, kind: str, healing: bool) -> dict[str, Any]:
-        """Return what the summary is to say: nothing in it depends on the number of ranks."""
+        """Return the record for the summary; nothing in it depends on the number of ranks."""
         progress, good = self.state.progress, self.state.good.progress
         factor = progress.factor * FACTOR
         back = f"gone back to {good.coming}, the rate is {factor:g} of the schedule's"
@@ -123,11 +124,11 @@ class Healer:
         }
 
     def _final(self, error: DivergedError | NonFiniteError) -> DistlenetError:
-        """Return the error that ends the run, saying what was tried."""
+        """Return ``error`` with a note of how often the run went back before."""
         heals = len(self.state.progress.divergences) - 1
         tried = f", after going back {heals} time{'s' if heals > 1 else ''}" if heals else ""
         if isinstance(error, DivergedError):
-            tried += "; lower --lr, or choose other --init; postmortem/ in the run directory says more"
+            tried += "; lower --lr, or choose another --init; see postmortem/ in the run directory for details"
         elif tried:
             tried += " to lower rates"
         error.args = (f"{error}{tried}",)

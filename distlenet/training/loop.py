@@ -1,11 +1,11 @@
 """The training loop: a generator of events, the same on every rank.
 
     for event in train(state, leaves, epoch_end, course, comm):
-        for listener in listeners:  # the root's; other ranks have none
+        for listener in listeners:  # only the root rank has any
             listener.on(event)
 
-A step's batch has one part for each shard, called a leaf. Every rank computes the gradients of the leaves of its own
-shards, the reduction tree adds up those of all shards, and every rank applies the same update to the same parameters.
+A step's batch has one part per shard, called a leaf. Every rank computes the gradients of its own shards' leaves. The
+reduction tree adds up the gradients of all shards. Then every rank applies the same update to the same parameters.
 """
 
 import time
@@ -23,7 +23,7 @@ from distlenet.parallel import Communicator
 from distlenet.training.bus import Bus, compute_leaves
 from distlenet.training.curvature import refresh_curvature
 from distlenet.training.evaluation import EpochEnd, EpochPace
-from distlenet.training.events import Event, SaveAsked, StepDone
+from distlenet.training.events import Event, SaveRequested, StepDone
 from distlenet.training.non_finite import explain_non_finite, explain_spoiled
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals, Stopped, obey
@@ -31,61 +31,68 @@ from distlenet.training.state import TrainState, check_replicas
 
 
 @dataclass(frozen=True)
-class Course:
-    """What a run trains by: schedule, length, and who notes signals and steps."""
+class LoopOptions:
+    """How long to train, by which learning rates, and who watches for signals and records steps."""
 
-    schedule: Schedule  # the learning rate, by the step since the start of the run
+    schedule: Schedule  # learning rate as a function of the steps since the start of the run
     epochs: int
     signals: Signals
-    save_steps: int = 0  # steps between checkpoints, 0: after epochs only
+    save_steps: int = 0  # steps between checkpoints; 0: only after epochs
     recorder: Recorder = field(default_factory=Recorder)
 
 
 def train(
-    state: TrainState, leaves: Leaves, epoch_end: EpochEnd, course: Course, comm: Communicator
+    state: TrainState, leaves: Leaves, epoch_end: EpochEnd, options: LoopOptions, comm: Communicator
 ) -> Iterator[Event]:
-    """Train from ``state``'s position to the end of the last epoch, changing ``state``.
+    """Train from ``state``'s position to the end of the last epoch, updating ``state`` in place.
 
-    Raises, on every rank: NonFiniteError, before the update, when the loss or a gradient is not finite, and before the
-    state is saved, when an update spoiled it; DataError when rows that a rank streams cannot be read; OwnCodeError when
-    code of the user's own fails; Stopped when any rank got a signal; ReplicaError when ranks disagree.
+    Raises the same error on every rank:
+        NonFiniteError: the loss or a gradient is not finite (raised before the update), or an update made the state
+            non-finite (raised before it is saved).
+        DataError: a rank cannot read its images.
+        OwnCodeError: user-defined code fails.
+        Stopped: any rank received a signal to end.
+        ReplicaError: the ranks no longer hold the same state.
     """
     bus = Bus(len(leaves.shards), state.net.size)
     try:
-        while state.progress.epoch < course.epochs:
+        while state.progress.epoch < options.epochs:
             pace = EpochPace()
             while state.progress.step < leaves.plan.steps_per_epoch:
-                step, votes = take_step(state, leaves, bus, course, comm)
+                step, votes = take_step(state, leaves, bus, options, comm)
                 pace.add(step)
                 yield step
                 obey(votes)
-                if votes["saves"] or (course.save_steps and state.progress.steps % course.save_steps == 0):
-                    yield from save(state, comm, "asked for")
-            yield from epoch_end.run(state, course.schedule, pace)
+                if votes["saves"] or (options.save_steps and state.progress.steps % options.save_steps == 0):
+                    yield from save(state, comm, "requested")
+            yield from epoch_end.run(state, options.schedule, pace)
             state.end_epoch()
             yield from save(state, comm, "epoch")
     except (Stopped, DataError, OwnCodeError) as reason:  # a resumed run repeats the interrupted step or evaluation
-        if reason.agreed:  # raised on every rank: saving compares all ranks, one alone would wait for ever
+        if reason.agreed:  # saving is a collective operation: one rank alone would wait forever
             yield from save(state, comm, str(reason))
         raise
 
 
 @phase("taking a step")
 def take_step(
-    state: TrainState, leaves: Leaves, bus: Bus, course: Course, comm: Communicator
+    state: TrainState, leaves: Leaves, bus: Bus, options: LoopOptions, comm: Communicator
 ) -> tuple[StepDone, dict[str, float]]:
-    """Take one step: gradient of the global batch, update, position. Returns the event and the votes of all ranks."""
+    """Take one step: compute the global batch's gradient, update the parameters, advance the position.
+
+    Returns the event and the summed votes of all ranks (saves and stops requested).
+    """
     refresh_curvature(state, leaves, bus, comm)
     start, exchanged = time.perf_counter(), comm.exchange_seconds
-    compute_leaves(state, leaves, bus, course.signals)
+    compute_leaves(state, leaves, bus, options.signals)
     total = comm.allreduce_leaves(bus.leaves, leaves.plan.shards)
     if not is_finite(total):
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
-    gradient /= np.float32(tail["count"])  # the sum over the batch becomes its mean
+    gradient /= np.float32(tail["count"])  # from the sum over the batch to the mean
     loss, accuracy = tail["loss"] / tail["count"], tail["correct"] / tail["count"]
-    lr = state.progress.factor * course.schedule(state.progress.steps)  # the factor is halved when a run is healed
-    course.recorder.note(state, loss, gradient)
+    lr = state.progress.factor * options.schedule(state.progress.steps)  # healing a diverged run halves the factor
+    options.recorder.note(state, loss, gradient)
     state.update(gradient, lr, tail["loss"], tail["correct"], tail["count"])
     event = StepDone(
         epoch=state.progress.epoch,
@@ -101,11 +108,11 @@ def take_step(
 
 
 def save(state: TrainState, comm: Communicator, reason: str) -> Iterator[Event]:
-    """Ask the root's keeper to save, once all ranks are known to hold the same state, and a sound one.
+    """Check that all ranks hold the same finite state, then ask the root's keeper to save it.
 
-    Raises ReplicaError or NonFiniteError, on every rank, before anything is written.
+    Raises ReplicaError or NonFiniteError on every rank, before anything is written.
     """
     check_replicas(state, comm)
     if not state.finite:
         raise explain_spoiled(state)
-    yield SaveAsked(reason)
+    yield SaveRequested(reason)

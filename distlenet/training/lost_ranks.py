@@ -1,10 +1,9 @@
-"""Going on when ranks are lost: the survivors take over their shards and repeat the interrupted step.
+"""Surviving lost ranks: the others take over their shards and repeat the interrupted step.
 
-A rank is lost in the middle of some communication. What it was working on is lost with it, but every
-survivor still holds the whole state as of its last complete step. Survivors can be one step apart, when
-some had already heard the sum that others still waited for: the newest state wins; one that was gone back
-from, after the run had diverged, is older. Since the tree of additions does not know the ranks, the repeated
-step gives the bits that it would have given.
+A rank is lost during some exchange of messages. Its current work is lost, but every survivor still holds the complete
+state of its last step. Survivors can be one step apart, if some had received a sum that others still waited for. The
+newest state wins; a state that the run went back from counts as older. The reduction tree does not depend on the ranks,
+so the repeated step gives the same bits.
 """
 
 from collections.abc import Callable, Iterator
@@ -22,19 +21,19 @@ from distlenet.training.state import TrainState, broadcast_state
 
 @dataclass
 class Survivor:
-    """What a rank does when others are lost. ``take_over`` is called when all are agreed: one may be the root now."""
+    """A rank's response when others are lost. ``take_over`` is called once all agree: this rank may be the new root."""
 
     state: TrainState
     leaves: Leaves
     comm: Communicator
     take_over: Callable[[], None]
-    _lost: list[str] = field(default_factory=list)  # losses that are not yet reported
-    _unread: DataError | None = None  # the survivors cannot read the shards of the lost
+    _lost: list[str] = field(default_factory=list)  # losses not yet reported
+    _unread: DataError | None = None  # why the survivors cannot read the lost ranks' shards
 
     def events(self, make: Callable[[], Iterator[Event]]) -> Iterator[Event]:
-        """Yield the events of ``make()``, made again from the state reached, as often as ranks are lost.
+        """Yield the events of ``make()``; call it again, from the state reached, each time ranks are lost.
 
-        What ``make`` makes begins with ``resume``.
+        ``make()`` must start with the events of ``resume``.
         """
         while True:
             try:
@@ -44,9 +43,9 @@ class Survivor:
                 self._lost.append(self.recover(error))
 
     def resume(self) -> Iterator[Event]:
-        """Report ranks that were lost and save; a part of the course that can be healed, as every save is.
+        """Report lost ranks and save. Runs inside the healer, like every save.
 
-        Raises DataError, on every rank, if the shards of the lost ones cannot be read.
+        Raises DataError on every rank if the lost ranks' shards cannot be read.
         """
         if self._lost:
             lost, self._lost = self._lost, []
@@ -57,9 +56,9 @@ class Survivor:
 
     @phase("recovering from a loss")
     def recover(self, error: RanksLost) -> str:
-        """Agree with the other survivors on who is left, on the state, and on the shards; says what happened.
+        """Agree with the other survivors on who is left, on the state and on the shards; returns what happened.
 
-        Raises RanksLost where this side must not go on.
+        Raises RanksLost if these survivors must not continue.
         """
         comm, state, leaves = self.comm, self.state, self.leaves
         size, gone = comm.size, 0
@@ -75,12 +74,12 @@ class Survivor:
                     with in_agreement(comm):
                         if list(mine) != leaves.shards:
                             leaves.own(mine)
-                except DataError as unread:  # first save what there is
+                except DataError as unread:  # raised by resume(), after saving
                     self._unread = unread
                 self.take_over()
                 break
             except RanksLost as again:
                 error = again
         return (
-            f"{gone} of {size} ranks lost in {state.progress.coming}: going on with {comm.size}, the step is repeated"
+            f"{gone} of {size} ranks lost in {state.progress.coming}: continuing with {comm.size}, the step is repeated"
         )

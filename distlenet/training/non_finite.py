@@ -1,4 +1,4 @@
-"""A second look at a step whose sum is not finite: where did the first NaN or infinity appear?"""
+"""Where did the first NaN or infinity appear? A second look at a step whose sum is not finite."""
 
 import numpy as np
 
@@ -16,10 +16,10 @@ def explain_non_finite(
     comm: Communicator,
     otherwise: str = "only in the sum over the shards, whose parts are finite",
 ) -> NonFiniteError:
-    """Return the error to raise, the same on every rank; nothing has been updated yet.
+    """Return the error to raise, the same on every rank, before the update.
 
-    Computes every leaf of the step again, layer by layer; ``otherwise`` is said if all of that is finite. Raises
-    DataError, on every rank, if rows of any rank cannot be read, OwnCodeError if they cannot be augmented.
+    Computes every leaf of the step again, layer by layer. If all leaves are finite, the error says ``otherwise``.
+    Raises on every rank: DataError if any rank cannot read its images, OwnCodeError if it cannot augment them.
     """
     findings = []
     with in_agreement(comm):
@@ -33,22 +33,22 @@ def explain_non_finite(
     if len(found) > 1:
         where += f" (and in {len(found) - 1} other shards)"
     started = state.progress.steps > 0
-    advice = "lower --lr" if started else "no rate helps before the first update: choose another --init or --sigma"
+    advice = "lower --lr" if started else "before the first update no --lr helps, choose another --init or --sigma"
     return NonFiniteError(
-        f"{state.progress.coming}: NaN or infinity {where}; the update was not made and the "
+        f"{state.progress.coming}: NaN or infinity {where}; the update was skipped and the "
         f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
     )
 
 
 def explain_spoiled(state: TrainState) -> NonFiniteError:
-    """Return the error to raise where finite gradients made parameters, or what the optimizer keeps, not finite.
+    """Return the error to raise if finite gradients led to parameters or optimizer vectors that are not finite.
 
-    The same on every rank, if all hold the same.
+    It is the same on every rank whose state is the same.
     """
     vectors = {f"the parameter {name}": parameter.value for name, parameter in state.net.parameters.items()}
     vectors |= {f"the optimizer's {name}": vector for name, vector in state.optimizer.state.items()}
     where = next(name for name, vector in vectors.items() if not np.isfinite(vector).all())
     return NonFiniteError(
-        f"after {state.progress.place}: NaN or infinity in {where}, made by the update; it was not saved and the last "
-        "checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
+        f"after {state.progress.position}: NaN or infinity in {where}, caused by the update; this state was not saved "
+        "and the last checkpoint is untouched; lower --lr, or raise --epsilon if it is near 0"
     )

@@ -1,6 +1,6 @@
-"""What a run that diverged looked like from within: figures of its last steps, and what they say.
+"""The post-mortem of a run that diverged: figures of its last steps, and findings in words.
 
-The recorder keeps what a post-mortem needs of every step, at next to no cost: ten dot products.
+The recorder keeps the figures of every step. This costs next to nothing: ten dot products a step.
 """
 
 from collections import deque
@@ -15,17 +15,17 @@ from distlenet.nn.inspection import norms, number, portray
 from distlenet.training.state import TrainState
 
 Report = dict[str, Any]
-STEPS = 200  # that are remembered
-IMAGES = 64  # at least, where the shard has as many
+STEPS = 200  # steps that are remembered
+IMAGES = 64  # least number of images to examine, if the shard has that many
 
 
 class Recorder:
-    """Remembers the last steps of this process; a resumed run starts with an empty one."""
+    """Remembers the last steps of this process; a resumed run starts with an empty recorder."""
 
     def __init__(self) -> None:
-        # steps before, loss, gradient norms
+        # steps taken before this one, loss, gradient norms
         self.steps: deque[tuple[int, float, dict[str, float]]] = deque(maxlen=STEPS)
-        self.keep_gradient = False  # of the latest step: somebody wants to see it
+        self.keep_gradient = False  # whether to keep the latest step's gradient for a listener
         self._gradient: np.ndarray | None = None  # (parameters,)
 
     def note(self, state: TrainState, loss: float, gradient: np.ndarray) -> None:
@@ -34,10 +34,10 @@ class Recorder:
         if self.keep_gradient:
             if self._gradient is None:
                 self._gradient = np.empty_like(gradient)
-            np.copyto(self._gradient, gradient)  # the optimizer may write over it
+            np.copyto(self._gradient, gradient)  # the optimizer may overwrite the original
 
     def latest_gradient(self, net: Net) -> dict[str, np.ndarray]:
-        """Return the mean gradient of the latest step by parameter; nothing if it was not kept."""
+        """Return the mean gradient of the latest step by parameter; empty if it was not kept."""
         return {} if self._gradient is None else net.views(self._gradient)
 
     def clear(self) -> None:
@@ -46,11 +46,11 @@ class Recorder:
 
 
 def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
-    """Return the figures, for JSON: of the last steps, and of the network now and when it was last good.
+    """Return figures (JSON) of the last steps and of the network, both now and in its good state.
 
-    Seen by one rank, through the images of its first shard.
+    They are measured by one rank, on images of its first shard.
     """
-    x = some_images(leaves, state.progress.epoch)
+    x = sample_images(leaves, state.progress.epoch)
     report: Report = {
         "images": x.shape[-1],
         "steps": [steps for steps, _, _ in recorder.steps],
@@ -61,17 +61,17 @@ def examine(state: TrainState, leaves: Leaves, recorder: Recorder) -> Report:
         "good": {"steps": state.good.progress.steps, **portray(state.net, state.good.vectors["theta"], x)},
         "now": {"steps": state.progress.steps, **portray(state.net, state.net.theta, x)},
     }
-    # Dead networks are found dead for good, all answers alike to the last bit, or on the way there, at a seventh
-    # of the spread of their initial weights. One that merely learns slowly has kept what spread it had.
-    # Where the good state gave no finite answers, as before a first step that fails, there is nothing to compare.
+    # The outputs of a dead network are equal for all images, to the last bit. Those of a dying one differ by a seventh
+    # of the initial spread. A network that only learns slowly keeps its spread.
+    # If the good state gave no finite answers, for instance when the first step fails, there is nothing to compare.
     spread = report["good"]["spread"]
     report["blind"] = spread is not None and (report["now"]["spread"] or 0) <= 0.5 * spread
     report["findings"] = findings(report)
     return report
 
 
-def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
-    """Return x (1, rows, columns, n): the first leaves of the rank's first shard in ``epoch``."""
+def sample_images(leaves: Leaves, epoch: int) -> np.ndarray:
+    """Return the first leaves of the rank's first shard in ``epoch``, (1, rows, columns, n)."""
     found: list[np.ndarray] = []
     for step in range(leaves.plan.steps_per_epoch):
         found.append(leaves.load(epoch, step, leaves.shards[0])[0].copy())
@@ -81,24 +81,24 @@ def some_images(leaves: Leaves, epoch: int) -> np.ndarray:
 
 
 def findings(report: Report) -> list[str]:
-    """Return what the figures of a report say, the most telling first."""
+    """Return the conclusions from a report's figures as sentences, the most telling first."""
     good, now, images = report["good"], report["now"], report["images"]
     found = []
     if report["blind"]:
         found.append(
-            f"the network has gone blind: its answers to {images} images differ by {short(now['spread'])}, "
-            f"by {short(good['spread'])} when the run was last good, after {good['steps']} steps"
+            f"the network has gone blind: its outputs for {images} images differ by {short(now['spread'])}; "
+            f"in the good state after {good['steps']} steps they differed by {short(good['spread'])}"
         )
     for before, layer in zip(good["layers"], now["layers"], strict=True):
         if layer["name"].endswith(".activation"):
             if layer["dead"] >= layer["units"] / 2 and layer["dead"] > before["dead"]:
                 found.append(
                     f"{layer['name']}: {layer['dead']} of {layer['units']} units are dead, zero for every image "
-                    f"({before['dead']} before)"
+                    f"({before['dead']} in the good state)"
                 )
             if layer["largest"] is not None and (layer["saturated"] or 0) > 0.5 and layer["largest"] <= 1:
                 found.append(
-                    f"{layer['name']}: {100 * layer['saturated']:.0f} % of its values are saturated, beyond 0.99"
+                    f"{layer['name']}: {100 * layer['saturated']:.0f} % of its values are saturated (above 0.99)"
                 )
     exploded = []
     for name, values in report["gradient_norms"].items():
@@ -106,14 +106,14 @@ def findings(report: Report) -> list[str]:
         usual, most = median(known or [0]), max(known, default=0)
         if len(known) < len(values) or most > 100 * usual > 0:
             exploded.append(
-                f"{name} up to {'infinity' if len(known) < len(values) else f'{most:.2g}'} ({usual:.2g} usually)"
+                f"{name} up to {'infinity' if len(known) < len(values) else f'{most:.2g}'} (usually {usual:.2g})"
             )
     if exploded:
-        found.append(f"gradients exploded, norms: {', '.join(exploded)}")
+        found.append(f"gradients exploded; their norms: {', '.join(exploded)}")
     latest = {name: values[-10:] for name, values in report["gradient_norms"].items()}
     idle = [name for name, values in latest.items() if values and all(norm == 0 for norm in values)]
     if idle:
-        found.append(f"no gradient reaches {', '.join(idle)}: nothing there will ever change")
+        found.append(f"no gradient reaches {', '.join(idle)}: these parameters can no longer change")
     before_and_now = {name: (good["weight_norms"][name], norm) for name, norm in now["weight_norms"].items()}
     grown = [
         f"{name} from {short(before)} to {short(norm)}"
@@ -121,20 +121,20 @@ def findings(report: Report) -> list[str]:
         if name.endswith("/W") and before is not None and (norm is None or norm > 3 * before > 0)
     ]
     if grown:
-        found.append(f"weights grew, norms: {', '.join(grown)}")
+        found.append(f"weights grew; their norms: {', '.join(grown)}")
     if good["spread"] is None:
         found.append(
-            f"already after {good['steps']} steps, where it was last good, the outputs were not finite: the initial "
-            "weights or the pixels are too large; a smaller --sigma or another --init may do better than a lower rate"
+            f"the outputs were not finite even in the good state, after {good['steps']} steps: the initial weights or "
+            "the pixels are too large; try a smaller --sigma or another --init before a lower --lr"
         )
     elif good["spread"] < 1e-2:
         found.append(
-            f"already when it was last good, after {good['steps']} steps, the outputs differed by {good['spread']:.1g} "
-            "from image to image: too small weights; another --init may do better than a lower rate"
+            f"even in the good state, after {good['steps']} steps, the outputs differed by only {good['spread']:.1g} "
+            "between images: the weights are too small; try another --init before a lower --lr"
         )
-    return found or ["none of the figures is unusual"]
+    return found or ["all figures are normal"]
 
 
 def short(value: float | None) -> str:
-    """Return a figure to read."""
+    """Return a figure for people: three digits, or "infinite" for None."""
     return "infinite" if value is None else f"{value:.3g}"

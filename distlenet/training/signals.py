@@ -1,7 +1,7 @@
-"""Signals that a run answers: SIGUSR1 saves and continues, those in ENDING save and end.
+"""Signals during training: SIGUSR1 saves and continues, those in ENDING save and end the run.
 
-The handlers only take a note; the note of any rank rides in the tail of the next step's reduction (or with
-an evaluation's counts), so that all ranks act on it at the same step. They must be set before MPI starts.
+The handlers only take a note. Each rank's notes travel in the tail of the next step's reduction, or with an
+evaluation's counts, so that all ranks act at the same step. The handlers must be set before MPI starts.
 """
 
 import os
@@ -19,7 +19,7 @@ STOPS = tuple(number.name for number in ENDING)  # entries of the tail
 
 
 class Stopped(DistlenetError):
-    """The run was asked to end by signal ``number``: all ranks leave at the same step, with everything saved."""
+    """The run was asked to end by signal ``number``; all ranks stop at the same step, with everything saved."""
 
     agreed = True
 
@@ -29,22 +29,22 @@ class Stopped(DistlenetError):
 
 
 def obey(votes: Mapping[str, float]) -> None:
-    """Raise Stopped, on every rank, if the ``votes`` of all ranks, added up, ask the run to end."""
+    """Raise Stopped if any rank voted to end; ``votes`` are summed over the ranks, so every rank raises."""
     for number in ENDING:
         if votes[number.name]:
             raise Stopped(number)
 
 
 class Signals(Handlers):
-    """Notes of the signals that came.
+    """Notes of the signals received.
 
-    ``save_seconds``: also ask for a save each time that much time has passed (set on the root alone). A launcher that
-    was killed counts as SIGTERM.
+    ``save_seconds``: also request a save whenever that much time has passed (set only on the root). The death of the
+    launcher counts as SIGTERM.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self.stop: int | None = None  # the signal that asked this process to end; the first one counts
+        self.stop: int | None = None  # the first signal that asked this process to end
         self.save = False
         self.save_seconds: float | None = None
         self._interrupted_at: float | None = None
@@ -59,11 +59,11 @@ class Signals(Handlers):
             if self._interrupted_at is None:
                 self._interrupted_at = time.monotonic()
             elif time.monotonic() - self._interrupted_at > ECHO:
-                os._exit(128 + signal.SIGINT)  # a second Ctrl-C: the user will not wait
+                os._exit(128 + signal.SIGINT)  # a second Ctrl-C: the user does not want to wait
         self.ask_to_stop(asked_by_launcher() or number)
 
     def ask_to_stop(self, number: int = signal.SIGINT) -> None:
-        """Note that the run is to end, as if signal ``number`` had come."""
+        """Note that the run must end, as if signal ``number`` had been received."""
         self.stop = self.stop or number
 
     @property
@@ -74,11 +74,11 @@ class Signals(Handlers):
         return self.stop is not None
 
     def stops(self) -> dict[str, int]:
-        """Return this rank's wish to end as entries of the tail."""
+        """Return this rank's vote to end as entries of the tail."""
         return {number.name: int(self.stopping and number == self.stop) for number in ENDING}
 
     def votes(self) -> dict[str, int]:
-        """Return this rank's notes as entries of the tail; a save is asked for once."""
+        """Return this rank's notes as entries of the tail; each save request is returned once."""
         save, self.save = self.save, False
         if self.save_seconds and time.monotonic() - self._saved_at >= self.save_seconds:
             save, self._saved_at = True, time.monotonic()

@@ -1,7 +1,8 @@
-"""The state of a run: everything that changes while it trains, and that a checkpoint must hold.
+"""The state of a run: everything that changes during training and that a checkpoint must hold.
 
-All of it is in two places: the dataclass Progress, which is JSON, and ``TrainState.vectors``. Checkpoints, broadcasts
-and going back handle these two as a whole, so a new piece of state is added to one of them and nowhere else.
+The state has two parts: the dataclass Progress, which is saved as JSON, and the arrays of ``TrainState.vectors``.
+Checkpoints, broadcasts and going back handle each part as a whole. A new piece of state is added to one of the two, and
+nowhere else.
 """
 
 import hashlib
@@ -23,7 +24,7 @@ from distlenet.training.loss_watch import LossWatch
 
 @dataclass
 class Running:
-    """Sums over the steps of the epoch so far, from reduced numbers: the same on every rank."""
+    """Sums over the epoch's steps so far. They come from the reduction, so they are the same on every rank."""
 
     loss: float = 0.0
     correct: float = 0.0
@@ -36,7 +37,7 @@ class Running:
 
 @dataclass
 class Progress:
-    """The state of a run but for its vectors, JSON: ``step`` steps of epoch ``epoch`` are complete."""
+    """The state of a run without its vectors, saved as JSON. ``step`` steps of epoch ``epoch`` are complete."""
 
     watch: LossWatch
     epoch: int = 0
@@ -46,12 +47,12 @@ class Progress:
     history: list[dict[str, Any]] = field(default_factory=list)  # one entry per complete epoch
     best_accuracy: float | None = None  # on the validation set
     best_epoch: int | None = None
-    factor: float = 1.0  # of the schedule's learning rate; lowered when the run is healed
-    divergences: list[dict[str, Any]] = field(default_factory=list)  # what went wrong so far, and what was done
+    factor: float = 1.0  # multiplies the schedule's learning rate; lowered when the run is healed
+    divergences: list[dict[str, Any]] = field(default_factory=list)  # each time the run diverged, and the action taken
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Progress":
-        """Return the progress of which ``facts`` is the ``asdict``; raises TypeError, KeyError if it is none."""
+        """Rebuild a progress from its ``asdict``; raises TypeError or KeyError if ``facts`` does not describe one."""
         parts = {"watch": LossWatch(**facts["watch"]), "running": Running(**facts.get("running", {}))}
         return cls(**{**facts, **parts})
 
@@ -61,12 +62,12 @@ class Progress:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """How new this is within a run: times gone back first, since a run that heals takes steps again."""
+        """Sort key, largest for the newest state. Times gone back come first, since the steps are repeated after that."""
         return len(self.divergences), self.steps, self.epoch
 
     @property
-    def place(self) -> str:
-        """The position for the user, who counts from 1."""
+    def position(self) -> str:
+        """The position for messages, counted from 1."""
         return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
 
     @property
@@ -77,25 +78,26 @@ class Progress:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A moment of a run: vectors by name as in ``TrainState.vectors``, each (parameters,) float32."""
+    """A state that the run had: its progress, and vectors named as in ``TrainState.vectors``, (parameters,) float32."""
 
     progress: Progress
     vectors: dict[str, np.ndarray]
 
     @classmethod
     def of(cls, state: "TrainState", spare: "Snapshot | None" = None) -> "Snapshot":
-        """Copy of ``state`` all that going back brings back, into the memory of ``spare`` if there is one."""
+        """Copy the parts of ``state`` that going back restores; reuses the memory of ``spare`` if given."""
         vectors = state.vectors()
         for name, vector in vectors.items():
-            if name != "best/theta":  # is replaced, never changed
+            if name != "best/theta":  # replaced, never changed in place: no copy needed
                 vectors[name] = spare.vectors[name] if spare else np.empty_like(vector)
                 vectors[name][:] = vector
         return cls(replace(state.progress, history=[], divergences=[], factor=1.0).copy(), vectors)
 
     def is_of(self, state: "TrainState") -> bool:
-        """Whether ``state`` is still as this was taken of it: at its position a curvature may have been renewed."""
+        """Whether ``state`` has not changed since this snapshot was taken of it."""
         if (self.progress.epoch, self.progress.step) != (state.progress.epoch, state.progress.step):
             return False
+        # the curvature may be estimated before the next step, without a change of position
         pairs = ((self.vectors[f"optimizer/{name}"], vector) for name, vector in state.optimizer.state.items())
         return all(np.array_equal(then, now, equal_nan=True) for then, now in pairs)
 
@@ -103,15 +105,15 @@ class Snapshot:
 class TrainState:
     """The network, its optimizer and the progress of a run.
 
-    ``good`` is the moment that the run goes back to if it diverges. Every rank has it in memory and goes back by
-    itself: nothing is read or sent, and no failed disk has a say in it.
+    ``good`` is the snapshot that the run goes back to if it diverges. Every rank keeps its own in memory, so going back
+    needs no message and no disk.
     """
 
     def __init__(self, net: Net, optimizer: Optimizer) -> None:
         self.net, self.optimizer = net, optimizer
         self.code: dict[str, str] = {}  # by setting: the SHA-256 of code of the user's own that the run is made of
         self.progress = Progress(LossWatch(log(net.output_shape[0])))
-        self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed
+        self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed in place in place
         self.good = Snapshot.of(self)
 
     def vectors(self) -> dict[str, np.ndarray]:
@@ -121,12 +123,12 @@ class TrainState:
         return vectors if self.best_theta is None else vectors | {"best/theta": self.best_theta}
 
     def moments(self) -> list[Snapshot]:
-        """Return the state as it is, not copied, and the good moment if that is another one."""
+        """Return the current state as a snapshot (not copied), and the good one if it differs."""
         now = Snapshot(self.progress, self.vectors())
         return [now] if self.good.is_of(self) else [now, self.good]
 
     def adopt(self, now: Snapshot, good: Snapshot | None = None) -> None:
-        """Become ``now``, which is copied, with ``good`` (default: itself) to go back to."""
+        """Take over a copy of ``now``; ``good`` (default: the same state) becomes the snapshot to go back to."""
         for name, vector in self.vectors().items():
             if name != "best/theta":
                 vector[:] = now.vectors[name]
@@ -136,14 +138,14 @@ class TrainState:
         self.good = good or Snapshot.of(self)
 
     def go_back(self) -> None:
-        """Return to the good moment, but remember how often the run diverged: else it might do so for ever."""
+        """Return to the good snapshot, but keep count of the divergences: otherwise a run could go back forever."""
         good, now = self.good, self.progress
         history = now.history[: good.progress.epoch]
         progress = replace(good.progress, history=history, factor=now.factor, divergences=now.divergences)
         self.adopt(Snapshot(progress, good.vectors), good)
 
     def update(self, gradient: np.ndarray, lr: float, loss: float, correct: float, count: float) -> None:
-        """Take a step along the mean ``gradient`` (parameters,), which may be overwritten.
+        """Take one optimizer step with the mean ``gradient`` (parameters,), which may be overwritten.
 
         ``loss`` and ``correct`` are sums over the ``count`` images of the batch.
         """
@@ -154,31 +156,31 @@ class TrainState:
         self.progress.steps = self.optimizer.steps
 
     def end_epoch(self) -> None:
-        """Move to the start of the next epoch; it is a moment to go back to, unless something speaks against it."""
+        """Move to the start of the next epoch; take the good snapshot there if the loss is calm and all is finite."""
         self.progress = replace(self.progress, epoch=self.progress.epoch + 1, step=0, running=Running())
         if self.progress.watch.calm and self.finite:
             self.good = Snapshot.of(self, spare=self.good)
 
     @property
     def averaged(self) -> np.ndarray:
-        """The parameters (parameters,) to evaluate and to keep: their average over the steps, if one is kept."""
+        """The parameters (parameters,) to evaluate and keep: the average over the steps if the optimizer keeps one."""
         return self.optimizer.state.get("average", self.net.theta)
 
     @property
     def finite(self) -> bool:
-        """Whether no parameter and nothing that the optimizer keeps is NaN or infinite."""
+        """Whether all parameters and all optimizer vectors are finite."""
         return all(map(is_finite, (self.net.theta, *self.optimizer.state.values())))
 
     def theta_sha256(self) -> str:
-        """Return the SHA-256 of the parameters, float32 little-endian: equal for equal runs."""
+        """Return the SHA-256 of the parameters (float32, little-endian); equal runs have equal hashes."""
         return sha256(self.net.theta)
 
 
 def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> None:
-    """Bring every rank's ``state`` to that of the rank ``source``.
+    """Copy the state of the rank ``source`` to every rank.
 
-    All or nothing: what arrives is adopted only after the last message, so that a rank lost in the middle leaves every
-    other one with a whole state, its old one or the new one.
+    All or nothing: ranks take over the new state only after the last message. If a rank is lost before that, every
+    other rank still has a complete state, the old one or the new one.
     """
     own = state.moments()
     heads = comm.broadcast([[asdict(moment.progress), list(moment.vectors)] for moment in own], source)
@@ -189,7 +191,7 @@ def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> N
         for name in names:
             comm.broadcast_array(vectors[name], source)
         arrived.append(Snapshot(Progress.of(facts), vectors))
-    comm.allgather(None)  # everybody has everything
+    comm.allgather(None)  # now every rank has received everything
     state.adopt(*arrived)
 
 
@@ -204,10 +206,10 @@ def fingerprint(state: TrainState) -> str:
 
 @phase("comparing the ranks")
 def check_replicas(state: TrainState, comm: Communicator) -> None:
-    """Compare all ranks; raises ReplicaError on every rank, naming those that differ from the majority.
+    """Compare the states of all ranks; raises ReplicaError on every rank, naming those that differ from the majority.
 
-    All must hold the same, to the last bit: a flipped bit would spread. One small message, before every checkpoint, so
-    that a bad one is never written.
+    All ranks must hold the same bits, because a single flipped bit would spread. This takes one small message before
+    every checkpoint, so a bad checkpoint is never written.
     """
     prints = comm.allgather(fingerprint(state))
     usual, count = Counter(prints).most_common(1)[0]
@@ -219,6 +221,6 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
     else:
         who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
     raise ReplicaError(
-        f"after {state.progress.place}, the ranks no longer hold the same parameters: {who}; "
-        "nothing was written, go on from the last checkpoint by --resume auto (suspect that host's memory)"
+        f"after {state.progress.position}, the ranks no longer hold the same parameters: {who}; "
+        "nothing was written, resume from the last checkpoint with --resume auto (suspect faulty memory in that host)"
     )

@@ -17,7 +17,7 @@ from distlenet.nn import build_net
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.runs.keeper import CheckpointKeeper
-from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveAsked, Score
+from distlenet.training.events import CheckpointSaved, Diverged, EpochDone, Notice, SaveRequested, Score
 
 FLAGS = {"epochs": 5, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps an epoch
 
@@ -35,7 +35,7 @@ class Kept:
         self.state.progress.step += 1
         self.state.progress.running.add(1.0, 1.0, 1.0)
         self.state.net.theta[:] = self.state.progress.steps
-        self.keeper.on(SaveAsked("asked for"))
+        self.keeper.on(SaveRequested("requested"))
 
     def epoch(self, best: bool = False) -> None:
         score, progress = Score(1.0, 0.5, 10), self.state.progress
@@ -46,7 +46,7 @@ class Kept:
             self.state.best_theta = self.state.net.theta.copy()
         self.keeper.on(EpochDone(progress.epoch, progress.steps, 0.1, score, score, score, None, 1.0, 1.0, 1.0, 0.0))
         progress.epoch, progress.step = progress.epoch + 1, 0
-        self.keeper.on(SaveAsked("epoch"))
+        self.keeper.on(SaveRequested("epoch"))
 
     def good(self) -> dict[str, int]:
         """Return the steps of every file that is a good checkpoint; what it holds must fit."""
@@ -75,7 +75,7 @@ def test_the_newest(tmp_path, newest, names):
     for _ in range(6):
         kept.step()
     assert kept.good() == names
-    assert [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)] == [("last.h5", "asked for")] * 6
+    assert [(event.path.name, event.reason) for event in kept.told(CheckpointSaved)] == [("last.h5", "requested")] * 6
 
 
 @pytest.mark.parametrize("newest", [1, 2, 3])

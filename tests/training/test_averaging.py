@@ -1,4 +1,4 @@
-"""A run that averages its parameters: the average is what is measured, chosen and kept, and it survives a stop."""
+"""A run that averages its parameters: the average is measured, chosen and kept, and survives an interruption."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ FLAGS = {"batch_size": 64, "shards": 8, "train_sample": 50, "epochs": 3, "averag
 
 
 @pytest.mark.parametrize("validation", [-1, 0])
-def test_the_average_is_what_is_kept(digits, tmp_path, validation):
+def test_the_average_is_kept(digits, tmp_path, validation):
     run, seen = tmp_path / "run", []
 
     def remember(rank, state, signals):

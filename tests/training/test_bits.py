@@ -1,4 +1,4 @@
-"""A run is one mathematical object: the same bits on any number of ranks, whatever divides whatever.
+"""A run gives the same bits on any number of ranks, whether or not batches, shards and ranks divide evenly.
 
 The real training loop on pretend ranks, threads of this process (see pretend.py), compared with one rank
 alone: parameters, optimizer, the loss of every step, every evaluation. The same under real MPIs, with
@@ -22,7 +22,7 @@ from distlenet.data.sources.drawing import draw_digits
 from distlenet.errors import LaunchError
 from distlenet.parallel import Communicator, Serial
 from distlenet.runs.experiment import RunOptions, set_up
-from distlenet.training.loop import Course, train
+from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 
 RANKS = (1, 2, 3, 4, 5, 8)
@@ -49,15 +49,15 @@ def flags(shards: int, leaf: int, samples: int, optimizer: str, **more: Any) -> 
 
 
 def whole_run(data: Path, flags: dict[str, Any], comm: Communicator) -> dict[str, Any]:
-    """Train and evaluate; return all that must not depend on the number of ranks."""
+    """Train and evaluate; return everything that must not depend on the number of ranks."""
     signals = Signals()
     experiment = set_up(RunOptions(data=str(data), run_directory="nowhere", flags=flags), comm, signals)
     state = experiment.state
-    course = Course(experiment.schedule, flags["epochs"], signals)
+    options = LoopOptions(experiment.schedule, flags["epochs"], signals)
     with np.errstate(all="ignore"):
         events = [
             sessions.timeless({"kind": type(event).__name__, **dataclasses.asdict(event)})
-            for event in train(state, experiment.leaves, experiment.epoch_end, course, comm)
+            for event in train(state, experiment.leaves, experiment.epoch_end, options, comm)
         ]
     test = experiment.epoch_end.evaluate(state.net, experiment.slices.test)
     return {
@@ -117,7 +117,7 @@ def test_the_cases_cover_what_they_claim():
     assert {case[0] for case in CASES} == set(SHARDS)
     assert {case[1] for case in CASES} == set(LEAVES)
     assert {case[3] for case in CASES} == set(RATES)
-    # shards that run out a step before others, and leaves that are short, of unlike length
+    # shards that run out one step before others, and short leaves of different lengths
     assert sum(0 in last_leaves(plan) for _, plan in plans) >= 3
     assert sum(0 < min(last_leaves(plan)) < plan.leaf for _, plan in plans) >= 3
     assert any(0 < min(last_leaves(plan)) < max(last_leaves(plan)) for _, plan in plans)
@@ -125,7 +125,7 @@ def test_the_cases_cover_what_they_claim():
 
 @st.composite
 def runs(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
-    """Draw settings, whose shards are cut short by any number of images, and a number of ranks."""
+    """Draw settings with shards that are short by any number of images, and a number of ranks."""
     shards, leaf = draw(st.sampled_from(SHARDS)), draw(st.sampled_from(LEAVES))
     steps = draw(st.integers(1, 4))
     missing = draw(st.integers(0, shards * leaf - 1))
@@ -148,7 +148,7 @@ def test_any_run(data, drawn):
 @pytest.mark.parametrize(("ranks", "shards"), [(2, 1), (3, 2), (5, 4), (8, 6)])
 def test_more_ranks_than_shards_are_refused(data, ranks, shards):
     found = pretend.outcomes(ranks, lambda comm: whole_run(data, flags(shards, 7, 211, "sgd"), comm))
-    for error in found:  # on every rank: all leave in good order
+    for error in found:  # the same on every rank
         assert isinstance(error, LaunchError)
         assert error.agreed
         assert error.exit_code == 7
@@ -156,7 +156,7 @@ def test_more_ranks_than_shards_are_refused(data, ranks, shards):
 
 
 class RankByRank(pretend.PretendCommunicator):
-    """Adds up a rank's leaves first and the ranks' sums then, as trainers do that know no tree."""
+    """Adds up each rank's leaves first and then the ranks' sums, like trainers without a reduction tree."""
 
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         own = leaves[0].copy()
@@ -171,8 +171,8 @@ class RankByRank(pretend.PretendCommunicator):
         return total
 
 
-def test_a_sum_by_ranks_is_seen(data):
-    # the comparison sees what it is there to see: another order of the same additions
+def test_a_sum_by_ranks_is_detected(data):
+    # the comparison must detect another order of the same additions
     settings = flags(6, 16, 353, "sgd")
     found = {size: pretend.run(size, lambda comm: whole_run(data, settings, comm), RankByRank)[0] for size in (1, 2, 3)}
     assert len({run["theta_sha256"] for run in found.values()}) == 3

@@ -1,4 +1,4 @@
-"""The curvature of Levenberg-Marquardt: what is estimated, when, and that it survives interruptions."""
+"""The curvature of Levenberg-Marquardt: what is estimated, and when; it survives interruptions."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ FLAGS = {
     **{"epochs": 2, "batch_size": 24, "shards": 6, "train_sample": 50, "seed": 5, "curvature_samples": 100},
     **{"schedule": "published", "warmup": 0.01, "weight_decay": 0.0},
 }
-STEPS = 27  # of an epoch: 642 images, shards of 107, leaves of 4 and a last one of 3
+STEPS = 27  # per epoch: 642 images, shards of 107, leaves of 4 and a last one of 3
 
 
 def prepared(digits, **more):
@@ -30,7 +30,7 @@ def prepared(digits, **more):
     return experiment, lambda: refresh_curvature(experiment.state, experiment.leaves, bus, Serial())
 
 
-def test_is_the_mean_over_the_images_of_the_steps_to_come(digits):
+def test_is_the_mean_over_the_next_steps_images(digits):
     experiment, refresh = prepared(digits)
     state, leaves = experiment.state, experiment.leaves
     found, count, part = np.zeros(state.net.size), 0, np.zeros_like(state.net.theta)
@@ -54,7 +54,7 @@ def test_few_images_left_are_enough(digits):
     assert (experiment.state.optimizer.state["curvature"] > 0).any()
 
 
-def test_is_estimated_before_each_pass_and_often_in_the_first(digits):
+def test_is_estimated_before_each_epoch_and_often_in_the_first(digits):
     assert [step for step in range(200) if is_due(0, step, 32)] == [0, 62, 124, 186]
     assert [step for step in range(200) if is_due(1, step, 32)] == [0]
     assert is_due(0, 1, 4000)
@@ -64,12 +64,12 @@ def test_is_estimated_before_each_pass_and_often_in_the_first(digits):
     assert not experiment.state.optimizer.state["curvature"].any()
 
 
-def test_ranks_that_share_their_state_share_the_older_one_to_go_back_to_as_well(digits):
+def test_a_broadcast_state_includes_the_older_good_state(digits):
     experiment, refresh = prepared(digits)
     state = experiment.state
     assert state.good.is_of(state)
     before = state.good.vectors["optimizer/curvature"].copy()
-    refresh()  # at the place of that older state
+    refresh()  # at the position of the good state
     broadcast_state(state, Serial())
     np.testing.assert_array_equal(state.good.vectors["optimizer/curvature"], before)
 
@@ -93,7 +93,7 @@ def build(input_shape, classes):
 """
 
 
-def test_a_network_without_it_is_refused_at_the_start_by_all_ranks_alike(digits, tmp_path):
+def test_a_network_without_it_is_refused_at_the_start_by_all_ranks(digits, tmp_path):
     (tmp_path / "odd.py").write_text(OWN)
     model = f"{tmp_path / 'odd.py'}:build"
     sessions.train_run(digits, tmp_path / "run", 3, flags={**FLAGS, "model": model}, trust=Trust(named=model)).expect(
@@ -102,7 +102,7 @@ def test_a_network_without_it_is_refused_at_the_start_by_all_ranks_alike(digits,
     assert not (tmp_path / "run").exists()
 
 
-def test_nothing_that_is_not_finite_gets_into_it(digits):
+def test_no_non_finite_number_gets_into_it(digits):
     experiment, refresh = prepared(digits)
     experiment.state.net.theta[:] = np.nan
     with pytest.raises(NonFiniteError, match="the parameter C1/W"):
@@ -114,12 +114,12 @@ def test_nothing_that_is_not_finite_gets_into_it(digits):
     "chain",
     [
         [(1, 3), (2, None)],
-        [(2, 40), (3, None)],  # within the second epoch, whose curvature is that of its beginning
+        [(2, 40), (3, None)],  # within the second epoch, whose curvature is estimated at its start
         [(3, STEPS), (1, STEPS + 1), (6, None)],
     ],
     ids=str,
 )
-def test_a_run_goes_on_with_the_same_bits(digits, tmp_path, chain):
+def test_a_run_resumes_with_the_same_bits(digits, tmp_path, chain):
     sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1).expect()
     sessions.parts(digits, tmp_path / "parts", FLAGS, *chain)
     assert sessions.results(tmp_path / "parts") == sessions.results(tmp_path / "whole")

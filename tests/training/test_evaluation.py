@@ -1,4 +1,4 @@
-"""Evaluation: the fixed chunks, whoever evaluates them, a signal in the middle; figures, and the best epoch."""
+"""Evaluation: fixed chunks on any number of ranks, a signal in the middle, figures, and the best epoch."""
 
 from dataclasses import replace
 
@@ -86,7 +86,7 @@ def test_f1_is_the_harmonic_mean():
 
 
 class Marked(EpochEnd):
-    """Does not evaluate: a part is (how many of its 100 images are right,)."""
+    """Does not really evaluate: a slice is (number of right images out of 100,)."""
 
     def evaluate(self, net, part):
         return Result(1.0, np.array([[part[0], 0], [100 - part[0], 0]]))
@@ -97,7 +97,7 @@ class Marked(EpochEnd):
     [
         ([50, 60, 70], [0, 1, 2]),
         ([70, 60, 50], [0, 0, 0]),
-        ([60, 60, 60], [0, 1, 2]),  # among equals the later: its learning rate has fallen further
+        ([60, 60, 60], [0, 1, 2]),  # the later epoch wins a tie, since its learning rate is lower
         ([50, 70, 60, 70, 69], [0, 1, 1, 3, 3]),
         ([0, 0], [0, 1]),
     ],
@@ -108,7 +108,7 @@ def test_the_best_epoch(right, best, average):
     for epoch, (validation, expected) in enumerate(zip(right, best, strict=True)):
         state.progress = replace(state.progress, epoch=epoch, steps=epoch + 1, running=Running(1.0, 1.0, 1.0))
         state.averaged[:] = epoch
-        ends = Marked((99 - epoch,), (validation,), (10 * epoch,), None, Serial(), Signals())  # others do not choose
+        ends = Marked((99 - epoch,), (validation,), (10 * epoch,), None, Serial(), Signals())  # others do not count
         (event,) = ends.run(state, lambda step: 0.1, EpochPace(images=100))
         assert event.validation.accuracy == validation / 100
         assert state.progress.best_epoch == expected

@@ -1,4 +1,4 @@
-"""Runs that diverge, really: they heal, on any number of ranks, stopped and resumed or not, to the same bits."""
+"""Runs that really diverge: they heal to the same bits on any number of ranks, interrupted or not."""
 
 import json
 import os
@@ -23,11 +23,11 @@ FLAGS = {
     **{"schedule": "constant", "lr": 0.02, "seed": 1},
 }
 STEPS = 11  # an epoch
-HARMED = {"dead": 3, "spike": 69, "non-finite": 72}  # steps after which the network is harmed, the same on every rank
+HARMED = {"dead": 3, "spike": 69, "non-finite": 72}  # steps after which the network is harmed, alike on every rank
 
 
 def harm(name, state):
-    """Make the run diverge, once: what a wild rate does depends on the last bit of every product."""
+    """Make the run diverge, once. A wild rate would not do: its effect depends on the last bit of every product."""
     if state.progress.steps == HARMED[name] and not state.progress.divergences:
         value = {name: parameter.value for name, parameter in state.net.parameters.items()}
         if name == "dead":
@@ -40,7 +40,7 @@ def harm(name, state):
 
 @pytest.fixture(scope="module", autouse=True)
 def hasty():
-    """Judge after fewer steps than usual: the runs are short."""
+    """Judge after fewer steps than usual, because the runs are short."""
     with mock.patch.multiple(loss_watch, DEAD_STEPS=60, SPIKE_STEPS=8):
         yield
 
@@ -62,7 +62,7 @@ def train(digits, run, name, ranks=1, act=lambda *_: None, more=types.MappingPro
 
 
 def outcome(run):
-    """Return all of a run that neither ranks nor interruptions may change."""
+    """Return everything in a run that neither ranks nor interruptions may change."""
     summary = sessions.summary(run)
     last = read_checkpoint(run / "checkpoints/last.h5")
     return (
@@ -81,13 +81,13 @@ def test_it_heals(healed, name):
     assert session.code == 0
     (record,) = sessions.summary(session.run)["divergences"]
     assert record["kind"] == name
-    # what had learned nothing yet starts anew
+    # a run that has not learned anything yet starts again
     first = "gone back to epoch 1, step 1, the rate is 0.5" in record["action"]
     assert first == (name == "dead")
     assert record["lr_factor"] == 0.5
     assert any(record["action"] in text for text in session.notices)
     steps = [line["steps"] for line in sessions.journal(session.run, "step")]
-    assert steps == list(range(1, FLAGS["epochs"] * STEPS + 1))  # what was gone back from is told elsewhere
+    assert steps == list(range(1, FLAGS["epochs"] * STEPS + 1))  # without the steps that it went back from
     rates = [line["lr"] for line in sessions.journal(session.run, "epoch")]
     assert rates[-1] == 0.01
     assert session.events[-1].summary["status"] == "complete"
@@ -112,10 +112,10 @@ def test_on_several_ranks(healed, digits, tmp_path, name, ranks):
 
 
 @pytest.mark.parametrize("name", ["spike", "non-finite"])
-def test_a_rank_dies_while_the_others_are_told_that_the_run_ends(digits, tmp_path, name):
+def test_a_rank_dies_while_a_diverged_run_ends(digits, tmp_path, name):
     stops, deaths = {"more": {"on_divergence": "stop"}}, mortal.Job(3, {})
     whole = train(digits, tmp_path / "whole", name, mortals=deaths, **stops)
-    for before in (1, 8, 20, 30):  # calls before its last one
+    for before in (1, 8, 20, 30):  # dies that many calls before its last one
         run = tmp_path / str(before)
         session = train(digits, run, name, mortals=mortal.Job(3, {2: deaths.calls[2] - before}), **stops)
         assert session.error == whole.error
@@ -132,7 +132,7 @@ def test_stopped_before_and_after(healed, digits, tmp_path, name):
         if state.progress.divergences and state.progress.step == 3:
             signals.ask_to_stop()
 
-    # within an epoch: the checkpoint holds another state to go back to than its own
+    # stopped within an epoch: the checkpoint also holds the earlier good state
     assert train(digits, run, name, 2, sessions.stop_after(27 if name == "dead" else 69)).code == 130
     checkpoint = read_checkpoint(run / "checkpoints/last.h5")
     assert checkpoint.good.progress.steps < checkpoint.position[0]
@@ -143,7 +143,7 @@ def test_stopped_before_and_after(healed, digits, tmp_path, name):
 
 @pytest.mark.parametrize("newest", [1, 2])
 @pytest.mark.parametrize("trouble", ["killed", "a full disk"])
-def test_what_it_went_back_to_is_not_saved(healed, digits, tmp_path, monkeypatch, trouble, newest):
+def test_the_save_after_going_back_fails(healed, digits, tmp_path, monkeypatch, trouble, newest):
     run, real, refused = tmp_path / "run", keeper.write_checkpoint, []
 
     def write(path, state, *others):
@@ -156,15 +156,15 @@ def test_what_it_went_back_to_is_not_saved(healed, digits, tmp_path, monkeypatch
 
     monkeypatch.setattr(keeper, "write_checkpoint", write)
     done = train(digits, run, "dead", keep_newest=newest, save_steps=4)
-    assert refused == [(0, 56, 5)]  # from which it diverges again, and goes back
+    assert refused == [(0, 56, 5)]  # from there it diverges again, and goes back
     if trouble == "killed":
         assert done.code == 3
         assert train(digits, run, "dead", resume="auto", keep_newest=newest, save_steps=4).code == 0
     assert outcome(run) == outcome(healed["dead"].run)
 
 
-def test_healed_and_killed_with_later_checkpoints_of_before(healed, digits, tmp_path):
-    # those that it went back from have more steps, and are not resumed
+def test_checkpoints_from_before_a_healing_are_not_resumed(healed, digits, tmp_path):
+    # although they have more steps
     run = tmp_path / "run"
 
     def act(rank, state, signals):
@@ -184,7 +184,7 @@ def test_healed_and_killed_with_later_checkpoints_of_before(healed, digits, tmp_
 @pytest.mark.parametrize("call", range(5))
 def test_ranks_lost_meanwhile(healed, digits, tmp_path, monkeypatch, call):
     class Losing(Serial):
-        """Loses a rank in one of the messages from the moment on that the run is found dead."""
+        """Loses a rank in one of the messages after the run was found dead."""
 
         calls = 0
 
@@ -217,7 +217,7 @@ def test_under_mpirun(openmpi, digits, tmp_path, distlenet):
     flags = {**FLAGS, "epochs": 2, "lr": 1e4, "clip": 0.0, "max_heals": 30}
     words = [word for name, value in flags.items() for word in (f"--{name.replace('_', '-')}", value)]
     found = []
-    for ranks in (1, 2):  # in processes of their own, both: here the steps of a spike are fewer
+    for ranks in (1, 2):  # both in separate processes, because this one has fewer SPIKE_STEPS
         run = tmp_path / str(ranks)
         done = distlenet(
             "train", "--data", digits, "--run", run, "--display", "plain", *words, runtime=openmpi, ranks=ranks

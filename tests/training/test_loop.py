@@ -1,4 +1,4 @@
-"""One step, against the same step done by hand in float64; the last of an epoch has short leaves."""
+"""One step compared with the same step computed by hand in float64; the last step of an epoch has short leaves."""
 
 import numpy as np
 import pretend
@@ -27,7 +27,7 @@ def by_hand(workload: Workload, step: int) -> tuple[np.ndarray, float, float, in
     return state.net.theta - LR * gradient / count, loss / count, correct / count, count
 
 
-def test_a_step_is_the_mean_gradient_s():
+def test_a_step_uses_the_mean_gradient():
     workload = Workload(Serial(), Config(**SETTINGS, optimizer="sgd", weight_decay=0.0), images=IMAGES)
     running, seen = workload.steps(), []
     for step in range(STEPS):
@@ -39,11 +39,11 @@ def test_a_step_is_the_mean_gradient_s():
         assert event.loss == pytest.approx(loss, rel=1e-5)
         np.testing.assert_allclose(
             workload.state.net.theta, theta, rtol=0, atol=1e-7
-        )  # of which float32 rounds theta by 6e-8
+        )  # float32 alone rounds theta by 6e-8
     assert seen == [112, 112, 112, 112, 52]
 
 
-def test_ranks_take_the_very_same_step():
+def test_ranks_take_exactly_the_same_step():
     def theta(comm):
         running = Workload(comm, Config(**SETTINGS), images=IMAGES)
         steps = running.steps()

@@ -1,4 +1,4 @@
-"""The watch on the loss: what it says of recorded runs, and what it overlooks."""
+"""The loss watch: its verdicts on recorded runs, and what it ignores."""
 
 import json
 from dataclasses import asdict
@@ -14,7 +14,7 @@ CURVES = json.loads(Path(__file__).with_name("curves.json").read_text())
 
 
 def watched(losses, watch=None):
-    """Return the first verdict and the number of steps until then; (None, all) if there is none."""
+    """Return the first verdict and the number of steps until then, or (None, number of all steps)."""
     watch = watch or LossWatch(log(10))
     for steps, loss in enumerate(losses, 1):
         watch.add(loss)
@@ -40,7 +40,7 @@ def test_recorded_runs(name, verdict, steps):
 
 @pytest.mark.parametrize("cut", [1, 120, 299, 330])
 @pytest.mark.parametrize("name", CURVES)
-def test_a_watch_that_is_stored_goes_on(name, cut):
+def test_a_stored_watch_continues(name, cut):
     watch, losses = LossWatch(log(10)), CURVES[name]
     verdict, steps = watched(losses[:cut], watch)
     if verdict is None:
@@ -60,7 +60,7 @@ def test_wild_steps_are_forgotten():
 def test_a_bad_start_is_no_spike():
     watch = LossWatch(log(10))
     assert watched([300 * 0.99**step + 0.5 for step in range(1000)], watch) == ("dead", DEAD_STEPS)
-    assert not watch.wild  # and so it is left alone if the network is alive
+    assert not watch.wild  # so it is left alone if the network is alive
 
 
 def test_patience():
@@ -70,7 +70,7 @@ def test_patience():
     watch.be_patient()
     assert watch.verdict is None
     for step in range(2 * DEAD_STEPS):
-        assert watch.verdict is None and not watch.calm, step  # what is gone back to has learned something
+        assert watch.verdict is None and not watch.calm, step  # a state to go back to must have learned something
         watch.add(2.3, 0.1)
     assert watch.verdict == "dead"
 
@@ -89,7 +89,7 @@ def test_wild_is_worse_than_guessing_and_than_before():
 def test_calm():
     watch = LossWatch(log(10))
     watched([2.31], watch)
-    assert not watch.calm  # nothing learned yet
+    assert not watch.calm  # it has not learned anything yet
     watched([0.2] * 100, watch)
     assert watch.calm
     watched([4.0], watch)
@@ -98,7 +98,7 @@ def test_calm():
     assert watch.calm
 
 
-def test_a_high_loss_of_a_network_that_is_mostly_right_is_not_guessing():
+def test_a_high_loss_with_a_high_accuracy_is_not_guessing():
     watch = LossWatch(log(10))
     for _ in range(2 * DEAD_STEPS):
         watch.add(5.0, accuracy=0.6)

@@ -1,4 +1,4 @@
-"""Ranks die at any of their messages; the others go on, and what comes out is as if nothing had happened."""
+"""Ranks die at any of their messages; the others continue, and the result is as if nothing had happened."""
 
 import mortal
 import numpy as np
@@ -15,7 +15,7 @@ RANKS = 3
 
 @pytest.fixture(scope="module")
 def undisturbed(digits, tmp_path_factory):
-    """A run in which nobody dies; how many MPI calls each rank makes until the first step is done, and in all."""
+    """A run in which no rank dies, and the MPI calls of each rank: until the first step is done, and in total."""
     run, job, first = tmp_path_factory.mktemp("undisturbed") / "run", mortal.Job(RANKS, {}), {}
     train(digits, run, job, act=lambda rank, state, signals: first.setdefault(rank, job.calls[rank])).expect()
     return run, first, job.calls
@@ -26,32 +26,32 @@ def train(digits, run, job=None, **options):
 
 
 def outcome(run):
-    """Return all of a run that no death may change."""
+    """Return everything in a run that no death may change."""
     last = read_checkpoint(run / "checkpoints/last.h5")
     return sessions.results(run), sessions.journal(run, "epoch"), last.theta.tobytes()
 
 
 def survive(undisturbed, digits, run, deaths):
-    """Train while ranks die, and see that the end is the undisturbed one; return what became of the job."""
+    """Train while ranks die, and check that the result is the undisturbed one; return how the job continued."""
     whole, first, _ = undisturbed
-    session, came = train(digits, run, mortal.Job(RANKS, deaths)), "went on"
-    if RanksLost in map(type, session.codes):  # before all had begun to train: the launcher starts the job again
-        came = "begun anew"
+    session, how = train(digits, run, mortal.Job(RANKS, deaths)), "survived"
+    if RanksLost in map(type, session.codes):  # before all ranks had started training: the launcher restarts the job
+        how = "restarted"
         assert any(call <= first[rank] for rank, call in deaths.items())
         session = train(digits, run, resume="auto")
     assert session.code == 0
     assert outcome(run) == outcome(whole)
     steps, expected = sessions.journal(run, "step"), sessions.journal(whole, "step")
-    missing = [line for line in expected if line not in steps]  # of a step that the root, old or new, had no part in
+    missing = [line for line in expected if line not in steps]  # steps that neither the old nor the new root took
     assert len(missing) <= len(deaths) and steps == [line for line in expected if line not in missing]
-    return came
+    return how
 
 
 @pytest.mark.parametrize("rank", range(RANKS))
 def test_a_rank_dies_at_any_of_its_calls(undisturbed, digits, tmp_path, soak, rank):
     calls, trials = undisturbed[2][rank], soak.count(200)
     with soak.fault(f"a pretend rank {rank} that dies at one of its {calls} calls") as fault:
-        # from the last to the first: the end of a run is where most things follow one another
+        # from the last call to the first: most happens at the end of a run
         for call in np.unique(np.geomspace(1, calls, trials).astype(int)):
             with fault.trial(calls + 1 - call):
                 fault.saw(survive(undisturbed, digits, tmp_path / str(call), {rank: int(calls + 1 - call)}))
@@ -70,12 +70,12 @@ def test_two_die_at_about_the_same_time(undisturbed, digits, tmp_path, soak):
 
 
 WILD = {"flags": FLAGS["flags"] | {"optimizer": "rmsprop", "lr": 0.001}}
-SPOILED = {"theta": 9, "optimizer": 7}  # steps after which the update has left an infinity
+SPOILED = {"theta": 9, "optimizer": 7}  # by vector: after how many steps the update leaves an infinity in it
 
 
 @pytest.fixture(scope="module")
 def spoiled(digits, tmp_path_factory):
-    """By what is spoiled: a run that heals, in which nobody dies."""
+    """For each spoiled vector: a run that heals and in which no rank dies."""
     found = {}
     for what in SPOILED:
         run = tmp_path_factory.mktemp("spoiled") / "run"
@@ -85,7 +85,7 @@ def spoiled(digits, tmp_path_factory):
 
 
 def spoil(what, job=None, deaths=()):
-    """Return what leaves an infinity in the state, once, and lets a rank die in one of the calls after that."""
+    """Return an act that leaves an infinity in the state, once, and lets ranks die some calls later."""
 
     def act(rank, state, signals):
         if state.progress.steps == SPOILED[what] and not state.progress.divergences:
@@ -109,7 +109,7 @@ def test_a_rank_dies_when_an_update_has_spoiled_the_state(digits, tmp_path, spoi
     assert summaries[0]["divergences"] == summaries[1]["divergences"] != []
 
 
-def test_a_save_that_was_asked_for_heals_no_earlier(digits, tmp_path, spoiled):
+def test_a_requested_save_does_not_make_a_run_heal_earlier(digits, tmp_path, spoiled):
     harm = spoil("optimizer")
 
     def act(rank, state, signals):
@@ -121,7 +121,7 @@ def test_a_save_that_was_asked_for_heals_no_earlier(digits, tmp_path, spoiled):
 
 
 @pytest.mark.parametrize("when", [6, 11])
-def test_the_shards_of_the_lost_cannot_be_read(digits, tmp_path, monkeypatch, when):
+def test_the_lost_ranks_shards_cannot_be_read(digits, tmp_path, monkeypatch, when):
     job, real = mortal.Job(RANKS, {}), Leaves.own
 
     def own(leaves, shards):

@@ -1,4 +1,4 @@
-"""A NaN or an infinity ends the run before the update, with the place where it appeared first."""
+"""A NaN or an infinity ends the run before the update; the error names where it first appeared."""
 
 import sys
 
@@ -12,7 +12,7 @@ from distlenet.nn import Net
 from distlenet.nn.inspection import first_non_finite
 from distlenet.runs.checkpoint_file import read_checkpoint
 
-# the command line, but the leaf of shard 5 in step 13 of the run holds a NaN
+# the command line program, with a NaN in shard 5's leaf of epoch 2, step 4
 POISONED = """
 import sys
 import numpy as np
@@ -40,13 +40,13 @@ def test_poisoned_leaf(runtime, ranks, digits, tmp_path, only_sentence):
     done = mpi_jobs.run([sys.executable, *words] if ranks == 1 else runtime.command(2, *words))
     rank = 0 if ranks == 1 else 1
     only_sentence(done, 8, "epoch 2, step 4", f"on rank {rank}, shard 5", "the input", "--lr")
-    # what was saved is that of the last complete epoch, and nothing after the step was done
+    # the checkpoint is that of the last complete epoch, and training ended at that step
     assert read_checkpoint(run / "checkpoints/last.h5").progress.epoch == 1
     steps = sessions.lines(run)
     assert max(line["steps"] for line in steps) == 11 + 3
 
 
-def test_too_high_a_rate(digits, tmp_path, distlenet, only_sentence, openmpi):
+def test_a_rate_that_is_too_high(digits, tmp_path, distlenet, only_sentence, openmpi):
     for ranks, where in ((1, {}), (2, {"runtime": openmpi, "ranks": 2})):
         run = tmp_path / str(ranks)
         done = distlenet("train", "--data", digits, "--run", run, *ARGUMENTS, "--lr", "1e30", **where)
@@ -77,7 +77,7 @@ def test_the_first_place_is_named(net):
 def test_a_gradient_that_overflows(net):
     x, labels = np.full((1, 28, 28, 4), 3e38, np.float32), np.arange(4)
     kernel = net.parameters["C1/W"].value
-    kernel *= np.float32(1e-38)  # what is computed forward stays small
+    kernel *= np.float32(1e-38)  # keeps the forward pass small
     with np.errstate(all="ignore"):
         assert first_non_finite(net, x, labels) == "the gradient of C1/W"
 
@@ -91,7 +91,7 @@ def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
 
     def huge(net, x, labels, gradient):
         found = real(net, x, labels, gradient)
-        gradient[7] = 1e38  # of eight, the sum is beyond float32
+        gradient[7] = 1e38  # the sum of eight overflows float32
         return found
 
     def act(rank, state, signals):
@@ -100,16 +100,16 @@ def test_the_sum_of_finite_parts(digits, tmp_path, monkeypatch, ranks):
 
     done = sessions.train_run(digits, tmp_path / "run", ranks, act, flags=FLAGS | {"on_divergence": "stop"}).expect(8)
     assert "only in the sum over the shards, whose parts are finite" in done.error
-    assert "epoch 2, step 3" in done.error or ranks > 1  # the ranks are not in step when one changes the network
+    assert "epoch 2, step 3" in done.error or ranks > 1  # pretend ranks share the patched class, at different steps
     assert all(finite_checkpoints(done.run).values())
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
 @pytest.mark.parametrize("what", ["theta", "velocity"])
 @pytest.mark.parametrize("policy", ["stop", "heal"])
-def test_what_an_update_spoiled_is_not_saved(digits, tmp_path, ranks, what, policy):
+def test_a_state_made_non_finite_by_an_update_is_not_saved(digits, tmp_path, ranks, what, policy):
     def act(rank, state, signals):
-        if state.progress.steps == 13 and not state.progress.divergences:  # as an update that overflows does
+        if state.progress.steps == 13 and not state.progress.divergences:  # like an update that overflows
             vector = state.net.theta if what == "theta" else state.optimizer.state["velocity"]
             vector[5] = np.inf
 
@@ -121,13 +121,13 @@ def test_what_an_update_spoiled_is_not_saved(digits, tmp_path, ranks, what, poli
     else:
         assert done.code == 8
         where = "the parameter C1/W" if what == "theta" else "the optimizer's velocity"
-        assert f"after epoch 2, step 2: NaN or infinity in {where}, made by the update; it was not saved" in done.error
+        assert f"after epoch 2, step 2: NaN or infinity in {where}, caused by the update; this state" in done.error
     found = finite_checkpoints(done.run)
     assert {"last.h5", "best.h5"} <= set(found) and all(found.values())
 
 
 def finite_checkpoints(run):
-    """Return, for each checkpoint, whether all it holds is finite."""
+    """Return, for each checkpoint, whether all its numbers are finite."""
     found = {path.name: read_checkpoint(path) for path in (run / "checkpoints").iterdir()}
     return {
         name: all(np.isfinite(vector).all() for vector in (one.theta, *one.optimizer.values()))

@@ -1,4 +1,4 @@
-"""What a post-mortem finds in networks that are known to be ill."""
+"""Post-mortems of networks with known faults."""
 
 import types
 
@@ -43,7 +43,7 @@ def test_a_healthy_network(state):
     report = report_of(state)
     assert IMAGES <= report["images"] < IMAGES + 10
     assert not report["blind"]
-    assert report["findings"] == ["none of the figures is unusual"]
+    assert report["findings"] == ["all figures are normal"]
 
 
 def test_dead_units(state):
@@ -51,16 +51,16 @@ def test_dead_units(state):
     report = report_of(state)
     assert report["blind"]
     assert report["findings"][0].startswith("the network has gone blind")
-    assert "C3.activation: 16 of 16 units are dead, zero for every image (0 before)" in report["findings"]
+    assert "C3.activation: 16 of 16 units are dead, zero for every image (0 in the good state)" in report["findings"]
 
 
-def test_a_network_on_the_way_to_death(state):
-    state.net.parameters["C5/W"].value *= 1e-3  # the answers differ still, by a thousandth
+def test_a_dying_network(state):
+    state.net.parameters["C5/W"].value *= 1e-3  # the outputs still differ, a thousandth as much as before
     assert report_of(state)["blind"]
-    state.good.vectors["theta"][:] = state.net.theta  # as if it had been born so
+    state.good.vectors["theta"][:] = state.net.theta  # as if it had been initialised so
     report = report_of(state)
     assert not report["blind"]
-    assert any("too small weights" in finding for finding in report["findings"])
+    assert any("the weights are too small" in finding for finding in report["findings"])
 
 
 def test_explosion(state):
@@ -68,16 +68,17 @@ def test_explosion(state):
     for step in range(STEPS + 60):
         state.progress.steps = step
         if step == STEPS + 50:
-            gradient[:156] *= 1e6  # of C1
+            gradient[:156] *= 1e6  # C1's part
         recorder.note(state, 2.0, gradient)
-    state.net.parameters["C1/W"].value *= 1e20  # its square is no float32
+    state.net.parameters["C1/W"].value *= 1e20  # its square overflows float32
     report = report_of(state, recorder)
     assert (report["steps"][0], report["steps"][-1], len(report["loss"])) == (60, STEPS + 59, STEPS)
-    assert any("gradients exploded, norms: C1/W up to 1.2e+04 (0.012 usually)" in text for text in report["findings"])
-    assert any("weights grew, norms: C1/W from " in text for text in report["findings"])
+    found = " ".join(report["findings"])
+    assert "gradients exploded; their norms: C1/W up to 1.2e+04 (usually 0.012)" in found
+    assert "weights grew; their norms: C1/W from " in found
 
 
-def test_what_no_gradient_reaches(state):
+def test_parameters_that_no_gradient_reaches(state):
     recorder, gradient = Recorder(), np.ones(state.net.size, np.float32)
     gradient[:150] = 0
     for _ in range(12):
@@ -87,13 +88,13 @@ def test_what_no_gradient_reaches(state):
 
 def test_a_state_that_was_never_finite(state):
     state.net.theta *= np.float32(1e30)
-    state.good.vectors["theta"][:] = state.net.theta  # before the first step there is no other to compare with
+    state.good.vectors["theta"][:] = state.net.theta  # before the first step the good state is the initial one
     report = report_of(state)
     assert report["good"]["spread"] is None and not report["blind"]
-    assert any("already after 0 steps" in text and "not finite" in text for text in report["findings"])
+    assert any("even in the good state, after 0 steps" in text and "not finite" in text for text in report["findings"])
 
 
-def test_infinite_gradients_are_not_taken_for_none(state):
+def test_infinite_gradients_do_not_count_as_missing(state):
     recorder, gradient = Recorder(), np.full(state.net.size, np.inf, np.float32)
     for _ in range(12):
         recorder.note(state, 2.3, gradient)
@@ -103,14 +104,14 @@ def test_infinite_gradients_are_not_taken_for_none(state):
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_words_are_found_whatever_is_unknown(state, seed):
+def test_a_post_mortem_is_written_whichever_figures_are_unknown(state, seed):
     recorder = Recorder()
     for _ in range(12):
         recorder.note(state, 2.3, np.ones(state.net.size, np.float32))
     report, random = report_of(state, recorder), np.random.default_rng(seed)
 
     def spoil(value):
-        """Replace some of the figures by None, which stands for NaN and infinity, and by extremes."""
+        """Replace some of the figures by None, which stands for NaN and infinity, or by extremes."""
         if isinstance(value, dict):
             return {name: spoil(one) for name, one in value.items()}
         if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Ranks that no longer hold the same numbers: found at the next checkpoint, named, and nothing bad is kept."""
+"""Ranks that no longer hold the same state are found and named at the next checkpoint, and no bad one is kept."""
 
 import platform
 
@@ -43,7 +43,7 @@ def test_ranks_on_unlike_cpus_stay_together(openmpi, digits, tmp_path):
 
 
 def good_checkpoints(run):
-    """Return the positions of all the checkpoints, every one of which must be good."""
+    """Return the steps of all checkpoints; each must be readable."""
     found = {path.name: read_checkpoint(path) for path in (run / "checkpoints").iterdir()}
     return {name: checkpoint.progress.steps for name, checkpoint in found.items()}
 
@@ -64,7 +64,7 @@ def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
         assert f"rank {rank} of {ranks} differ" in done.error
     assert "--resume auto" in done.error
     assert good_checkpoints(done.run) == {"last.h5": 8, "last-1.h5": 7, "last-2.h5": 4, "best.h5": 7}
-    # what was kept is good: the run goes on from it to the very same end
+    # the kept checkpoints are good: the run resumes from them to exactly the same end
     sessions.train_run(digits, tmp_path / "run", 2, resume="auto").expect()
     assert sessions.results(done.run) == sessions.results(whole.run)
     assert sessions.journal(done.run) == sessions.journal(whole.run)
@@ -72,7 +72,7 @@ def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
 
 @pytest.mark.parametrize("step", [0, 1])
 def test_at_the_end_of_an_epoch(digits, tmp_path, step):
-    # no checkpoints in between; a bit that flips in the last step is found as well
+    # no checkpoints in between; a bit that flips in the last step is found too
     done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(1, 2 * STEPS - step, "theta"), flags=FLAGS)
     assert done.code == 10
     assert "rank 1 of 3 differ" in done.error
@@ -80,7 +80,7 @@ def test_at_the_end_of_an_epoch(digits, tmp_path, step):
 
 
 def test_before_a_stop(digits, tmp_path):
-    # a signal asks for a save: the bad state is not saved then either
+    # the save that a signal requests does not save the bad state either
     def act(rank, state, signals):
         flip_on(1, STEPS + 1, "theta")(rank, state, signals)
         sessions.stop_after(STEPS + 2)(rank, state, signals)
@@ -102,7 +102,7 @@ def test_two_ranks_of_five(digits, tmp_path):
 @pytest.mark.parametrize("place", [0, -1])
 @pytest.mark.parametrize("bit", [0, 22, 31])
 def test_every_bit_counts(digits, tmp_path, place, bit):
-    # from the last bit of the fraction to the sign, in the first number and the last
+    # from the last bit of the fraction to the sign, in the first and the last number
     act = flip_on(1, STEPS, "theta", place=place, bit=bit)
     done = sessions.train_run(digits, tmp_path / "run", 2, act, flags=FLAGS).expect(10)
     assert good_checkpoints(done.run) == {}
@@ -115,7 +115,7 @@ def test_every_vector_of_the_optimizer(digits, tmp_path, optimizer, name):
     assert "rank 2 of 3 differ" in done.error
 
 
-# the command line, but rank 1 has other parameters after step 9 of the run
+# the command line program, but rank 1 has other parameters after step 9 of the run
 FLIPPING = """
 import sys
 import numpy as np

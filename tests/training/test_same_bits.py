@@ -1,4 +1,4 @@
-"""Real training, small: the same bits in one process and on any number of ranks, under each MPI."""
+"""Small real training runs: the same bits in one process and on any number of ranks, under each MPI."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import mpi_jobs
 import pytest
 import sessions
 
-# 700 images; what is not held back is cut into the shards
+# 700 images; those not held back for validation are divided into the shards
 CASES = {
     # shards of 214 rows, leaves of 7: a last leaf of 4; augmented
     "3 shards, nesterov": "--shards 3 --batch-size 21",
@@ -32,7 +32,7 @@ def at_least(shards: int) -> list[str]:
 
 
 def start(names: list[str], digits: Path, folder: Path, command: object) -> dict[str, dict]:
-    """Train and evaluate the named cases in one job; return what each of them found."""
+    """Train and evaluate the named cases in one job; return the results of each."""
     lines = []
     for name in names:
         run = str(folder / name.replace(" ", "_"))
@@ -54,7 +54,7 @@ def start(names: list[str], digits: Path, folder: Path, command: object) -> dict
 
 
 def found(run: Path, evaluations: list[dict]) -> dict:
-    """Return all of a run that must not depend on the number of ranks."""
+    """Return everything in a run that must not depend on the number of ranks."""
     journal = [sessions.timeless(line) for line in sessions.lines(run) if line["kind"] != "notice"]
     for line in journal:
         line.pop("facts", None)  # of the start
@@ -63,11 +63,11 @@ def found(run: Path, evaluations: list[dict]) -> dict:
 
 @pytest.fixture(scope="module")
 def alone(runtime, digits, tmp_path_factory):
-    """All cases in one process, in the Python of each MPI, whose numpy may be another one."""
+    """All cases in one process, with the Python of each MPI, whose numpy may differ."""
     return start(list(CASES), digits, tmp_path_factory.mktemp("alone"), lambda *words: [runtime.python, *words])
 
 
-def test_the_cases_are_what_they_say(alone):
+def test_the_cases_match_their_names(alone):
     assert len({case["summary"]["theta_sha256"] for case in alone.values()}) == len(CASES)
     steps = [line for line in alone["5 shards, adam"]["journal"] if line["kind"] == "step"]
     assert [line["count"] for line in steps[:12]] == [55] * 11 + [1]

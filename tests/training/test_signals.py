@@ -1,4 +1,4 @@
-"""Signals: the run saves, ends with its own exit code, and goes on to the very same weights."""
+"""Signals: the run saves, ends with the signal's exit code, and resumes to exactly the same weights."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 import sessions
 
 SETTINGS = ["--epochs", "3", "--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
-STEPS = 11  # of an epoch: 642 images
+STEPS = 11  # per epoch: 642 images
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def train_with_signal(run, digits, rank, name, step, runtime=None, ranks=1):
     return mpi_jobs.run([sys.executable, *words] if runtime is None else runtime.command(ranks, *words))
 
 
-def check_goes_on(run, whole, digits, distlenet, **where):
+def check_resumes(run, whole, digits, distlenet, **where):
     distlenet("train", "--data", digits, "--run", run, *SETTINGS, "--resume", "auto", **where).expect()
     assert sessions.results(run) == sessions.results(whole)
     steps = [line["steps"] for line in sessions.lines(run) if line["kind"] == "step"]
@@ -40,10 +40,10 @@ def check_goes_on(run, whole, digits, distlenet, **where):
         ("SIGINT", 130, STEPS + 4),
         ("SIGTERM", 143, 0),
         ("SIGINT", 130, 2 * STEPS - 1),  # in the last step of an epoch, before its evaluation
-        ("SIGTERM", 143, 3 * STEPS - 1),  # in the last step of all
+        ("SIGTERM", 143, 3 * STEPS - 1),  # in the run's last step
     ],
 )
-def test_stop_and_go_on(uninterrupted, digits, distlenet, tmp_path, name, code, step):
+def test_stop_and_resume(uninterrupted, digits, distlenet, tmp_path, name, code, step):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 0, name, step).expect(code)
     assert "Traceback" not in done.output
@@ -52,19 +52,19 @@ def test_stop_and_go_on(uninterrupted, digits, distlenet, tmp_path, name, code, 
     assert summary["steps"] == step + 1
     assert "test_accuracy" not in summary  # the test set is read once, at the end
     assert sessions.lines(run)[-1]["status"] == f"stopped by {name}"
-    check_goes_on(run, uninterrupted, digits, distlenet)
+    check_resumes(run, uninterrupted, digits, distlenet)
 
 
-def test_any_rank_may_get_the_signal(runtime, uninterrupted, digits, distlenet, tmp_path):
+def test_any_rank_may_receive_the_signal(runtime, uninterrupted, digits, distlenet, tmp_path):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2).expect(143)
     assert "Traceback" not in done.output
     assert sessions.summary(run)["status"] == "stopped by SIGTERM"
     assert sessions.summary(run)["steps"] == STEPS + 3
-    check_goes_on(run, uninterrupted, digits, distlenet, runtime=runtime, ranks=3)
+    check_resumes(run, uninterrupted, digits, distlenet, runtime=runtime, ranks=3)
 
 
-def test_sigusr1_saves_and_goes_on(uninterrupted, digits, tmp_path):
+def test_sigusr1_saves_and_training_continues(uninterrupted, digits, tmp_path):
     run = tmp_path / "run"
     done = train_with_signal(run, digits, 0, "SIGUSR1", 5).expect()
     saved = [line for line in done.stdout.splitlines() if " checkpoint " in line and "path=" in line]
@@ -73,7 +73,7 @@ def test_sigusr1_saves_and_goes_on(uninterrupted, digits, tmp_path):
 
 
 def test_ctrl_c(digits, tmp_path):
-    # as a user does it, at any moment of a run that would take minutes
+    # as a user would press it, at an arbitrary moment of a run that would take minutes
     run = tmp_path / "run"
     command = [sys.executable, "-m", "distlenet", "train", "--data", str(digits), "--run", str(run)]
     with mpi_jobs.Job([*command, *SETTINGS, "--epochs", "5000"]) as job:
@@ -102,7 +102,7 @@ def test_live_directory_is_refused_and_kill_9_leaves_no_lock(digits, distlenet, 
     distlenet(*arguments, "--overwrite").expect()
 
 
-def test_handlers_are_put_back():
+def test_handlers_are_restored():
     program = (
         "import signal\n"
         "from distlenet.training.signals import Signals\n"

@@ -14,11 +14,11 @@ from distlenet.runs.checkpoint_file import read_checkpoint, write_checkpoint
 from distlenet.training.loss_watch import LossWatch
 from distlenet.training.state import Progress, Running, Snapshot, TrainState, broadcast_state
 
-KEPT = {"factor", "divergences"}  # when a run goes back: it would heal for ever
+KEPT = {"factor", "divergences"}  # when a run goes back: without them it would heal forever
 
 
 def example() -> Progress:
-    """Progress of which no field has its default; a new field belongs in here."""
+    """A progress without default values; a new field must be added here."""
     return Progress(
         watch=LossWatch(2.3, 1.1, 1.0, 0.3, 4, 5),
         epoch=2,
@@ -53,14 +53,14 @@ def fresh() -> TrainState:
 
 
 def fill(state: TrainState, seed: int) -> None:
-    """Give every vector numbers of its own."""
+    """Fill every vector with different numbers."""
     state.best_theta = np.zeros_like(state.net.theta)
     for place, vector in enumerate(state.vectors().values()):
         vector[:] = np.random.default_rng([seed, place]).standard_normal(vector.size)
 
 
 def filled() -> TrainState:
-    """A state within an epoch, and another one to go back to; no two numbers are alike."""
+    """A state within an epoch, with a different good state; no two numbers are equal."""
     state = fresh()
     fill(state, 1)
     state.progress = example()
@@ -79,7 +79,7 @@ def whole(state: TrainState) -> list:
     return [*map(content, state.moments()), state.optimizer.steps]
 
 
-def test_every_field_is_looked_at():
+def test_every_field_is_tested():
     default = fresh().progress
     for item in fields(Progress):
         assert getattr(example(), item.name) != getattr(default, item.name), item.name
@@ -88,14 +88,14 @@ def test_every_field_is_looked_at():
     assert set(filled().vectors()) == names
 
 
-def test_a_file_holds_all_of_it(tmp_path):
+def test_a_file_holds_the_whole_state(tmp_path):
     after = fresh()
     write_checkpoint(tmp_path / "last.h5", filled(), Config(optimizer="adam"), FACTS)
     read_checkpoint(tmp_path / "last.h5").restore(after)
     assert whole(after) == whole(filled())
 
 
-def test_a_broadcast_carries_all_of_it():
+def test_a_broadcast_carries_the_whole_state():
     def job(comm):
         state = filled() if comm.rank == 2 else fresh()
         theta = state.net.theta
@@ -114,13 +114,13 @@ def test_going_back():
         assert getattr(state.progress, item.name) == expected, item.name
     assert content(Snapshot(state.progress, state.vectors()))[1] == content(filled().good)[1]
     assert state.optimizer.steps == 25
-    state.progress.running.add(1.0, 1.0, 1.0)  # it may go back to the same moment again
+    state.progress.running.add(1.0, 1.0, 1.0)  # it may go back to the same state again
     state.net.theta += 1
     assert content(state.good) == content(filled().good)
 
 
 class Dying(Serial):
-    """Ranks are lost before the message ``last`` of a broadcast."""
+    """Loses ranks before the message number ``last`` of a broadcast."""
 
     def __init__(self, last: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Whole runs that stream their shards: the bits of those in memory, and the end when the file is damaged."""
+"""Whole runs that stream their shards: the same bits as from memory, and a clean end if the file is damaged."""
 
 from functools import partial
 
@@ -15,7 +15,7 @@ from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.training import postmortem
 
 FLAGS = {"epochs": 2, "batch_size": 96, "shards": 6, "lr": 0.03, "train_sample": 50, "seed": 5, "validation": 200}
-STEPS = 32  # of an epoch: 3,000 images, shards of 500, leaves of 16
+STEPS = 32  # per epoch: 3,000 images, shards of 500, leaves of 16
 STREAM = FLAGS | {"memory_limit": 0}
 
 
@@ -44,7 +44,7 @@ def copied(data, tmp_path):
 
 
 def damage(path, row):
-    """Change a pixel of a training image; returns what undoes it."""
+    """Change a pixel of a training image; returns a function that undoes it."""
     stored = path.read_bytes()
     place = stored.find(draw_digits(1000, seed=1)[0].tobytes()) + row * 784 + 400
     path.write_bytes(stored[:place] + bytes([stored[place] ^ 1]) + stored[place + 1 :])
@@ -58,7 +58,7 @@ def test_the_same_bits_as_in_memory(data, tmp_path, whole, ranks):
     assert sessions.journal(session.run) == sessions.journal(whole)
 
 
-def test_a_run_goes_on_in_the_middle_of_a_block_and_with_another_limit(data, tmp_path, whole):
+def test_a_run_resumes_in_the_middle_of_a_block_and_with_another_limit(data, tmp_path, whole):
     run = tmp_path / "run"
     assert sessions.train_run(data, run, 2, sessions.stop_after(13), flags=STREAM).code == 130
     assert sessions.train_run(data, run, 3, sessions.stop_after(STEPS + 2), resume="auto").code == 130
@@ -67,18 +67,18 @@ def test_a_run_goes_on_in_the_middle_of_a_block_and_with_another_limit(data, tmp
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3])
-def test_damage_ends_all_ranks_and_the_run_goes_on_when_it_is_mended(copied, tmp_path, whole, ranks):
-    run, mend = tmp_path / "run", damage(copied, 1234)
+def test_damage_ends_all_ranks_and_the_run_resumes_once_it_is_fixed(copied, tmp_path, whole, ranks):
+    run, repair = tmp_path / "run", damage(copied, 1234)
     session = sessions.train_run(copied, run, ranks, flags=STREAM).expect(4)
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
     assert read_checkpoint(run / "checkpoints/last.h5").progress.steps < 2 * STEPS
-    mend()
+    repair()
     assert sessions.train_run(copied, run, ranks, resume="auto").code == 0
     assert sessions.results(run) == sessions.results(whole)
 
 
 def test_damage_under_mpirun_is_one_sentence(copied, tmp_path, runtime, distlenet, only_sentence):
-    damage(copied, 1234)  # shard 2: rank 0 alone reads it, and rank 1 a neighbour of the same digest
+    damage(copied, 1234)  # shard 2: only rank 0 reads it; rank 1 reads a neighbour under the same digest
     settings = ["--memory-limit", 0, "--batch-size", 96, "--shards", 6, "--display", "quiet"]
     done = distlenet("train", "--data", copied, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
     only_sentence(done, 4, "is damaged", "rows 1,000 to 1,999 of /train", "distlenet prepare")
@@ -88,11 +88,11 @@ def test_damage_under_mpirun_is_one_sentence(copied, tmp_path, runtime, distlene
 def test_damage_that_the_curvature_pass_meets(data, copied, tmp_path, ranks):
     settings = STREAM | {"optimizer": "levenberg-marquardt", "lr": 0.001, "epochs": 1}
     whole = sessions.train_run(data, tmp_path / "whole", 1, flags=settings)
-    mend = damage(copied, 1234)  # of one rank alone
+    repair = damage(copied, 1234)  # in the images of one rank
     session = sessions.train_run(copied, tmp_path / "run", ranks, flags=settings).expect(4)
     assert "rows 1,000 to 1,999 of /train do not match their SHA-256" in session.error
     assert (tmp_path / "run/checkpoints/last.h5").exists()
-    mend()
+    repair()
     assert sessions.train_run(copied, tmp_path / "run", ranks, resume="auto").code == whole.code == 0
     assert sessions.results(tmp_path / "run") == sessions.results(whole.run)
 
@@ -107,7 +107,7 @@ def test_damaged_validation_images_are_found_before_the_first_step(copied, tmp_p
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
-def test_validation_images_that_are_damaged_meanwhile_cost_no_epoch(copied, tmp_path, whole, ranks):
+def test_validation_images_damaged_during_training_cost_no_epoch(copied, tmp_path, whole, ranks):
     mends = []
 
     def act(rank, state, signals):
@@ -124,7 +124,7 @@ def test_validation_images_that_are_damaged_meanwhile_cost_no_epoch(copied, tmp_
 
 @pytest.mark.parametrize("ranks", [2, 3])
 def test_a_post_mortem_whose_images_one_rank_cannot_read(copied, tmp_path, monkeypatch, ranks):
-    real = postmortem.some_images
+    real = postmortem.sample_images
 
     def unreadable(leaves, epoch):
         if 2 in leaves.shards:
@@ -134,7 +134,7 @@ def test_a_post_mortem_whose_images_one_rank_cannot_read(copied, tmp_path, monke
     def act(rank, state, signals):
         state.net.theta[5] = np.inf
 
-    monkeypatch.setattr(postmortem, "some_images", unreadable)
+    monkeypatch.setattr(postmortem, "sample_images", unreadable)
     sessions.train_run(copied, tmp_path / "run", ranks, act, flags=STREAM).expect(4, "those rows are damaged")
 
 
