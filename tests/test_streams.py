@@ -125,7 +125,7 @@ def test_training_needs_no_streams(redirection, digits, tmp_path, summary_of):
     settings = ["--epochs", 1, "--batch-size", 64, "--recipe", "fast", "--overwrite"]
     done = under(redirection, "train", "--data", digits, "--run", run, *settings).expect()
     assert summary_of(run)["status"] == "complete"
-    assert ("the run is not shown any more" in done.stderr) == (redirection == "1</dev/null")
+    assert ("the display has ended" in done.stderr) == (redirection == "1</dev/null")
     assert "Traceback" not in done.output
 
 
@@ -148,7 +148,7 @@ def test_training_on_a_full_disk_is_not_lost(digits, tmp_path, summary_of):
     arguments = ["train", "--data", digits, "--run", run, "--epochs", 1, "--batch-size", 64, "--recipe", "fast"]
     done = under(">/dev/full", *arguments)
     assert (done.returncode, done.stderr.count("\n")) == (0, 1), done.output
-    assert "distlenet: note: the run is not shown any more" in done.stderr
+    assert "distlenet: note: the display has ended" in done.stderr
     assert summary_of(run)["status"] == "complete"
 
 

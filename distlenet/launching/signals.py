@@ -1,7 +1,7 @@
-"""The signals that ``distlenet launch`` gets, and what becomes of them: they are meant for the job.
+"""The signals that ``distlenet launch`` receives and forwards to its job.
 
 SIGUSR1 asks the job to save, all others to save and end; a second SIGINT, SIGTERM or SIGQUIT ends it at once.
-SIGTSTP (Ctrl-Z) stops the job and the launcher, SIGCONT (fg) lets both continue.
+SIGTSTP (Ctrl-Z) stops the job and the launcher, and SIGCONT (fg) lets both continue.
 """
 
 import os
@@ -13,47 +13,47 @@ from typing import Protocol
 from distlenet.handlers import ECHO, Handlers
 from distlenet.processes import send
 
-FORCING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # sent again by somebody who will not wait
+FORCING = (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM)  # a second one of these ends the job at once
 
 
 class Recipient(Protocol):
-    """A running job, as the signals see it."""
+    """A running job that signals are sent to."""
 
-    mark: str  # of its processes
-    can_be_stopped: bool  # all of them are on this host
+    mark: str  # environment entry of its processes
+    can_be_stopped: bool  # whether all its processes are on this host
 
     def pass_on(self, number: int) -> None:
-        """Let the ranks know of signal ``number``."""
+        """Forward signal ``number`` to the ranks."""
 
     def end(self) -> None:
         """Kill the whole job."""
 
 
 class Requests(Handlers):
-    """What the signals ask for."""
+    """The requests that signals have made."""
 
     numbers = (*Handlers.numbers, signal.SIGTSTP, signal.SIGCONT)
 
     def __init__(self) -> None:
         super().__init__()
         self.asked: int | None = None  # the signal that asked the job to end
-        self.stopped_seconds = 0.0  # that the launcher and its job stood still, after SIGTSTP
-        self.job: Recipient | None = None  # the one that runs now
+        self.stopped_seconds = 0.0  # total time that the launcher and its job were stopped by SIGTSTP
+        self.job: Recipient | None = None  # the running job
         self._insisted_at: float | None = None  # when the first of FORCING came
         self._continued = False
 
     def clock(self) -> float:
-        """Return the seconds since some moment in the past, without those in which the job was stopped."""
+        """Return the seconds since an arbitrary start, without the time in which the job was stopped."""
         return time.monotonic() - self.stopped_seconds
 
     def pause(self, seconds: float) -> None:
-        """Wait so long, or until a signal asks for the end."""
+        """Wait for ``seconds``, or until a signal asks the job to end."""
         until = self.clock() + seconds
         while self.asked is None and self.clock() < until:
             time.sleep(0.05)
 
     def note(self, number: int, frame: FrameType | None) -> None:
-        """Do what signal ``number`` asks for."""
+        """Handle signal ``number``."""
         if number == signal.SIGTSTP:
             self._stop()
         elif number == signal.SIGCONT:
@@ -77,15 +77,15 @@ class Requests(Handlers):
                 self.job.end()
 
     def _stop(self) -> None:
-        """Stop the job and this process, as the shell expects it of Ctrl-Z; return when both continue."""
+        """Stop the job and this process, as a shell expects on Ctrl-Z; return when both continue."""
         if self.job and not self.job.can_be_stopped:
-            return  # the ranks of other hosts would take those of this one for lost
+            return  # ranks on other hosts would count the stopped ones as lost
         since, self._continued = time.monotonic(), False
         self._send(signal.SIGSTOP)
         signal.signal(signal.SIGTSTP, signal.SIG_DFL)
         os.kill(os.getpid(), signal.SIGTSTP)
         time.sleep(0.01)  # let the handler of SIGCONT run
-        if not self._continued:  # no shell waits for this process: SIGTSTP alone does not stop it then
+        if not self._continued:  # without a shell that waits for this process, SIGTSTP alone does not stop it
             os.kill(os.getpid(), signal.SIGSTOP)
         signal.signal(signal.SIGTSTP, self.note)
         self.stopped_seconds += time.monotonic() - since

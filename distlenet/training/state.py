@@ -62,7 +62,7 @@ class Progress:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Sort key, largest for the newest state. Times gone back come first, since the steps are repeated after that."""
+        """Sort key, largest for the newest state. Times gone back come first: steps are repeated after that."""
         return len(self.divergences), self.steps, self.epoch
 
     @property

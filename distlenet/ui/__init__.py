@@ -1,1 +1,1 @@
-"""What a user sees: displays, tables, views of results."""
+"""The user interface: displays, tables, and views of results."""

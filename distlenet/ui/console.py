@@ -1,8 +1,8 @@
-"""Consoles of rich on which only our own escape codes and colours work, never those of outside text.
+"""Rich consoles on which only this program's escape codes and colours work, never those of outside text.
 
-Bars are lines at the bottom of a terminal that are drawn again and again; what is printed goes above them. All ranks
-wait for the root, so they are drawn only a few times a second, from within ``draw``: a thread of its own would take
-the core from the training.
+Bars are lines at the bottom of a terminal that are redrawn again and again; printed text goes above them. All ranks
+wait for the root, so it draws only a few times a second, from within ``draw``. A separate thread would take the core
+from the training.
 """
 
 import sys
@@ -20,30 +20,30 @@ from rich.text import Text
 from distlenet.streams import SafeStream, shown
 from distlenet.ui.terminal import is_live, window
 
-LOG_WIDTH = 100  # columns of what is written to a file or a pipe
-PERIOD = 0.2  # seconds between two drawings
-SPARE = 100  # and at least so many times as long as a drawing took: never more than 1 % of the time
+LOG_WIDTH = 100  # columns of text written to a file or a pipe
+PERIOD = 0.2  # least number of seconds between two drawings
+SPARE = 100  # least pause, in multiples of the last drawing's time: drawing takes at most 1 % of the time
 
 
 class SafeConsole(Console):
-    """A console that escapes every text it renders, and takes nothing in it for markup."""
+    """A console that escapes every text it renders and interprets no markup."""
 
     def __init__(self, stream: TextIO | SafeStream, **settings: Any) -> None:
         file = cast("IO[str]", Coded(stream if isinstance(stream, SafeStream) else SafeStream(stream)))
         super().__init__(file=file, markup=False, highlight=False, emoji=False, **settings)
 
     def render_str(self, text: str, **settings: Any) -> Text:
-        """Return ``text`` as rich does, escaped before it is measured: it must fit its column."""
+        """Return ``text`` as rich does, but escaped before it is measured, so that it fits its column."""
         return super().render_str(shown(text), **settings)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Render as rich does, but for control characters in a text: they are written out."""
+        """Render as rich does, but write control characters in a text as escape sequences."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(shown(segment.text), segment.style)
 
 
 class Coded:
-    """A SafeStream as a console sees it: what comes from there may have escape codes."""
+    """A SafeStream for a console: text from the console may contain escape codes."""
 
     def __init__(self, stream: SafeStream) -> None:
         self._stream = stream
@@ -54,7 +54,7 @@ class Coded:
 
 
 class AboveBars(FileProxy):
-    """A standard stream while bars are drawn: what is printed appears above them, without escape codes."""
+    """A standard stream while bars are drawn: printed text appears above them, without escape codes."""
 
     def write(self, text: str) -> int:
         """Print ``text`` above the bars."""
@@ -63,18 +63,18 @@ class AboveBars(FileProxy):
 
 
 def make_console(stream: TextIO | None = None) -> SafeConsole:
-    """Return a console on ``stream`` (stdout) that writes escape codes only where a window shows them."""
+    """Return a console on ``stream`` (stdout) that writes escape codes only if a terminal window shows them."""
     stream = sys.stdout if stream is None else stream
     live = is_live(stream)
-    # None: as the environment (NO_COLOR) says
+    # no_color=None: decided by the environment variable NO_COLOR
     return SafeConsole(stream, force_terminal=live, no_color=None if live else True, width=None if live else LOG_WIDTH)
 
 
 class SteadyConsole(SafeConsole):
     """A console that never hides the cursor.
 
-    A rank that is killed could not show it again, and Open MPI's mpirun drops the last words of its
-    ranks after Ctrl-C. Each drawing is one write, so the cursor does not flicker either.
+    A rank that is killed could not show it again, and Open MPI's mpirun drops its ranks' last output after Ctrl-C. Each
+    drawing is one write, so the cursor does not flicker.
     """
 
     def show_cursor(self, show: bool = True) -> bool:
@@ -83,7 +83,7 @@ class SteadyConsole(SafeConsole):
 
 
 class Bars:
-    """What ``lines`` returns for a console, at the bottom of the terminal behind ``stream``."""
+    """Draws the lines that ``lines`` returns for a console at the bottom of the terminal behind ``stream``."""
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class Bars:
         self.fit()
 
     def start(self) -> None:
-        """Draw for the first time, if this was not done."""
+        """Draw for the first time, unless the bars are on the screen already."""
         if self._live is None:
             self._live = Live(
                 console=self.console,
@@ -123,7 +123,7 @@ class Bars:
             self._due = ended + max(PERIOD, SPARE * (ended - began))
 
     def stop(self, keep: bool = True) -> None:
-        """Stop drawing; the last lines stay if ``keep``, and what is printed next begins below them."""
+        """Stop drawing. The last lines stay if ``keep``, and text printed later starts below them."""
         if self._live is not None:
             self.fit()
             live, self._live = self._live, None
@@ -139,20 +139,20 @@ class Bars:
         self.console.print(what, **settings)
 
     def fit(self) -> None:
-        """Take the size of the window as it is now."""
+        """Adjust to the current size of the window."""
         columns, rows = window(self._stream)
         old, new = self.console.width, columns or 80
         self.console.size = (new, rows or 24)
         if self._live is not None and new < old:
-            # Terminals break lines that no longer fit: rich would clear too few of them.
+            # Terminals break lines that no longer fit, and rich would clear too few of them.
             broken = sum(max(0, cells - 1) // new for cells in self.drawn)
             self.console.control(Control(*((ControlType.CURSOR_UP, 1), (ControlType.ERASE_IN_LINE, 2)) * broken))
 
     def _frame(self) -> Text:
         lines = self._lines(self.console)
         if self._live is not None:
-            # The cursor waits below the bars: there a killed run leaves the prompt, and Open MPI's
-            # mpirun passes on only whole lines. Rich drops an empty last line, hence the blank.
+            # The cursor stays below the bars, so that the prompt of a killed run appears there. Open MPI's mpirun
+            # forwards only whole lines. Rich drops an empty last line, hence the blank.
             lines.append(Text(" "))
         self.drawn = [line.cell_len for line in lines]
         return Text("\n", no_wrap=True, overflow="crop", end="").join(lines)

@@ -1,8 +1,8 @@
-"""The choice among displays.
+"""Choosing a display.
 
-with make_display("auto") as display:
-    for event in train(...):
-        display.on(event)
+    with make_display("auto") as display:
+        for event in train(...):
+            display.on(event)
 """
 
 import contextlib
@@ -19,7 +19,7 @@ from distlenet.ui.text import RESUME, Hints
 
 
 class Guarded(Display):
-    """A display of which a defect ends the display, not the run."""
+    """Wraps a display so that an error in it ends the display, not the run."""
 
     def __init__(self, display: Display) -> None:
         self._display: Display | None = display
@@ -47,13 +47,13 @@ class Guarded(Display):
 def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = RESUME, hints: Hints = ()) -> Display:
     """Return the display for ``mode`` ("auto", "live", "plain" or "quiet") on ``stream`` (stdout).
 
-    ``again`` says what resumes the run when it was stopped; ``hints`` are commands to try when it is complete, with
-    what each is for (see ui/text.py).
+    ``again`` tells the user how to resume a stopped run. ``hints`` are commands to try after a complete run, each with
+    its purpose (see ui/text.py).
     """
     stream = sys.stdout if stream is None else stream
     kind = choose(mode, stream)
     if kind == "live":
-        from distlenet.ui.live import LiveDisplay  # rich is loaded only when something is drawn
+        from distlenet.ui.live import LiveDisplay  # loads rich only if something is drawn
 
         return LiveDisplay(stream, again=again, hints=hints)
     from distlenet.ui.plain import PlainDisplay
@@ -62,7 +62,7 @@ def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = 
 
 
 class DebugView:
-    """A listener that prints the statistics of every layer's last call when an epoch is done: for --debug."""
+    """The listener of --debug: prints the statistics of every layer's last call after each epoch."""
 
     def __init__(self) -> None:
         self._statistics: Callable[[], list[LayerStatistics]] = list
@@ -76,7 +76,7 @@ class DebugView:
             sys.stdout.flush()
 
     def table(self) -> str:
-        """Return the table, a line a layer."""
+        """Return the table, one line per layer."""
         lines = ["layer            mean   deviation    largest  zeros  |gradient|    |weight|"]
         for row in self._statistics():
             mean, deviation, largest, zeros = row.output.values()

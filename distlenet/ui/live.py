@@ -1,4 +1,4 @@
-"""A run in a terminal: one row per complete epoch, and below them bars, figures and what their words mean."""
+"""A run in a terminal: one row per complete epoch, then bars, figures and a legend."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -22,11 +22,12 @@ from distlenet.ui.progress import DISPLAY_LOST, Display, Progress
 from distlenet.ui.results import Ending
 from distlenet.ui.text import GAP, LEGEND, RESUME, Hints, duration, flow, milliseconds, number, percent
 
-LEAST_BAR = 8  # cells of a bar that is worth drawing
+LEAST_BAR = 8  # a bar of fewer cells is not worth drawing
 SPARE_ROWS = 3  # rows of the window that the legend leaves free: the table's head and last row, and the cursor
-CELL = 7  # least width of a column of the table of epochs
+CELL = 7  # least width of a column in the table of epochs
 WIDE = {"lr": 9, "images/s": 9}
-NARROW = ("exchange", "lr", "seconds", "ms/step", "images/s", "test", "train", "train loss", "valid loss")  # leave so
+# columns are dropped in this order if the window is narrow
+NARROW = ("exchange", "lr", "seconds", "ms/step", "images/s", "test", "train", "train loss", "valid loss")
 
 
 class LiveDisplay(Display):
@@ -43,10 +44,10 @@ class LiveDisplay(Display):
         self._progress, self._hints = Progress(clock, again), hints
         self._saved = ""
         self._columns: list[str] = []
-        self._rows = 0  # of the table since its head
+        self._rows = 0  # printed since the table's last head
 
     def on(self, event: Event) -> None:
-        """Take note of ``event`` and redraw if it is time."""
+        """Show ``event``, and redraw if it is time."""
         self._progress.add(event)
         match event:
             case EpochDone():
@@ -62,7 +63,7 @@ class LiveDisplay(Display):
         self._bars.draw()
 
     def close(self) -> None:
-        """Stop drawing; the last bars stay, and what is printed next begins below them."""
+        """Stop drawing. The last bars stay, and text printed later starts below them."""
         self._bars.stop()
 
     def _start(self, event: RunStarted) -> None:
@@ -77,7 +78,7 @@ class LiveDisplay(Display):
         self._bars.fit()
         columns = fitting(cells, self._bars.console.width - 1)
         scrolled = self._rows >= max(5, self._bars.console.height - len(self._bars.drawn) - 1)
-        if columns != self._columns or scrolled:  # the first row, the window has another width, or the head is gone
+        if columns != self._columns or scrolled:  # the first row, a new window width, or the head has scrolled away
             self._columns, self._rows = columns, 0
             self._bars.print(epoch_line({name: name for name in columns}, columns, "dim"))
         self._rows += 1
@@ -87,7 +88,7 @@ class LiveDisplay(Display):
         self._bars.stop(keep=False)  # the result takes the place of the bars
         self._bars.print(Ending(event.summary, self._hints), crop=False)
         if text := self._progress.parting(event.summary):
-            self._bars.print(Text(clean(text), "bold"), soft_wrap=True)  # a path is not broken
+            self._bars.print(Text(clean(text), "bold"), soft_wrap=True)  # keeps paths on one line
 
     def _frame(self, console: Console) -> list[Text]:
         return frame(self._progress, self._saved, console, console.height)
@@ -99,14 +100,14 @@ def notice(event: Notice) -> Text:
 
 
 def scores(train: Score | None, valid: Score | None) -> dict[str, str]:
-    """Return the losses, then the accuracies, of those scores that there are: word -> figure."""
+    """Return the losses, then the accuracies, of the scores that are not None: name -> figure."""
     known = {name: score for name, score in (("train", train), ("valid", valid)) if score is not None}
     losses = {f"{name} loss": number(score.loss) for name, score in known.items()}
     return losses | {name: percent(score.accuracy) for name, score in known.items()}
 
 
 def epoch_cells(event: EpochDone, progress: Progress) -> dict[str, str]:
-    """Return the row of one epoch: column name -> text; columns without a value are left out."""
+    """Return the row of one epoch, column name -> text, without columns that have no value."""
     cells = {"epoch": f"{event.epoch + 1}"} | scores(event.train, event.validation)
     if progress.is_best(event):
         cells["valid"] += "*"
@@ -118,22 +119,22 @@ def epoch_cells(event: EpochDone, progress: Progress) -> dict[str, str]:
         "ms/step": milliseconds(progress.mean_step_seconds(event)),
         "seconds": f"{event.seconds:.1f}",
     }
-    if event.exchange_share:  # one process has none
+    if event.exchange_share:  # 0 in a single process
         cells["exchange"] = percent(event.exchange_share, 1)
     return cells
 
 
 def cell(name: str) -> int:
-    """Return the width of the column ``name``, with the space or star behind it."""
+    """Return the width of the column ``name``, including the space or star after it."""
     return max(CELL, len(name), WIDE.get(name, 0)) + 1
 
 
 def fitting(
     names: Iterable[str], width: int, leaving: Sequence[str] = NARROW, cells: Callable[[str], int] = cell
 ) -> list[str]:
-    """Return those of the columns ``names``, ``cells(name)`` wide, that have room in ``width`` cells.
+    """Return the columns of ``names`` that fit into ``width`` cells; each is ``cells(name)`` wide.
 
-    The others are the first of those that are ``leaving``.
+    Columns are dropped in the order of ``leaving``.
     """
     kept = list(names)
     for name in leaving:
@@ -145,7 +146,7 @@ def fitting(
 
 
 def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = "") -> Text:
-    """Return one line of the table of epochs: right-aligned cells; a best epoch's star stands behind."""
+    """Return one line of the table of epochs: right-aligned cells, with a star after a best accuracy."""
     line = Text(style=style)
     for name in columns:
         text, star = cells[name].removesuffix("*"), cells[name].endswith("*")
@@ -155,7 +156,7 @@ def epoch_line(cells: Mapping[str, str], columns: Sequence[str], style: str = ""
 
 
 def frame(progress: Progress, saved: str, console: Console, rows: int = 24) -> list[Text]:
-    """Return the lines below the table: two bars, the figures, and what the words mean, for the size of the window."""
+    """Return the lines below the table, to fit the window: two bars, the figures and the legend."""
     width = console.width - 1
     labels = (f"epoch {{}}/{progress.epochs}", f"step {{}}/{progress.steps_per_epoch}")
     left = max(len(labels[0].format(progress.epochs)), len(labels[1].format(progress.steps_per_epoch)))
@@ -167,7 +168,7 @@ def frame(progress: Progress, saved: str, console: Console, rows: int = 24) -> l
     right, ascii_only = max(len(first), len(second)), console.options.ascii_only
     lines = [bar(*values, left=left, right=right, width=width, ascii_only=ascii_only) for values in bars]
     past = flow(filter(None, [*last_epoch(progress), saved]), width)
-    for extra in (exchange, []):  # in a low window there is no figure that needs to be explained
+    for extra in (exchange, []):  # a low window has no room to explain the exchange figure, so it is dropped
         legend = flow([f"{word} = {LEGEND[word]}" for word in LEGEND if extra or word != "exchange"], width)
         room = rows - SPARE_ROWS - len(lines) - len(flow(now + extra, width)) - len(past)
         if len(legend) <= room:
@@ -177,9 +178,9 @@ def frame(progress: Progress, saved: str, console: Console, rows: int = 24) -> l
 
 
 def notes(progress: Progress, width: int) -> tuple[str, str, list[str], list[str]]:
-    """Return what stands behind the two bars, the figures below them, and that of the exchange, if there is one.
+    """Return the two notes to the right of the bars, the figures below them, and the exchange figure (or none).
 
-    ``width`` cells are for bars and notes.
+    ``width`` cells are available for bars and notes.
     """
     now, speeds, times = [], [], [f"elapsed {duration(progress.elapsed)}"]
     if progress.step_seconds is not None:
@@ -197,7 +198,7 @@ def notes(progress: Progress, width: int) -> tuple[str, str, list[str], list[str
 
 
 def last_epoch(progress: Progress) -> list[str]:
-    """Return the figures of the last complete epoch, and of the best."""
+    """Return the figures of the last complete epoch and of the best one."""
     found = [f"{word} {figure}" for word, figure in scores(progress.train, progress.valid).items()]
     if progress.best is not None:
         found.append(f"* best {percent(progress.best)} (epoch {progress.best_epoch + 1})")
@@ -207,11 +208,11 @@ def last_epoch(progress: Progress) -> list[str]:
 def bar(
     label: str, share: float, note: str, style: str, *, left: int, right: int, width: int, ascii_only: bool
 ) -> Text:
-    """Return ``label``, a bar of which ``share`` (0 to 1) is filled, the share and ``note``."""
+    """Return a line with ``label``, a bar filled to ``share`` (0 to 1), the share in percent, and ``note``."""
     share = min(max(share, 0.0), 1.0)
     label, note = label[:left].ljust(left), f" {share:4.0%}" + (f" {note.rjust(right)}" if right else "")
     room = width - len(label) - 1 - len(note)
-    if room < LEAST_BAR // 2:  # a window so narrow that the share says it all
+    if room < LEAST_BAR // 2:  # too narrow for a bar: only the share
         return Text(f"{label}{note}"[:width])
     full, empty = ("=", "-") if ascii_only else ("━", "─")
     filled = int(share * room)

@@ -1,4 +1,4 @@
-"""What ``distlenet doctor`` and ``distlenet bench`` print of a machine, from the reports of their commands."""
+"""Prints the reports of ``distlenet doctor`` and ``distlenet bench``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,31 +12,35 @@ from distlenet.ui.console import make_console
 from distlenet.ui.tables import table
 
 MEANINGS = {
-    "train_vs_pytorch": "training, one core, against the best PyTorch layout",
-    "inference_vs_pytorch": "inference, one core, against the best PyTorch layout",
-    "sgemm_share": "useful arithmetic of training, share of the matrix-product peak",
-    "inference_sgemm_share": "the same of inference",
-    "augment_share": "augmentation, share of the step",
-    "reduce_share": "exchange between ranks, share of the step",
-    "exchange_vs_allreduce": "the exchange, against MPI's Allreduce of one vector a rank",
+    "train_vs_pytorch": "training on one core, compared with the best PyTorch layout",
+    "inference_vs_pytorch": "inference on one core, compared with the best PyTorch layout",
+    "sgemm_share": "useful arithmetic of training, as a share of the matrix-product peak",
+    "inference_sgemm_share": "the same for inference",
+    "augment_share": "augmentation, as a share of the step",
+    "reduce_share": "exchange between ranks, as a share of the step",
+    "exchange_vs_allreduce": "the exchange, compared with MPI's Allreduce of one vector per rank",
 }
-RATES = ("train", "train_sgemm_share", "infer", "infer_sgemm_share")  # of a size of leaf
+RATES = ("train", "train_sgemm_share", "infer", "infer_sgemm_share")  # columns for each leaf size
 
 
 def show_doctor(report: Mapping[str, Any]) -> None:
-    """Print facts, a row a rank, and advice."""
+    """Print facts about the job, one row per rank, and advice."""
     console = make_console()
     for part in (facts_table(report), ranks_table(report)):
         console.print(part)
         console.print()
-    for sentence in report["advice"] or ["nothing to mend"]:
+    for sentence in report["advice"] or ["nothing to fix"]:
         console.print(Text(f"* {clean(sentence)}" if report["advice"] else sentence))
 
 
 def facts_table(report: Mapping[str, Any]) -> Table:
-    """Return what holds for the whole job."""
+    """Return the facts about the whole job."""
     library, mpirun, locking = report["mpi"], report["mpirun"], report["locking"]
-    belongs = {True: "belongs to it", False: "does NOT belong to it", None: "unknown whether it belongs to it"}
+    belongs = {
+        True: "belongs to this MPI",
+        False: "does NOT belong to this MPI",
+        None: "it is unknown whether it belongs to this MPI",
+    }
     tolerant = report["fault_tolerance"]
     rows = {
         "MPI library": library.get("error")
@@ -45,7 +49,7 @@ def facts_table(report: Mapping[str, Any]) -> Table:
         "mpirun on PATH": f"{mpirun['on_path']}: {mpirun['name']} {mpirun['version']}, "
         f"{belongs[report['mpirun_belongs']]}"
         if mpirun["on_path"]
-        else f"none (there is {mpirun['to_use']})"
+        else f"none ({mpirun['to_use']} exists)"
         if mpirun["to_use"]
         else "none",
         "fault tolerance": f"{'yes' if tolerant['on'] else 'no'}: {tolerant['why']}",
@@ -62,7 +66,7 @@ def facts_table(report: Mapping[str, Any]) -> Table:
 
 
 def ranks_table(report: Mapping[str, Any]) -> Table:
-    """Return a row for each rank."""
+    """Return a table with one row per rank."""
     rows = []
     for rank, facts in enumerate(report["ranks"]):
         cores, total = facts["cores"], facts["cores_of_host"]
@@ -72,12 +76,12 @@ def ranks_table(report: Mapping[str, Any]) -> Table:
 
 
 def show_bench(report: Mapping[str, Any]) -> None:
-    """Print speeds, ratios, and where the time goes."""
+    """Print speeds, ratios, and how the time is spent."""
     numerics, whole = report["numerics"], sum(report["parts"].values())
     console = make_console()
     console.print(
         f"global batch {report['batch_size']} in {report['shards']} leaves; numpy {numerics['numpy']}, "
-        f"{numerics['kernel']} kernel, sgemm peak {report['sgemm_gflops']:.0f} GFLOP/s a core"
+        f"{numerics['kernel']} kernel, sgemm peak {report['sgemm_gflops']:.0f} GFLOP/s per core"
     )
     ratios = [(name, f"{value:.3f}", meaning(name)) for name, value in report["ratios"].items()]
     layers = [(name, f"{us['forward']:.0f}", f"{us['backward']:.0f}") for name, us in report["layers"].items()]
@@ -88,7 +92,7 @@ def show_bench(report: Mapping[str, Any]) -> None:
     ]
     leaf = report["batch_size"] // report["shards"]
     for shown in (
-        table(("", "images/s", "ms a batch", "quartiles"), speeds(report)),
+        table(("", "images/s", "ms per batch", "quartiles"), speeds(report)),
         table(("ratio", "", "meaning"), ratios, words=3),
         table((f"layer, leaf of {leaf}", "forward us", "backward us"), layers),
         table(("part of the step, augmented", "ms", "share"), parts),
@@ -99,7 +103,7 @@ def show_bench(report: Mapping[str, Any]) -> None:
 
 
 def speeds(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return a row for each of the measured images/s: name, rate, and the spread of a batch's time if it is known."""
+    """Return a row for each measured speed: name, images/s, and the spread of a batch's time if known."""
     rows: list[tuple[str, ...]] = []
     for name, rate in report["images_per_second"].items():
         spread = report["milliseconds"].get(name)
@@ -111,7 +115,7 @@ def speeds(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
 
 
 def meaning(ratio: str) -> str:
-    """Return what the ratio of this name compares."""
+    """Return the meaning of the ratio of this name."""
     if ratio.endswith("_vs_ddp"):
-        return "the same number of ranks, against DistributedDataParallel over gloo"
-    return MEANINGS.get(ratio, "training on several ranks against one" if "scaling" in ratio else "")
+        return "compared with DistributedDataParallel over gloo on the same number of ranks"
+    return MEANINGS.get(ratio, "training on several ranks, compared with one" if "scaling" in ratio else "")

@@ -1,7 +1,7 @@
 """Lines for logs: ``12:03:04 step epoch=3/20 step=120/215 running_loss=0.0213 ...``, no escape codes.
 
-Each line is a time of day, the kind of event, and ``key=value`` pairs; values with spaces are quoted
-as a shell would, so ``shlex.split`` takes a line apart.
+Each line is a time of day, the kind of event, and ``key=value`` pairs. Values with spaces are quoted as in a shell, so
+``shlex.split`` parses a line.
 """
 
 import shlex
@@ -27,7 +27,7 @@ INTERVAL = 10.0  # seconds between lines within an epoch
 
 
 class PlainDisplay(Display):
-    """Writes one line per event worth a line; when ``quiet``, only warnings and the result."""
+    """Writes a line for each important event; if ``quiet``, only warnings and the result."""
 
     def __init__(
         self,
@@ -47,7 +47,7 @@ class PlainDisplay(Display):
         self._saved: set[tuple[str, str]] = set()
 
     def on(self, event: Event) -> None:
-        """Write the line of ``event``, if it has one now."""
+        """Write a line for ``event`` if one is due."""
         self._progress.add(event)
         match event:
             case StepDone() if self._is_due():
@@ -122,7 +122,7 @@ class PlainDisplay(Display):
 
     def _checkpoint(self, event: CheckpointSaved) -> None:
         known = (event.reason, str(event.path))
-        if known not in self._saved:  # "last" is written again every epoch: once is news
+        if known not in self._saved:  # "last" is written every epoch, but reported once
             self._saved.add(known)
             self._line("checkpoint", {"reason": event.reason, "path": event.path})
 
@@ -132,7 +132,7 @@ class PlainDisplay(Display):
 
     def _write(self, kind: str, values: Mapping[str, object]) -> None:
         pairs = " ".join(f"{clean(key)}={quote(value)}" for key, value in values.items())
-        # One write for the whole line: the lines of several processes meet in one log.
+        # one write for the whole line, since several processes may write to one log
         self._stream.write(f"{time.strftime('%H:%M:%S')} {kind} {pairs}\n")
 
 
@@ -144,13 +144,13 @@ def quote(value: object) -> str:
 
 
 def score(name: str, value: Score | None) -> dict[str, str]:
-    """Return the pairs that show ``value``; none for None."""
+    """Return the pairs that show ``value``; empty for None."""
     if value is None:
         return {}
     return {f"{name}_loss": number(value.loss), name: percent(value.accuracy)}
 
 
 def result(summary: Mapping[str, object]) -> dict[str, object]:
-    """Return the pairs of the one line that ends a run: the plain values of ``summary``, rounded."""
+    """Return the pairs of a run's last line: the plain values of ``summary``, rounded."""
     plain = {key: value for key, value in summary.items() if isinstance(value, str | int | float)}
     return {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in plain.items()}

@@ -1,4 +1,4 @@
-"""Where a run stands and how fast it goes, from its events alone: what every display shows."""
+"""A run's position and speed, computed from its events for all displays."""
 
 import math
 import time
@@ -10,19 +10,19 @@ from distlenet.training.events import CheckpointSaved, EpochDone, Event, RunStar
 from distlenet.ui.text import RESUME
 
 RATE_MEMORY = 3.0  # seconds over which speeds are averaged
-LOSS_MEMORY = 0.98  # weight a step's loss keeps at the next step
-DISPLAY_LOST = "the run is not shown any more, but goes on: what it writes is in its directory"
+LOSS_MEMORY = 0.98  # factor by which a step's weight shrinks at the next step
+DISPLAY_LOST = "the display has ended, but the run continues and writes its files"
 
 
 class Display:
     """A listener that shows a run, and a context manager that leaves the terminal as it was."""
 
     def on(self, event: Event) -> None:
-        """Show ``event``, or take note of it for later."""
+        """Show ``event``, or remember it for later."""
         raise NotImplementedError
 
     def close(self) -> None:
-        """Give the terminal back."""
+        """Release the terminal."""
 
     def __enter__(self) -> Self:
         return self
@@ -32,7 +32,7 @@ class Display:
 
 
 class Progress:
-    """The figures of a run. ``again`` says what resumes it after a stop."""
+    """The figures of a run. ``again`` tells the user how to resume it after a stop."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, again: str = RESUME) -> None:
         self._clock, self._again = clock, again
@@ -44,14 +44,14 @@ class Progress:
         self.valid: Score | None = None
         self.best: float | None = None
         self.best_epoch = 0
-        self.saved: Path | None = None  # the checkpoint written last
+        self.saved: Path | None = None  # the newest checkpoint
         self._evaluation_seconds = 0.0
         self._images = self._seconds = self._exchange = self._steps = 0.0  # fading sums: recent steps weigh most
         self._loss = self._loss_weight = 0.0
         self._correct = self._seen = 0.0  # of the running epoch
 
     def add(self, event: Event) -> None:
-        """Take note of ``event``; called at every step, so it must be cheap."""
+        """Add ``event``. Called at every step, so it must be cheap."""
         match event:
             case StepDone():
                 self._add_step(event)
@@ -67,7 +67,7 @@ class Progress:
                 self._start(event)
 
     def _start(self, event: RunStarted) -> None:
-        """Take the position from ``event``; a run that was healed may start again further back."""
+        """Take the position from ``event``; a healed run may continue from an earlier one."""
         if self._started is None:
             self._started = self._clock()
         self.epochs, self.steps_per_epoch = event.epochs, event.steps_per_epoch
@@ -86,7 +86,7 @@ class Progress:
         self._seconds = self._seconds * fade + event.seconds
         self._exchange = self._exchange * fade + event.exchange_seconds
         self._steps = self._steps * fade + 1
-        if math.isfinite(event.loss):  # one NaN must not spoil the average of a run that was healed
+        if math.isfinite(event.loss):  # a NaN must not spoil the average of a run that heals
             self._loss = self._loss * LOSS_MEMORY + event.loss
             self._loss_weight = self._loss_weight * LOSS_MEMORY + 1
 
@@ -126,13 +126,13 @@ class Progress:
 
     @property
     def fraction(self) -> float:
-        """Share of the whole run that is done, 0 to 1."""
+        """The completed share of the whole run, 0 to 1."""
         total = self.epochs * self.steps_per_epoch
         return min(1.0, (self.epoch * self.steps_per_epoch + self.step) / total) if total else 0.0
 
     @property
     def seconds_left(self) -> float | None:
-        """Time left for the whole run, evaluations included once one was seen; None before a step."""
+        """Time left for the whole run, including evaluations once one was timed; None before the first step."""
         if not self._steps:
             return None
         steps = self.epochs * self.steps_per_epoch - self.epoch * self.steps_per_epoch - self.step
@@ -140,15 +140,15 @@ class Progress:
         return max(0.0, steps * self._seconds / self._steps + evaluations * self._evaluation_seconds)
 
     def mean_step_seconds(self, event: EpochDone) -> float | None:
-        """Return the mean time of a step of the epoch; None if this process trained nothing of it."""
+        """Return the mean time of a step of the epoch; None if this process trained none of it."""
         if not (event.images_per_second and self.steps_per_epoch):
             return None
         return event.running.count / self.steps_per_epoch / event.images_per_second
 
     def parting(self, summary: Mapping[str, Any]) -> str | None:
-        """Return how to resume a run that was asked to end; None of any other, or if nothing was saved."""
+        """Return how to resume a run that was asked to end; None for any other run, or if nothing was saved."""
         if summary.get("failure") != "Stopped" or self.saved is None:
             return None
-        if summary.get("unsaved"):  # on a disk that fails
-            return f"the end could not be saved, {self.saved} is older; go on with {self._again}"
-        return f"saved in {self.saved}; go on with {self._again}"
+        if summary.get("unsaved"):  # the disk failed or was full
+            return f"the last steps could not be saved, {self.saved} is older; resume with {self._again}"
+        return f"saved in {self.saved}; resume with {self._again}"

@@ -1,6 +1,6 @@
-"""The last screen of a run, its result and commands to try next; and what was read in pictures.
+"""The last screen of a run (its result and commands to try next), and the digits read in pictures.
 
-``python -m distlenet.ui.results RUN DATA`` shows the first for a run that is over: the end of scripts/quickstart.
+``python -m distlenet.ui.results RUN DATA`` shows that screen for a finished run, at the end of scripts/quickstart.
 """
 
 import json
@@ -22,11 +22,11 @@ from distlenet.ui.text import Hints, duration, hints, percent
 
 TRY_MANY = "try --many"
 TOP = 3  # classes named for each digit
-SHADES = " .:-=+*#%@"  # where there are no colours
+SHADES = " .:-=+*#%@"  # for output without colours
 
 
 class Ending:
-    """The result of a run as lines that fit a small window; commands are not broken, so that they can be copied."""
+    """The result of a run as lines for a small window. Commands stay on one line, so that they can be copied."""
 
     def __init__(self, summary: Mapping[str, Any], hints: Hints = ()) -> None:
         self._summary, self._hints = summary, hints if summary.get("status") == "complete" else ()
@@ -48,7 +48,7 @@ class Ending:
 
 
 def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return (name, text) of what summary.json holds; keys that are missing make no row."""
+    """Return rows (name, text) for the content of summary.json; missing keys give no row."""
 
     def found(key: str, text: str = "{}") -> str:
         return text.format(summary[key]) if summary.get(key) is not None else ""
@@ -76,12 +76,12 @@ def result_rows(summary: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What one digit of a picture was taken for."""
+    """The network's answer for one digit of a picture."""
 
     ranking: list[tuple[str, float]]  # all class names and probabilities, the likeliest first
     box: tuple[int, int, int, int]  # left, top, right, bottom in pixels of the picture
-    image: np.ndarray  # (rows, columns) uint8: what the network saw
-    looks_like: int = 1  # digits: more where several were taken for one
+    image: np.ndarray  # (rows, columns) uint8: the network's input
+    looks_like: int = 1  # number of digits that the picture seems to hold, if several were read as one
 
     @property
     def top(self) -> list[tuple[str, float]]:
@@ -90,27 +90,27 @@ class Prediction:
 
     @property
     def none(self) -> float:
-        """The probability of none of the classes: more than 0 only for a network with a rubbish class."""
+        """The probability that it is none of the classes; above 0 only for a network with a rubbish class."""
         return max(0.0, 1 - sum(probability for _, probability in self.ranking))
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What was read in one picture: its digits, or the error that says why there are none."""
+    """The digits read in one picture, or the error if it could not be read."""
 
     file: str
     digits: Sequence[Prediction] = ()
-    several: bool = False  # whether the file has further frames: the first was read
+    several: bool = False  # whether the file has more frames than the first, which was read
     error: PictureError | None = None
 
     @property
     def source(self) -> str:
-        """The file, and which of its frames was read if there are several."""
+        """The file, with a note if only the first of several frames was read."""
         return f"{self.file} (the first of several frames)" if self.several else self.file
 
 
 def show_reading(reading: Reading, pictures: bool) -> None:
-    """Print ``reading``: the labels of several digits together, then a line for each digit; or its error."""
+    """Print ``reading``: its error, or a line for each digit, after the joined labels if there are several."""
     if reading.error is not None:
         sentence = str(reading.error) + (f": {TRY_MANY}" if isinstance(reading.error, SeveralDigits) else "")
         report(PictureError(sentence if reading.file in sentence else f"{reading.file}: {sentence}"))
@@ -131,11 +131,11 @@ def show_reading(reading: Reading, pictures: bool) -> None:
     sys.stdout.flush()  # before the next picture, or its error on stderr
     for digit in reading.digits:
         if digit.looks_like > 1:
-            note(f"{reading.file} looks like {digit.looks_like} digits, and one was read: {TRY_MANY}")
+            note(f"{reading.file} looks like {digit.looks_like} digits, but one was read: {TRY_MANY}")
 
 
 def share(probability: float) -> str:
-    """Return ``probability`` in percent; 100 % would be certainty, which no network has."""
+    """Return ``probability`` in percent, never as 100 %, because no network is certain."""
     percent = 100 * probability
     if percent >= 99.995:
         return ">99.99 %"
@@ -143,7 +143,7 @@ def share(probability: float) -> str:
 
 
 def drawn(image: np.ndarray) -> Text:
-    """Return ``image`` (rows, columns) uint8 as half blocks, two rows of it in each line of text."""
+    """Return ``image`` (rows, columns) uint8 as half blocks, two rows of pixels per line of text."""
     image = np.pad(image, ((0, len(image) % 2), (0, 0)))
     text = Text(no_wrap=True)
     for upper, lower in zip(image[::2].tolist(), image[1::2].tolist(), strict=True):
@@ -154,18 +154,18 @@ def drawn(image: np.ndarray) -> Text:
 
 
 def in_letters(image: np.ndarray) -> Text:
-    """Return ``image`` (rows, columns) uint8 as letters, for files and pipes; a letter is as high as two pixels."""
+    """Return ``image`` (rows, columns) uint8 as letters, for files and pipes; each letter covers two rows of pixels."""
     rows = image[: len(image) // 2 * 2].reshape(-1, 2, image.shape[1]).mean(axis=1)
     places = (rows * (len(SHADES) - 1) / 255).round().astype(int)
     return Text("\n".join("".join(SHADES[place] for place in row) for row in places.tolist()), no_wrap=True)
 
 
 def readings_json(readings: Sequence[Reading]) -> str:
-    """Return a JSON list: for each picture in turn an object for each of its digits, or one with its error.
+    """Return a JSON list: for each picture in turn, one object per digit, or one object with its error.
 
-    ``argument`` is the picture's position on the command line, from 0: a file may stand there twice. ``frames`` is 1,
-    or null where there are more: they are not counted. ``looks_like`` is more than 1 where several digits stand in a
-    row and one was asked for.
+    ``argument`` is the picture's position on the command line, from 0, since a file may be named twice. ``frames`` is
+    1, or null if there are more, which are not counted. ``looks_like`` is more than 1 if several digits seem to stand
+    in a row although one was expected.
     """
     found = []
     for place, reading in enumerate(readings):
@@ -190,15 +190,15 @@ def readings_json(readings: Sequence[Reading]) -> str:
 
 
 def main(run: str, data: str) -> None:
-    """Print the last screen of the run in directory ``run``, trained on the file ``data`` and evaluated.
+    """Print the last screen of the finished run in directory ``run``, trained on the file ``data``.
 
-    A summary that cannot be read is reported, and no failure: the run is over.
+    A summary that cannot be read is reported; it does not count as a failure, because the run is complete.
     """
     with safe_streams():
         try:
             summary = read_json(Path(run) / "summary.json")
             shown = Ending(summary, hints(run, data, ("report", "predict", "draw")))
-        except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but no object
+        except (OSError, ValueError, AttributeError) as error:  # AttributeError: JSON, but not an object
             note(f"cannot read {run}/summary.json: {reason(error)}")
         else:
             make_console().print(shown, crop=False)

@@ -1,4 +1,4 @@
-"""What ``repeat`` and ``compare`` show: a live line in a terminal or plain lines in a log, and a table at the end."""
+"""The display of ``repeat`` and ``compare``: a live line in a terminal or plain lines in a log, then a table."""
 
 import sys
 import time
@@ -23,23 +23,23 @@ from distlenet.ui.tables import table
 from distlenet.ui.terminal import is_live
 from distlenet.ui.text import duration, flow, percent
 
-SERIES_LOST = "the series is not shown any more, but goes on: its results are written to its directory"
+SERIES_LOST = "the display has ended, but the series continues and writes its results to its directory"
 INTERVAL = 10.0  # seconds between plain lines of a run
-# columns leave a narrow window in this order
+# columns are dropped in this order if the window is narrow
 NARROW = ("parameters", "images/s", "least", "most", "healed", "runs", "deviation", "time", "valid", "95 % confidence")
 GAP = 2  # cells between two columns
 
 
-class Course:
-    """How far the series is, and how long its runs take; what was done before this process started counts as done.
+class SeriesProgress:
+    """The progress of a series and the duration of its runs. Runs completed before this process started count as done.
 
-    ``settings`` are those of all runs in order: "fast", "slow", "fast", ...; ``teams`` runs go on at a time.
+    ``settings`` names the setting of each run in order: "fast", "slow", "fast", ...; ``teams`` runs train at a time.
     """
 
     def __init__(self, settings: Sequence[str], teams: int = 1, clock: Callable[[], float] = time.monotonic) -> None:
         self.settings, self._teams, self._clock = settings, teams, clock
         self._started = clock()
-        self._seconds: dict[str, list[float]] = {}  # of the runs that this process trained, by setting
+        self._seconds: dict[str, list[float]] = {}  # durations of the runs trained by this process, by setting
         self._over: set[int] = set()
 
     @property
@@ -48,17 +48,17 @@ class Course:
         return self._clock() - self._started
 
     def add(self, place: int, seconds: float | None) -> None:
-        """Note that the run at ``place`` (from 1) is over; ``seconds``: None if it was over before."""
+        """Note that the run at ``place`` (from 1) is over; ``seconds`` is None if it was complete before."""
         self._over.add(place)
         if seconds is not None:
             self._seconds.setdefault(self.settings[place - 1], []).append(seconds)
 
     def fraction(self, run: float) -> float:
-        """Return the share of the series that is done, when ``run`` (0 to 1) of the running one is."""
+        """Return the completed share of the series; ``run`` (0 to 1) is the completed share of the current run."""
         return min(1.0, (len(self._over) + run) / len(self.settings))
 
     def seconds_left(self, place: int, progress: Progress) -> float | None:
-        """Return the time left for the series, in which the run at ``place`` goes on; None before its first step."""
+        """Return the seconds left for the series while the run at ``place`` trains; None before its first step."""
         left = progress.seconds_left
         if left is None:
             return None
@@ -71,14 +71,14 @@ class Course:
 
 
 class SeriesLine(Display):
-    """Shows one run of the series on ``stream``: a line that is drawn again where it is ``live``, else lines.
+    """Shows one run of the series on ``stream``: if ``live`` as a line that is redrawn, otherwise as plain lines.
 
-    Warnings, and what resumes the series when it was stopped, are shown as well. ``quiet``: nothing else.
+    Also shows warnings, and how to resume the series after a stop; with ``quiet`` nothing else.
     """
 
     def __init__(
         self,
-        course: Course,
+        series: SeriesProgress,
         place: int,
         name: str,
         *,
@@ -88,7 +88,7 @@ class SeriesLine(Display):
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._course, self._place, self._name, self._quiet = course, place, clean(name), quiet
+        self._series, self._place, self._name, self._quiet = series, place, clean(name), quiet
         self._stream = SafeStream(sys.stdout if stream is None else stream, SERIES_LOST)
         self._progress, self._clock = Progress(clock, again), clock
         self._bars = Bars(self._stream, self.lines, clock) if live and not quiet else None
@@ -133,7 +133,7 @@ class SeriesLine(Display):
         self._write(", ".join(self._figures()))
 
     def _write(self, text: str) -> None:
-        self._stream.write(f"{self._place}/{len(self._course.settings)} {self._name}: {text}\n")
+        self._stream.write(f"{self._place}/{len(self._series.settings)} {self._name}: {text}\n")
 
     def _print(self, line: Text) -> None:
         if self._bars:
@@ -146,23 +146,23 @@ class SeriesLine(Display):
         found = [f"epoch {min(now.epoch + 1, now.epochs)}/{now.epochs}"]
         if now.valid is not None:
             found.append(f"valid {percent(now.valid.accuracy)}")
-        found.append(f"elapsed {duration(self._course.elapsed)}")
-        left = self._course.seconds_left(self._place, now)
+        found.append(f"elapsed {duration(self._series.elapsed)}")
+        left = self._series.seconds_left(self._place, now)
         return found if left is None else [*found, f"{duration(left)} left"]
 
     def lines(self, console: Console) -> list[Text]:
-        """Return what is drawn on ``console``: a bar of the series, and figures of the run."""
-        width, run = console.width - 1, f"run {self._place}/{len(self._course.settings)}"
-        share, ascii_only = self._course.fraction(self._progress.fraction), console.options.ascii_only
+        """Return the lines to draw on ``console``: a bar for the series, and figures of the run."""
+        width, run = console.width - 1, f"run {self._place}/{len(self._series.settings)}"
+        share, ascii_only = self._series.fraction(self._progress.fraction), console.options.ascii_only
         progress = bar(run, share, "", "green", left=len(run), right=0, width=min(width, 60), ascii_only=ascii_only)
         return [progress, *map(Text, flow([*self._figures(), self._name], width)[:2])]
 
 
 class SeriesView:
-    """What the root shows of a series; ``displays`` holds the display of the run that is trained.
+    """The root's display of a series; ``displays`` holds the display of the current run.
 
-    ``mode``: "brief", one line a run and where the series stands, or a display of ``train`` for each run. With
-    ``as_json`` the standard output is left to the result.
+    ``mode`` is "brief" (one line per run, and the progress of the series) or a display of ``train``, used for each run.
+    With ``as_json``, stdout is reserved for the result.
     """
 
     def __init__(
@@ -171,7 +171,7 @@ class SeriesView:
         self._teams, self._mode, self._as_json, self._debug, self._displays = teams, mode, as_json, debug, displays
         self._places = {(trial.setting, trial.seed): place for place, trial in enumerate(trials, 1)}
         self._console = make_console()
-        self._course = Course([trial.setting for trial in trials], teams)
+        self._series = SeriesProgress([trial.setting for trial in trials], teams)
         self._started = 0.0
 
     def make_displays(self, trial: Trial) -> list[Listener]:
@@ -180,12 +180,12 @@ class SeriesView:
         display: Display
         if self._mode != "brief" and not as_json:
             display = make_display(self._mode, again=again)
-        else:  # with --json, stdout is for the result; teams would draw over each other
+        else:  # with --json, stdout is reserved for the result; teams would draw over each other
             stream = sys.stderr if as_json else sys.stdout
             live = is_live(stream) and self._teams == 1
             name, place = f"{trial.setting} seed {trial.seed}", self._places[trial.setting, trial.seed]
             quiet = as_json and not live
-            display = SeriesLine(self._course, place, name, again=again, live=live, quiet=quiet, stream=stream)
+            display = SeriesLine(self._series, place, name, again=again, live=live, quiet=quiet, stream=stream)
         self._started = time.monotonic()
         return [self._displays.enter_context(display if self._debug else Guarded(display))]
 
@@ -193,7 +193,7 @@ class SeriesView:
         """Show that a run is over."""
         self._displays.close()
         place = self._places[outcome.setting, outcome.seed]
-        self._course.add(place, None if kept else time.monotonic() - self._started)
+        self._series.add(place, None if kept else time.monotonic() - self._started)
         if self._mode != "quiet" and not self._as_json:
             say(f"{place}/{len(self._places)} {line(asdict(outcome), kept)}")
 
@@ -202,14 +202,14 @@ class SeriesView:
         if self._console.is_terminal:
             head, *others = fitted(rows, self._console.width)
             self._console.print(table(head, others))
-        else:  # a log has room for every column
+        else:  # a log has room for all columns
             print(as_text(rows), end="")
         for remark in remarks(results):
             say(remark)
 
 
 def fitted(rows: Rows, width: int) -> Rows:
-    """Return ``rows`` with those columns that have room in ``width`` cells; the files of results have all."""
+    """Return ``rows`` with the columns that fit into ``width`` cells; the result files keep all columns."""
     columns = {column[0]: column for column in zip(*rows, strict=True)}
     kept = fitting(columns, width, NARROW, lambda name: max(map(len, columns[name])) + GAP)
     return [list(row) for row in zip(*map(columns.__getitem__, kept), strict=True)]

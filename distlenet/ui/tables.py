@@ -1,4 +1,4 @@
-"""The tables of the terminal: one function that lays them out; the outline of a network, a journal, an evaluation."""
+"""Tables for the terminal: one layout function, and the tables of a network's outline, a journal, an evaluation."""
 
 from collections.abc import Iterable, Sequence
 
@@ -13,7 +13,7 @@ from distlenet.streams import clean
 from distlenet.training.evaluation import accuracy
 from distlenet.ui.text import percent
 
-MATRIX_CLASSES = 20  # a matrix of more classes is not readable, however wide the window
+MATRIX_CLASSES = 20  # a larger confusion matrix is not readable in any window
 
 
 def table(
@@ -21,8 +21,8 @@ def table(
 ) -> Table:
     """Return a table of ``rows``.
 
-    The first ``words`` columns hold words, which are broken where the window has no room; the others hold figures,
-    which are whole and stand at the right. ``gap`` cells are between two columns; ``foot`` is a last row, in bold.
+    The first ``words`` columns hold words, which wrap in a narrow window. The others hold figures, which never wrap and
+    are right-aligned. ``gap`` is the number of cells between two columns; ``foot`` is a last row, in bold.
     """
     made = Table(box=None, padding=(0, gap, 0, 0), header_style="dim", show_footer=bool(foot), footer_style="bold")
     for place, name in enumerate(head):
@@ -41,7 +41,7 @@ def table(
 
 
 def outline_table(rows: Sequence[Row], input_shape: Sequence[int]) -> Table:
-    """Return the outline ``rows`` of a network for samples of ``input_shape``, with its total."""
+    """Return a table of the outline ``rows`` of a network for samples of ``input_shape``, with the total."""
     layers = [("input", "", in_words(input_shape), "")]
     layers += [(row.name, row.kind, in_words(row.shape), f"{row.parameters:,}") for row in rows]
     foot = ("total", "", "", f"{sum(row.parameters for row in rows):,}")
@@ -54,7 +54,7 @@ def in_words(shape: Sequence[int]) -> str:
 
 
 def journal_table(names: Sequence[str], rows: Sequence[Sequence[float | None]]) -> Table:
-    """Return a table with a column for each of ``names`` under which ``rows`` have a figure."""
+    """Return a table of ``rows`` with the columns of ``names`` that hold any figure."""
     kept = [place for place in range(len(names)) if any(row[place] is not None for row in rows)]
     head = [names[place].replace("validation", "valid").replace("_", "\n") for place in kept]
     return table(head, ([_figure(row[place]) for place in kept] for row in rows), words=0)
@@ -69,7 +69,7 @@ def _figure(value: float | None) -> str:
 
 
 def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[str]) -> Group:
-    """Return an evaluation as tables that fit the window.
+    """Return tables of an evaluation that fit the window.
 
     Arguments:
         confusion: int64 (classes, classes), [true, predicted].
@@ -95,7 +95,7 @@ def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[s
 
 
 class Confusion:
-    """The confusion matrix if it fits the window, else the most frequent confusions."""
+    """The confusion matrix if it fits the window, otherwise the most frequent confusions."""
 
     def __init__(self, confusion: np.ndarray, names: Sequence[str]) -> None:
         self.confusion, self.names = confusion, names
@@ -113,7 +113,7 @@ class Confusion:
     def _matrix(self, cell: int, left: int) -> Iterable[Text]:
         yield Text("true \\ predicted", "dim")
         heads = labels = self.names
-        if max(map(len, heads)) > cell:  # numbers over the columns, explained at the rows
+        if max(map(len, heads)) > cell:  # numbers as column heads; the rows have the names
             heads = [str(i) for i in range(len(heads))]
             labels = [f"{i:2} {name}" for i, name in enumerate(self.names)]
         yield Text(" " * left + "".join(head.rjust(cell + 1) for head in heads), "dim")

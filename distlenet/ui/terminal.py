@@ -1,4 +1,4 @@
-"""What a stream can show."""
+"""Detects what a stream can display."""
 
 import os
 import stat
@@ -11,7 +11,7 @@ MODES = ("auto", "live", "plain", "quiet")
 
 
 def window(stream: TextIO | SafeStream) -> tuple[int, int]:
-    """Return (columns, rows) of the terminal window behind ``stream``; (0, 0) if there is none."""
+    """Return (columns, rows) of the terminal window behind ``stream``, or (0, 0) without one."""
     try:
         columns, rows = os.get_terminal_size(stream.fileno())
     except (OSError, ValueError, AttributeError):  # no descriptor, closed, or not a terminal
@@ -20,9 +20,9 @@ def window(stream: TextIO | SafeStream) -> tuple[int, int]:
 
 
 def mpirun_window() -> tuple[int, int] | None:
-    """Return the window of the mpirun that started this process; None if there is none.
+    """Return (columns, rows) of the terminal of the mpirun that started this process, or None without one.
 
-    A rank's own terminal under Open MPI keeps the size that mpirun's had at the start.
+    Under Open MPI a rank's own terminal keeps the size that mpirun's terminal had at the start.
     """
     try:
         path = f"/proc/{os.getppid()}/fd/1"
@@ -44,10 +44,10 @@ def is_live(stream: TextIO) -> bool:
 
 
 def explain(stream: TextIO) -> tuple[str, str]:
-    """Return what "auto" chooses for ``stream``, "live" or "plain", and why.
+    """Return the mode that "auto" chooses for ``stream``, "live" or "plain", and the reason.
 
-    A terminal alone is not enough for "live": Open MPI gives every rank one, even when mpirun's output goes to a file,
-    but then its window has no columns. COLUMNS in the environment says nothing about that.
+    A terminal is not enough for "live". Open MPI gives every rank one, even if mpirun's output goes to a file; its
+    window has no columns then. The environment variable COLUMNS does not tell the two cases apart.
     """
     columns = window(stream)[0]
     try:
@@ -57,14 +57,14 @@ def explain(stream: TextIO) -> tuple[str, str]:
     if not terminal:
         return "plain", "the output is a pipe or a file"
     if columns == 0:
-        return "plain", "a terminal without a window: Open MPI's mpirun whose output is no terminal"
+        return "plain", "a terminal without a window: the output of Open MPI's mpirun goes to a pipe or a file"
     if os.environ.get("TERM") == "dumb":
         return "plain", "TERM is dumb"
     return "live", f"a terminal of {columns} columns"
 
 
 def choose(mode: str, stream: TextIO) -> str:
-    """Return "live", "plain" or "quiet": ``mode`` itself, or for "auto" what suits ``stream``."""
+    """Return "live", "plain" or "quiet": ``mode``, or for "auto" the mode that suits ``stream``."""
     if mode not in MODES:
         raise ValueError(f"display mode: got {mode!r}, expected one of {', '.join(MODES)}")
     return explain(stream)[0] if mode == "auto" else mode

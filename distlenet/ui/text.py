@@ -1,4 +1,4 @@
-"""Figures as words, words as lines, and commands as they can be typed where the user is."""
+"""Formatting of figures and lines, and commands that the user can type as shown."""
 
 import os
 import shlex
@@ -7,23 +7,23 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-GAP = "   "  # between two figures of a line
-RESUME = "the same command and --resume"  # what resumes a run that was stopped
-# Every display uses these words, and those of the journal: "running", "train", "validation", "test".
+GAP = "   "  # between two figures in a line
+RESUME = "the same command and --resume"  # resumes a stopped run
+# All displays use these words, and those of the journal: "running", "train", "validation", "test".
 LEGEND = {
     "running": "this epoch so far, augmented images",
     "train, valid": "after the epoch, images as they are",
     "*": "best valid so far",
     "exchange": "share of the time spent between ranks",
 }
-QUICKSTART = "DISTLENET_QUICKSTART"  # set where the script itself ends with the last screen
+QUICKSTART = "DISTLENET_QUICKSTART"  # set by scripts/quickstart, which shows the last screen itself
 PURPOSES = {
-    "evaluate": "figures of each class",
+    "evaluate": "figures for each class",
     "report": "curves, mistakes and kernels on one page",
-    "predict": "read a picture of yours",
+    "predict": "read your own picture",
     "draw": "draw digits in the browser",
 }
-Hints = Sequence[tuple[str, str]]  # a command, and what it is for
+Hints = Sequence[tuple[str, str]]  # (command, purpose)
 
 
 def duration(seconds: float | None) -> str:
@@ -57,7 +57,7 @@ def number(loss: float | None) -> str:
 
 
 def flow(items: Iterable[str], width: int, gap: str = GAP) -> list[str]:
-    """Return ``items`` joined by ``gap`` into lines of at most ``width``; one that is longer is cut."""
+    """Return ``items`` joined by ``gap`` into lines of at most ``width``; longer items are cut."""
     lines: list[str] = []
     for item in items:
         if lines and len(lines[-1]) + len(gap) + len(item) <= width:
@@ -70,9 +70,9 @@ def flow(items: Iterable[str], width: int, gap: str = GAP) -> list[str]:
 def hints(
     run: str, data: str, commands: Sequence[str] = ("evaluate", "report", "predict"), model: str | None = None
 ) -> Hints:
-    """Return ``commands`` to try on the run in directory ``run``, as they can be typed here.
+    """Return ``commands`` to try on the run in directory ``run``, ready to be typed.
 
-    ``model``: the network that the user named; one of the user's own (FILE.py:FUNCTION) is named again.
+    ``model`` is the network that the user named; a user-defined one (FILE.py:FUNCTION) is added to the commands.
     """
     data = f" --data {shlex.quote(data)}"
     more = {"evaluate": data, "report": data, "predict": " photo.jpg"}
@@ -82,12 +82,12 @@ def hints(
 
 
 def program_name() -> str:
-    """Return how this program is called from here: "distlenet", or its path where the PATH does not lead to it."""
-    beside = Path(sys.executable).with_name("distlenet")
+    """Return how to call this program: "distlenet", or its path if the PATH does not lead to it."""
+    installed = Path(sys.executable).with_name("distlenet")
     found = shutil.which("distlenet")
-    if found and beside.exists() and os.path.samefile(found, beside):
+    if found and installed.exists() and os.path.samefile(found, installed):
         return "distlenet"
-    if not beside.exists():
+    if not installed.exists():
         return f"{shlex.quote(sys.executable)} -m distlenet"
     here = Path.cwd()
-    return shlex.quote(str(beside.relative_to(here) if beside.is_relative_to(here) else beside))
+    return shlex.quote(str(installed.relative_to(here) if installed.is_relative_to(here) else installed))

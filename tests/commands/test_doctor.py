@@ -43,7 +43,7 @@ def test_alone(doctor, tmp_path):
 def test_alone_as_text(doctor):
     done = doctor("/tmp").expect()
     assert "\x1b" not in done.stdout
-    for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to mend"):
+    for words in ("MPI library", "Open MPI 5", "one process", "file locks", "threads", "nothing to fix"):
         assert words in done.stdout
 
 
@@ -84,7 +84,7 @@ def test_crowded_ranks_as_text(runtime, tmp_path):
     words = [*DOCTOR[:-1], "--run", str(tmp_path)]
     done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime)).expect()
     assert f"{ranks} ranks run {ranks} BLAS threads" in done.stdout
-    assert "nothing to mend" not in done.stdout
+    assert "nothing to fix" not in done.stdout
 
 
 def test_fault_tolerance_is_seen(openmpi, tmp_path):

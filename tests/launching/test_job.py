@@ -1,4 +1,4 @@
-"""``distlenet launch``: the exit codes and signals it passes on, and what it starts again."""
+"""``distlenet launch``: exit codes, forwarded signals, and restarts."""
 
 import os
 import re
@@ -44,7 +44,7 @@ def test_arguments_of_a_restart(monkeypatch, arguments, is_ours, expected):
     found = launch.arguments_now(launch.Job(2, arguments, Path("a")), "this")
     assert found == expected
     assert build_parser("train").parse(found).resume == ("auto" if is_ours else expected_resume(arguments))
-    assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # no training run: nothing to resume
+    assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # not a training run, so nothing to resume
 
 
 def expected_resume(arguments):
@@ -133,7 +133,7 @@ def launched(*words, python=sys.executable, **variables):
         (["--shards", "1"], 7, "shards"),
     ],
 )
-def test_bad_input_is_not_tried_again(openmpi, digits, tmp_path, only_sentence, options, code, said):
+def test_bad_input_is_not_retried(openmpi, digits, tmp_path, only_sentence, options, code, said):
     run = tmp_path / "run"
     done = launched("--max-restarts", 2, "train", "--data", digits, "--run", run, *options)
     only_sentence(done, code, said)
@@ -148,7 +148,7 @@ def test_evaluate(openmpi, trained, digits, distlenet):
 
 
 def under_way(digits, run, python=sys.executable):
-    """Return a job that trains until it is told to end."""
+    """Return a job that trains until it is asked to end."""
     words = runs.train(digits, run, "--epochs", 1000, "--validation", 50)
     job = launches.Launched("-n", 2, "--max-restarts", 1, *words, python=python)
     try:
@@ -161,7 +161,7 @@ def under_way(digits, run, python=sys.executable):
 
 
 def stops(digits, run, number, python=sys.executable):
-    """A signal to the launcher: the run is saved, ends with the signal's code, and can be gone on with."""
+    """Send a signal to the launcher: the run is saved, ends with the signal's exit code, and can be resumed."""
     with under_way(digits, run, python) as job:
         job.process.send_signal(number)
         done = job.finish()
@@ -169,7 +169,7 @@ def stops(digits, run, number, python=sys.executable):
     assert done.returncode == 128 + number, done.output
     assert "Traceback" not in done.output, done.output
     assert runs.summary(run)["status"].startswith("stopped by "), done.output
-    assert f"saved in {run}/checkpoints/last.h5; go on with the same command and --resume" in done.output
+    assert f"saved in {run}/checkpoints/last.h5; resume with the same command and --resume" in done.output
     progress = runs.newest(run).progress
     assert progress.steps == runs.summary(run)["steps"]
     end = ["--epochs", progress.epoch + 1, "--override", "epochs", "--resume", "auto"]
@@ -184,10 +184,10 @@ def test_a_signal_saves_and_ends(openmpi, digits, tmp_path, number):
     stops(digits, tmp_path / "run", number)
 
 
-def test_the_same_signal_twice_is_one(openmpi, digits, tmp_path):
+def test_the_same_signal_twice_counts_once(openmpi, digits, tmp_path):
     run = tmp_path / "run"
     with under_way(digits, run) as job:
-        for _ in range(2):  # as from a shell and a scheduler
+        for _ in range(2):  # like a shell and a scheduler
             job.process.send_signal(signal.SIGTERM)
             time.sleep(0.02)
         done = job.finish()
@@ -195,8 +195,8 @@ def test_the_same_signal_twice_is_one(openmpi, digits, tmp_path):
     assert runs.newest(run).progress.steps == runs.summary(run)["steps"]
 
 
-def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch):
-    mpirun.which_mpi()  # asked once, and not by the Popen below
+def test_a_signal_before_mpirun_is_started(openmpi, digits, tmp_path, monkeypatch):
+    mpirun.which_mpi()  # caches the answer before Popen is replaced below
     real, started = subprocess.Popen, []
 
     def popen(command, **options):
@@ -215,7 +215,7 @@ def test_a_signal_before_mpirun_is_there(openmpi, digits, tmp_path, monkeypatch)
 
 @pytest.mark.parametrize("where", ["before", "after"])
 def test_the_root_hangs_when_the_run_is_done(survivors_go_on, digits, tmp_path, where):
-    # stopped where no other rank waits for it any more: before or after it has left the exit code
+    # SIGSTOP where no other rank waits for it: before or after it has written the exit code
     stops = f"""import os, signal
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     from distlenet import handshake
@@ -229,7 +229,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     run, path = tmp_path / "run", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}"
     words = runs.train(digits, run, "--epochs", 1)
     done = launched("--stall-after", 1, "--max-restarts", 1, *words, PYTHONPATH=path).expect()
-    assert "the job was done 1 s ago, but a rank hangs: it is ended" in done.output
+    assert "the job was done 1 s ago, but a rank hangs: ending it" in done.output
     assert "restart" not in done.output
     assert runs.summary(run)["status"] == "complete"
 
@@ -272,7 +272,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
 
 
 @pytest.mark.parametrize("tolerance", [[], ["--no-fault-tolerance"]], ids=["survives", "does not survive"])
-def test_a_result_that_is_not_shown_is_no_success(openmpi, trained, digits, tmp_path, tolerance):
+def test_a_result_that_cannot_be_shown_is_a_failure(openmpi, trained, digits, tmp_path, tolerance):
     fails = "import distlenet.ui, sys\nclass Refuse:\n"
     fails += "    def find_spec(self, name, path, target=None):\n"
     fails += "        if name == 'distlenet.ui.tables':\n            raise OSError('no such view')\n"
@@ -288,7 +288,7 @@ def kill_ranks(job):
         os.kill(rank, signal.SIGKILL)
 
 
-def test_all_ranks_killed_is_no_success(survivors_go_on, digits, tmp_path):
+def test_all_ranks_killed_is_a_failure(survivors_go_on, digits, tmp_path):
     with launches.Launched("-n", 2, *runs.train(digits, tmp_path / "run", "--epochs", 1000)) as job:
         mpi_jobs.wait_for(lambda: runs.saved(tmp_path / "run"), job)
         kill_ranks(job)
@@ -298,7 +298,7 @@ def test_all_ranks_killed_is_no_success(survivors_go_on, digits, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "begun"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
-def test_a_restart_goes_on_from_what_the_job_itself_saved(survivors_go_on, digits, tmp_path, name, begun):
+def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_go_on, digits, tmp_path, name, begun):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
     runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).expect()
     words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / begun[0])
@@ -314,7 +314,7 @@ def test_a_restart_goes_on_from_what_the_job_itself_saved(survivors_go_on, digit
     assert second[0] == "last.h5" and int(second[1]) >= 9
 
 
-def test_a_folder_that_the_root_does_not_see(digits, tmp_path, only_sentence, runtime):
+def test_a_folder_that_the_root_cannot_see(digits, tmp_path, only_sentence, runtime):
     command = runtime.command(2, "-m", "distlenet", *map(str, runs.train(digits, tmp_path / "run")))
     done = mpi_jobs.run(command, env=mpi_jobs.environment(DISTLENET_EXIT_FILE="/nowhere/exit-code"))
     only_sentence(done, 7, "does not see /nowhere, where `distlenet launch` waits for it")
@@ -327,7 +327,7 @@ def test_mpich(digits, tmp_path):
     stops(digits, tmp_path / "run", signal.SIGTERM, found.python)
 
 
-def test_sigusr1_saves_and_goes_on(openmpi, digits, tmp_path):
+def test_sigusr1_saves_and_training_continues(openmpi, digits, tmp_path):
     def epochs() -> int:
         return job.said().count(" epoch epoch=")
 
@@ -341,8 +341,8 @@ def test_sigusr1_saves_and_goes_on(openmpi, digits, tmp_path):
     assert done.returncode == 143, done.output
 
 
-def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
-    # all ranks die after the lock is taken, before the old run is removed: nothing of the old run is resumed
+def test_a_restart_still_overwrites_the_old_run(digits, tmp_path):
+    # all ranks die after taking the lock and before the old run is removed; the old run is not resumed
     run, marked = tmp_path / "run", tmp_path / "died"
     assert runs.do(runs.train(digits, run, "--epochs", 1, "--seed", 1)).returncode == 0
     old = runs.results(run)
@@ -368,7 +368,7 @@ def test_a_restart_replaces_what_was_to_be_replaced(digits, tmp_path):
 
 
 def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
-    # from where it starts on, and not before
+    # from its start on, not before
     run = tmp_path / "run"
 
     def owner():
@@ -403,7 +403,7 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
         ("train --run elsewhere --run=~/run", "run"),  # the last one counts, ~ is expanded
         ("train --run ~/other --resume", "other"),
         ("evaluate ~/run", None),
-        ("repeat -n 2 --run ~/run", None),  # its runs are resumed without being told
+        ("repeat -n 2 --run ~/run", None),  # resumes its runs by itself
     ],
 )
 def test_which_run_is_resumed_after_a_restart(tmp_path, monkeypatch, words, name):

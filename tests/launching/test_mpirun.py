@@ -1,4 +1,4 @@
-"""The mpirun that is found, and the commands made for it."""
+"""Finding mpirun, and the commands built for it."""
 
 import os
 import sys
@@ -23,7 +23,7 @@ YIELD = ["--mca", "mpi_yield_when_idle", "1"]
 
 @pytest.fixture
 def machine(monkeypatch):
-    """``machine(open_mpi, cores)``: a machine with that MPI and so many cores."""
+    """``machine(open_mpi, cores)``: a machine with that MPI and that many cores."""
 
     def pretend(open_mpi, cores=2):
         found = mpirun.Mpirun("mpirun", *(("Open MPI", "5.0.11") if open_mpi else ("MPICH", "5.0.2")))
@@ -92,7 +92,7 @@ SHADOWS = ("random", "signal", "copy", "numpy", "argparse", "tempfile", "json", 
 
 @pytest.fixture
 def shadowed(tmp_path, monkeypatch):
-    """A working directory with files that are called like modules of the standard library."""
+    """A working directory with files named like modules of the standard library."""
     for name in SHADOWS:
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong module')\n")
     monkeypatch.chdir(tmp_path)
@@ -100,7 +100,7 @@ def shadowed(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("words", [["summary"], ["doctor", "--json"], ["train", "--run", "x", "--check"]])
-def test_modules_of_the_working_directory_are_not_taken_for_others(shadowed, words):
+def test_modules_of_the_working_directory_do_not_replace_others(shadowed, words):
     done = mpi_jobs.run([sys.executable, "-m", "distlenet", *words], cwd=shadowed).expect()
     assert "wrong module" not in done.output
 
@@ -112,7 +112,7 @@ def test_ranks_do_not_see_the_working_directory(openmpi, shadowed):
 
 
 def test_a_checkout_that_is_not_installed_is_found_in_the_working_directory(tmp_path):
-    # nothing but the working directory leads to the package: neither -P nor an import path of its own is possible
+    # only the working directory leads to the package, so neither -P nor another import path is possible
     program = "import sys\nfrom distlenet.launching.mpirun import python_command\nsys.meta_path[:] = sys.meta_path[:3]"
     (tmp_path / "ask.py").write_text(f"{program}\nprint(python_command('x')[1])")
     site = [entry for entry in sys.path if entry.endswith("-packages")]
@@ -128,7 +128,7 @@ def test_no_mpirun(monkeypatch, tmp_path):
         mpirun.find_mpirun()
 
 
-def test_each_mpi_is_told_apart(runtime):
+def test_each_mpi_is_recognised(runtime):
     found = mpirun.ask_mpirun(runtime.mpirun)
     assert found.is_open_mpi == (runtime.name == "openmpi")
     if runtime.name == "mpich":

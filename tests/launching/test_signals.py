@@ -1,4 +1,4 @@
-"""What becomes of the signals that the launcher gets."""
+"""How the launcher handles signals."""
 
 import os
 import signal
@@ -11,7 +11,7 @@ from distlenet.launching.signals import Requests
 
 
 class Job:
-    """A job that only remembers what it was told."""
+    """A job that only records the signals sent to it."""
 
     mark, can_be_stopped = "no such mark", True
 
@@ -31,7 +31,7 @@ class Job:
         ("HUP", ["SIGHUP"]),
         ("HUP HUP HUP", ["SIGHUP"]),  # from the terminal and from the shell
         ("XCPU XCPU", ["SIGXCPU"]),  # the system sends it every second
-        ("HUP TERM", ["SIGHUP"]),  # a session that is closed
+        ("HUP TERM", ["SIGHUP"]),  # the session is closed
         ("HUP TERM TERM", ["SIGHUP", "end"]),
         ("INT INT", ["SIGINT", "end"]),
         ("TERM INT", ["SIGTERM", "end"]),
@@ -53,7 +53,7 @@ def test_signals_in_sequence(monkeypatch, names, heard):
     assert requests.asked == (getattr(signal, f"SIG{endings[0]}") if endings else None)
 
 
-def test_the_same_key_press_twice_is_one():
+def test_the_same_key_press_twice_counts_once():
     job = Job()
     with Requests() as requests:
         requests.job = job
@@ -62,7 +62,7 @@ def test_the_same_key_press_twice_is_one():
     assert job.heard == ["SIGINT"]
 
 
-def test_handlers_are_put_back_and_ignored_ones_left_alone():
+def test_handlers_are_restored_and_ignored_ones_left_alone():
     numbers = Requests.numbers
     before = {number: signal.getsignal(number) for number in numbers}
     signal.signal(signal.SIGHUP, signal.SIG_IGN)

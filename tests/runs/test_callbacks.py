@@ -4,7 +4,7 @@ import pytest
 from sessions import Session, results, summary, train_run
 
 from distlenet.errors import CallbackError
-from distlenet.training.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, SaveAsked, StepDone
+from distlenet.training.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, SaveRequested, StepDone
 
 SHORT = {"epochs": 2, "batch_size": 64, "train_sample": 50}
 
@@ -21,7 +21,7 @@ def test_the_root_calls_every_callback_with_every_event(digits, tmp_path, ranks)
     kinds = [type(event) for event in first]
     assert first == second and kinds[0] is RunStarted and kinds[-1] is RunFinished
     assert kinds.count(EpochDone) == 2 and kinds.count(StepDone) == first[-1].summary["steps"]
-    assert kinds.index(SaveAsked) < kinds.index(CheckpointSaved)
+    assert kinds.index(SaveRequested) < kinds.index(CheckpointSaved)
 
 
 @pytest.mark.parametrize("ranks", [1, 2])

@@ -1,10 +1,10 @@
-"""What the tests of the displays share."""
+"""Fixtures of the display tests."""
 
 import pytest
 
 
 class Clock:
-    """A clock that a test sets; it advances by ``step`` with each look, so that a drawing takes that long."""
+    """A clock that a test sets. It advances by ``step`` at each reading, so that a drawing takes that long."""
 
     def __init__(self, step=0.0):
         self.now, self.step = 0.0, step

@@ -87,7 +87,7 @@ def test_a_reader_that_leaves_does_not_kill_the_run(mode):
         )
     assert run.returncode == 0
     assert run.stderr.count(b"\n") == 1
-    assert b"the run is not shown any more, but goes on" in run.stderr
+    assert b"the display has ended, but the run continues" in run.stderr
 
 
 def test_make_display_chooses():
@@ -102,7 +102,7 @@ def test_plain_output_does_not_load_rich():
     assert mpi_jobs.run([sys.executable, "-c", code]).returncode == 0
 
 
-def test_a_defect_of_the_display_does_not_end_the_run(capsys):
+def test_an_error_in_the_display_does_not_end_the_run(capsys):
     class Defective(Display):
         closed = 0
 
@@ -119,4 +119,4 @@ def test_a_defect_of_the_display_does_not_end_the_run(capsys):
             guarded.on(RunStarted("", {}, 1, 1, 0, 0))
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and display.closed == 1
-    assert "the run is not shown any more, but goes on" in said and "ZeroDivisionError: \\x1b[2J" in said
+    assert "the display has ended, but the run continues" in said and "ZeroDivisionError: \\x1b[2J" in said

@@ -42,7 +42,7 @@ def size(monkeypatch):
 
 
 def shown(*events):
-    """Return what a display wrote of a run with these events after its start."""
+    """Return the output of a display for a run with these events after its start."""
     out = io.StringIO()
     with LiveDisplay(out) as display:
         for event in (START, *events):
@@ -62,17 +62,17 @@ def test_rows_notices_and_summary_are_shown(size):
     assert "97.12%" in text and "96.50%" in text and "97.77%" in text
     assert "a \\x1b[2Jwarning" in text and "\x1b[2J" not in text
     assert "99.12%" in text
-    assert "\x1b[?25l" not in text  # the cursor is never hidden: nobody could be sure to show it again
+    assert "\x1b[?25l" not in text  # the cursor is never hidden, since a killed run could not show it again
 
 
-def test_a_stopped_run_says_how_to_go_on(size):
+def test_a_stopped_run_says_how_to_resume(size):
     path, end = Path("runs") / ("long" * 30) / "last.h5", {"status": "stopped by SIGINT", "failure": "Stopped"}
     text = shown(CheckpointSaved(path, "stopped by SIGINT"), RunFinished(end))
-    assert f"saved in {path}; go on with the same command and --resume" in text
+    assert f"saved in {path}; resume with the same command and --resume" in text
 
 
 class Terminal(io.StringIO):
-    """A terminal that counts what is drawn on it, in one write each; ``seconds``: how long one takes."""
+    """A terminal that counts drawings, one write each; each takes ``seconds``."""
 
     def __init__(self):
         super().__init__()
@@ -85,7 +85,7 @@ class Terminal(io.StringIO):
 
 
 def drawn_in(steps, seconds):
-    """Return how often the bars are drawn in that many steps of a millisecond, and how long the steps took."""
+    """Return how often the bars are drawn in that many steps of a millisecond, and the duration of the steps."""
     terminal = Terminal()
     with LiveDisplay(terminal, clock=terminal.clock) as display:
         display.on(START)
@@ -105,13 +105,13 @@ def test_a_slow_terminal_is_drawn_on_less(size):
     assert 1 <= drawn <= 0.02 * seconds / 0.1 + 1
 
 
-def test_the_standard_streams_come_back_after_an_error(size):
+def test_the_standard_streams_are_restored_after_an_error(size):
     before = sys.stdout, sys.stderr
 
     def interrupted():
         with LiveDisplay(io.StringIO()) as display:
             display.on(START)
-            assert sys.stderr is not before[1]  # what others print goes above the bars
+            assert sys.stderr is not before[1]  # text printed by others goes above the bars
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -171,7 +171,7 @@ def test_the_frame_fits(width):
 
 @pytest.mark.parametrize(("width", "rows"), [(40, 12), (60, 20), (100, 35)])
 @pytest.mark.parametrize("epochs", [1, 30, 10_000])
-def test_small_windows_have_bars_and_no_figure_that_is_not_explained(width, rows, epochs):
+def test_small_windows_show_bars_and_only_explained_figures(width, rows, epochs):
     progress = Progress(lambda: 5000.0)
     progress.add(replace(START, epochs=epochs))
     console = Console(width=width, file=io.StringIO())
@@ -196,7 +196,7 @@ def test_the_first_frame_of_a_resumed_run_knows_its_best():
     assert "* best 98.00% (epoch 2)" in text and "nan" not in text
 
 
-def test_the_head_of_the_table_comes_again(size):
+def test_the_head_of_the_table_is_repeated(size):
     assert shown(*(epoch_done(epoch, 0.9) for epoch in range(60))).count("train loss valid loss") >= 3
 
 

@@ -52,7 +52,7 @@ def play(display, clock, epoch=0):
     display.on(RunFinished({"status": "finished", "test_accuracy": 0.9912345, "steps": 100, "history": [1, 2]}))
 
 
-def test_every_line_can_be_taken_apart(clock):
+def test_every_line_can_be_parsed(clock):
     log = Log()
     play(PlainDisplay(log, clock=clock), clock)
     assert all(text.endswith("\n") and text.count("\n") == 1 for text in log.writes)  # one line, one write
@@ -83,7 +83,7 @@ def test_every_line_can_be_taken_apart(clock):
     assert lines[-1][1] == {"status": "finished", "test_accuracy": "0.991235", "steps": "100"}
 
 
-def test_a_complete_run_ends_with_what_is_next(clock):
+def test_a_complete_run_ends_with_the_next_commands(clock):
     log, hints = Log(), [("distlenet report 'my run'", "a page"), ("distlenet predict r x.jpg", "a picture")]
     display = PlainDisplay(log, hints=hints)
     display.on(RunFinished({"status": "complete"}))
@@ -104,22 +104,22 @@ def test_quiet_shows_warnings_and_the_result(clock):
     ("saved", "end", "said"),
     [
         (["best", "stopped by SIGINT"], {"failure": "Stopped"}, "saved in runs/a/last.h5;"),
-        (["last"], {"failure": "Stopped", "unsaved": True}, "the end could not be saved, runs/a/last.h5 is older;"),
+        (["last"], {"failure": "Stopped", "unsaved": True}, "the last steps could not be saved, runs/a/last.h5 is older;"),
         (["last"], {"failure": None}, None),
         (["last"], {"failure": "DivergedError"}, None),
         ([], {"failure": "Stopped"}, None),
     ],
 )
-def test_a_stopped_run_says_how_to_go_on(quiet, saved, end, said):
+def test_a_stopped_run_says_how_to_resume(quiet, saved, end, said):
     log = Log()
     display = PlainDisplay(log, quiet=quiet)
     for reason in saved:
         display.on(CheckpointSaved(Path("runs/a") / ("best.h5" if reason == "best" else "last.h5"), reason))
     display.on(RunFinished({"status": "stopped by SIGINT" if said else "complete", **end}))
     if said:
-        assert parse(log.writes[-1]) == ("info", {"text": f"{said} go on with the same command and --resume"})
+        assert parse(log.writes[-1]) == ("info", {"text": f"{said} resume with the same command and --resume"})
     else:
-        assert "go on with" not in "".join(log.writes)
+        assert "resume with" not in "".join(log.writes)
 
 
 def test_the_interval_can_be_set(clock):

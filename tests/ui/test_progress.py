@@ -26,7 +26,7 @@ def test_progress_follows_the_steps():
     assert progress.seconds_left == pytest.approx(1.5)
 
 
-def test_progress_counts_the_evaluations_to_come():
+def test_progress_counts_the_remaining_evaluations():
     progress = Progress()
     progress.add(RunStarted("", {}, epochs=3, steps_per_epoch=100, epoch=0, step=0))
     steps(progress, 100)
@@ -37,7 +37,7 @@ def test_progress_counts_the_evaluations_to_come():
     assert progress.seconds_left == pytest.approx(2 * (1.0 + 0.4))
 
 
-def test_among_equals_the_later_is_the_best():  # as for the checkpoints
+def test_the_later_epoch_wins_a_tie():  # as for the checkpoints
     progress = Progress()
     for epoch, accuracy, best in ((0, 0.98, True), (1, 0.97, False), (2, 0.98, True)):
         done = EpochDone(epoch, 100, 0.1, *3 * [Score(0.1, accuracy, 10)], None, 1.0, 0.4, 1e4, 0.2)
@@ -46,7 +46,7 @@ def test_among_equals_the_later_is_the_best():  # as for the checkpoints
     assert (progress.best, progress.best_epoch) == (0.98, 2)
 
 
-def test_accuracy_starts_anew_with_each_epoch():
+def test_accuracy_starts_again_with_each_epoch():
     progress = Progress()
     steps(progress, 5, accuracy=0.1)
     steps(progress, 5, epoch=1, accuracy=0.8)

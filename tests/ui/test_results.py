@@ -30,7 +30,7 @@ def render(what, width):
 
 
 @pytest.mark.parametrize("width", [40, 60, 100, 120])
-def test_the_result_and_what_is_next(width):
+def test_the_result_and_the_next_commands(width):
     text = render(Ending(SUMMARY, COMMANDS), width)
     folded = text.replace("\n", "")
     for part in ("complete, epochs: 20, steps: 4,300", "99.12%", "0.88%", "1m05s", "38,400", "ranks: 2"):
@@ -40,7 +40,7 @@ def test_the_result_and_what_is_next(width):
     assert "ab" * 6 in folded and "ab" * 7 not in folded
     assert "valid" not in text
     lines = text.splitlines()
-    for command, _ in COMMANDS:  # whole, so that it can be copied
+    for command, _ in COMMANDS:  # on one line, so that it can be copied
         assert any(line.strip().startswith(command) for line in lines)
     assert ("one page" in text) == (width == 120)
     assert len(text.splitlines()) <= 12

@@ -19,7 +19,7 @@ def render(what, width):
 
 
 def matrix(classes, images):
-    """Everything right but for 7 images of the last class, taken for the first."""
+    """All correct except 7 images of the last class, predicted as the first."""
     confusion = np.eye(classes, dtype=np.int64) * images
     confusion[-1, 0], confusion[-1, -1] = 7, images - 7
     return confusion

@@ -17,7 +17,7 @@ from distlenet.ui.terminal import choose, is_live, window
 def terminal(monkeypatch):
     """A function that opens a terminal whose window has the given columns."""
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setenv("COLUMNS", "100")  # must not count
+    monkeypatch.setenv("COLUMNS", "100")  # must be ignored
     opened = []
 
     def open_terminal(columns):
@@ -41,7 +41,7 @@ def test_terminal_with_a_window_is_live(terminal):
 
 
 def test_terminal_without_a_window_is_plain(terminal):
-    # What Open MPI gives a rank when mpirun's output is redirected.
+    # Open MPI gives a rank this one if mpirun's output is redirected.
     stream = terminal(0)
     assert stream.isatty()
     assert choose("auto", stream) == "plain"
@@ -75,7 +75,7 @@ def test_a_rank_follows_the_window_of_its_mpirun(terminal, monkeypatch):
     assert window(own) == (80, 24)  # no rank
     monkeypatch.setenv("OMPI_COMM_WORLD_RANK", "0")
     assert tuple(window(own)) == (44, 24)
-    assert window(terminal(0)) == (0, 0)  # mpirun's output is no terminal
+    assert window(terminal(0)) == (0, 0)  # mpirun's output is not a terminal
     monkeypatch.setattr(terminal_module, "mpirun_window", lambda: None)
     assert window(own) == (80, 24)
 

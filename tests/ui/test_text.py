@@ -27,7 +27,7 @@ def test_the_commands_can_be_typed(monkeypatch, tmp_path):
     assert hints("my run", "a b.h5")[0][0] == "distlenet evaluate 'my run' --data 'a b.h5'"
 
 
-def test_code_of_the_users_own_is_named_again():
+def test_a_user_defined_network_is_named_in_the_commands():
     for command, _ in hints("r", "a.h5", model="my net.py:build"):
         assert command.endswith(" --model 'my net.py:build'")
     for model in (None, "lenet5"):
