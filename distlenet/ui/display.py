@@ -1,8 +1,8 @@
 """Choosing a display.
 
-    with make_display("auto") as display:
-        for event in train(...):
-            display.on(event)
+with make_display("auto") as display:
+    for event in train(...):
+        display.on(event)
 """
 
 import contextlib

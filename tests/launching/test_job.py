@@ -44,7 +44,7 @@ def test_arguments_of_a_restart(monkeypatch, arguments, is_ours, expected):
     found = launch.arguments_now(launch.Job(2, arguments, Path("a")), "this")
     assert found == expected
     assert build_parser("train").parse(found).resume == ("auto" if is_ours else expected_resume(arguments))
-    assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # not a training run, so nothing to resume
+    assert launch.arguments_now(launch.Job(2, arguments), "this") == arguments  # no run to resume
 
 
 def expected_resume(arguments):
@@ -297,11 +297,11 @@ def test_all_ranks_killed_is_a_failure(survivors_go_on, digits, tmp_path):
     assert "distlenet launch: all ranks died" in done.output
 
 
-@pytest.mark.parametrize(("name", "begun"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
-def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_go_on, digits, tmp_path, name, begun):
+@pytest.mark.parametrize(("name", "first_start"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
+def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_go_on, digits, tmp_path, name, first_start):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
     runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).expect()
-    words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / begun[0])
+    words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / first_start[0])
     with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
         mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)
         kill_ranks(job)
@@ -310,7 +310,7 @@ def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_go_on, digits
         done = job.finish()
     assert done.returncode == 143, done.output
     first, second = re.findall(r"resuming from \S+/(\S+): epoch (\d+)", done.output)
-    assert first == begun
+    assert first == first_start
     assert second[0] == "last.h5" and int(second[1]) >= 9
 
 

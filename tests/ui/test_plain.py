@@ -104,7 +104,11 @@ def test_quiet_shows_warnings_and_the_result(clock):
     ("saved", "end", "said"),
     [
         (["best", "stopped by SIGINT"], {"failure": "Stopped"}, "saved in runs/a/last.h5;"),
-        (["last"], {"failure": "Stopped", "unsaved": True}, "the last steps could not be saved, runs/a/last.h5 is older;"),
+        (
+            ["last"],
+            {"failure": "Stopped", "unsaved": True},
+            "the last steps could not be saved, runs/a/last.h5 is older;",
+        ),
         (["last"], {"failure": None}, None),
         (["last"], {"failure": "DivergedError"}, None),
         ([], {"failure": "Stopped"}, None),

@@ -8,7 +8,7 @@ from distlenet.series.outcome import Outcome, summarize_series
 from distlenet.series.table import comparison_rows, repeat_rows
 from distlenet.training.events import CheckpointSaved, EpochDone, Notice, RunFinished, RunStarted, Score, StepDone
 from distlenet.ui.progress import Progress
-from distlenet.ui.series import SeriesProgress, SeriesLine, fitted
+from distlenet.ui.series import SeriesLine, SeriesProgress, fitted
 from distlenet.ui.tables import table
 
 
