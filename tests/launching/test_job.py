@@ -250,7 +250,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "1":
     monkeypatch.setattr(launch, "ABORT_SECONDS", 0.5)
     words = runs.train(digits, tmp_path / "run", "--epochs", 1)
     assert launch.launch(launch.Job(2, [str(word) for word in words])) == RanksLost.exit_code
-    assert "a rank aborted the job, but mpirun hangs: it is ended" in capfd.readouterr().err
+    assert "a rank aborted the job, but mpirun hangs: ending it" in capfd.readouterr().err
 
 
 def test_the_root_is_killed_while_it_leaves_the_exit_code(survivors_go_on, digits, tmp_path):
