@@ -10,14 +10,17 @@ import sys
 import time
 from functools import cache
 from pathlib import Path
+from typing import get_args
 
 import drawn
 import mpi_jobs
 import numpy as np
 import pytest
 
+from distlenet import errors
 from distlenet.cli import COMMANDS, build_parser
 from distlenet.data.sources.drawing import draw_digits
+from distlenet.training.events import Event
 
 ROOT = mpi_jobs.ROOT
 READMES = {
@@ -217,8 +220,6 @@ def test_rooms_lead_to_their_page(room):
 
 
 def test_exit_codes_are_listed():
-    from distlenet import errors
-
     classes = [kind for kind in vars(errors).values() if isinstance(kind, type) and hasattr(kind, "exit_code")]
     listed = READMES["distlenet/runs/README.md"]
     assert [kind for kind in classes if kind.exit_code != 1 and f"| {kind.exit_code} | " not in listed] == []
@@ -232,3 +233,8 @@ def test_files_that_are_named_exist():
         named = re.findall(r"`([\w/]+\.py)`", re.sub(r"```.*?```", "", text, flags=re.DOTALL))
         lost = [name for name in named if name not in own and not any(path.endswith(f"/{name}") for path in files)]
         assert not lost, f"{readme} names files that are not there: {lost}"
+
+
+def test_events_are_listed():
+    listed = READMES["distlenet/training/README.md"]
+    assert [kind.__name__ for kind in get_args(Event) if f"`{kind.__name__}`" not in listed] == []
