@@ -1,4 +1,4 @@
-"""Checkpoint files: states to write to them, a disk without room, and files whose checksums are right, but no more."""
+"""Checkpoint files for tests: states to write, a full disk, and files with valid checksums but invalid contents."""
 
 import errno
 import hashlib
@@ -30,7 +30,7 @@ def new_state(pixels: int = 28, **settings: Any) -> TrainState:
 
 
 def untrained(path: Path, shape: tuple[int, int] = (28, 28), noise: float = 0.0, **settings: Any) -> Checkpoint:
-    """Return a checkpoint, written to ``path``, of a network that has learnt nothing yet, with noise in its weights."""
+    """Return the checkpoint of an untrained network, written to ``path``, with ``noise`` added to its weights."""
     config = Config(**settings)
     facts = DatasetFacts("drawn", "", shape, tuple("0123456789"), *input_statistics(config.model, 0.1307, 0.3081))
     state = make_state(config, facts)
@@ -40,7 +40,7 @@ def untrained(path: Path, shape: tuple[int, int] = (28, 28), noise: float = 0.0,
 
 
 def no_room(*_: object) -> None:
-    """Stand in for a call that writes: the disk is full."""
+    """Replaces a call that writes: the disk is full."""
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
@@ -58,7 +58,7 @@ def change(path: Path, how: Change) -> Path:
 
 
 def put(name: str, array: np.ndarray) -> Change:
-    """Return the change that puts ``array`` in the place ``name``, with the right checksum."""
+    """Return the change that replaces the array ``name`` by ``array``, with the right checksum."""
 
     def how(file: h5py.File, sums: dict[str, Any]) -> None:
         if name in file:
@@ -70,7 +70,7 @@ def put(name: str, array: np.ndarray) -> Change:
 
 
 def rewrite(path: Path, image: bytes, meta: dict[str, Any] | str | None = None, **attributes: object) -> None:
-    """Write a checkpoint, ``image`` with another ``meta``, whose checksums are right, but whose contents are not."""
+    """Write a checkpoint, ``image`` with another ``meta``: its checksums are valid, its contents are not."""
     path.write_bytes(image)
     if meta is not None:
         text = meta if isinstance(meta, str) else json.dumps(meta)

@@ -1,4 +1,4 @@
-"""What all tests share: the two MPIs, small datasets, and the command line as a user starts it."""
+"""Fixtures for all tests: the two MPIs, small datasets, and the command line as a user starts it."""
 
 import os
 import sys
@@ -37,29 +37,29 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Let programs that tests start answer every signal, also under nohup: they inherit SIG_IGN, but no handler."""
+    """Set handlers, so that programs started by tests react to signals even under nohup: SIG_IGN is inherited."""
     for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGXCPU):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, lambda *_: None)
 
 
 def pytest_make_parametrize_id(val, argname):
-    """Bytes are called by their argument: archives hold the time, and all workers must call a test the same."""
+    """Name bytes by their argument: archives contain the time, and all workers must use the same test names."""
     return argname if isinstance(val, bytes) else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for several workers: a file's tests on one of them, and jobs of ranks one after the other."""
+    """Group the tests for several workers: each file on one worker, and all jobs of ranks one after another."""
     groups = {item: "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem for item in items}
     for item, group in groups.items():
         item.add_marker(pytest.mark.xdist_group(group))
-    if "PYTEST_XDIST_WORKER" in os.environ:  # what takes longest is begun first
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest tests are started first
         items.sort(key=lambda item: ("ranks", "test_readme", groups[item]).index(groups[item]))
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    """Name the test as it is named on the command line: without the group that several workers add."""
+    """Name the test as on the command line, without the group that several workers add."""
     name, _, group = report.nodeid.rpartition("@")
     if name and "]" not in group:
         report.nodeid = name
@@ -86,19 +86,19 @@ def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
 
 @pytest.fixture(scope="session")
 def soak(request: pytest.FixtureRequest) -> Soak:
-    """How many faults are tried, and the record of what came of them."""
+    """The number of faults to try, and the record of their outcomes."""
     return Soak(request.config.getoption("soak"), Path(request.config.getoption("soak_report")).resolve())
 
 
 @pytest.fixture(scope="session", params=["openmpi", "mpich"])
 def runtime(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
-    """Each MPI in turn; skipped where it is not installed."""
+    """Each MPI in turn; skipped if it is not installed."""
     return _runtime(request.param)
 
 
 @pytest.fixture
 def any_mpi(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
-    """One of the MPIs that are installed, by the test's name: for what does not depend on which one it is."""
+    """One of the installed MPIs, chosen by the test's name, for tests that do not depend on the MPI."""
     found = [mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")]
     installed = [runtime for runtime in found if not isinstance(runtime, str)]
     if not installed:
@@ -108,7 +108,7 @@ def any_mpi(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
 
 @pytest.fixture(scope="session")
 def openmpi() -> mpi_jobs.Runtime:
-    """Open MPI alone, for what does not depend on the MPI."""
+    """Open MPI, for tests that do not depend on the MPI."""
     return _runtime("openmpi")
 
 
@@ -120,8 +120,8 @@ def misfit(request: pytest.FixtureRequest) -> mpi_jobs.Runtime:
 
 
 @pytest.fixture(scope="session")
-def survivors_go_on(openmpi: mpi_jobs.Runtime) -> None:
-    """Skip the test where a job does not outlive its ranks."""
+def survivors_continue(openmpi: mpi_jobs.Runtime) -> None:
+    """Skip the test if jobs do not survive lost ranks."""
     if not which_mpi().survives_losses:
         pytest.skip("jobs survive the loss of ranks under Open MPI 5 only")
 
@@ -135,7 +135,7 @@ def _runtime(name: str) -> mpi_jobs.Runtime:
 
 @pytest.fixture(scope="session")
 def mnist(once: Once) -> Path:
-    """MNIST itself; skipped where $DISTLENET_MNIST does not name the folder of its files."""
+    """MNIST itself; skipped if $DISTLENET_MNIST does not name the folder of its files."""
     folder = os.environ.get("DISTLENET_MNIST", "")
     if not folder or not Path(folder).is_dir():
         pytest.skip("$DISTLENET_MNIST does not name the folder of MNIST's files")
@@ -154,7 +154,7 @@ def digits(once: Once) -> Path:
 
 @pytest.fixture(scope="session")
 def other_size(once: Once) -> Path:
-    """The like of ``digits``, but 24 x 24 pixels and few of them."""
+    """Like ``digits``, but few, of 24 x 24 pixels."""
     images, labels = draw_digits(60, seed=3)
     small = np.ascontiguousarray(images[:, 2:26, 2:26])
     return once("small.h5", lambda path: drawn.write(path, (small, labels), (small[:20], labels[:20])))
@@ -168,7 +168,7 @@ def distlenet() -> Callable[..., mpi_jobs.Finished]:
 
 @pytest.fixture(scope="session")
 def summary_of() -> Callable[[Path], dict[str, Any]]:
-    """``summary_of(run)``: what summary.json of a run directory holds."""
+    """``summary_of(run)``: the content of a run directory's summary.json."""
     return lambda run: json.loads((run / "summary.json").read_text())
 
 
@@ -185,7 +185,7 @@ def trained(once: Once, digits: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def only_sentence() -> Callable[..., None]:
-    """``only_sentence(done, code, *words)``: the job said one sentence, with these words, and left by ``code``."""
+    """``only_sentence(done, code, *words)``: the job printed one sentence with these words and exited with ``code``."""
 
     def check(done: mpi_jobs.Finished, code: int, *words: str) -> None:
         assert done.returncode == code, done.output

@@ -1,4 +1,4 @@
-"""Small dataset files and IDX files for tests, and where MNIST itself is."""
+"""Small dataset files and IDX files for tests, and the location of MNIST."""
 
 import gzip
 import os
@@ -20,7 +20,7 @@ needs_mnist = pytest.mark.skipif(not MNIST.is_dir(), reason="$DISTLENET_MNIST do
 def write(
     path: Path, train: Split | int, test: Split | int | None = None, classes: Sequence[str] = "0123456789"
 ) -> Path:
-    """Write images and labels, or that many drawn digits; ``test``: None for the first of ``train`` once more."""
+    """Write images and labels, or that many drawn digits; with ``test`` None, the first of ``train`` are repeated."""
     train = draw_digits(train, seed=1) if isinstance(train, int) else train
     test = draw_digits(test, seed=2) if isinstance(test, int) else test or tuple(array[:100] for array in train)
     write_digit_file(path, train=train, test=test, name="drawn", class_names=list(classes), source="drawn by a test")
@@ -28,7 +28,7 @@ def write(
 
 
 def write_again(path: Path, times: int) -> Path:
-    """Write the same 600 drawn digits ``times`` over to train on, and 300 to test."""
+    """Write the same 600 drawn digits ``times`` times as training images, and 300 test images."""
     images, labels = draw_digits(600, seed=1)
     return write(path, (np.tile(images, (times, 1, 1)), np.tile(labels, times)), 300)
 

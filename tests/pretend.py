@@ -1,7 +1,7 @@
-"""Pretend ranks: an MPI of threads in one process, beneath the very communicator that real ranks use.
+"""Pretend ranks: a fake MPI of threads in one process, below the same communicator that real ranks use.
 
-``distlenet/parallel/mpi.py`` is loaded once more, with a stand-in for mpi4py: its messages go through
-queues. Everything above them, the exchange of chunks and the tree included, is the code that runs under mpirun.
+``distlenet/parallel/mpi.py`` is loaded a second time, with a stand-in for mpi4py whose messages go through queues.
+Everything above the messages, including the exchange of chunks and the tree, is the code that runs under mpirun.
 """
 
 import importlib.util
@@ -17,18 +17,18 @@ from unittest import mock
 
 import numpy as np
 
-import distlenet.parallel.connect  # with all that the modules loaded below import, which is to be loaded once
+import distlenet.parallel.connect  # with all modules that must not be loaded a second time below
 from distlenet.parallel import Communicator
 
-PATIENCE = 60.0  # seconds until ranks that wait for one another count as hanging
+PATIENCE = 60.0  # seconds until ranks that wait for each other count as hanging
 
 
 class Broken(Exception):
-    """Another rank failed, or ranks wait for what nobody does."""
+    """Another rank failed, or ranks wait for a message that is never sent."""
 
 
 class Request:
-    """A persistent message: ``start`` sends it, ``wait`` completes it; as often as one likes, until it is freed."""
+    """A persistent message: ``start`` sends it, ``wait`` completes it, any number of times until it is freed."""
 
     def __init__(self, start: Callable[[], None] = lambda: None, wait: Callable[[], None] = lambda: None) -> None:
         self._start, self._wait, self._active, self._freed = start, wait, False, False
@@ -50,7 +50,7 @@ class Request:
                 request._active = False
 
     def Free(self) -> None:
-        """Give it back."""
+        """Free the message."""
         self._freed = True
 
 
@@ -63,7 +63,7 @@ MPI = types.SimpleNamespace(
 
 
 class World:
-    """What the pretend ranks have in common."""
+    """The shared state of the pretend ranks."""
 
     def __init__(self, size: int) -> None:
         self.size = size
@@ -72,7 +72,7 @@ class World:
         self._changed = threading.Condition()
 
     def fail(self) -> None:
-        """Let nobody wait any longer."""
+        """Make all waiting ranks fail."""
         with self._changed:
             self.broken = True
             self._changed.notify_all()
@@ -95,7 +95,7 @@ class World:
 
 
 class Comm:
-    """One rank's end of the ``world``: what is used of mpi4py's Comm, under its names."""
+    """One rank's view of the ``world``: the methods of mpi4py's Comm that are used."""
 
     def __init__(self, world: World, rank: int) -> None:
         self.world, self.rank, self.size = world, rank, world.size
@@ -120,7 +120,7 @@ class Comm:
 
 
 def load(file: str, mpi: types.SimpleNamespace, **others: Any) -> types.ModuleType:
-    """Load ``file`` of distlenet/parallel once more: with a stand-in for mpi4py, and for its mpi.py if it uses that."""
+    """Load ``file`` of distlenet/parallel a second time, with stand-ins for mpi4py and, if used, for its mpi.py."""
     path = Path(distlenet.parallel.__file__).with_name(file)
     spec = importlib.util.spec_from_file_location(f"pretend_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
@@ -138,7 +138,7 @@ PretendCommunicator = load("mpi.py", MPI).MPICommunicator
 def outcomes(
     size: int, job: Callable[[Communicator], Any], communicator: type = PretendCommunicator
 ) -> list[Any | BaseException]:
-    """Run ``job(comm)`` on ``size`` pretend ranks; return what each of them returned or raised."""
+    """Run ``job(comm)`` on ``size`` pretend ranks; return the result or exception of each."""
     world, found = World(size), [None] * size
 
     def rank_of(rank: int) -> None:
@@ -147,7 +147,7 @@ def outcomes(
                 found[rank] = job(communicator(Comm(world, rank)))
         except BaseException as error:
             found[rank] = error
-            if not getattr(error, "agreed", False):  # else the others get there too: what they wait for has been sent
+            if not getattr(error, "agreed", False):  # an agreed error reaches the other ranks anyway
                 world.fail()
 
     threads = [threading.Thread(target=rank_of, args=(rank,), daemon=True) for rank in range(size)]
@@ -163,7 +163,7 @@ def outcomes(
 
 
 def run(size: int, job: Callable[[Communicator], Any], communicator: type = PretendCommunicator) -> list[Any]:
-    """Run ``job(comm)`` on ``size`` pretend ranks; return what each of them returned, raise what one raised."""
+    """Run ``job(comm)`` on ``size`` pretend ranks; return all results, or raise a rank's exception."""
     found = outcomes(size, job, communicator)
     errors = [error for error in found if isinstance(error, BaseException)]
     for error in sorted(errors, key=lambda error: isinstance(error, Broken)):

@@ -26,10 +26,10 @@ Act = Callable[[int, TrainState, Signals], None]  # (rank, state, that rank's si
 
 @dataclass
 class Session:
-    """What came of a session."""
+    """The outcome of a session."""
 
     run: Path
-    codes: list[int | BaseException]  # of each rank: the exit code, or what it raised
+    codes: list[int | BaseException]  # each rank's exit code or exception
     events: list[Event] = field(default_factory=list)  # of the root
 
     @property
@@ -40,14 +40,14 @@ class Session:
         return codes.pop()
 
     def expect(self, code: int = 0, *words: str) -> "Session":
-        """Return itself; AssertionError if it has left by another exit code, or its sentence lacks one of ``words``."""
+        """Return itself; AssertionError if the exit code differs or the error lacks one of ``words``."""
         assert self.code == code, self.codes
         assert all(word in self.error for word in words), self.error
         return self
 
     @property
     def notices(self) -> list[str]:
-        """What the user was told."""
+        """The notices shown to the user."""
         return [event.text for event in self.events if isinstance(event, Notice)]
 
     @property
@@ -64,7 +64,7 @@ class Session:
 
 
 class Watch:
-    """A listener, on any rank, that acts after every step; ``extra`` listeners hear everything."""
+    """A listener on any rank that calls ``act`` after every step and records all events."""
 
     def __init__(self, rank: int, signals: Signals, act: Act, events: list[Event]) -> None:
         self.state: TrainState | None = None
@@ -84,7 +84,7 @@ def train_run(
     mortals: mortal.Job | None = None,
     **options: Any,
 ) -> Session:
-    """Train under ``options``; 1 rank is a process without MPI. ``mortals``: ranks of which some die."""
+    """Train with ``options``; 1 rank is a process without MPI. ``mortals``: ranks, some of which die."""
     asked = RunOptions(data=str(data), run_directory=str(run), **options)
     session = Session(run, [])
 
@@ -119,7 +119,7 @@ def train_run(
 
 
 def stop_after(step: int, rank: int = 0) -> Act:
-    """Let ``rank`` get a signal when ``step`` steps are done: in the next step, or in the evaluation."""
+    """Send ``rank`` a signal after ``step`` steps: it arrives in the next step or in the evaluation."""
 
     def act(own: int, state: TrainState, signals: Signals) -> None:
         if own == rank and state.progress.steps == step:
@@ -139,7 +139,7 @@ def parts(data: Path, run: Path, flags: dict[str, Any], *chain: tuple[int, int |
 
 
 def fail_at(step: int = 0) -> Act:
-    """Let every rank fail, and save nothing more, as soon as ``step`` steps are done (0: at once)."""
+    """Make every rank fail after ``step`` steps (0: at once), without another save."""
 
     def act(rank: int, state: TrainState, signals: Signals) -> None:
         if step in (0, state.progress.steps):
@@ -149,7 +149,7 @@ def fail_at(step: int = 0) -> Act:
 
 
 def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
-    """Return the journal's lines of ``kinds``, "step" and "epoch", that count, without what is measured by a clock."""
+    """Return the journal's valid lines of ``kinds``, "step" and "epoch", without times and speeds."""
     lines, _ = read_lines(run / "journal.jsonl")
     counted = [line for kind in kinds or ("step", "epoch") for line in counting(lines, kind)]
     counted.sort(key=lambda line: (line["steps"], line["kind"] == "epoch"))
@@ -157,7 +157,7 @@ def journal(run: Path, *kinds: str) -> list[dict[str, Any]]:
 
 
 def timeless(line: dict[str, Any]) -> dict[str, Any]:
-    """Return a line of the journal, or of the history, without what is measured by a clock."""
+    """Return a line of the journal or the history without times and speeds."""
     return {key: value for key, value in line.items() if key not in TIMES}
 
 
@@ -167,10 +167,10 @@ def lines(run: Path) -> list[dict[str, Any]]:
 
 
 def summary(run: Path) -> dict[str, Any]:
-    """Return what summary.json holds."""
+    """Return the content of summary.json."""
     return json.loads((run / "summary.json").read_text())
 
 
 def results(run: Path) -> dict[str, Any]:
-    """Return what of the summary must not depend on ranks and interruptions."""
+    """Return the part of the summary that must not depend on ranks and interruptions."""
     return {name: summary(run).get(name) for name in RESULTS}

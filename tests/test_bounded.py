@@ -132,7 +132,7 @@ def test_a_file_that_is_mostly_a_hole(tmp_path):
     path.write_bytes(SIGNATURE)
     with path.open("r+b") as file:
         file.truncate(2**40)
-    with pytest.raises(ForeignError, match=r"claims 1,099,511,627,776 bytes, of which only [\d,]+ are on the disk"):
+    with pytest.raises(ForeignError, match=r"claims 1,099,511,627,776 bytes, but only [\d,]+ are on disk"):
         open_hdf5(path)
 
 

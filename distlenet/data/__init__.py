@@ -1,4 +1,4 @@
-"""Datasets: their files (``file``), what they are made of (``sources``), the plan of a run, augmentation.
+"""Datasets: their files (``file``), their sources (``sources``), the plan of a run, augmentation.
 
-numpy and HDF5, no MPI, no terminal.
+Uses numpy and HDF5, no MPI, no terminal.
 """

@@ -1,7 +1,7 @@
-"""The training images of one rank, served leaf by leaf: from memory, or read block by block ahead of their use.
+"""The training images of one rank, served leaf by leaf: from memory, or streamed block by block, reading ahead.
 
-Both give the same rows. The plan permutes the blocks of a shard, then the rows within each, so that a step needs
-one block of every shard, or two where it goes on to the next.
+Both give the same rows. The plan permutes the blocks of a shard, then the rows within each block, so a step needs one
+block of every shard, or two at the end of a block.
 """
 
 import math
@@ -18,7 +18,7 @@ Rows = tuple[np.ndarray, np.ndarray]  # images (n, rows, columns) uint8, labels 
 
 
 class Source(Protocol):
-    """What the rows are read from: an open dataset file, or a stand-in."""
+    """The source of the rows: an open dataset file, or a stand-in."""
 
     image_shape: tuple[int, int]
 
@@ -28,9 +28,9 @@ class Source(Protocol):
 
 
 class Leaves:
-    """Takes leaves of the shards that a rank owns and turns them into the network's input.
+    """Takes leaves from a rank's shards and turns them into the network's input.
 
-    ``memory_limit`` is how many bytes of images and labels are held in memory; larger shares are streamed.
+    Shards of at most ``memory_limit`` bytes of images and labels together are held in memory; larger ones are streamed.
     """
 
     def __init__(
@@ -42,7 +42,7 @@ class Leaves:
         resampler: Resampler,
         memory_limit: float = math.inf,
     ) -> None:
-        """Own ``shards`` from the start: see ``own``."""
+        """Start with ``shards``: see ``own``."""
         self.plan, self.augmentation = plan, augmentation
         self._digits, self._resampler, self._memory_limit = digits, resampler, memory_limit
         self._noise_of: tuple[int, int] | None = None  # (epoch, step) of the noise
@@ -51,12 +51,12 @@ class Leaves:
         self._source = self._open(self.shards)
 
     def own(self, shards: Sequence[int]) -> None:
-        """Serve ``shards``, a contiguous run, from now on, and read no others.
+        """Serve only ``shards``, which must be contiguous, from now on.
 
-        Raises DataError if their checksums do not match; of shards that are streamed, ``load`` does so later.
+        Raises DataError if their checksums do not match; for streamed shards ``load`` raises it later.
         """
-        self._source.close()  # its memory is free before more is taken
-        self.shards, self._noise_of = [], None  # none, where they cannot be read
+        self._source.close()  # frees its memory before more is allocated
+        self.shards, self._noise_of = [], None  # stays empty if they cannot be read
         self._source, self.shards = self._open(shards), list(shards)
 
     def _open(self, shards: Sequence[int]) -> "InMemory | Streamed":
@@ -68,14 +68,14 @@ class Leaves:
 
     @property
     def streamed(self) -> bool:
-        """Whether the shards are read while they are used."""
+        """Whether the shards are streamed."""
         return isinstance(self._source, Streamed)
 
     def load(self, epoch: int, step: int, shard: int) -> tuple[np.ndarray, np.ndarray]:
         """Return x (1, rows, columns, n) float32 and labels (n,); n is 0 once the shard is used up.
 
-        x is a buffer that the next call overwrites. Raises DataError where streamed rows cannot be read or
-        do not match their checksum, OwnCodeError where an augmentation of the user's own fails.
+        x is a buffer that the next call overwrites. Raises DataError if streamed rows cannot be read or do not match
+        their checksum, OwnCodeError if a user-defined augmentation fails.
         """
         pictures, few = self._source.take(epoch, step, shard)
         labels = few.astype(np.intp)
@@ -86,8 +86,8 @@ class Leaves:
         if self._noise_of != (epoch, step):
             self._noise = self.augmentation.noise(self.plan.seed, epoch, step, self.plan.batch_size)
             self._noise_of = epoch, step
-        place = shard * self.plan.leaf
-        maps = self.augmentation.maps(self._noise[place : place + len(labels)], *pictures.shape[1:])
+        first = shard * self.plan.leaf
+        maps = self.augmentation.maps(self._noise[first : first + len(labels)], *pictures.shape[1:])
         return self._resampler.warp(pictures, maps), labels
 
 
@@ -105,21 +105,21 @@ class InMemory:
         return images[rows], labels[rows]
 
     def close(self) -> None:
-        """Let go of the rows."""
+        """Release the rows."""
         self._rows = np.empty((0, 0, 0), np.uint8), np.empty(0, np.uint8)
 
 
 class Streamed:
-    """Shards of any length, in the memory of two blocks each: the one in use, and the next, read by a thread.
+    """Shards of any length, with two blocks of each in memory: the current one and the next, read by a thread.
 
-    A block is verified every time it is read. Step after step, training waits only for a disk that is slower
-    than itself; leaves may be taken in any other order, too, and are waited for.
+    A block is verified every time it is read. If steps are taken in order, training waits only for a disk that is
+    slower than training itself. Leaves may also be taken in any other order; then each call waits for its block.
     """
 
     def __init__(self, digits: Source, plan: Plan) -> None:
         self._digits, self._plan = digits, plan
         self._none = digits.read("train", 0, 0)
-        self._held: dict[int, dict[int, Future[Rows]]] = {}  # by shard: its blocks that are read or being read
+        self._held: dict[int, dict[int, Future[Rows]]] = {}  # by shard: its blocks in memory or being read
         self._used: dict[int, tuple[int, list[int]]] = {}  # by shard: epoch and blocks of the last leaf
         self._reader = ThreadPoolExecutor(1, "read-ahead")
 
@@ -133,7 +133,7 @@ class Streamed:
         if not len(rows):
             return self._none
         block_of = self._plan.block_of(rows)
-        blocks = list(dict.fromkeys(block_of.tolist()))  # mostly one, in the order of their use
+        blocks = list(dict.fromkeys(block_of.tolist()))  # usually one, in order of use
         if self._used.get(shard) != (epoch, blocks):
             self._hold(shard, [*blocks, *self._ahead(epoch, shard, blocks[-1])])
             self._used[shard] = epoch, blocks
@@ -145,14 +145,14 @@ class Streamed:
         return np.concatenate([images for images, _ in parts]), np.concatenate([labels for _, labels in parts])
 
     def _ahead(self, epoch: int, shard: int, block: int) -> list[int]:
-        """Return the block that is used after ``block``, and one more if that does not fill a leaf."""
+        """Return the block after ``block`` in order of use, and one more if it is shorter than a leaf."""
         order = self._plan.blocks(epoch, shard) + self._plan.blocks(epoch + 1, shard)[:2]
-        place = order.index(block) + 1
-        first, stop = self._plan.block_bounds(shard, order[place])
-        return order[place : place + (1 if stop - first >= self._plan.leaf else 2)]
+        following = order.index(block) + 1
+        first, stop = self._plan.block_bounds(shard, order[following])
+        return order[following : following + (1 if stop - first >= self._plan.leaf else 2)]
 
     def _hold(self, shard: int, blocks: list[int]) -> None:
-        """Have ``blocks`` read if they are not, and let go of all others of the shard."""
+        """Start reading those of ``blocks`` not in memory, and release the shard's other blocks."""
         held = self._held.get(shard, {})
         self._held[shard] = {
             block: held.get(block) or self._reader.submit(self._read, shard, block) for block in blocks
@@ -164,5 +164,5 @@ class Streamed:
         return self._digits.read("train", start + first, start + stop, verify=True)
 
     def close(self) -> None:
-        """Read no further."""
+        """Stop reading ahead."""
         self._reader.shutdown(wait=False, cancel_futures=True)

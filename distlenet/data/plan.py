@@ -1,8 +1,8 @@
-"""Who trains on what, and when: a pure function of the seed and the position.
+"""The order of the training images: a pure function of the seed and the position in the run.
 
-The training set is cut into ``shards`` fixed parts; each step takes one micro-batch (a *leaf*) of
-``batch_size / shards`` images from every shard. Nothing here depends on the number of ranks, so the
-global batch of a step is the same however the shards are spread over them.
+The training set is divided into ``shards`` fixed parts; each step takes one micro-batch (a *leaf*) of
+``batch_size / shards`` images from every shard. Nothing here depends on the number of ranks, so the global batch of a
+step is the same for any distribution of the shards over ranks.
 """
 
 from collections.abc import Iterator
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-ORDER, NOISE, OWN = 1, 2, 3  # purposes: each has random streams of its own
+ORDER, NOISE, OWN = 1, 2, 3  # purposes: each has separate random streams
 
 
 def random_stream(seed: int, purpose: int, *position: int) -> np.random.Generator:
-    """Return the generator of a place in the run: counter-based, so no state is ever stored.
+    """Return the random generator for a position in the run; it is counter-based, so no state is ever stored.
 
     ``position`` is up to three integers, for example (epoch, step).
     """
@@ -30,12 +30,12 @@ class Plan:
     shards: int
     batch_size: int
     seed: int
-    block: int = 8192  # rows that are read together when a shard is streamed
+    block: int = 8192  # rows read together when a shard is streamed
     _orders: dict[int, "_Order"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
     def leaf(self) -> int:
-        """Images one shard gives to one step."""
+        """Images per shard and step."""
         return self.batch_size // self.shards
 
     def bounds(self, shard: int) -> tuple[int, int]:
@@ -44,12 +44,12 @@ class Plan:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps until the longest shard has given each of its images once."""
+        """Steps until every image of the longest shard has been used once."""
         longest = -(-self.samples // self.shards)
         return -(-longest // self.leaf)
 
     def count(self, step: int) -> int:
-        """Images in the global batch of ``step`` (0-based within the epoch)."""
+        """Return the number of images in the global batch of ``step`` (0-based within the epoch)."""
         lengths = (stop - start for start, stop in map(self.bounds, range(self.shards)))
         return sum(max(0, min(self.leaf, length - step * self.leaf)) for length in lengths)
 
@@ -62,7 +62,7 @@ class Plan:
         return order.rows(first, stop)
 
     def block_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the number of the block that each of a shard's ``rows`` (n,) lies in: (n,)."""
+        """Return for each of a shard's ``rows`` (n,) the number of its block: (n,)."""
         return rows // self.block
 
     def block_bounds(self, shard: int, block: int) -> tuple[int, int]:
@@ -71,34 +71,34 @@ class Plan:
         return block * self.block, min((block + 1) * self.block, stop - start)
 
     def blocks(self, epoch: int, shard: int) -> list[int]:
-        """Return the numbers of the shard's blocks in the order in which the epoch uses them up."""
-        return self._place_blocks(epoch, shard)[0]
+        """Return the numbers of the shard's blocks in the order in which the epoch uses them."""
+        return self._order_blocks(epoch, shard)[0]
 
-    def _place_blocks(self, epoch: int, shard: int) -> tuple[list[int], np.random.Generator]:
-        """Return ``blocks`` and the generator that goes on to permute the rows within each."""
+    def _order_blocks(self, epoch: int, shard: int) -> tuple[list[int], np.random.Generator]:
+        """Return ``blocks`` and the generator, which then permutes the rows within each block."""
         start, stop = self.bounds(shard)
         random = random_stream(self.seed, ORDER, epoch, shard)
         return random.permutation(-(-(stop - start) // self.block)).tolist(), random
 
     def _shuffled(self, epoch: int, shard: int) -> Iterator[np.ndarray]:
-        """Yield the permuted rows of one block after the other: (block,) each, one of them shorter."""
-        blocks, random = self._place_blocks(epoch, shard)
+        """Yield the permuted rows of each block in turn: (block,), or fewer for the shard's last block."""
+        blocks, random = self._order_blocks(epoch, shard)
         for block in blocks:
             yield random.permutation(np.arange(*self.block_bounds(shard, block)))
 
 
 class _Order:
-    """The order of one shard in one epoch: drawn as far as it is asked for, let go when it is passed.
+    """The order of one shard in one epoch, drawn on demand and released once passed.
 
-    A shard of any length takes the memory of a block or two, and no step waits for the whole to be drawn.
+    A shard of any length takes the memory of a block or two, and no step waits for the whole order to be drawn.
     """
 
     def __init__(self, epoch: int, blocks: Iterator[np.ndarray]) -> None:
-        self.epoch, self.passed = epoch, 0  # places of the order that were let go
+        self.epoch, self.passed = epoch, 0  # number of positions already released
         self._blocks, self._drawn = blocks, np.arange(0)
 
     def rows(self, first: int, stop: int) -> np.ndarray:
-        """Return places ``first`` to ``stop`` - 1, or as many as there are; ``first`` is not passed yet."""
+        """Return positions ``first`` to ``stop`` - 1, fewer at the end; ``first`` must not have been released."""
         while self.passed + len(self._drawn) < stop:
             block = next(self._blocks, None)
             if block is None:

@@ -1,4 +1,4 @@
-"""A dataset as a run uses it: what is trained on, what choices are made on, what is read once at the end."""
+"""A dataset as a run uses it: training images, validation images for choices, test images for the end."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,18 +17,18 @@ READ = 8  # chunks read from the file together
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a network must know of the data it was trained on."""
+    """The facts about its training data that a network needs."""
 
     name: str
     fingerprint: str
     image_shape: tuple[int, int]
     class_names: tuple[str, ...]
-    mean: float  # by which pixels of 0 to 1 are normalised: the training pixels' own, or the model's
+    mean: float  # for normalising pixels of 0 to 1: of the training pixels, or prescribed by the model
     std: float
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "DatasetFacts":
-        """Return the facts that are JSON; raises TypeError, KeyError or ValueError if they make no sense."""
+        """Return the facts given as JSON; raises TypeError, KeyError or ValueError if they are not plausible."""
         shape, names = tuple(facts["image_shape"]), tuple(facts["class_names"])
         found = cls(**{**facts, "image_shape": shape, "class_names": names})
         sound = (
@@ -40,7 +40,7 @@ class DatasetFacts:
             and 0 < found.std <= 1
         )
         if not sound:
-            raise ValueError("its dataset makes no sense")
+            raise ValueError("the facts about its dataset are not plausible")
         return found
 
 
@@ -58,11 +58,11 @@ class DatasetSlice:
 
     @property
     def chunks(self) -> int:
-        """Number of chunks, the last of which may be shorter."""
+        """Number of chunks; the last may be shorter."""
         return -(-len(self) // CHUNK)
 
     def read(self, chunks: range) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Yield these ``chunks``: number, images (n, rows, columns) uint8, labels (n,). Raises DataError."""
+        """Yield for each of ``chunks`` its number, images (n, rows, columns) uint8, labels (n,). Raises DataError."""
         for first in range(chunks.start, chunks.stop, READ):
             last = min(first + READ, chunks.stop)
             start, stop = self.start + first * CHUNK, min(self.start + last * CHUNK, self.stop)
@@ -77,20 +77,20 @@ class Slices:
     """A dataset as a run uses it."""
 
     train: DatasetSlice
-    sample: DatasetSlice  # of the training images, evaluated after each epoch
-    validation: DatasetSlice | None  # choices are made on it
+    sample: DatasetSlice  # a sample of the training images, evaluated after each epoch
+    validation: DatasetSlice | None  # all choices are based on it
     test: DatasetSlice  # read once, at the end
 
     @classmethod
     def of(cls, digits: DigitFile, config: Config) -> "Slices":
-        """Cut the dataset as ``config`` says; raises ConfigError if too few images are left to train on."""
+        """Divide the dataset as ``config`` says; raises ConfigError if too few training images remain."""
         total = digits.length("train")
         held = total // 12 if config.validation < 0 else config.validation
         rest = total - held
         if rest < config.shards:
             raise ConfigError(
-                f"{held} of {total} training images are held back for validation: {rest} are left for {config.shards} "
-                "shards, expected at least one each; lower --validation or --shards"
+                f"{held} of {total} training images are held back for validation, which leaves {rest} for "
+                f"{config.shards} shards, expected at least one each; lower --validation or --shards"
             )
         sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
         return cls(

@@ -59,7 +59,7 @@ def test_a_second_time_nothing_is_done_and_other_data_are_left_alone(tmp_path, c
 
 @pytest.mark.parametrize("dataset", ["fashion", "kmnist", "qmnist", "emnist"])
 def test_published_datasets_ask_for_their_files(dataset, tmp_path):
-    with pytest.raises(DataError, match=r"give the directory with .*ubyte.* by --from"):
+    with pytest.raises(DataError, match=r"pass the directory with .*ubyte.* as --from"):
         run(dataset, "--out", tmp_path / "a.h5")
 
 

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from distlenet.data.augmentation import BEFORE, KNOTS, Augmentation, Resampler, bumps
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=60)
-RAW = (0.0, 1 / 255)  # mean and deviation with which a pixel keeps its value
+RAW = (0.0, 1 / 255)  # mean and standard deviation that leave pixels unchanged
 ANGLE, DOWN, RIGHT, ZOOM = range(4)
 
 
@@ -15,7 +15,7 @@ def draw(n, rows=28, columns=28, seed=0):
 
 
 def noise_of(n, **values):
-    """Return noise (n, 4), all zero but for the named columns."""
+    """Return noise (n, 4), zero except in the named columns."""
     noise = np.zeros((n, 4))
     for name, value in values.items():
         noise[:, globals()[name.upper()]] = value
@@ -31,7 +31,7 @@ def warp(pictures, augmentation, noise, normalization=RAW):
 
 
 def slow_warp(pictures, maps):
-    """Return what ``Resampler.warp`` should, in float64, pixel by pixel, with background 0 everywhere outside."""
+    """Return the expected result of ``Resampler.warp``, in float64, pixel by pixel, with background 0 outside."""
     n, rows, columns = pictures.shape
     fields = bumps(rows, columns)
     out = np.zeros(pictures.shape)
@@ -93,7 +93,7 @@ def test_half_a_pixel_is_the_mean_of_two():
 
 @pytest.mark.parametrize("size", [6, 7, 28])
 @pytest.mark.parametrize("quarters", [-1, 1, 2])
-def test_quarter_turns_are_those_of_rot90(size, quarters):
+def test_quarter_turns_equal_rot90(size, quarters):
     # a positive angle turns counterclockwise, as in numpy
     pictures = draw(3, size, size)
     found = warp(pictures, Augmentation(rotate=180), noise_of(3, angle=quarters / 2))
@@ -131,7 +131,7 @@ def test_equals_slow_bilinear_resampling(rows, columns, n, rotate, shift, zoom, 
     noise = augmentation.noise(seed, 1, 2, n)
     found = warp(pictures, augmentation, noise)
     expected = slow_warp(pictures, augmentation.maps(noise, rows, columns))
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)  # of 255: places are float32
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.02)  # of 255: positions are float32
     assert found.min() >= -1e-3 and (found.max(axis=(1, 2)) <= pictures.max(axis=(1, 2)) + 1e-3).all()
 
 
@@ -155,7 +155,7 @@ def test_extreme_maps_stay_finite_and_within_range():
 
 
 def test_a_frame_of_background_surrounds_every_picture():
-    # neighbours in memory must not show through
+    # pixels of the neighbouring pictures in memory must not appear
     pictures = np.full((5, 6, 6), 255, np.uint8)
     pictures[2] = 0
     augmentation = Augmentation(rotate=45, shift=8, zoom=0.5)
@@ -180,7 +180,7 @@ def test_a_picture_hardly_depends_on_the_others_of_its_leaf():
             warp(pictures[cut], augmentation, noise[cut], (0.0, 1.0)), whole[cut], rtol=0, atol=1e-5
         )
     others = draw(32, seed=9)
-    others[7] = pictures[7]  # with as many others, to the last bit
+    others[7] = pictures[7]  # among the same number of pictures, the result is equal to the last bit
     np.testing.assert_array_equal(warp(others, augmentation, noise, (0.0, 1.0))[7], whole[7])
 
 
@@ -198,7 +198,7 @@ def test_alternating_sizes_leave_no_trace():
         np.testing.assert_array_equal(maps, kept_maps)
 
 
-def test_noise_is_uniform_and_of_its_place_alone():
+def test_noise_is_uniform_and_depends_only_on_its_position():
     augmentation = Augmentation(rotate=12)
     noise = augmentation.noise(1, 2, 3, 4000)
     assert noise.shape == (4000, 4) and noise.min() >= -1 and noise.max() < 1
@@ -224,7 +224,7 @@ def test_ranges_are_kept():
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (9, 14), (1, 3)])
-def test_distortion_is_smooth_and_as_strong_as_asked_everywhere(shape):
+def test_distortion_is_smooth_and_has_the_requested_strength_everywhere(shape):
     augmentation = Augmentation(elastic=1.5)
     noise = augmentation.noise(1, 2, 3, 4000)
     assert noise.shape == (4000, 4 + 2 * KNOTS**2)
@@ -253,7 +253,7 @@ def test_description():
     assert str(Augmentation(elastic=1.2)).endswith("zoom 0 %, distortion 1.2 px")
 
 
-def test_active_tells_whether_anything_is_done():
+def test_active_unless_all_ranges_are_zero():
     assert not Augmentation().active
     assert Augmentation(rotate=1).active and Augmentation(shift=1).active and Augmentation(zoom=0.1).active
     assert Augmentation(elastic=0.1).active

@@ -28,7 +28,7 @@ def write(path, lines, header=None, end="\n"):
 
 
 def images_by_label(dataset):
-    """Return what the dataset holds, in an order of its own: (label's name, image) pairs."""
+    """Return the content of the dataset, sorted: (label's name, image) pairs."""
     return sorted(
         (dataset.class_names[label], image.tobytes())
         for images, labels in (dataset.train, dataset.test)
@@ -56,7 +56,7 @@ def test_every_image_arrives_with_its_label(name, end, header, last, options, tm
 
 
 @pytest.mark.parametrize("wanted", [3, 7, 1000])
-def test_blocks_of_lines_make_no_difference(wanted, tmp_path, monkeypatch):
+def test_the_size_of_blocks_does_not_matter(wanted, tmp_path, monkeypatch):
     monkeypatch.setattr(csvfile, "BLOCK_LINES", wanted)
     assert images_by_label(read_csv(write(tmp_path / "a.csv", rows(), KAGGLE), silent)) == EXPECTED
 
@@ -83,8 +83,8 @@ def repr_of(value):
 
 
 @pytest.mark.parametrize("form", [repr_of, "{:.6f}".format, "{:.2e}".format])
-def test_every_grey_level_of_a_table_of_floats_stays(form, tmp_path):
-    """Some releases of numpy read the text 0.5 as the integer 0 where integers are asked for."""
+def test_every_grey_level_of_a_table_of_floats_is_kept(form, tmp_path):
+    """Some releases of numpy read the text 0.5 as the integer 0 if integers are requested."""
     levels = np.arange(256).reshape(16, 16)
     for factor in (1, 1 / 255):
         table = write(tmp_path / "a.csv", rows(np.vstack([levels] * 2) * factor, np.arange(32) % 2, form=form))
@@ -100,14 +100,14 @@ def test_labels_may_be_written_as_floats_and_be_large(tmp_path):
 
 def test_standardised_pixels_and_other_ranges_are_refused(tmp_path):
     with pytest.raises(
-        DataError, match=r"line 1, column \d+ is '-0.42', expected a pixel of .* undo the standardisation"
+        DataError, match=r"line 1, column \d+ is '-0.42', expected a pixel from .* undo the standardisation"
     ):
         read_csv(write(tmp_path / "a.csv", rows(np.where(PIXELS < 128, -0.42, 2.8), form=repr_of)), silent)
     with pytest.raises(DataError, match="from 0 to 2.8 with fractions"):
         read_csv(write(tmp_path / "a.csv", rows(np.where(PIXELS < 128, 0, 2.8), form=repr_of)), silent)
     test = write(tmp_path / "test.csv", rows(PIXELS / 255, form=repr_of))
     train = write(tmp_path / "a.csv", rows())
-    with pytest.raises(DataError, match="one range in both"):
+    with pytest.raises(DataError, match="same range in both"):
         read_csv(train, silent, test=test)
 
 
@@ -118,7 +118,7 @@ def test_a_table_of_test_images_keeps_its_order(tmp_path):
     assert len(dataset.train[0]) == 40
 
 
-def test_the_order_is_mixed_by_the_seed_alone(tmp_path):
+def test_the_order_depends_only_on_the_seed(tmp_path):
     table = write(tmp_path / "a.csv", rows(labels=np.sort(LABELS)))
     first, again, other = (read_csv(table, silent, seed=seed) for seed in (5, 5, 6))
     np.testing.assert_array_equal(first.train[0], again.train[0])
@@ -126,7 +126,7 @@ def test_the_order_is_mixed_by_the_seed_alone(tmp_path):
     assert len(set(first.train[1][-6:].tolist())) > 1  # the validation images are not all of one class
 
 
-def test_labels_may_begin_anywhere_and_have_gaps(tmp_path):
+def test_labels_may_start_anywhere_and_have_gaps(tmp_path):
     dataset = read_csv(write(tmp_path / "a.csv", rows(labels=LABELS * 7 + 1)), silent)
     assert dataset.class_names == ("1", "8", "15", "22")
     assert sorted(set(dataset.train[1].tolist())) == [0, 1, 2, 3]
@@ -135,7 +135,7 @@ def test_labels_may_begin_anywhere_and_have_gaps(tmp_path):
 def test_images_that_are_not_square(tmp_path):
     table = write(tmp_path / "a.csv", rows(PIXELS[:, :12]))
     assert read_csv(table, silent, size=(3, 4)).train[0].shape[1:] == (3, 4)
-    with pytest.raises(DataError, match=r"12 pixels per image, which make no square; give --size"):
+    with pytest.raises(DataError, match=r"12 pixels per image, which is not a square; give --size"):
         read_csv(table, silent)
     with pytest.raises(DataError, match=r"expected 5 x 4 = 20 as --size says"):
         read_csv(table, silent, size=(5, 4))
@@ -149,16 +149,16 @@ def test_images_that_are_not_square(tmp_path):
         ("seven" + ",7" * 16, "line 32, column 1 is 'seven', expected a label: a whole number; number the classes"),
         ("1" + ",7" * 15 + ",", "line 32, column 17 is '', expected a number"),
         ("1" + ",7" * 15 + ",nan", "line 32, column 17 is 'nan', expected a number"),
-        ("1" + ",7" * 15 + ",256", "line 32, column 17 is '256', expected a pixel of 0 to 255"),
+        ("1" + ",7" * 15 + ",256", "line 32, column 17 is '256', expected a pixel from 0 to 255"),
         ("-1" + ",7" * 16, "line 32, column 1 is '-1', expected a label: a whole number"),
         ("99999999999999999999" + ",7" * 16, "line 32, column 1 is '99999999999999999999', expected a label"),
         ("1" + ",7" * 15 + ",18446744073709551617", "line 32, column 17 is '18446744073709551617', expected a pixel"),
-        ("1" + ",7" * 15 + ",-0.42", "line 32, column 17 is '-0.42', expected a pixel of 0 to 255, or of 0 to 1: undo"),
+        ("1" + ",7" * 15 + ",-0.42", "line 32, column 17 is '-0.42', expected a pixel from 0 to 255, or from 0"),
         ("1" + ",7" * 15 + ",1_0", "line 32, column 17 is '1_0', expected a number"),
         ("1.5" + ",7" * 16, "line 32, column 1 is '1.5', expected a label: a whole number"),
     ],
 )
-def test_a_wrong_line_is_named(line, said, tmp_path, monkeypatch):
+def test_an_invalid_line_is_named(line, said, tmp_path, monkeypatch):
     monkeypatch.setattr(csvfile, "BLOCK_LINES", 7)
     table = write(tmp_path / "a.csv", [*list(rows())[:30], line, *list(rows())[30:]], KAGGLE)
     with pytest.raises(DataError) as raised:
@@ -171,8 +171,8 @@ def test_a_wrong_line_is_named(line, said, tmp_path, monkeypatch):
     [
         (b"", "is empty"),
         (b"\n1,2\n", "empty line"),
-        (b"label,pixel0\n", "a header and no image"),
-        (b"label,pixel0\n\n\n", "a header and no image"),
+        (b"label,pixel0\n", "a header but no image"),
+        (b"label,pixel0\n\n\n", "a header but no image"),
         (b"just words\n", "line 1 has 1 columns"),
         (b"PK\x03\x04\xff\xfe", "is a zip archive"),
         (b"\x1f\x8b and no gzip", "is damaged"),
@@ -184,22 +184,22 @@ def test_a_wrong_line_is_named(line, said, tmp_path, monkeypatch):
         ("1,2,3,4,5\n".encode("utf-16"), "is text in UTF-16: save it as UTF-8"),
         (b"BZh91AY", "is a bzip2 file"),
         (b"1,2\xff,3,4,5\n", "unknown kind|not text in UTF-8"),
-        (b"0;0,5020;0,3725;0,9490;0,2824\n" * 4, "commas and ;, as numbers with a decimal comma"),
+        (b"0;0,5020;0,3725;0,9490;0,2824\n" * 4, "commas and ;, probably decimal commas"),
         (b"0\t0,5\t0,25\t0,75\t0,0\n" * 4, "commas and tabs"),
-        (b"# label,a,b,c,d\n" * 4, "begins with #"),
-        (b"# made by hand\n" * 4, "begins with #"),
+        (b"# label,a,b,c,d\n" * 4, "starts with #"),
+        (b"# made by hand\n" * 4, "starts with #"),
     ],
 )
-def test_what_is_no_table_is_answered_in_a_sentence(content, said, tmp_path):
+def test_a_file_that_is_not_a_table_gives_one_sentence(content, said, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(DataError, match=said):
         read_csv(tmp_path / "a.csv", silent)
 
 
-def test_tables_that_do_not_fit_each_other(tmp_path):
+def test_tables_that_do_not_match(tmp_path):
     train = write(tmp_path / "train.csv", rows())
     without_labels = write(tmp_path / "test.csv", [line.partition(",")[2] for line in rows()])
-    with pytest.raises(DataError, match=r"16 pixels per image, .*test.csv 15, expected as many \(and a label"):
+    with pytest.raises(DataError, match=r"has 16 pixels .*test.csv has 15, expected the same number \(and a label"):
         read_csv(train, silent, test=without_labels)
     strange = write(tmp_path / "strange.csv", rows(labels=LABELS + 1))
     with pytest.raises(DataError, match=r"strange.csv: row 3 has label 4, which no training image has"):
@@ -208,8 +208,8 @@ def test_tables_that_do_not_fit_each_other(tmp_path):
         read_csv(tmp_path / "none.csv", silent)
 
 
-def test_too_few_images_to_set_some_aside(tmp_path):
-    with pytest.raises(DataError, match=r"none at all.*--test-share"):
+def test_too_few_images_for_a_test_set(tmp_path):
+    with pytest.raises(DataError, match=r"less than one image.*--test-share"):
         read_csv(write(tmp_path / "a.csv", rows(PIXELS[:4], LABELS[:4])), silent)
 
 
@@ -218,18 +218,18 @@ def indexed(first=0, labels=LABELS):
 
 
 @pytest.mark.parametrize("name", ["", "Unnamed: 0", "id", "index", "ID"])
-def test_a_column_that_numbers_the_rows_is_left_out_and_that_is_reported(name, tmp_path):
+def test_a_column_of_row_numbers_is_skipped_and_reported(name, tmp_path):
     dataset = read_csv(write(tmp_path / "a.csv", indexed(), f"{name},{KAGGLE}"), silent)
     assert images_by_label(dataset) == EXPECTED
-    assert dataset.notes == (f"column 1 of a.csv ({name!r}) is left out: it numbers the rows",)
+    assert dataset.notes == (f"column 1 of a.csv ({name!r}) is skipped: it numbers the rows",)
 
 
-def test_a_header_that_counts_the_columns_is_no_image(tmp_path):
+def test_a_header_of_column_numbers_is_not_an_image(tmp_path):
     for start in (0, 1):
         header = ",".join(str(number) for number in range(start, start + 17))
         dataset = read_csv(write(tmp_path / "a.csv", rows(), header), silent)
         assert images_by_label(dataset) == EXPECTED
-        assert dataset.notes == ("line 1 of a.csv counts the columns: taken for a header",)
+        assert dataset.notes == ("line 1 of a.csv numbers the columns: taken for a header",)
     header = ",label," + ",".join(str(number) for number in range(16))  # pandas' own index and names
     assert images_by_label(read_csv(write(tmp_path / "a.csv", indexed(), header), silent)) == EXPECTED
 
@@ -255,10 +255,10 @@ def test_columns_by_name_or_number(header, options, tmp_path):
 @pytest.mark.parametrize(
     ("lines", "header", "options", "said"),
     [
-        (indexed(), None, {}, r"column 1 counts the rows \(0, 1, 2 ...\).*--ignore 1, or say --label first"),
-        (indexed(1), None, {}, "column 1 counts the rows"),
-        (indexed(), None, {"label": "2"}, "17 pixels per image.*a column too many: leave it out by --ignore"),
-        (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; say which by --label"),
+        (indexed(), None, {}, r"column 1, taken .*, numbers the rows \(0, 1, 2 ...\).*.*--label first"),
+        (indexed(1), None, {}, "column 1, taken for the label, numbers the rows"),
+        (indexed(), None, {"label": "2"}, "17 pixels per image.*a column too many: skip it with --ignore"),
+        (rows(), ",".join(f"pixel{i}" for i in range(17)), {}, "names no label; give the label with --label"),
         (rows(), ",".join(f"{i}x1" for i in range(17)), {}, "names no label"),
         (rows(), KAGGLE.replace("pixel3", "class"), {}, r"columns 1 \('label'\) and 5 \('class'\) may both be"),
         (
@@ -275,20 +275,20 @@ def test_columns_by_name_or_number(header, options, tmp_path):
         ([line.replace(",", ",,", 1) for line in rows()], KAGGLE, {}, "line 2 has 18 columns, expected 17"),
     ],
 )
-def test_columns_that_cannot_be_told_are_asked_for(lines, header, options, said, tmp_path):
+def test_ambiguous_columns_are_refused(lines, header, options, said, tmp_path):
     with pytest.raises(DataError, match=said):
         read_csv(write(tmp_path / "a.csv", lines, header), silent, **options)
 
 
-def test_a_table_of_test_images_has_its_columns_like_the_training_table(tmp_path):
+def test_a_test_table_uses_the_columns_of_the_training_table(tmp_path):
     train = write(tmp_path / "train.csv", rows(last=True), LAST)
-    test = write(tmp_path / "test.csv", rows(PIXELS[:8], LABELS[:8], last=True))  # no header: the label is not told
+    test = write(tmp_path / "test.csv", rows(PIXELS[:8], LABELS[:8], last=True))  # no header: the label is unknown
     dataset = read_csv(train, silent, test=test)
     np.testing.assert_array_equal(dataset.test[0], PIXELS[:8].reshape(8, 4, 4))
     assert dataset.test[1].tolist() == LABELS[:8].tolist()
-    own = write(tmp_path / "own.csv", rows(PIXELS[:8], LABELS[:8]), KAGGLE)  # a header of its own counts
+    own = write(tmp_path / "own.csv", rows(PIXELS[:8], LABELS[:8]), KAGGLE)  # its own header takes precedence
     np.testing.assert_array_equal(read_csv(train, silent, test=own).test[0], PIXELS[:8].reshape(8, 4, 4))
     bare = write(tmp_path / "bare.csv", rows())
     named = write(tmp_path / "named.csv", rows(last=True), LAST)
-    with pytest.raises(DataError, match="label in column 17 by its header, the training table in column 1 by default"):
+    with pytest.raises(DataError, match="in column 17 according to its header, .* in column 1 by default"):
         read_csv(bare, silent, test=named)

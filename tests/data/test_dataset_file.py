@@ -42,7 +42,7 @@ def original(tmp_path_factory):
 
 @pytest.fixture
 def path(original, tmp_path):
-    """Give a copy that the test may spoil."""
+    """A copy that the test may damage."""
     copy = tmp_path / "noise.h5"
     copy.write_bytes(original.read_bytes())
     return copy
@@ -52,10 +52,10 @@ def only_file_in(directory):
     return [entry.name for entry in directory.iterdir()]
 
 
-# ---- what is written
+# ---- writing
 
 
-def test_all_of_it_comes_back(original):
+def test_everything_written_is_read_back(original):
     with open_digit_file(original) as file:
         assert (file.path, file.name, file.class_names) == (original, "noise", NAMES)
         assert file.source == "a random generator"
@@ -103,7 +103,7 @@ def test_same_data_gives_the_same_bytes_and_other_data_another_fingerprint(origi
 
 
 @pytest.mark.parametrize("length", [1, 7, 999, 1000, 1001, 2300])
-def test_a_stream_cut_anyhow_gives_the_same_file(original, tmp_path, length):
+def test_the_block_lengths_of_a_stream_do_not_matter(original, tmp_path, length):
     def blocks():
         for row in range(0, 2300, length):
             yield TRAIN[0][row : row + length], TRAIN[1][row : row + length]
@@ -112,7 +112,7 @@ def test_a_stream_cut_anyhow_gives_the_same_file(original, tmp_path, length):
     assert (tmp_path / "streamed.h5").read_bytes() == original.read_bytes()
 
 
-def test_progress_reaches_the_whole_of_each_split(tmp_path):
+def test_progress_reaches_the_end_of_each_split(tmp_path):
     seen = {}
     write(tmp_path / "a.h5", progress=lambda stage, done, total: seen.__setitem__(stage, (done, total)))
     assert seen == {"writing train": (2300, 2300), "writing test": (1000, 1000)}
@@ -134,7 +134,7 @@ def test_text_may_be_in_any_script(tmp_path):
         ({"train": (TRAIN[0][:-1], TRAIN[1])}, "train has images|train ended"),
         ({"train": (TRAIN[0], TRAIN[1][:-1])}, "train has images"),
         ({"train": (TRAIN[0], TRAIN[1] + 10)}, "row 0 has label 1., expected 0 to 9"),
-        ({"train": (np.full((5, 8, 6), 7, np.uint8), np.zeros(5, np.uint8))}, "alike"),
+        ({"train": (np.full((5, 8, 6), 7, np.uint8), np.zeros(5, np.uint8))}, "are equal"),
         ({"train": (TRAIN[0].reshape(2300, 48), TRAIN[1])}, "rows, columns"),
         ({"class_names": ["a"] * 10}, "class names"),
         ({"source": "two\nlines"}, "one line"),
@@ -164,7 +164,7 @@ def test_an_interrupted_writer_leaves_the_old_file(path):
     assert only_file_in(path.parent) == ["noise.h5"]
 
 
-def test_a_disk_without_room_is_told_before_writing(path, monkeypatch):
+def test_a_full_disk_is_reported_before_writing(path, monkeypatch):
     monkeypatch.setattr(atomic.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000})())
     with pytest.raises(DataError, match="disk is full"):
         write(path)
@@ -189,7 +189,7 @@ except DataError as error:
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 @pytest.mark.parametrize("limit", [0, 1000, 100_000, 200_000, 293_000])
 def test_a_disk_that_fills_up_while_writing(path, limit):
-    # a process of its own: HDF5 must also let the process end in silence after such a failure
+    # in a separate process, because HDF5 must also let the process end silently after such a failure
     before = path.read_bytes()
     command = [sys.executable, "-c", FILL.format(limit=limit, path=str(path))]
     env = mpi_jobs.environment()
@@ -200,13 +200,13 @@ def test_a_disk_that_fills_up_while_writing(path, limit):
     assert only_file_in(path.parent) == ["noise.h5"]
 
 
-def test_a_place_that_cannot_be_written(tmp_path):
+def test_a_path_that_cannot_be_written(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(DataError, match="cannot write"):
         write(tmp_path / "file" / "a.h5")
 
 
-def test_a_link_to_another_place_stays_a_link(tmp_path):
+def test_a_link_to_another_folder_stays_a_link(tmp_path):
     (tmp_path / "far").mkdir()
     (tmp_path / "a.h5").symlink_to(tmp_path / "far" / "b.h5")
     write(tmp_path / "a.h5")
@@ -219,10 +219,10 @@ def test_a_reader_keeps_the_file_it_opened_while_it_is_replaced(path):
         np.testing.assert_array_equal(file.read("train", 0, 2300, verify=True)[0], TRAIN[0])
 
 
-# ---- what is read
+# ---- reading
 
 
-def test_users_programs_import_it_by_its_earlier_name():
+def test_the_former_module_name_still_works():
     assert importlib.import_module("distlenet.data." + "digitfile").open_digit_file is open_digit_file
 
 
@@ -238,13 +238,13 @@ def test_any_rows(original, rows, verify):
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        (("train", -1, 5), "rows 0 to 2299"),
-        (("train", 5, 4), "rows 0 to 2299"),
-        (("train", 0, 2301), "rows 0 to 2299"),
+        (("train", -1, 5), "rows within 0 to 2299"),
+        (("train", 5, 4), "rows within 0 to 2299"),
+        (("train", 0, 2301), "rows within 0 to 2299"),
         (("val", 0, 1), "no split 'val'"),
     ],
 )
-def test_rows_that_are_not_there(original, rows, says):
+def test_missing_rows(original, rows, says):
     with open_digit_file(original) as file, pytest.raises(DataError, match=says):
         file.read(*rows)
 
@@ -261,7 +261,7 @@ def flip(path, name, row):
 
 
 @pytest.mark.parametrize("name", ["train/images", "train/labels"])
-def test_a_damaged_row_is_found_by_whoever_reads_its_block_and_by_nobody_else(path, name):
+def test_a_damaged_row_is_found_only_when_its_block_is_read(path, name):
     flip(path, name, 1500)
     with open_digit_file(path) as file:
         file.read("train", 0, 1000, verify=True)
@@ -312,7 +312,7 @@ def test_a_closed_file_is_not_read(original):
         file.read("train", 0, 1)
 
 
-# ---- what is refused
+# ---- refusals
 
 
 def refused(path, says):
@@ -338,7 +338,7 @@ def refused(path, says):
         ("text", b"once upon a time", "not HDF5"),
     ],
 )
-def test_other_files_are_told_by_name_and_what_to_prepare(tmp_path, name, content, says):
+def test_other_kinds_of_files_are_named_with_advice(tmp_path, name, content, says):
     if callable(content):
         content(tmp_path / name)
     elif content is not None:
@@ -360,7 +360,7 @@ def test_hdf5_of_another_kind_says_what_is_missing(tmp_path):
     refused(tmp_path / "a.h5", "another kind.*no /train/labels, /train/sha256, /test/images")
 
 
-def test_float_images_with_nan_are_told(tmp_path, path):
+def test_float_images_with_nan_are_reported(tmp_path, path):
     images = TRAIN[0][:20] / np.float32(255)
     images[7, 0, 0] = np.nan
     with h5py.File(tmp_path / "a.h5", "w") as file:
@@ -400,7 +400,7 @@ def replace(path, name, data, **options):
     ],
 )
 def test_other_datasets(path, name, data, options, says):
-    """One that is not plain bytes in the file itself, or none at all: see test_hdf5."""
+    """For missing datasets, and for data that are not plain bytes in the file, see test_hdf5."""
     if data is None:
         with h5py.File(path, "r+") as file:
             del file[name]
@@ -465,7 +465,7 @@ def everything(path):
 
 
 def test_any_change_or_cut_is_an_error_or_harmless(original, tmp_path):
-    """4 kB of structures and 160 kB of data: bytes are changed in both, and the file is cut anywhere."""
+    """The file has 4 kB of structures and 160 kB of data: bytes are changed in both, and it is cut anywhere."""
     whole = original.read_bytes()
     expected = everything(original)
     with h5py.File(original) as file:

@@ -1,4 +1,4 @@
-"""Servers that misbehave, all on this machine; nothing here depends on how fast it is."""
+"""Servers that misbehave, all on this machine; nothing here depends on its speed."""
 
 import hashlib
 import resource
@@ -18,7 +18,7 @@ QUICK = Patience(silence=30, transfer=60, pause=0, attempts=3)
 
 
 class Server:
-    """Answers each request with the next of ``answers``; the last one stays."""
+    """Answers each request with the next of ``answers``, and repeats the last."""
 
     def __init__(self):
         self.answers = [answer(DATA)]
@@ -38,7 +38,7 @@ class Server:
 
         self.http = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.http.daemon_threads = True
-        self.http.handle_error = lambda *_: None  # clients that hang up are the point here
+        self.http.handle_error = lambda *_: None  # clients are expected to hang up
         self.url = f"http://127.0.0.1:{self.http.server_port}/file"
         threading.Thread(target=self.http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
 
@@ -49,7 +49,7 @@ class Server:
 
 
 def answer(data, length=None, status=200, then_hang=False, **headers):
-    """Return an answer of ``data`` that says it has ``length`` bytes: None, as many; "unsaid", nothing."""
+    """Return an answer of ``data`` that claims ``length`` bytes; None: the right number, "unsaid": no claim."""
 
     def send(handler):
         handler.send_response(status)
@@ -116,7 +116,7 @@ def test_a_good_server(server, path):
     assert [done for _, done, _ in seen] == sorted({done for _, done, _ in seen})
 
 
-def test_a_server_that_does_not_say_how_much_it_sends(server, path):
+def test_a_server_that_does_not_announce_the_length(server, path):
     server.answers = [answer(DATA, "unsaid")]
     fetch(path, server.url)
     assert path.read_bytes() == DATA
@@ -146,7 +146,7 @@ def test_a_transfer_that_breaks_off_is_tried_again(server, path):
         (garbage, "failed: ", 3),
     ],
 )
-def test_the_next_mirror_helps_and_if_none_does_the_reason_is_told(server, other, path, bad, says, asked):
+def test_the_next_mirror_is_tried_and_the_last_reason_is_reported(server, other, path, bad, says, asked):
     server.answers = [bad]
     with pytest.raises(DownloadError, match=says) as raised:
         fetch(path, server.url)
@@ -157,7 +157,7 @@ def test_the_next_mirror_helps_and_if_none_does_the_reason_is_told(server, other
     assert path.read_bytes() == DATA
 
 
-def test_each_mirror_has_its_reason(server, other, path):
+def test_the_reason_of_each_mirror_is_reported(server, other, path):
     server.answers, other.answers = [answer(b"", status=404)], [answer(b"", status=500)]
     with pytest.raises(DownloadError, match=r"answered 404 .*; .* answered 500"):
         fetch(path, server.url, other.url)
@@ -171,13 +171,13 @@ def test_each_mirror_has_its_reason(server, other, path):
         (drip, "took longer than 0.3 s"),
     ],
 )
-def test_a_slow_server_is_left(server, path, slow, says):
+def test_a_slow_server_is_given_up(server, path, slow, says):
     server.answers = [slow]
     with pytest.raises(DownloadError, match=says):
         fetch(path, server.url, patience=Patience(silence=0.2, transfer=0.3, pause=0, attempts=1))
 
 
-def test_nobody_listens(path):
+def test_no_server_listens(path):
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))  # bound, never listening: connections are refused
         url = f"http://127.0.0.1:{closed.getsockname()[1]}/file"
@@ -185,7 +185,7 @@ def test_nobody_listens(path):
             fetch(path, url)
 
 
-def test_no_name_is_found(path, monkeypatch):
+def test_name_resolution_fails(path, monkeypatch):
     def offline(*_args, **_options):
         raise socket.gaierror(-3, "Temporary failure in name resolution")
 
@@ -213,7 +213,7 @@ def test_redirects_within_this_machine_are_followed(server, other, path, status)
         "http://127.0.0.1.mirror.invalid/",
     ],
 )
-def test_nothing_but_https(server, path, url):
+def test_only_https(server, path, url):
     with pytest.raises(DownloadError, match="expected https"):
         fetch(path, url)
     server.answers = [to(url)]
@@ -222,7 +222,7 @@ def test_nothing_but_https(server, path, url):
     assert server.asked == 1
 
 
-def test_redirects_in_a_circle_end(server, path):
+def test_circular_redirects_end(server, path):
     server.answers = [to(server.url)]
     with pytest.raises(DownloadError, match="redirect"):
         fetch(path, server.url, patience=Patience(pause=0, attempts=1))

@@ -1,4 +1,4 @@
-"""Drawn digits: the same bits however they are asked for, and images laid out as MNIST's are."""
+"""Drawn digits: the same bits for any range requested, and images laid out like MNIST's."""
 
 import numpy as np
 import pytest
@@ -26,13 +26,13 @@ def test_shapes_dtypes_and_grey_levels(drawn):
 @pytest.mark.parametrize(
     ("start", "count"), [(0, 1), (3, 5), (BLOCK - 1, 2), (BLOCK, BLOCK), (BLOCK + 17, BLOCK + 100), (1999, 1)]
 )
-def test_an_image_does_not_depend_on_what_else_is_asked_for(drawn, start, count):
+def test_an_image_does_not_depend_on_the_range_requested(drawn, start, count):
     images, labels = draw_digits(count, seed=7, start=start)
     np.testing.assert_array_equal(images, drawn[0][start : start + count])
     np.testing.assert_array_equal(labels, drawn[1][start : start + count])
 
 
-def test_the_caller_s_generators_are_left_alone(drawn):
+def test_the_callers_generators_are_not_used(drawn):
     np.random.seed(0)  # noqa: NPY002 - the global generator is the point
     draw_digits(1, seed=7)
     after = np.random.random()  # noqa: NPY002
@@ -87,14 +87,14 @@ def test_simple_digits_are_recognisable(drawn):
     assert (labels[:1500][distance.argmin(axis=1)] == labels[1500:]).mean() > 0.8  # the nearest neighbour
 
 
-def test_none_at_all():
+def test_zero_digits():
     images, labels = draw_digits(0, seed=1, start=123)
     assert images.shape == (0, 28, 28) and images.dtype == np.uint8
     assert labels.shape == (0,) and labels.dtype == np.uint8
 
 
 @pytest.mark.parametrize("seed", [0, 2**64 - 1])
-def test_every_seed_of_64_bits(seed):
+def test_every_64_bit_seed(seed):
     assert draw_digits(3, seed=seed)[0].any()
 
 

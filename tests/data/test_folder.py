@@ -28,7 +28,7 @@ def light_on_dark(level=200, shape=(28, 28)):
 
 @pytest.fixture
 def folder(tmp_path):
-    """Three classes of ten pictures each, class k's of level 80 * k + 60."""
+    """Three classes of ten pictures each; those of class k have grey level 80 * k + 60."""
     for number, name in enumerate(("2", "10", "cat")):
         for i in range(10):
             picture(tmp_path / "all" / name / f"{i}.png", light_on_dark(80 * number + 60))
@@ -46,7 +46,7 @@ def test_classes_are_folders_in_natural_order_and_every_picture_is_there_once(fo
         np.testing.assert_array_equal(images[:, 14, 14], 80 * labels + 60)
         seen |= {image.tobytes() for image in images}
     assert len(seen) == 30
-    assert len(set(dataset.train[1][:8].tolist())) > 1  # mixed
+    assert len(set(dataset.train[1][:8].tolist())) > 1  # shuffled
     again, other = (read_folder(folder, silent, share=0.3, seed=seed) for seed in (1998, 7))
     np.testing.assert_array_equal(dataset.train[0], again.train[0])
     assert (dataset.train[0] != other.train[0]).any()
@@ -60,14 +60,14 @@ def test_folders_train_and_test(folder):
     assert len(dataset.train[0]) == len(dataset.test[0]) == 30
     assert dataset.test[1].tolist() == sorted(dataset.test[1].tolist())
     (both / "test" / "dog").mkdir()
-    with pytest.raises(DataError, match="dog: not a class of both"):
+    with pytest.raises(DataError, match="dog: not a class in both"):
         read_folder(both, silent)
     shutil.rmtree(both / "train")
-    with pytest.raises(DataError, match="a folder test and none called train"):
+    with pytest.raises(DataError, match="a folder test but none called train"):
         read_folder(both, silent)
 
 
-def test_dark_ink_on_light_paper_is_inverted_and_that_is_said(folder):
+def test_dark_ink_on_light_paper_is_inverted_and_reported(folder):
     for path in folder.rglob("*.png"):
         picture(path, 255 - np.asarray(Image.open(path)))
     dataset = read_folder(folder, silent)
@@ -84,7 +84,7 @@ def test_pictures_of_any_size_get_a_common_one(size, folder):
     assert dataset.train[0].shape[1:] == size
 
 
-def test_proportions_are_kept_and_the_sides_take_the_border(tmp_path):
+def test_proportions_are_kept_and_margins_take_the_border(tmp_path):
     array = np.full((40, 20), 30, np.uint8)
     array[5:35, 5:15] = 220
     small = read_image(picture(tmp_path / "a.png", array), (28, 28))[0]
@@ -107,7 +107,7 @@ def test_a_picture_that_is_cut_off_is_named(folder):
         read_folder(folder, silent)
 
 
-def test_folders_that_hold_nothing(folder, tmp_path):
+def test_empty_folders(folder, tmp_path):
     (folder / "empty").mkdir()
     with pytest.raises(DataError, match="empty holds no picture"):
         read_folder(folder, silent)
@@ -166,15 +166,15 @@ def test_validation_pictures_are_the_last_training_pictures_and_that_is_reported
     assert "`train --validation 6`" in dataset.notes[0]
 
 
-def test_validation_pictures_without_test_pictures_are_these(tmp_path):
+def test_without_test_pictures_validation_pictures_are_used(tmp_path):
     part(tmp_path / "train", 60)
     part(tmp_path / "val", 110)
     dataset = read_folder(tmp_path, silent)
     assert dataset.test[0][:, 14, 14].tolist() == [110, 111, 112, 113, 130, 131, 132, 133]
-    assert "they are the test images here" in dataset.notes[0]
+    assert "they are used as test images" in dataset.notes[0]
 
 
-def test_what_systems_leave_behind_is_no_picture_and_no_class(tmp_path):
+def test_files_left_by_file_managers_are_ignored(tmp_path):
     part(tmp_path / "train", 60)
     part(tmp_path / "test", 160)
     for folder in (".ipynb_checkpoints", "__MACOSX", "@eaDir"):
@@ -190,19 +190,19 @@ def test_what_systems_leave_behind_is_no_picture_and_no_class(tmp_path):
 @pytest.mark.parametrize(
     ("made", "said"),
     [
-        (("train/cat/0.png", "train/cat/young/0.png", "train/dog/0.png"), "young is a folder in the folder of a class"),
+        (("train/cat/0.png", "train/cat/young/0.png", "train/dog/0.png"), "young is a folder inside a class folder"),
         (("a/cat/0.png", "a/dog/0.png"), r"has 1 folders \(is it --from .*/a\?\), expected 2 to 256"),
-        (("train/0.png", "test/0.png"), "test, train hold pictures and no folders, expected a folder for each class"),
-        (("train/cat/0.png", "train/dog/0.png", "bird/0.png"), "has the folders train and next to them bird"),
-        (("train/cat/0.png", "Training/cat/0.png"), "Training and train are both the train images"),
-        (("val/cat/0.png", "test/cat/0.png"), "has a folder test, val and none called train"),
-        (("train/cat/0.png", "train/dog/0.png", "test/cat/0.png"), "dog: not a class of both"),
-        (("train/cat/0.png", "train/dog/0.png", "val/bird/0.png"), "bird, cat, dog: not a class of both"),
+        (("train/0.png", "test/0.png"), "test, train hold pictures but no folders, expected a folder for each class"),
+        (("train/cat/0.png", "train/dog/0.png", "bird/0.png"), "has the folders train and also bird"),
+        (("train/cat/0.png", "Training/cat/0.png"), "Training and train both hold train images"),
+        (("val/cat/0.png", "test/cat/0.png"), "has a folder test, val but none called train"),
+        (("train/cat/0.png", "train/dog/0.png", "test/cat/0.png"), "dog: not a class in both"),
+        (("train/cat/0.png", "train/dog/0.png", "val/bird/0.png"), "bird, cat, dog: not a class in both"),
         (("cat/0.png", "d\nog/0.png"), "has a folder 'd.*nog', expected a name that can be printed"),
         (("0.png", "1.png"), "has 0 folders, expected 2 to 256"),
     ],
 )
-def test_pictures_without_a_sure_class_are_refused(made, said, tmp_path):
+def test_pictures_with_an_ambiguous_class_are_refused(made, said, tmp_path):
     for name in made:
         picture(tmp_path / "all" / name, light_on_dark())
     with pytest.raises(DataError, match=said):
@@ -221,7 +221,7 @@ def test_a_broken_link_and_a_pipe_are_named(folder):
         read_folder(folder, silent)
     (folder / "cat" / "link.png").unlink()
     os.mkfifo(folder / "cat" / "pipe.png")
-    with pytest.raises(DataError, match=r"pipe.png is no file; remove it"):
+    with pytest.raises(DataError, match=r"pipe.png is not a file; remove it"):
         read_folder(folder, silent)
 
 
@@ -232,11 +232,11 @@ def test_files_next_to_the_classes_and_copies_of_training_pictures_are_reported(
     assert f"2 files in {folder} (labels.csv, stray.png)" in dataset.notes[0] and len(dataset.notes) == 1
     for path in sorted((folder / "2").iterdir())[1:]:
         shutil.copy(folder / "2" / "0.png", path)
-    assert read_folder(folder, silent, share=0.3).notes[1].startswith("3 of the 9 test images are among the training")
+    assert read_folder(folder, silent, share=0.3).notes[1].startswith("3 of the 9 test images are also training images")
 
 
-def test_parts_inside_the_classes_are_told_to_be_outermost(tmp_path):
+def test_parts_inside_class_folders_are_refused_with_advice(tmp_path):
     for name in "ab":
         picture(tmp_path / name / "test" / "0.png", light_on_dark())
-    with pytest.raises(DataError, match="put the parts outermost: test/a"):
+    with pytest.raises(DataError, match="make the part the outer folder: test/a"):
         read_folder(tmp_path, silent)

@@ -1,4 +1,4 @@
-"""The ways of writing and the paths made of them."""
+"""The ways of writing and the paths generated from them."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ def test_every_digit_has_several_ways_or_examples():
 
 
 @pytest.mark.parametrize("way", WAYS, ids=lambda way: f"{way.digit}: {way.strokes}")
-def test_a_way_names_all_its_points_and_gives_each_a_place(way):
+def test_a_way_uses_all_its_points_and_gives_each_a_position(way):
     named = {int(point) for point in way.strokes.replace("|", " ").split()}
     assert named == set(range(len(named)))
     assert way.share > 0
@@ -26,7 +26,7 @@ def test_a_way_names_all_its_points_and_gives_each_a_place(way):
 def test_curves_stay_where_their_control_points_are():
     ways = bank()
     np.testing.assert_allclose(ways.curve.sum(axis=2), 1, atol=1e-6)  # a moved digit is a moved curve
-    np.testing.assert_allclose(ways.ends.sum(axis=2), 0, atol=1e-6)  # a direction has no place
+    np.testing.assert_allclose(ways.ends.sum(axis=2), 0, atol=1e-6)  # a direction has no position
     straight = WAYS.index(next(way for way in WAYS if way.strokes == "0 1 2"))
     path = ways.curve[straight] @ ways.examples[straight, 0]
     np.testing.assert_allclose(path[[0, -1]], [[0.5, 0], [0.5, 1]], atol=1e-6)
@@ -39,13 +39,13 @@ def test_the_pen_is_lifted_between_strokes_and_nowhere_else():
     np.testing.assert_array_equal(lifted, [way.strokes.count("|") for way in WAYS])
 
 
-def test_only_ways_of_the_asked_digit_are_chosen():
+def test_only_ways_of_the_requested_digit_are_chosen():
     chance = np.diff(bank().chance, axis=1, prepend=0)
     np.testing.assert_array_equal(chance > 0, [[way.digit == digit for way in WAYS] for digit in range(10)])
     np.testing.assert_array_equal(bank().chance[:, -1], 1)
 
 
-def test_paths_are_finite_and_close_grained():
+def test_paths_are_finite_and_densely_sampled():
     labels = np.arange(1000) % 10
     points, joined = write_digits(labels, np.random.default_rng(0))
     assert points.shape == (1000, POINTS, 2) and points.dtype == np.float32

@@ -17,7 +17,7 @@ IMAGES = np.arange(5 * 4 * 3, dtype=np.uint8).reshape(5, 4, 3)
 
 @pytest.mark.parametrize("name", ["a", "a.gz"])
 @pytest.mark.parametrize("dtype", ["u1", "i1", "i2", "i4", "f4", "f8"])
-def test_what_is_written_is_read(tmp_path, name, dtype):
+def test_written_arrays_are_read_back(tmp_path, name, dtype):
     array = (IMAGES - 30.0).astype(dtype) if dtype != "u1" else IMAGES
     write_idx(tmp_path / name, array)
     found = read_idx(tmp_path / name)
@@ -32,7 +32,7 @@ def test_bytes_of_a_file_follow_the_published_format(tmp_path):
     )
 
 
-def test_gzip_is_told_by_content_not_by_name(tmp_path):
+def test_gzip_is_recognised_by_content_not_by_name(tmp_path):
     write_idx(tmp_path / "a.gz", IMAGES)
     write_idx(tmp_path / "b", IMAGES)
     (tmp_path / "a.gz").rename(tmp_path / "c")  # as a browser saves it
@@ -41,7 +41,7 @@ def test_gzip_is_told_by_content_not_by_name(tmp_path):
     np.testing.assert_array_equal(read_idx(tmp_path / "d.gz"), IMAGES)
 
 
-def test_sha256_is_that_of_the_plain_file(tmp_path):
+def test_sha256_equals_the_plain_files(tmp_path):
     write_idx(tmp_path / "a", IMAGES)
     assert idx_sha256(IMAGES) == hashlib.sha256((tmp_path / "a").read_bytes()).hexdigest()
 
@@ -68,7 +68,7 @@ def plain(rank=3, code=8, shape=(5, 4, 3), zeros=0):
         (plain(shape=(2**31, 1, 1)), "cut off|more than"),
     ],
 )
-def test_wrong_content_is_one_sentence(tmp_path, pack, data, says):
+def test_invalid_content_gives_one_sentence(tmp_path, pack, data, says):
     path = tmp_path / "file"
     path.write_bytes(pack(data))
     with pytest.raises(DataError, match=says) as raised:
@@ -84,11 +84,11 @@ def test_wrong_content_is_one_sentence(tmp_path, pack, data, says):
         (lambda data: data[:-8] + bytes(4) + data[-4:], "incorrect data check"),
         (lambda data: data[:12] + bytes(8) + data[20:], "damaged|cut off|IDX"),
         (lambda data: data + b"junk", "Not a gzipped file|damaged"),
-        # a header cannot take memory
+        # a false header must not cause an allocation
         (lambda data: gzip.compress(plain(shape=(60000, 28, 28))), "60 bytes of numbers, expected 47,040,000"),
     ],
 )
-def test_damaged_gzip_is_one_sentence(tmp_path, spoil, says):
+def test_damaged_gzip_gives_one_sentence(tmp_path, spoil, says):
     (tmp_path / "a.gz").write_bytes(spoil(gzip.compress(plain())))
     with pytest.raises(DataError, match=says) as raised:
         read_idx(tmp_path / "a.gz")

@@ -54,13 +54,13 @@ HTML = b"\n<!DOCTYPE html><html><head><title>404 Not Found</title>"
         ("a", b"\x07\x00\xff\xfe", "a file of an unknown kind (it starts with 07 00 ff fe)", "prepare mnist"),
     ],
 )
-def test_what_a_file_is_and_what_to_do_with_it(name, content, kind, advice, tmp_path):
+def test_kinds_of_files_and_advice(name, content, kind, advice, tmp_path):
     (tmp_path / name).write_bytes(content)
     assert kind_of(tmp_path / name).startswith(kind)
     assert advice in prepare_command(tmp_path / name)
 
 
-def test_what_is_no_file(tmp_path):
+def test_kinds_that_are_not_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert kind_of(tmp_path / "pipe") == "a pipe"
     assert kind_of(tmp_path) == "a directory" and "prepare folder" in prepare_command(tmp_path)

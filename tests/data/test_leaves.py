@@ -62,7 +62,7 @@ def test_leaves_are_the_rows_of_the_plan(shards):
 
 
 @pytest.mark.parametrize("augmentation", [NONE, SOME], ids=["plain", "augmented"])
-def test_a_leaf_has_the_same_bits_whoever_owns_it(augmentation):
+def test_a_leaf_has_the_same_bits_on_every_owner(augmentation):
     digits = Digits()
     everything = leaves_of(digits, range(4), augmentation)
     for shards in ([0], [1, 2], [3]):
@@ -72,7 +72,7 @@ def test_a_leaf_has_the_same_bits_whoever_owns_it(augmentation):
                 np.testing.assert_array_equal(found, expected)
 
 
-def test_noise_belongs_to_the_place_in_the_global_batch():
+def test_noise_depends_on_the_position_in_the_global_batch():
     digits, plan, resampler = Digits(), Plan(SAMPLES, SHARDS, BATCH, 5), Resampler(8, 9, 0.2, 0.3)
     leaves = leaves_of(digits, range(4), SOME)
     for step in (0, 4):  # the last leaves are short
@@ -125,7 +125,7 @@ def test_shards_that_cannot_be_read_are_not_owned():
         raise DataError("damaged")
 
     digits.read = damaged
-    for _ in range(2):  # asked for again, they are read again
+    for _ in range(2):  # a second request reads them again
         with pytest.raises(DataError, match="damaged"):
             leaves.own([0, 1])
         assert leaves.shards == []

@@ -1,4 +1,4 @@
-"""MNIST: where it is looked for, what is accepted, and how it is verified."""
+"""MNIST: the places searched, the forms accepted, and its verification."""
 
 import dataclasses
 import hashlib
@@ -31,7 +31,7 @@ def test_the_real_digits_are_the_published_ones():
 
 @needs_mnist
 def test_md5_of_the_archives_as_first_published():
-    # the checksums printed most often; the .gz of another program differs, its content does not
+    # the checksums most often published; another program's .gz may differ, but its content does not
     md5 = (
         "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "d53e105ee54ea40749a09fcbcd1e9432",
@@ -59,7 +59,7 @@ NAMES = LIKE_MNIST
 
 @pytest.fixture
 def small(bare, monkeypatch, tmp_path):
-    """Put the small files in place of MNIST's, and an empty home and directory in place of the user's."""
+    """Replace MNIST's files by small ones, and the user's home and working directory by empty ones."""
     known = PUBLISHED["mnist"]
     contents = tuple(
         dataclasses.replace(content, shape=array.shape, sha256=idx_sha256(array))
@@ -94,7 +94,7 @@ def same(found):
 
 @pytest.mark.parametrize("ending", ["", ".gz"])
 @pytest.mark.parametrize("below", ["", "raw", "MNIST/raw"])
-def test_files_packed_or_not_and_as_torchvision_lays_them(small, ending, below):
+def test_files_packed_or_not_and_in_torchvisions_folders(small, ending, below):
     directory = fill(small / "place" / below, ending=ending)
     found = load(small / "place")
     assert same(found) and found.origin == str(directory)
@@ -129,11 +129,11 @@ def test_one_changed_value_is_refused(small, part):
     arrays = [array.copy() for array in ARRAYS]
     arrays[part].flat[-1] ^= 1
     fill(small / "place", arrays)
-    with pytest.raises(DataError, match=f"{NAMES[part]} in .* is not MNIST's.*nothing but MNIST"):
+    with pytest.raises(DataError, match=f"{NAMES[part]} in .* is not MNIST's.*accepts only MNIST"):
         load(small / "place")
 
 
-def test_train_and_test_confused_are_refused(small):
+def test_swapped_train_and_test_files_are_refused(small):
     fill(small / "place", ARRAYS[2:] + ARRAYS[:2])
     with pytest.raises(DataError, match=r"uint8 \(30, 28, 28\).*expected uint8 \(60, 28, 28\)"):
         load(small / "place")
@@ -146,7 +146,7 @@ def nowhere():
 
 
 def test_order_of_sources(small, monkeypatch):
-    """--from before $DISTLENET_MNIST before the cache, torchvision's and keras' places; else the mirrors."""
+    """--from, then $DISTLENET_MNIST, then the cache, torchvision's and keras' places, then the mirrors."""
     assert nowhere()
     expected = [
         fill_keras(small / "home/.keras/datasets/mnist.npz"),
@@ -165,7 +165,7 @@ def test_order_of_sources(small, monkeypatch):
     assert load(fill(small / "place")).origin == str(small / "place")
 
 
-def test_a_damaged_copy_is_passed_over_if_found_but_not_if_named(small, monkeypatch):
+def test_a_damaged_copy_is_skipped_if_found_but_refused_if_named(small, monkeypatch):
     bad = fill(small / "work/data/MNIST/raw")
     (bad / f"{NAMES[0]}.gz").write_bytes(b"\x1f\x8b junk")
     good = fill(small / "home/data/MNIST/raw")
@@ -228,7 +228,7 @@ def test_any_changed_byte_in_a_keras_file_is_an_error_or_harmless(small):
 
 
 def test_a_file_where_the_directory_is_expected(small, tmp_path):
-    """One of the four files names the directory it lies in; of any other file it is told what it is."""
+    """One of the four files stands for its directory; for any other file the error names its kind."""
     fill(small / "place")
     file = next(path for path in sorted((small / "place").iterdir()) if "images" in path.name)
     assert len(load(file).train[1]) == len(ARRAYS[1])

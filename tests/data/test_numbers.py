@@ -1,4 +1,4 @@
-"""Numbers of a file become pixels and labels unchanged, or are refused: never silently fewer."""
+"""Numbers from a file become pixels and labels unchanged, or are refused: none is silently lost."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ def narrowed(array):
 
 
 @pytest.mark.parametrize("dtype", ["u1", "i2", "u2", "<i8", ">u8", "f2", "f4", ">f8", "g"])
-def test_every_grey_level_of_every_type_stays(dtype):
+def test_every_grey_level_of_every_type_is_kept(dtype):
     np.testing.assert_array_equal(narrowed(LEVELS.astype(dtype)), LEVELS)
     if np.dtype(dtype).kind == "f":
         np.testing.assert_array_equal(narrowed((LEVELS / 255).astype(dtype)), LEVELS)
@@ -38,7 +38,7 @@ def test_colours_become_their_luminance_whatever_their_type(dtype):
     assert narrowed(red).item() == 76  # 0.299 of 255, and not 0
 
 
-def test_large_arrays_are_worked_on_in_pieces(monkeypatch):
+def test_large_arrays_are_processed_in_pieces(monkeypatch):
     monkeypatch.setattr("distlenet.data.sources.numbers.PIECE", 100)
     np.testing.assert_array_equal(narrowed(LEVELS / 255), LEVELS)
     assert narrowed(np.zeros((0, 3, 3))).shape == (0, 3, 3)
@@ -49,7 +49,7 @@ def test_large_arrays_are_worked_on_in_pieces(monkeypatch):
     [
         (np.full((2, 1, 2), np.nan), r"holds NaN or infinity \(the first is nan in image 0 at \(0, 0\)\)"),
         ([[[0.0, 1]], [[2, np.inf]]], r"the first is inf in image 1 at \(0, 1\)"),
-        ([[[0, 256]]], "values from 0 to 256.*of 16 bits: divide them by 257"),
+        ([[[0, 256]]], "values from 0 to 256.*look like 16 bits: divide them by 257"),
         (np.array([[[0, 65535]]], "u2"), "divide them by 257"),
         ([[[0, 2**60]]], "values from 0 to 1.15292e"),
         ([[[-0.42, 2.8]]], "look standardised"),
@@ -62,17 +62,17 @@ def test_large_arrays_are_worked_on_in_pieces(monkeypatch):
         (np.zeros((1, 1, 1), "M8[s]"), "of type datetime64"),
     ],
 )
-def test_what_would_be_changed_is_refused(array, said):
+def test_values_that_would_change_are_refused(array, said):
     with pytest.raises(DataError, match=said):
         narrowed(array)
 
 
 def test_training_and_test_images_have_one_range():
-    with pytest.raises(DataError, match="x has pixels of 0 to 1 and t of 0 to 255, expected one range in both"):
+    with pytest.raises(DataError, match="x has pixels of 0 to 1 and t of 0 to 255, expected the same range in both"):
         as_pixels({"x": LEVELS / 255, "t": LEVELS})
-    with pytest.raises(DataError, match="one range"):
+    with pytest.raises(DataError, match="same range"):
         as_pixels({"x": LEVELS, "t": BITS})
-    dark = as_pixels({"x": LEVELS / 255, "t": LEVELS / 1000})  # one range, decided by both
+    dark = as_pixels({"x": LEVELS / 255, "t": LEVELS / 1000})  # one range, determined by both
     assert dark["t"].max() == 65
 
 
@@ -99,12 +99,12 @@ def test_whole_labels_of_every_type(dtype):
         (np.array([None]), "of type object"),
     ],
 )
-def test_labels_that_are_no_whole_numbers(labels, said):
+def test_labels_that_are_not_whole_numbers(labels, said):
     with pytest.raises(DataError, match=said):
         whole_numbers(np.asarray(labels), "y")
 
 
-def test_large_labels_stay_apart():
+def test_large_labels_stay_distinct():
     assert whole_numbers(np.array([2**53 - 1, 2**53 - 2]), "y").tolist() == [2**53 - 1, 2**53 - 2]
 
 
@@ -114,7 +114,7 @@ def test_two_ranges_in_one_array_are_refused(part):
         narrowed(np.concatenate([LEVELS.astype(part.dtype), part]))
 
 
-def test_a_few_nearly_blank_images_are_no_other_range():
+def test_a_few_nearly_blank_images_are_accepted():
     many = np.repeat(LEVELS.astype(float), 30, 0)
     many[0] = 0.25
     assert (narrowed(many)[1:] == many[1:]).all()

@@ -1,4 +1,4 @@
-"""One reader of picture files for training and predicting; files made to do harm are refused in time."""
+"""Training and prediction read pictures with the same code; malicious files are refused in time."""
 
 import io
 import os
@@ -32,7 +32,7 @@ def filled(level):
 
 
 MASK = ONE.astype(np.uint8)
-PICTURES = {  # name: (what it is, expected grey or None where only the agreement counts)
+PICTURES = {  # name: (the file, expected grey or None if only the agreement matters)
     "grey.png": (Image.fromarray(DARK), DARK),
     "grey.tif": (Image.fromarray(DARK), DARK),
     "bits.png": (Image.fromarray(ONE), COVER),
@@ -90,7 +90,7 @@ def test_training_and_predicting_read_a_picture_alike(name, tmp_path):
     assert np.abs(np.array(digit.box) - (45, 20, 55, 100)).max() <= 1
 
 
-def test_a_transparent_colour_of_a_key_or_palette(tmp_path):
+def test_a_transparent_key_or_palette_colour(tmp_path):
     white = Image.fromarray(np.where(ONE, 255, 7).astype(np.uint8))
     white.save(tmp_path / "key.png", transparency=7)
     palette = white.convert("P")
@@ -100,8 +100,8 @@ def test_a_transparent_colour_of_a_key_or_palette(tmp_path):
         np.testing.assert_array_equal(read_pixels(tmp_path / name).grey, COVER)
 
 
-def test_strokes_on_transparent_ground_have_one_polarity(tmp_path):
-    """Classes drawn in white and in black on nothing: the colour of the pen must not be what is learnt."""
+def test_strokes_on_a_transparent_background_have_one_polarity(tmp_path):
+    """If some classes are drawn in white and others in black, the network must not learn the colour of the pen."""
     for name, level in (("one", 255), ("other", 0), ("third", 60)):
         (tmp_path / name).mkdir()
         for number in range(5):
@@ -124,15 +124,15 @@ def test_blank_pictures_stay_blank(tmp_path):
         assert set(read_pixels(tmp_path / "blank.png").values.ravel().tolist()) == {level}
 
 
-def test_broken_exif_is_no_reason_to_refuse(tmp_path):
+def test_pictures_with_broken_exif_are_read(tmp_path):
     Image.fromarray(DARK).save(tmp_path / "a.png", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x05garbage")
     np.testing.assert_array_equal(read_pixels(tmp_path / "a.png").grey, DARK)
 
 
-# Files made to do harm
+# Malicious files
 
 
-def test_one_place_opens_files_and_its_formats_run_nothing():
+def test_only_one_call_opens_pictures_and_its_formats_run_no_programs():
     root = Path(distlenet.__file__).parent
     opening = [path.name for path in root.rglob("*.py") if re.search(r"\bImage\.open\(", path.read_text())]
     assert opening == ["picture_decoder.py"]
@@ -205,17 +205,17 @@ def decoder(folder, body):
     ("body", "words"),
     [
         ("while True: pass", "takes too long to decode"),
-        ("int('9' * 4300) ** 100000", "takes too long to decode"),  # within one instruction of C
+        ("int('9' * 4300) ** 100000", "takes too long to decode"),  # inside one call of C code
         ("time.sleep(60)", "takes too long to decode"),
         ("bytearray(2**31)", "more than 1 GiB of memory"),
-        ("os.kill(os.getpid(), signal.SIGSEGV)", r"makes the decoder crash \(signal 11\)"),
-        ("os._exit(3)", r"makes the decoder crash \(exit code 3\)"),
-        ("os.write(3, b'9' * 99)", "makes the decoder answer nonsense"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", r"crashes the decoder \(signal 11\)"),
+        ("os._exit(3)", r"crashes the decoder \(exit code 3\)"),
+        ("os.write(3, b'9' * 99)", "decoder.s answer is invalid"),
         ("raise RuntimeError", r"is not a readable picture \(RuntimeError\)"),
         ("os.write(os.open('written', os.O_CREAT | os.O_WRONLY), b'x')", "is not a readable picture .*too large"),
     ],
 )
-def test_whatever_a_decoder_does_the_next_picture_is_read(body, words, tmp_path, monkeypatch):
+def test_after_any_failure_of_the_decoder_the_next_picture_is_read(body, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     content = saved(Image.fromarray(DARK))
     decoders = ImageProcess(decoder(tmp_path, body), patience=1.0 if "sleep" in body else 60.0)
@@ -248,7 +248,7 @@ def test_too_large_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(("form", "place"), [("PNG", -30), ("PNG", -60), ("JPEG2000", None), ("TIFF", -4)])
-def test_damaged_pixels_are_no_black_picture(tmp_path, form, place):
+def test_damaged_pixels_are_refused_not_read_as_black(tmp_path, form, place):
     noise = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), np.uint8))
     content = bytearray(saved(noise, form, **({"compression": "tiff_deflate"} if form == "TIFF" else {})))
     if form == "PNG":

@@ -15,7 +15,7 @@ QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 
 @st.composite
 def plans(draw):
-    """Draw a plan: shards longer and shorter than a leaf, of unequal lengths, even empty ones."""
+    """Draw a plan with shards longer or shorter than a leaf, of unequal lengths, or empty."""
     shards, leaf = draw(st.integers(1, 9)), draw(st.integers(1, 40))
     return Plan(draw(st.integers(1, 400)), shards, shards * leaf, draw(st.integers(0, 2**63 - 1)))
 
@@ -30,7 +30,7 @@ def order_of(plan, epoch, shard):
 
 @QUICK
 @given(plan=plans(), epoch=st.integers(0, 1000), block=st.sampled_from([1, 7, 16, 8192]))
-def test_every_row_comes_exactly_once_an_epoch(plan, epoch, block):
+def test_every_row_is_used_exactly_once_per_epoch(plan, epoch, block):
     seen, plan = Counter(), replace(plan, block=block)
     for shard in range(plan.shards):
         start, stop = plan.bounds(shard)
@@ -53,7 +53,7 @@ def test_count_is_the_sum_of_the_leaves(plan, epoch):
 
 @QUICK
 @given(plan=plans())
-def test_shards_are_neighbours_of_nearly_equal_length(plan):
+def test_shards_are_adjacent_and_nearly_equal_in_length(plan):
     bounds = [plan.bounds(shard) for shard in range(plan.shards)]
     assert bounds[0][0] == 0 and bounds[-1][1] == plan.samples
     assert all(stop == start for (_, stop), (start, _) in pairwise(bounds))
@@ -63,7 +63,7 @@ def test_shards_are_neighbours_of_nearly_equal_length(plan):
 
 @QUICK
 @given(plan=plans(), asked=st.lists(st.tuples(st.integers(0, 3), st.integers(0, 9), st.integers(0, 8)), max_size=30))
-def test_rows_do_not_depend_on_what_was_asked_before(plan, asked):
+def test_rows_do_not_depend_on_earlier_requests(plan, asked):
     for epoch, step, shard in asked:
         fresh = Plan(plan.samples, plan.shards, plan.batch_size, plan.seed)
         found = plan.rows(epoch, step, shard % plan.shards)
@@ -92,7 +92,7 @@ def test_long_orders_of_many_epochs_take_the_memory_of_a_few_blocks():
     assert kept < 3 * 2**19 and most < 8 * 2**19
 
 
-def test_epochs_shards_and_seeds_have_orders_of_their_own():
+def test_epochs_shards_and_seeds_have_different_orders():
     orders = [
         tuple(order_of(Plan(800, 8, 32, seed), epoch, shard))
         for seed in (0, 1, 2**63 - 1)
@@ -107,8 +107,8 @@ def test_order_does_not_depend_on_the_batch_size():
     assert order_of(Plan(500, 2, 20, 3), 4, 1) == order_of(Plan(500, 2, 64, 3), 4, 1)
 
 
-def test_orders_are_without_pattern():
-    # the place of each row, over many epochs, has the mean and the spread of a uniform draw
+def test_orders_show_no_pattern():
+    # the position of each row, over many epochs, has the mean and spread of a uniform draw
     places = np.array([np.argsort(order_of(Plan(50, 1, 10, 9), epoch, 0)) for epoch in range(400)])
     assert abs(places.mean(axis=0) - 24.5).max() < 4 * 14.4 / 20
     assert places.std(axis=0) == pytest.approx(14.4, rel=0.2)
@@ -130,11 +130,11 @@ def test_long_shards_are_shuffled_block_by_block():
     assert len(sequences) == 5
 
 
-def test_streams_of_other_places_and_purposes_differ():
+def test_streams_for_other_positions_and_purposes_differ():
     positions = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 1)]
     places = [(seed, purpose, *position) for seed in (0, 1) for purpose in (ORDER, NOISE) for position in positions]
     draws = {tuple(random_stream(*place).integers(0, 2**63, 64).tolist()) for place in places}
     assert len(draws) == len(places)
     everything = [number for draw in draws for number in draw]
-    assert len(set(everything)) == len(everything)  # no stream is another one shifted
+    assert len(set(everything)) == len(everything)  # no stream is a shifted copy of another
     np.testing.assert_array_equal(random_stream(1, NOISE, 2, 3).random(5), random_stream(1, NOISE, 2, 3).random(5))

@@ -34,7 +34,7 @@ NO_PATIENCE = Patience(silence=30, pause=0, attempts=1)
 
 @pytest.fixture
 def place(bare, monkeypatch, tmp_path):
-    """Give a directory of four small files that pass for MNIST, on a machine that has nothing else."""
+    """A directory of four small files that pass for MNIST, on a machine without any other copy."""
     (tmp_path / "place").mkdir()
     known, contents = PUBLISHED["mnist"], []
     for file, array in zip(LIKE_MNIST, ARRAYS, strict=True):
@@ -50,7 +50,7 @@ def place(bare, monkeypatch, tmp_path):
 
 @pytest.fixture
 def mirror(place):
-    """Give the URL of a server that has the four files."""
+    """The URL of a server with the four files."""
 
     class Quiet(SimpleHTTPRequestHandler):
         def log_message(self, *_):
@@ -92,16 +92,16 @@ def test_mnist_from_a_directory(place):
         np.testing.assert_array_equal(digits.read("test", 0, 300)[0], ARRAYS[2])
 
 
-def test_a_second_time_nothing_is_done(place):
+def test_a_second_call_does_nothing(place):
     prepare_mnist(OUT, place=place)
     before = OUT.stat()
-    prepared = prepare_mnist(OUT)  # nor is a source needed
+    prepared = prepare_mnist(OUT)  # and needs no source
     assert not prepared.written and prepared.origin == ""
     assert (OUT.stat().st_ino, OUT.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
     assert prepare_mnist(OUT, place=place, force=True).written
 
 
-def test_a_damaged_file_is_not_taken_for_the_same_and_is_replaced_by_force(place):
+def test_a_damaged_file_is_refused_and_replaced_with_force(place):
     prepare_mnist(OUT, place=place)
     whole = OUT.read_bytes()
     at = whole.index(ARRAYS[0][700].tobytes())
@@ -148,7 +148,7 @@ def test_a_damaged_or_half_filled_cache_is_completed(place, mirror):
     assert prepare_mnist(OUT, mirrors=(mirror,)).written
 
 
-def test_offline_says_what_was_tried_and_what_to_do(place, mirror):
+def test_offline_reports_the_attempts_and_gives_advice(place, mirror):
     mirrors = (f"{mirror}nowhere/", "http://127.0.0.1:1/")
     with pytest.raises(DownloadError) as raised:
         prepare_mnist(OUT, mirrors=mirrors)
@@ -165,7 +165,7 @@ def test_a_mirror_with_other_digits_is_refused(place, mirror):
         prepare_mnist(OUT, mirrors=(mirror,))
 
 
-def test_drawn_digits_say_what_they_are_and_come_out_the_same_again(tmp_path):
+def test_drawn_digits_are_labelled_as_such_and_reproducible(tmp_path):
     first, second = tmp_path / "a.h5", tmp_path / "b.h5"
     prepared = prepare_synthetic(first, train=1500, test=200, seed=3)
     prepare_synthetic(second, train=1500, test=200, seed=3)
@@ -179,7 +179,7 @@ def test_drawn_digits_say_what_they_are_and_come_out_the_same_again(tmp_path):
             prepare_synthetic(first, **{"train": 1500, "test": 200, "seed": 3, **other})
 
 
-def test_test_digits_are_none_of_the_training_digits_and_stay_when_these_grow(tmp_path):
+def test_test_digits_differ_from_training_digits_and_do_not_depend_on_their_number(tmp_path):
     def rows(train):
         path = tmp_path / f"{train}.h5"
         prepare_synthetic(path, train=train, test=300)
@@ -193,7 +193,7 @@ def test_test_digits_are_none_of_the_training_digits_and_stay_when_these_grow(tm
 
 
 @pytest.mark.parametrize("distinct", [500, 1000, 1300])
-def test_few_digits_are_repeated_to_many(tmp_path, distinct):
+def test_a_few_digits_are_repeated(tmp_path, distinct):
     path, few = tmp_path / "many.h5", draw_digits(distinct, 3)
     prepared = prepare_synthetic(path, train=4100, test=200, seed=3, distinct=distinct)
     assert f"the first {distinct:,} training images are repeated" in prepared.file.source
@@ -207,7 +207,7 @@ def test_few_digits_are_repeated_to_many(tmp_path, distinct):
         prepare_synthetic(path, train=4100, test=200, seed=3)
 
 
-def test_all_distinct_is_as_usual(tmp_path):
+def test_as_many_distinct_as_training_digits_changes_nothing(tmp_path):
     prepare_synthetic(tmp_path / "a.h5", train=700, test=200)
     assert not prepare_synthetic(tmp_path / "a.h5", train=700, test=200, distinct=700).written
 
@@ -226,7 +226,7 @@ def test_impossible_counts(tmp_path, counts):
         prepare_synthetic(tmp_path / "a.h5", train=counts[0], test=counts[1])
 
 
-def test_several_at_the_same_time_leave_one_whole_file(place):
+def test_concurrent_calls_leave_one_whole_file(place):
     with ThreadPoolExecutor(6) as threads:
         for prepared in threads.map(lambda _: prepare_mnist(OUT, place=place, force=True), range(6)):
             assert prepared.written

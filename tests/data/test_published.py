@@ -43,7 +43,7 @@ def test_images_labels_and_classes_arrive(name, suffix, tmp_path):
         assert images.flags.c_contiguous and images.dtype == labels.dtype == np.uint8
         np.testing.assert_array_equal(labels, np.arange(count) % len(known.class_names))
     assert dataset.class_names == known.class_names and dataset.name == known.name
-    assert "MD5" not in dataset.source  # these are not the published files, and nobody says so
+    assert "MD5" not in dataset.source  # these are not the published files, so the source does not claim it
 
 
 def test_the_splits_of_emnist_have_the_published_classes():
@@ -57,15 +57,15 @@ def test_the_splits_of_emnist_have_the_published_classes():
 
 
 @pytest.mark.parametrize("below", ["gzip", "EMNIST/raw", "raw"])
-def test_the_usual_folders_are_looked_into(below, tmp_path):
+def test_the_usual_folders_are_searched(below, tmp_path):
     write(tmp_path / below, "emnist-letters")
     dataset = read_emnist(tmp_path, silent, split="letters")
     assert dataset.origin == str(tmp_path / below)
     assert dataset.train[1].min() == 0 and dataset.train[1].max() == 25
 
 
-def test_files_that_are_missing_are_named(tmp_path):
-    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.*t10k-labels.*github.*by --from"):
+def test_missing_files_are_named(tmp_path):
+    with pytest.raises(DataError, match=r"train-images-idx3-ubyte.*t10k-labels.*github.*as --from DIR"):
         read_published(None, silent, name="fashion")
     with pytest.raises(DataError, match="there is no directory"):
         read_published(tmp_path / "nowhere", silent, name="fashion")
@@ -81,10 +81,10 @@ def test_labels_out_of_range(name, label, tmp_path):
         read_published(write(tmp_path, name, labels=label), silent, name=name)
 
 
-def test_files_that_do_not_fit(tmp_path):
+def test_files_that_do_not_match(tmp_path):
     place = write(tmp_path, "fashion")
     write_idx(place / f"{LIKE_MNIST[1]}.gz", np.zeros(69, np.uint8))
-    with pytest.raises(DataError, match=r"holds uint8 \(69,\), expected whole numbers, one for 70 images"):
+    with pytest.raises(DataError, match=r"holds uint8 \(69,\), expected whole numbers, one for each of 70 images"):
         read_published(place, silent, name="fashion")
     write_idx(place / f"{LIKE_MNIST[0]}.gz", np.zeros(70, np.uint8))
     with pytest.raises(DataError, match=r"train-images.*expected images"):
@@ -92,7 +92,7 @@ def test_files_that_do_not_fit(tmp_path):
 
 
 def test_another_dataset_under_the_same_names_is_recognised(tmp_path, monkeypatch):
-    """Fashion-MNIST, KMNIST and MNIST all call their files the same."""
+    """The files of Fashion-MNIST, KMNIST and MNIST have the same names."""
     place = write(tmp_path, "fashion")
     sums = [hashlib.md5((place / f"{file}.gz").read_bytes()).hexdigest() for file in LIKE_MNIST]
     monkeypatch.setitem(MD5, sums[0], "KMNIST's train-images-idx3-ubyte")
@@ -109,12 +109,12 @@ def test_mnist_itself_is_recognised(tmp_path, monkeypatch):
         read_published(place, silent, name="kmnist")
 
 
-def test_the_published_files_are_said_to_be_so(tmp_path, monkeypatch):
+def test_the_source_says_if_the_files_are_the_published_ones(tmp_path, monkeypatch):
     place = write(tmp_path, "fashion")
     sums = tuple(hashlib.md5((place / f"{file}.gz").read_bytes()).hexdigest() for file in LIKE_MNIST)
     monkeypatch.setitem(PUBLISHED, "fashion", dataclasses.replace(PUBLISHED["fashion"], md5=sums))
     assert "their published MD5" in read_published(place, silent, name="fashion").source
 
 
-def test_sums_look_like_sums():
+def test_checksums_are_well_formed():
     assert len(MD5) == 12 and all(re.fullmatch("[0-9a-f]{32}", md5) for md5 in MD5)

@@ -23,7 +23,7 @@ LABELS = RANDOM.integers(0, 10, ROWS, dtype=np.uint8)
 
 
 class Digits:
-    """A dataset in memory that remembers which rows were read, and can be slow."""
+    """A dataset in memory that records which rows were read, and can be slow."""
 
     image_shape = (4, 5)
 
@@ -72,7 +72,7 @@ def in_memory(plan):
 
 @settings(derandomize=True, deadline=None, max_examples=100)
 @given(plan=plans(), block=st.sampled_from([1, 7, 16, 8192]))
-def test_every_leaf_is_the_one_in_memory(plan, block):
+def test_every_leaf_equals_the_one_in_memory(plan, block):
     plan = replace(plan, block=block)
     streamed, expected = Streamed(Digits(), plan), in_memory(plan)
     for epoch in (0, 1):
@@ -99,15 +99,15 @@ def test_blocks_are_read_once_an_epoch_and_ahead_of_their_use():
         for step in range(plan.steps_per_epoch):
             for shard in range(SHARDS):
                 streamed.take(epoch, step, shard)
-                assert len(streamed.held(shard)) <= 4  # of a leaf that goes on to the next block
+                assert len(streamed.held(shard)) <= 4  # for a leaf that continues in the next block
         first = 4 * SHARDS * (epoch + 1)
         wait_for(digits, first - SHARDS * epoch)
-        # the epoch's blocks, once each, and the first block of each shard in the next epoch, unless it is still held
+        # each block of the epoch once, and the next epoch's first block of each shard unless it is still held
         assert len(digits.reads) <= first + SHARDS
     assert {stop - start for start, stop in digits.reads} == {500, 167, 168}
 
 
-def test_the_next_block_is_asked_for_as_soon_as_one_is_used():
+def test_the_next_block_is_requested_as_soon_as_one_is_used():
     plan = plan_of(1, 10)
     streamed, asked = Streamed(Digits(), plan), set()
     for epoch in range(2):
@@ -120,7 +120,7 @@ def test_the_next_block_is_asked_for_as_soon_as_one_is_used():
     streamed.close()
 
 
-def test_a_damaged_block_is_met_where_it_is_used(path):
+def test_a_damaged_block_is_reported_where_it_is_used(path):
     stored = bytearray(path.read_bytes())
     stored[stored.find(IMAGES.tobytes()) + 4500 * 20] ^= 1  # in shard 2
     path.write_bytes(stored)
@@ -154,7 +154,7 @@ def test_a_file_that_is_deleted_meanwhile_is_read_to_the_end(path):
 
 
 @pytest.mark.parametrize(("limit", "streamed"), [(0, True), (ROWS * 21 - 1, True), (ROWS * 21, False)])
-def test_what_is_larger_than_the_limit_is_streamed(limit, streamed):
+def test_shards_larger_than_the_limit_are_streamed(limit, streamed):
     plan = plan_of()
     leaves = Leaves(Digits(), plan, range(SHARDS), Augmentation(), Resampler(4, 5, 0.2, 0.3), limit)
     assert leaves.streamed == streamed
@@ -162,7 +162,7 @@ def test_what_is_larger_than_the_limit_is_streamed(limit, streamed):
     assert leaves.streamed == (limit < 1667 * 21)
 
 
-def test_who_owns_other_shards_reads_no_more_of_the_old_ones():
+def test_after_a_change_of_shards_the_old_ones_are_not_read():
     plan, digits, others = plan_of(), Digits(slow=0.01), set(threading.enumerate())
     leaves = Leaves(digits, plan, [0], Augmentation(), Resampler(4, 5, 0.2, 0.3), 0)
     leaves.load(0, 0, 0)

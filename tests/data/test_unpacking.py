@@ -1,4 +1,4 @@
-"""Packed files of unknown origin: what would fill the memory is refused early, what is sound is read."""
+"""Untrusted packed files: those that would fill the memory are refused early, intact ones are read."""
 
 import gzip
 import io
@@ -36,7 +36,7 @@ def unpacked(path, content):
         b"".join(gzip.compress(CONTENT[at : at + 60_000], 1) for at in range(0, 300_000, 60_000)),
     ],
 )
-def test_sound_files_are_read_packed_or_not(packed, tmp_path):
+def test_intact_files_are_read_packed_or_not(packed, tmp_path):
     assert unpacked(tmp_path / "a", packed) == CONTENT
 
 
@@ -55,7 +55,7 @@ def test_pieces_of_any_size(wanted, tmp_path):
         (gzip.compress(CONTENT)[:-8] + bytes(8), "is damaged: incorrect data check"),
         (gzip.compress(CONTENT) + b"junk", "is damaged: incorrect header check"),
         (b"\x1f\x8b", "is cut off"),
-        (gzip.compress(b"a") + gzip.compress(b"") * 5000, "too many pieces of nothing"),
+        (gzip.compress(b"a") + gzip.compress(b"") * 5000, "too many empty gzip members"),
     ],
 )
 def test_damaged_files(content, said, tmp_path):
@@ -83,7 +83,7 @@ def test_a_pipe_is_not_waited_for(tmp_path):
 
 
 def bomb(path, start, unit, megabytes):
-    """Write a gzip of ``start`` and then ``unit`` over and over: quickly, since one packed piece is repeated."""
+    """Write a gzip of ``start`` followed by many repeats of ``unit``, quickly: one packed piece is repeated."""
     deflate = zlib.compressobj(9, wbits=-15)
     first = deflate.compress(start) + deflate.flush(zlib.Z_FULL_FLUSH)
     piece = deflate.compress(unit * (2**20 // len(unit))) + deflate.flush(zlib.Z_FULL_FLUSH)
@@ -112,7 +112,7 @@ def many(path):
     return path
 
 
-HEADERS = {  # each within the length that is read
+HEADERS = {  # each no longer than the length that is read
     **{"brackets": "[" * 3900, "signs": "-" * 3900 + "1", "parentheses": "(" * 3900, "dictionaries": "{1:" * 1200},
     **{"digits": "9" * 3900, "negative": (-2, 3), "bools": (True, True), "floats": (1.0,), "many": (1,) * 99},
     "text": "'\x1b[2J'",
@@ -139,7 +139,7 @@ print(peak() - before)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="the peak is read from /proc")
-def test_files_made_to_fill_the_memory_take_next_to_none(tmp_path):
+def test_files_that_would_fill_the_memory_take_almost_none(tmp_path):
     for name in LIKE_MNIST:
         bomb(tmp_path / "idx" / f"{name}.gz", struct.pack(">HBBI", 0, 8, 1, 2**32 - 1), b"\0", 100)
         bomb(tmp_path / "idx2" / f"{name}.gz", struct.pack(">HBB3I", 0, 8, 3, 60000, 28, 28), b"\0", 1000)

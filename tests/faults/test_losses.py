@@ -39,7 +39,7 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(survivors_go_on, tmp_path_factory, soak):
+def undisturbed(survivors_continue, tmp_path_factory, soak):
     folder = tmp_path_factory.mktemp("losses")
     data, run = drawn.write_again(folder / "drawn.h5", 5), folder / "whole"
     done = runs.do(runs.train(data, run, *OPTIONS)).expect()

@@ -183,7 +183,7 @@ if "OMPI_COMM_WORLD_RANK" in os.environ:
 """
 
 
-def test_a_slow_save_after_mpirun_was_killed_is_finished_and_resumed(survivors_go_on, digits, tmp_path):
+def test_a_slow_save_after_mpirun_was_killed_is_finished_and_resumed(survivors_continue, digits, tmp_path):
     # Open MPI ends a rank in the first call of MPI that comes a second after the death of its mpirun
     run, mark = tmp_path / "run", tmp_path / "started"
     (tmp_path / "sitecustomize.py").write_text(SLOW_SAVE.format(mark=str(mark)))

@@ -1,4 +1,4 @@
-"""Training and evaluation on two hosts, joined by TCP alone: the same bits, and what happens when one is lost."""
+"""Training and evaluation on two hosts connected only by TCP: the same bits, and the loss of a host."""
 
 import json
 import os
@@ -18,7 +18,7 @@ SETTINGS = ["--epochs", "12", "--batch-size", "64", "--rotate", "5", "--display"
 
 @pytest.fixture
 def hosts():
-    """Two hosts on one machine, removed afterwards whatever happens; skipped where they cannot be had."""
+    """Two hosts on one machine, always removed afterwards; skipped if they cannot be created."""
     if reason := two_hosts.missing():
         pytest.skip(reason)
     with two_hosts.TwoHosts() as both:
@@ -26,14 +26,14 @@ def hosts():
 
 
 def one_process(runtime: mpi_jobs.Runtime, *arguments: object) -> mpi_jobs.Finished:
-    """Run a command in one process, by the Python that has ``runtime``: its numpy may be another one."""
+    """Run a command in one process, with the Python of ``runtime``, whose numpy may be another version."""
     done = mpi_jobs.run([runtime.python, "-m", "distlenet", *map(str, arguments)], timeout=TIMEOUT)
     assert done.returncode == 0, done.output
     return done
 
 
 def on_both(hosts: two_hosts.TwoHosts, runtime: mpi_jobs.Runtime, *arguments: object) -> list[str]:
-    """Return the command line of a command on one rank a host."""
+    """Return the command line that runs a command on one rank per host."""
     return hosts.mpirun(runtime, 1, "-m", "distlenet", *map(str, arguments))
 
 
@@ -46,7 +46,7 @@ def theta(run: Path) -> str:
 
 @pytest.fixture(scope="module")
 def whole(runtime, digits, tmp_path_factory) -> Path:
-    """A run in one process, which nothing happened to."""
+    """A run in one process without any fault."""
     if reason := two_hosts.missing():
         pytest.skip(reason)
     run = tmp_path_factory.mktemp("whole") / "run"
@@ -62,7 +62,7 @@ def test_same_bits_as_one_process(hosts, runtime, digits, whole, tmp_path):
     assert theta(two) == theta(whole)
     assert json.loads((two / "summary.json").read_text())["ranks"] == 2
     steps = json.loads((two / "summary.json").read_text())["steps"]
-    for host in two_hosts.ADDRESSES:  # the leaves really travelled: half a vector there, half a sum back
+    for host in two_hosts.ADDRESSES:  # the leaves were really sent: half a vector there, half a sum back
         assert hosts.bytes_sent(host) - before[host] > steps * 61_706 * 4
     evaluate = ["evaluate", two, "--data", digits, "--json"]
     done = mpi_jobs.run(on_both(hosts, runtime, *evaluate), timeout=TIMEOUT)
@@ -72,7 +72,7 @@ def test_same_bits_as_one_process(hosts, runtime, digits, whole, tmp_path):
 
 @pytest.mark.parametrize("loss", ["power", "cable"])
 def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
-    # without fault tolerance: the job ends, or hangs and is ended; then one host goes on from the checkpoint
+    # without fault tolerance: the job ends, or hangs and is ended; then one host resumes from the checkpoint
     lost = tmp_path / "lost"
     train = ["train", "--data", digits, *SETTINGS, "--checkpoint-every", 10, "--run", lost]
     checkpoint = lost / "checkpoints/last.h5"
@@ -81,10 +81,10 @@ def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
         assert hosts.processes("h2")
         if loss == "power":
             hosts.kill("h2")
-            job.process.wait(TIMEOUT)  # nobody needs to end it; Open MPI's mpirun returns 0 all the same
+            job.process.wait(TIMEOUT)  # it ends without help, although Open MPI's mpirun returns 0
         else:
             hosts.cut()
-            with pytest.raises(subprocess.TimeoutExpired):  # no rank can know: it looks like a long silence
+            with pytest.raises(subprocess.TimeoutExpired):  # to the ranks it looks like a long silence
                 job.process.wait(1.0)
         for host in two_hosts.ADDRESSES:
             hosts.kill(host)
@@ -95,7 +95,7 @@ def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
 
 
 def test_launch_with_the_root_on_another_host(hosts, runtime, digits, whole, tmp_path):
-    # the launcher's temporary directory is on h1's own disk; the current one is shared; ssh hands on no environment
+    # the launcher's temporary directory is on h1's own disk, the working directory is shared, ssh passes no environment
     run, here, ssh = tmp_path / "run", tmp_path / "here", tmp_path / "ssh"
     here.mkdir()
     kept = 'PATH="$PATH" HOME="$HOME" PYTHONPATH="$PYTHONPATH"'
@@ -119,7 +119,7 @@ def test_launch_with_the_root_on_another_host(hosts, runtime, digits, whole, tmp
 
 
 def test_different_datasets_are_refused(hosts, runtime, tmp_path, distlenet):
-    for host, seed in zip(two_hosts.ADDRESSES, (1, 2), strict=True):  # each on its own disk, under the same name
+    for host, seed in zip(two_hosts.ADDRESSES, (1, 2), strict=True):  # each on its host's disk, with the same path
         distlenet("prepare", "synthetic", "--train", 300, "--test", 60, "--seed", seed, "--out", tmp_path / "drawn.h5")
         shutil.move(tmp_path / "drawn.h5", hosts.disk_of(host))
     run = tmp_path / "run"

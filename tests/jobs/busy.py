@@ -1,4 +1,4 @@
-"""``busy.py SECONDS``: the last rank computes for so long without MPI, then all add up; the root tells the sum."""
+"""``busy.py SECONDS``: the last rank computes for that long without MPI, then all add up; the root prints the sum."""
 
 import sys
 import time

@@ -1,4 +1,4 @@
-"""Run by 5 ranks: every collective on groups of 1 to 5 of them, compared with the communicator of one."""
+"""Run by 5 ranks: every collective on groups of 1 to 5 of them, compared with the serial communicator."""
 
 import numpy as np
 from mpi4py import MPI
@@ -51,7 +51,7 @@ def check_agreement(comm: MPICommunicator) -> None:
         assert type(error) is kinds[first % 2]
         assert str(error).startswith(f"rank {first} says no")
         assert error.agreed
-        assert error.reported == (not comm.is_root)  # the root alone says it
+        assert error.reported == (not comm.is_root)  # only the root reports it
     else:
         raise AssertionError("nobody heard of the failure")
 

@@ -1,4 +1,4 @@
-"""Run by several ranks: rank 1 fails in the way that is named first while the others wait for it."""
+"""Run by several ranks: rank 1 fails in the way named by the first argument while the others wait for it."""
 
 import sys
 import time

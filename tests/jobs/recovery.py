@@ -1,6 +1,6 @@
 """``recovery.py DEATHS``: sums, step by step, while ranks die. DEATHS is JSON: [[step, [ranks, as started]], ...].
 
-After every loss the survivors agree on the newest step and go on from there; the root tells what it saw.
+After every loss the survivors agree on the newest step and continue from there; the root prints the survivors.
 """
 
 import json
@@ -18,7 +18,7 @@ SHARDS, LENGTH, STEPS = 8, 1000, 12
 
 deaths = dict(json.loads(sys.argv[1]))
 comm = RecoverableCommunicator()
-own, step, told, names = comm.rank, 0, [], list(range(comm.size))  # the survivors, as they were started
+own, step, history, names = comm.rank, 0, [], list(range(comm.size))  # names: the survivors' original ranks
 
 
 def leaves_of(step: int) -> np.ndarray:
@@ -51,10 +51,10 @@ while step < STEPS:
         total = comm.allreduce_leaves(leaves[mine.start : mine.stop].copy(), SHARDS)
     except RanksLost:
         step = recover()
-        told.append(names)
+        history.append(names)
         continue
     assert total.tobytes() == Serial().allreduce_leaves(leaves, SHARDS).tobytes(), step
     step += 1
 if comm.is_root:
-    print(json.dumps(told))
+    print(json.dumps(history))
 comm.leave(0)

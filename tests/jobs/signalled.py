@@ -1,6 +1,6 @@
-"""``signalled.py RANK SIGNAL STEP arguments...``: the command line, but a rank gets a signal in a step.
+"""``signalled.py RANK SIGNAL STEP arguments...``: the command line, but a rank gets a signal during a step.
 
-SIGNAL may also be HANG: the rank waits for ever for something that is not another rank.
+SIGNAL may also be HANG: the rank waits forever for something other than a rank.
 """
 
 import os

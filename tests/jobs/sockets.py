@@ -1,4 +1,4 @@
-"""Each rank says on which addresses of the network it can be reached, once it has heartbeats."""
+"""Each rank prints the network addresses at which it can be reached, once it has heartbeats."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ for protocol in ("tcp", "tcp6", "udp", "udp6"):
     for line in Path(f"/proc/net/{protocol}").read_text().splitlines()[1:]:
         fields = line.split()
         address = fields[1].split(":")[0]
-        inherited = protocol == "tcp" and "PMI_FD" in os.environ  # mpirun's own, which MPICH's leaves open in its ranks
+        inherited = protocol == "tcp" and "PMI_FD" in os.environ  # left open by MPICH's mpirun
         if fields[9] in own and fields[3] == LISTENING[protocol[:3]] and address not in LOOPBACK and not inherited:
             found.append(f"{protocol} {fields[1]}")
 everything = comm.allgather(found)

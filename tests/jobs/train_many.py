@@ -1,4 +1,4 @@
-"""Several runs in one job: the command lines are lists in the JSON file that the first argument names.
+"""Several runs in one job: the first argument names a JSON file with a list of command lines.
 
 Stops at the first that fails, with its exit code.
 """

@@ -214,7 +214,7 @@ def test_a_signal_before_mpirun_is_started(openmpi, digits, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize("where", ["before", "after"])
-def test_the_root_hangs_when_the_run_is_done(survivors_go_on, digits, tmp_path, where):
+def test_the_root_hangs_when_the_run_is_done(survivors_continue, digits, tmp_path, where):
     # SIGSTOP where no other rank waits for it: before or after it has written the exit code
     stops = f"""import os, signal
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
@@ -234,7 +234,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
     assert runs.summary(run)["status"] == "complete"
 
 
-def test_mpirun_hangs_when_a_rank_aborts_the_job(survivors_go_on, digits, tmp_path, monkeypatch, capfd):
+def test_mpirun_hangs_when_a_rank_aborts_the_job(survivors_continue, digits, tmp_path, monkeypatch, capfd):
     (tmp_path / "sitecustomize.py").write_text("""import os, time
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "1":
     from distlenet import handshake
@@ -253,7 +253,7 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "1":
     assert "a rank aborted the job, but mpirun hangs: ending it" in capfd.readouterr().err
 
 
-def test_the_root_is_killed_while_it_leaves_the_exit_code(survivors_go_on, digits, tmp_path):
+def test_the_root_is_killed_while_it_leaves_the_exit_code(survivors_continue, digits, tmp_path):
     # its file is there, but empty: the code of the other ranks counts
     (tmp_path / "sitecustomize.py").write_text("""import os, pathlib, signal, time
 if os.environ.get("OMPI_COMM_WORLD_RANK") == "0":
@@ -288,7 +288,7 @@ def kill_ranks(job):
         os.kill(rank, signal.SIGKILL)
 
 
-def test_all_ranks_killed_is_a_failure(survivors_go_on, digits, tmp_path):
+def test_all_ranks_killed_is_a_failure(survivors_continue, digits, tmp_path):
     with launches.Launched("-n", 2, *runs.train(digits, tmp_path / "run", "--epochs", 1000)) as job:
         mpi_jobs.wait_for(lambda: runs.saved(tmp_path / "run"), job)
         kill_ranks(job)
@@ -298,7 +298,7 @@ def test_all_ranks_killed_is_a_failure(survivors_go_on, digits, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "first_start"), [("run", ("last.h5", "3")), ("other", ("epoch-0001.h5", "2"))])
-def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_go_on, digits, tmp_path, name, first_start):
+def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_continue, digits, tmp_path, name, first_start):
     run, longer = tmp_path / "run", ["--epochs", 1000, "--override", "epochs,schedule", "--schedule", "constant"]
     runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).expect()
     words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / first_start[0])

@@ -1,4 +1,4 @@
-"""Slow, plain references for the network, and the finite-difference check of a single layer.
+"""Slow, simple reference implementations of the layers, and a finite-difference check of a single layer.
 
 Everything here works in float64 on plain pictures (channels, rows, columns, samples), one layer at a
 time, with no buffer used twice.
@@ -149,7 +149,7 @@ def run_net(net, x, labels):
 
 
 def connect(layer, shape, random, dtype=np.float64, window_after=(1, 1)):
-    """Connect ``layer`` and give it random parameters; gradients start as NaN: all of them must be written."""
+    """Connect ``layer`` and give it random parameters; gradients start as NaN, so all of them must be written."""
     layer.dtype, layer.window_after = dtype, window_after
     out = layer.connect(shape)
     for parameter in layer.parameters:
@@ -178,9 +178,9 @@ def slope(loss, array, direction, epsilon=1e-6):
 def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), elements=12):
     """Assert that ``layer.backward`` is the derivative of ``layer.forward``, in float64.
 
-    Compares derivatives along two random directions (they see every element) and along ``elements``
-    single elements (they say which) of the input and of each parameter. ``shape`` is that of one
-    sample, ``n`` the number of samples; a picture comes split by ``phases``.
+    Compares derivatives along two random directions, which cover all elements, and along ``elements`` single elements,
+    which locate a fault, of the input and of each parameter. ``shape`` is that of one sample, ``n`` the number of
+    samples; a picture is split by ``phases``.
     """
     out = connect(layer, shape, random, window_after=window_after)
     x = distinct(random, (*shape, n))
@@ -209,7 +209,7 @@ def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), eleme
 
 
 def check_buffers(make, shape, phases=(1, 1), window_after=(1, 1)):
-    """Assert that a layer, which ``make`` returns, computes as a new one whatever numbers of samples came before."""
+    """Assert that the layer made by ``make`` computes like a new one after any sequence of sample counts."""
 
     def passes(layer, n, seed):
         random = np.random.default_rng(seed)

@@ -65,7 +65,7 @@ def test_a_layer_squares_its_slopes(layer, shape, phases):
         np.testing.assert_allclose(curvature, expected, rtol=1e-6, atol=1e-8)
 
 
-def test_a_layer_without_second_derivatives_says_so():
+def test_a_layer_without_second_derivatives_is_refused():
     class Odd(Layer):
         pass
 
@@ -80,11 +80,11 @@ def test_a_network_with_such_a_layer_is_refused_before_it_trains():
     build_net(Config(model="lenet5-1998"), (1, 28, 28), 10).require_curvature()
     with pytest.raises(ConfigError, match="the layer odd1? has no second derivatives.*give Odd a method curvature"):
         Sequential((1, 12, 12), Conv2d(3, 5), Odd(), Dense(3)).require_curvature()
-    Sequential((1, 12, 12), Odd(), Dense(3)).require_curvature()  # below the first parameters nothing asks for them
+    Sequential((1, 12, 12), Odd(), Dense(3)).require_curvature()  # not needed below the first layer with parameters
 
 
 @pytest.mark.parametrize("model", ["lenet5", "lenet5-1998"])
-def test_a_network_adds_up_its_samples_and_goes_on_training(model):
+def test_a_network_adds_up_its_samples_and_continues_training(model):
     net = build_net(Config(model=model), (1, 28, 28), 10).to(np.float64)
     net.initialize("fan-in", 3)
     random = np.random.default_rng(1)

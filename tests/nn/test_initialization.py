@@ -21,7 +21,7 @@ def draw(method, name="W", seed=1, position=0, fan_in=200, fan_out=100, sigma=0.
 
 
 @pytest.mark.parametrize(
-    ("method", "deviation", "limit"),
+    ("method", "std", "limit"),
     [
         ("he", np.sqrt(2 / 200), np.inf),
         ("glorot", np.sqrt(2 / 300), np.sqrt(6 / 300)),
@@ -29,15 +29,15 @@ def draw(method, name="W", seed=1, position=0, fan_in=200, fan_out=100, sigma=0.
         ("normal", 0.03, np.inf),
     ],
 )
-def test_weights_have_the_published_spread(method, deviation, limit):
+def test_weights_have_the_published_spread(method, std, limit):
     values = draw(method, sigma=0.03)
-    assert values.mean() == pytest.approx(0, abs=0.02 * deviation)  # 40,000 values: 4 standard errors
-    assert values.std() == pytest.approx(deviation, rel=0.02)
+    assert values.mean() == pytest.approx(0, abs=0.02 * std)  # 40,000 values: 4 standard errors
+    assert values.std() == pytest.approx(std, rel=0.02)
     assert abs(values).max() <= limit
     if np.isfinite(limit):
         assert abs(values).max() > 0.999 * limit
     else:
-        assert abs(values).max() > 3.5 * deviation  # a normal distribution, not cut off
+        assert abs(values).max() > 3.5 * std  # a normal distribution, not cut off
 
 
 @pytest.mark.parametrize("method", ["he", "glorot"])
@@ -58,7 +58,7 @@ def test_same_seed_same_bits_other_seed_other_values(method):
 
 
 @ALL
-def test_net_is_initialized_whole_and_repeatably(method):
+def test_a_net_is_initialized_completely_and_repeatably(method):
     nets = [lenet5(), lenet5(), lenet5()]
     for net, seed in zip(nets, [5, 5, 6], strict=True):
         net.theta[:] = np.nan
@@ -70,7 +70,7 @@ def test_net_is_initialized_whole_and_repeatably(method):
 
 
 @ALL
-def test_a_layer_more_does_not_change_those_before_it(method):
+def test_an_additional_layer_does_not_change_those_before_it(method):
     def values(*layers):
         net = Net([(f"L{place}", layer) for place, layer in enumerate(layers)], (30,))
         net.initialize(method, 1)
@@ -102,7 +102,7 @@ def test_largest_seed_is_accepted():
     assert np.isfinite(draw("he", seed=2**63 - 1)).all()
 
 
-def test_unknown_method_is_told_the_nearest():
+def test_an_unknown_method_suggests_the_nearest():
     with pytest.raises(ConfigError, match="'xavier' is unknown: one of he, glorot, fan-in, normal"):
         lenet5().initialize("xavier", 1)
     with pytest.raises(ConfigError, match="did you mean 'glorot'"):

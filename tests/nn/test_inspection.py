@@ -26,7 +26,7 @@ class ForgetfulTanh(Tanh):
 
 
 class MeanBias(Dense):
-    """Averages the bias's gradient over the samples where the sum is asked for."""
+    """Averages the bias's gradient over the samples instead of adding it up."""
 
     def backward(self, dy):
         dx = super().backward(dy)
@@ -58,7 +58,7 @@ def wrong(net):
     return [check.name for check in checks if check.worst > 1e-6]
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # its outputs are ten digits
 def test_every_model_is_right(model):
     net = build_net(Config(model=model, activation="tanh", pooling="trainable"), (1, 20, 26), 7).to(np.float64)
     net.initialize("glorot", 2)
@@ -76,7 +76,7 @@ def test_lenet5_is_right(activation, pooling):
     assert max(check.worst for check in checks) < 1e-6
     assert {check.checked for check in checks} == {6}
     assert len(checks) == (14 if pooling == "trainable" else 10)
-    np.testing.assert_array_equal(net.theta, before)  # every element is put back
+    np.testing.assert_array_equal(net.theta, before)  # every element is restored
 
 
 def test_small_parameters_are_checked_whole():
@@ -88,7 +88,7 @@ def test_a_right_net_passes_and_each_defect_is_named():
     assert wrong(small()) == []
     assert wrong(small(second=WrongWeights)) == ["second/W"]
     assert wrong(small(second=MeanBias)) == ["second/b"]
-    assert wrong(small(squash=ForgetfulTanh)) == ["first/W", "first/b"]  # all that lies below it
+    assert wrong(small(squash=ForgetfulTanh)) == ["first/W", "first/b"]  # all parameters below it
 
 
 def faulty(net):
@@ -165,7 +165,7 @@ def test_the_layer_where_numbers_break_is_named(name, value):
         net.loss_and_grad(x, labels, np.zeros(net.size, np.float32))
 
 
-def test_bad_input_is_the_first_layers():
+def test_bad_input_is_reported_by_the_first_layer():
     net, x, _ = net_and_digits()
     Watch(net)
     x[0, 3, 3, 2] = np.nan
@@ -173,7 +173,7 @@ def test_bad_input_is_the_first_layers():
         net.forward(x)
 
 
-def test_overflow_on_the_way_back_is_named(monkeypatch):
+def test_overflow_in_the_backward_pass_is_named(monkeypatch):
     net, x, labels = net_and_digits(activation="tanh")
     backward = Tanh.backward
 
@@ -187,7 +187,7 @@ def test_overflow_on_the_way_back_is_named(monkeypatch):
         net.loss_and_grad(x, labels, np.zeros(net.size, np.float32))
 
 
-def test_silent_nan_on_the_way_back_is_named(monkeypatch):
+def test_silent_nan_in_the_backward_pass_is_named(monkeypatch):
     net, x, labels = net_and_digits(activation="tanh")
     monkeypatch.setattr(Tanh, "backward", lambda self, dy: np.full(self._out.shape, np.nan, np.float32))
     Watch(net)

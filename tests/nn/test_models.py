@@ -33,7 +33,7 @@ def test_lenet5_has_the_published_parameters():
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_everything_is_of_the_asked_type(dtype):
+def test_everything_has_the_requested_type(dtype):
     net = lenet5(dtype=dtype)
     net.initialize("he", 0)
     x = np.random.default_rng(0).normal(size=(1, 28, 28, 4)).astype(dtype)
@@ -41,7 +41,7 @@ def test_everything_is_of_the_asked_type(dtype):
     assert {y.dtype for _, y in net.walk(x)} == {np.dtype(dtype)}
 
 
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # whose outputs are ten digits
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "lenet5-1998"])  # its outputs are ten digits
 @pytest.mark.parametrize(("shape", "classes"), [((3, 32, 32), 62), ((1, 20, 30), 2)])
 def test_other_pictures_and_classes(model, shape, classes):
     net = build_net(Config(model=model, activation="tanh", pooling="max"), shape, classes)
@@ -66,11 +66,11 @@ def test_sizes(model):
     assert [row.shape for row in outline(net)][-1] == net.output_shape == (10,)
 
 
-def test_trainable_subsampling_adds_two_parameters_a_map():
+def test_trainable_subsampling_adds_two_parameters_per_map():
     assert lenet5(pooling="trainable").size == 61706 + 12 + 32
 
 
-def test_first_layer_alone_needs_no_input_gradient():
+def test_only_the_first_layer_needs_no_input_gradient():
     needs = {layer.name: layer.needs_input_gradient for layer in lenet5().layers}
     assert not needs.pop("C1") and all(needs.values())
 
@@ -85,7 +85,7 @@ def test_first_layer_alone_needs_no_input_gradient():
         ({"model": "feed-forward", "pooling": "?"}, "pooling '.' is unknown: one of average, max, trainable"),
     ],
 )
-def test_unknown_name_is_told_the_nearest(settings, says):
+def test_an_unknown_name_suggests_the_nearest(settings, says):
     with pytest.raises(ConfigError, match=says):
         build_net(Config(**settings), (1, 28, 28), 10)
 
@@ -123,7 +123,7 @@ def test_the_gradient_of_the_whole(shape):
     assert max(check.worst for check in check_gradients(net, x, labels)) < 1e-6
 
 
-def test_shapes_on_the_way():
+def test_shapes_of_all_layers():
     shapes = {layer.name: layer.output_shape for layer in lenet5_1998().layers}
     assert shapes["input"] == (1, 32, 32)
     assert shapes["C1"] == (6, 28, 28)
@@ -133,7 +133,7 @@ def test_shapes_on_the_way():
     assert (shapes["C5"], shapes["F6"]) == ((120,), (84,))
 
 
-def test_pixels_go_from_background_to_foreground():
+def test_pixels_range_from_background_to_foreground():
     mean, std = input_statistics("lenet5-1998", 0.5, 0.5)
     assert [(pixel - mean) / std for pixel in (0, 1)] == pytest.approx([-0.1, 1.175])
     assert input_statistics("lenet5", 0.13, 0.31) == (0.13, 0.31)

@@ -71,7 +71,7 @@ def compare(net, x, labels, tolerance):
 def test_any_row_of_layers_equals_the_plain_reference(pictures, vectors, channels, height, width, n, seed):
     net = build(pictures, vectors, (channels, height, width), np.float64)
     random, curved = np.random.default_rng(seed), (Tanh, Sigmoid, ELU, ScaledTanh)
-    # on a grid, what is equal behind a curve may not be so to the last bit: a maximum would be another one's
+    # on a grid, values that are equal in theory may differ in the last bit after a curve, and change a maximum
     draw = uniform if any(kind in curved for kind, *_ in [*pictures, *vectors]) else on_a_grid
     net.theta[:] = draw(random, net.size, np.float64)
     x, labels = draw(random, (channels, height, width, n), np.float64), random.integers(0, 4, n)
@@ -146,7 +146,7 @@ def fresh(**options):
 
 
 @pytest.mark.parametrize("pooling", POOLS_BY_NAME)
-def test_sizes_may_alternate_without_a_trace(pooling):
+def test_sizes_may_alternate_without_side_effects(pooling):
     used = fresh(pooling=pooling)
     for n in [32, 11, 250, 32, 32, 1, 11]:
         found, expected = outcome(used, n), outcome(fresh(pooling=pooling), n)
@@ -240,7 +240,7 @@ def layers(classes=3):
     return Conv2d(4, 3), ReLU(), MaxPool2d(2), Conv2d(5, 3), ReLU(), Flatten(), ("last", Dense(classes))
 
 
-def test_layers_are_named_by_what_they_are():
+def test_layers_are_named_by_their_type():
     net = Sequential((1, 12, 10), *layers())
     rows = [(row.name, row.kind, row.shape, row.parameters) for row in outline(net)]
     assert rows == [
@@ -284,6 +284,6 @@ def test_is_the_net_of_the_same_layers():
         (lambda: [Flatten(), ReLU()], "nothing to train"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(build, says):
+def test_invalid_networks_give_one_sentence(build, says):
     with pytest.raises(ConfigError, match=says):
         Sequential((1, 8, 8), *build())

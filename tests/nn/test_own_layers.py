@@ -1,4 +1,4 @@
-"""Layers of a user's own, with nothing but connect, forward and backward, among built-in ones: their gradients."""
+"""Gradients of user-defined layers, with only connect, forward and backward, mixed with built-in ones."""
 
 import os
 
@@ -52,7 +52,7 @@ class KeepsInput(Layer):
 
 
 class SinInPlace(Layer):
-    """Overwrites what it is given, both ways, and reads its output."""
+    """Overwrites its argument in both directions, and reads its output."""
 
     def forward(self, x):
         self._sign = np.where(np.cos(x) > 0, 1, -1)
@@ -65,7 +65,7 @@ class SinInPlace(Layer):
 
 
 class OverwritesWhatItKept(Layer):
-    """Its gradient takes the memory of its input, which it returned as its output as well."""
+    """Writes its gradient into the memory of its input, which it also returned as its output."""
 
     def forward(self, x):
         self._x = x
@@ -101,7 +101,7 @@ class View(Layer):
 
 
 class Transposed(Layer):
-    """A picture with its rows for columns, or a vector as it is: a view."""
+    """A picture with rows and columns swapped, or a vector unchanged: a view."""
 
     def connect(self, shape):
         self._axes = (0, 2, 1, 3) if len(shape) == 3 else (0, 1)
@@ -211,7 +211,7 @@ class ScaledBySetting(Scaled):
 
 
 class Around:
-    """Something of one's own around a built-in layer."""
+    """User code around a built-in layer."""
 
     def forward(self, x):
         self._y = np.tanh(super().forward(x))
@@ -234,7 +234,7 @@ class TanhPool(Around, AveragePool2d):
 
 
 class Sine(Activation):
-    """Keeps its input, although an activation may be told to work in place."""
+    """Keeps its input, although an activation may be asked to work in place."""
 
     def apply(self, x, out):
         self._cosine = np.cos(x)
@@ -300,7 +300,7 @@ def test_any_mixture_of_own_and_built_in_layers(pictures, between, vectors, end,
         assume(False)
     random = np.random.default_rng(seed)
     x, labels = random.normal(size=(*shape, n)), random.integers(0, 3, n)
-    # a kink lies in the way of one attempt now and then, a wrong gradient shows in all
+    # a kink affects one attempt now and then, a wrong gradient affects all
     assert any(slope_is_right(net, x, labels, random) for _ in range(4))
     assert slope_is_right(net, x[..., :1], labels[:1], random) or slope_is_right(net, x[..., :1], labels[:1], random)
 

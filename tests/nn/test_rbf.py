@@ -8,7 +8,7 @@ from distlenet.nn.rbf import RBF, digit_codes
 
 
 def make(dtype=np.float64, j=10.0, n=3, near=0.0):
-    """Return the layer, the loss, inputs (84, n), of which ``near`` go towards the codes, and labels (n,)."""
+    """Return the layer, the loss, inputs (84, n), moved towards the codes by the share ``near``, and labels (n,)."""
     layer, random = RBF(digit_codes()), np.random.default_rng(4)
     layer.dtype = dtype
     layer.connect((84,))

@@ -80,6 +80,6 @@ def test_published():
     assert [risen(step) for step in (0, 20, 40, 41)] == pytest.approx([5 / 41, 5 * 21 / 41, 5, 5])
 
 
-def test_unknown_schedule_is_told_the_nearest():
+def test_an_unknown_schedule_suggests_the_nearest():
     with pytest.raises(ConfigError, match="'onecycle' is unknown .did you mean 'one-cycle'"):
         build_schedule("onecycle", 0.1, 10)

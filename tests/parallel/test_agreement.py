@@ -1,4 +1,4 @@
-"""Ranks that agree on what failed, where one of them is lost meanwhile."""
+"""Ranks agree on a failure, and one of them is lost meanwhile."""
 
 import mortal
 import pretend
@@ -9,7 +9,7 @@ from distlenet.parallel.agreement import in_agreement
 
 
 @pytest.mark.parametrize("dies_at", [1, 2, 3])  # of the calls of rank 2 in the block
-def test_a_rank_that_is_lost_within_the_block_keeps_nobody_waiting(dies_at):
+def test_a_rank_lost_inside_the_block_leaves_no_rank_waiting(dies_at):
     made = mortal.Job(3, {})
 
     def work(comm):
@@ -21,7 +21,7 @@ def test_a_rank_that_is_lost_within_the_block_keeps_nobody_waiting(dies_at):
     before = mortal.outcomes(made, work)[2]
     found = mortal.outcomes(mortal.Job(3, {2: before + dies_at}), work)
     assert type(found[2]) is mortal.Killed
-    # whoever hears of it first raises it, and ends the job of those that still wait
+    # the rank that notices it first raises RanksLost and ends the job, so that no rank keeps waiting
     assert RanksLost in map(type, found)
     assert pretend.Broken not in map(type, found), found
 

@@ -1,4 +1,4 @@
-"""The communicator of one process, and what the two communicators have in common."""
+"""The serial communicator, and the common properties of both communicators."""
 
 import inspect
 
@@ -12,7 +12,7 @@ from distlenet.parallel.agreement import all_or_nothing, in_agreement
 METHODS = [name for name, value in vars(Communicator).items() if inspect.isfunction(value) and name[0] != "_"]
 
 
-def test_has_the_protocol_s_methods_and_no_others():
+def test_has_exactly_the_methods_of_the_protocol():
     own = {name for name, value in vars(Serial).items() if inspect.isfunction(value) and name[0] != "_"}
     assert own == set(METHODS) - {"is_root"}
     for name in own:
@@ -39,7 +39,7 @@ def test_reduce_adds_all_leaves():
     assert comm.allreduce_leaves(leaves[:1].copy(), 1).tolist() == [0, 1, 2]
 
 
-def test_agreement_of_one():
+def test_agreement_in_one_process():
     with in_agreement(Serial()):
         pass
     with pytest.raises(DataError, match="torn") as caught, in_agreement(Serial()):
@@ -47,13 +47,13 @@ def test_agreement_of_one():
     assert caught.value.agreed
 
 
-def test_defects_are_no_agreement():
+def test_bugs_are_not_agreed_errors():
     with pytest.raises(ZeroDivisionError), in_agreement(Serial()):
         _ = 1 / 0
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), ConfigError("x"), SystemExit(3), KeyboardInterrupt()])
-def test_alone_every_error_passes_unchanged(error, capfd):
+def test_in_one_process_every_error_passes_unchanged(error, capfd):
     with pytest.raises(type(error)) as caught, all_or_nothing(Serial()):
         raise error
     assert caught.value is error

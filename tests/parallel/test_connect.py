@@ -1,4 +1,4 @@
-"""Which launcher started the process, and whether it belongs to the MPI library."""
+"""Detecting the launcher, and whether it belongs to the MPI library."""
 
 import sys
 
@@ -68,19 +68,19 @@ def alone(comm):
     ("work", "code", "said"),
     [(lambda comm: None, 0, ""), (lambda comm: 3, 3, ""), (agreed, 4, "distlenet: error: torn\n")],
 )
-def test_ranks_leave_with_the_code_of_their_work(capsys, work, code, said):
+def test_ranks_exit_with_the_code_of_their_work(capsys, work, code, said):
     assert run_ranks(work) == code
     assert capsys.readouterr().err == said
 
 
 @pytest.mark.parametrize(("work", "debug"), [(alone, False), (agreed, True)])
-def test_what_not_all_ranks_know_of_is_raised(work, debug):
+def test_errors_unknown_to_other_ranks_are_raised(work, debug):
     with pytest.raises(DataError, match="torn"):
         run_ranks(work, debug)
 
 
 def test_a_launcher_without_an_mpi_library(digits, tmp_path, only_sentence):
-    # an mpi4py that finds no library says so by RuntimeError
+    # an mpi4py that finds no library raises RuntimeError
     (tmp_path / "mpi4py").mkdir()
     (tmp_path / "mpi4py/__init__.py").write_text("rc = type('rc', (), {})\n")
     (tmp_path / "mpi4py/MPI.py").write_text("raise RuntimeError('cannot load MPI library\\nlong story')\n")
@@ -109,4 +109,4 @@ def test_the_wrong_mpirun_is_refused(misfit, digits, tmp_path):
 def test_each_mpi_is_recognised(runtime):
     program = "from distlenet.parallel.connect import detect, launched_rank; print(detect().size + launched_rank())"
     done = mpi_jobs.run(runtime.command(2, "-c", program))
-    assert sorted(done.stdout.replace("\n", "")) == ["2", "3"]  # lines of two ranks may be glued together
+    assert sorted(done.stdout.replace("\n", "")) == ["2", "3"]  # the lines of two ranks may be joined

@@ -1,4 +1,4 @@
-"""What ranks tell each other next to MPI, and who can reach them."""
+"""The messages of the heartbeats, independent of MPI, and which hosts can reach their sockets."""
 
 import threading
 
@@ -33,7 +33,7 @@ def test_many_hosts_are_reached_by_any_of_their_addresses(monkeypatch):
 
 
 def job_of(ranks, stills, rounds=8):
-    """Return what each rank knows of the job when each has said for how long it has been still."""
+    """Return each rank's figure for the job after every rank has reported how long it has been still."""
     barrier = threading.Barrier(ranks)
 
     def job(comm):
@@ -49,7 +49,7 @@ def job_of(ranks, stills, rounds=8):
 
 
 @pytest.mark.parametrize("mover", range(3))
-def test_one_that_makes_progress_is_known_to_all(mover):
+def test_all_ranks_learn_of_one_that_makes_progress(mover):
     stills = [100.0] * 3
     stills[mover] = 0.0
     assert max(job_of(3, stills)) < 20

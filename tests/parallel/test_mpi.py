@@ -1,4 +1,4 @@
-"""The communicator over each MPI, in jobs of several processes."""
+"""The communicator with each MPI, in jobs of several processes."""
 
 import inspect
 import sys
@@ -9,7 +9,7 @@ import pytest
 from distlenet.parallel import Communicator
 
 
-def test_has_the_protocol_s_methods(openmpi):
+def test_has_the_methods_of_the_protocol(openmpi):
     program = (
         "import inspect\n"
         "from distlenet.parallel.mpi import MPICommunicator as C\n"
@@ -53,8 +53,8 @@ def test_a_failing_rank_ends_the_job(runtime, failure, code, said, tmp_path):
         assert all(line.startswith("[rank 1/3] ") for line in lines)
 
 
-def test_one_process_needs_no_mpi_to_fail():
-    # the same program alone: its own exit code and a plain traceback, nothing of ranks
+def test_one_process_fails_without_mpi():
+    # the same program in one process: its own exit code and a plain traceback, without rank numbers
     program = (
         "from distlenet.parallel.agreement import all_or_nothing\n"
         "from distlenet.parallel.connect import connect\n"

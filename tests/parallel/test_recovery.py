@@ -1,4 +1,4 @@
-"""A real job of four ranks that loses some: the survivors' next sum is right."""
+"""A real job of four ranks loses some of them; the survivors' next sum is right."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from distlenet.launching.mpirun import mpirun_command
     ],
     ids=["one", "the root", "two at once", "in sequence", "one by one to the last", "all but one at once"],
 )
-def test_the_survivors_go_on(survivors_go_on, deaths, survivors, tmp_path):
+def test_the_survivors_continue(survivors_continue, deaths, survivors, tmp_path):
     job, code = mpi_jobs.JOBS / "recovery.py", tmp_path / "code"
     command = [*mpirun_command(4, fault_tolerance=True), sys.executable, str(job), json.dumps(deaths)]
     env = mpi_jobs.environment(**{EXIT_FILE: str(code)})
@@ -35,7 +35,7 @@ def test_the_survivors_go_on(survivors_go_on, deaths, survivors, tmp_path):
     assert told[0][-1] == survivors
 
 
-def test_a_busy_rank_is_not_taken_for_lost(survivors_go_on, soak):
+def test_a_busy_rank_is_not_taken_for_lost(survivors_continue, soak):
     limit, seconds = (60.0, 90.0) if soak.full else (2.0, 6.0)
     command = [*mpirun_command(3, fault_tolerance=True, stall_after=limit), sys.executable]
     done = mpi_jobs.run([*command, str(mpi_jobs.JOBS / "busy.py"), str(seconds)], timeout=seconds + 60)
@@ -43,7 +43,7 @@ def test_a_busy_rank_is_not_taken_for_lost(survivors_go_on, soak):
     assert done.seconds > seconds
 
 
-def test_starts_do_not_crash(survivors_go_on, soak):
+def test_starts_do_not_crash(survivors_continue, soak):
     with soak.fault("starts of four ranks") as fault:
         for number in range(200 if soak.full else 2):
             with fault.trial(f"start {number}"):

@@ -11,29 +11,29 @@ SHARDS = range(1, 18)
 
 
 def wild(shards: int, seed: int) -> np.ndarray:
-    """Leaves (shards, LENGTH) float32 whose sum depends on the order: magnitudes from 1e-20 to 1e20."""
+    """Return leaves (shards, LENGTH) float32 whose sum depends on the order: magnitudes from 1e-20 to 1e20."""
     random = np.random.default_rng([shards, seed])
     signs = random.choice([-1, 1], (shards, LENGTH))
     return (signs * 10 ** random.uniform(-20, 20, (shards, LENGTH))).astype(np.float32)
 
 
 def close(shards: int, seed: int) -> np.ndarray:
-    """Leaves (shards, LENGTH) float32 of like magnitude, where nearly every addition rounds."""
+    """Return leaves (shards, LENGTH) float32 of similar magnitude, so that nearly every addition rounds."""
     return np.random.default_rng([shards, seed, 1]).standard_normal((shards, LENGTH)).astype(np.float32)
 
 
-def node_sum(leaves: np.ndarray, height: int, place: int) -> np.ndarray:
-    """The definition: node (h, k) is its left plus its right child, or its left child alone."""
+def node_sum(leaves: np.ndarray, height: int, index: int) -> np.ndarray:
+    """Return a node by its definition: node (h, k) is its left plus its right child, or its left child alone."""
     if height == 0:
-        return leaves[place].copy()
-    left = node_sum(leaves, height - 1, 2 * place)
-    if (2 * place + 1) << (height - 1) >= len(leaves):
+        return leaves[index].copy()
+    left = node_sum(leaves, height - 1, 2 * index)
+    if (2 * index + 1) << (height - 1) >= len(leaves):
         return left
-    return left + node_sum(leaves, height - 1, 2 * place + 1)
+    return left + node_sum(leaves, height - 1, 2 * index + 1)
 
 
 def reduce_on(size: int, leaves: np.ndarray) -> np.ndarray:
-    """Reduce as ``size`` ranks would: each its own shards, then the owners of the chunks."""
+    """Reduce as ``size`` ranks do: first each rank's own shards, then each chunk on its owner."""
     shards = len(leaves)
     tree = Tree(size, shards)
     sent = {}
@@ -62,7 +62,7 @@ def test_same_bits_on_every_number_of_ranks(shards, make):
 
 
 def test_the_order_matters_to_these_leaves():
-    # otherwise the test above would prove nothing
+    # otherwise the test above proves nothing
     leaves = close(11, seed=1)
     straight = leaves[0].copy()
     for leaf in leaves[1:]:
@@ -83,7 +83,7 @@ def test_each_addition_is_done_exactly_once(shards):
 
 
 @pytest.mark.parametrize("shards", SHARDS)
-def test_a_rank_sends_little(shards):
+def test_a_rank_sends_few_nodes(shards):
     for size in range(1, shards + 1):
         for nodes, run in zip(Tree(size, shards).nodes, Tree(size, shards).runs, strict=True):
             assert set(nodes) <= set(run)
@@ -91,7 +91,7 @@ def test_a_rank_sends_little(shards):
 
 
 @pytest.mark.parametrize("shards", SHARDS)
-def test_shards_are_dealt_out_evenly(shards):
+def test_shards_are_divided_evenly(shards):
     for size in range(1, shards + 1):
         runs = [owned_shards(rank, size, shards) for rank in range(size)]
         assert [shard for run in runs for shard in run] == list(range(shards))

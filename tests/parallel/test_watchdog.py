@@ -1,4 +1,4 @@
-"""A rank that hangs is noticed by the others, said, and answered."""
+"""A hanging rank is noticed by the others, reported, and dealt with."""
 
 import json
 import re
@@ -64,12 +64,12 @@ def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, r
     assert runs.results(run) == runs.results(whole)
 
 
-def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(survivors_go_on, digits, tmp_path, whole):
+def test_a_hanging_rank_ends_itself_if_the_others_can_continue(survivors_continue, digits, tmp_path, whole):
     run, code = tmp_path / "run", tmp_path / "code"
-    # the watchdog's limit is short, MPI's own is not: on a busy machine it would take sound ranks for lost
+    # the watchdog's limit is short but MPI's is not: on a busy machine MPI would take working ranks for lost
     command = mpirun_command(3, fault_tolerance=True, stall_after=60)
     env = mpi_jobs.environment(**{EXIT_FILE: str(code), FAULT_TOLERANCE: "ulfm"})
-    for _ in range(3):  # Open MPI's start with fault tolerance fails now and then on a busy machine
+    for _ in range(3):  # on a busy machine, starting Open MPI with fault tolerance occasionally fails
         done = mpi_jobs.run([*command, sys.executable, *arguments(digits, run, 1, "HANG")], env=env)
         if run.exists():
             break
@@ -78,7 +78,7 @@ def test_a_hanging_rank_ends_itself_where_the_others_can_go_on(survivors_go_on, 
     assert runs.results(run) == runs.results(whole)
 
 
-# the command line, but a rank takes its time: in the evaluation of the first epoch, or where the root saves
+# the command line, but one rank is slow: in the evaluation of the first epoch, or in the root's save
 SLOW = """
 import os, sys, time
 rank = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or 0)
@@ -116,14 +116,14 @@ QUICK = ["--epochs", 1, "--train-sample", 50, "--validation", 100, "--stall-afte
 
 
 @pytest.mark.parametrize("where", ["evaluation", "checkpoint"])
-def test_ranks_wait_for_one_that_makes_progress(runtime, digits, tmp_path, where):
+def test_ranks_wait_for_a_rank_that_makes_progress(runtime, digits, tmp_path, where):
     code = SLOW.format(pause=STALL_AFTER / 2, tick="advance()", where=where)
     words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
     done = mpi_jobs.run(runtime.command(2, "-c", code, *words)).expect()
     assert "no progress" not in done.output
 
 
-def test_a_rank_that_makes_none_hangs(openmpi, digits, tmp_path):
+def test_a_rank_without_progress_hangs(openmpi, digits, tmp_path):
     code = SLOW.format(pause=2 * STALL_AFTER, tick="pass", where="evaluation")
     words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
     done = mpi_jobs.run(openmpi.command(2, "-c", code, *words))
@@ -133,7 +133,7 @@ def test_a_rank_that_makes_none_hangs(openmpi, digits, tmp_path):
 
 @pytest.fixture
 def clock(monkeypatch):
-    """What a thread has computed, in seconds, and the pieces of work that are done."""
+    """Fake figures: seconds computed by a thread and by all, and the number of finished pieces of work."""
     found = types.SimpleNamespace(computed=0.0, helped=0.0, pieces=0)
     monkeypatch.setattr(watchdog, "pieces", lambda: found.pieces)
     monkeypatch.setattr(watchdog.time, "clock_gettime", lambda clock: found.computed)
@@ -142,7 +142,10 @@ def clock(monkeypatch):
 
 
 def measured(clock, seconds, computes=0.0, every=0.0, waits=False, helpers=0.0):
-    """Return for how long a rank is still, each half second, that computes a share of the time and ends pieces."""
+    """Return, every half second, how long a rank counts as still.
+
+    It computes the share ``computes`` of the time and finishes a piece of work ``every`` so many seconds.
+    """
     stillness = watchdog.Stillness(threading.get_ident(), 60.0)
     begun, found = stillness._looked, []
     for half in range(1, 2 * seconds + 1):
@@ -158,13 +161,13 @@ def test_stillness(clock):
     assert max(measured(clock, 1000, every=50)) == pytest.approx(49.5)  # a slow disk
     assert max(measured(clock, 590, computes=1.0)) == 0  # one large product
     assert max(measured(clock, 590, computes=0.05)) == 0  # on a machine that is shared by many
-    assert max(measured(clock, 590, helpers=1.9)) == 0  # it waits for threads of its own
-    assert measured(clock, 700, computes=1.0)[-1] > 690  # that never ends
+    assert max(measured(clock, 590, helpers=1.9)) == 0  # it waits for its own threads
+    assert measured(clock, 700, computes=1.0)[-1] > 690  # a product that never ends
     assert measured(clock, 700, helpers=1.0)[-1] > 690
     assert measured(clock, 100, helpers=0.01)[-1] == pytest.approx(99.5)
     assert measured(clock, 100, helpers=1.0, waits=True)[-1] == pytest.approx(99.5)
     assert measured(clock, 100, computes=1.0, waits=True)[-1] == pytest.approx(99.5)  # MPI waits busily
-    assert measured(clock, 100, computes=0.001)[-1] == pytest.approx(99.5)  # it sleeps, and looks now and then
+    assert measured(clock, 100, computes=0.001)[-1] == pytest.approx(99.5)  # it sleeps and checks now and then
 
 
 @pytest.mark.parametrize("daemon", [True, False])
@@ -194,11 +197,11 @@ def test_who_waits():
     found = []
 
     class Waiting(Serial):
-        def allgather(self, value):  # not of the package: what called it is looked at
+        def allgather(self, value):  # not part of the package, so its caller counts
             found.append((is_waiting(sys._getframe()), activity.current_phase()))
             return [value]
 
-    def work(comm):  # what the room calls does not wait
+    def work(comm):  # a function called from distlenet/parallel does not wait
         found.append((is_waiting(sys._getframe()), activity.current_phase()))
         with in_agreement(comm):
             found.append((is_waiting(sys._getframe()), activity.current_phase()))
@@ -209,8 +212,8 @@ def test_who_waits():
 
 
 @pytest.mark.parametrize("work", ["evaluate", "step", "curvature", "read", "verify", "write", "share", "portray"])
-def test_what_counts_as_progress(work, digits, tmp_path):
-    """Each kind of work that may take its time ends pieces."""
+def test_long_work_counts_as_progress(work, digits, tmp_path):
+    """Every kind of long work finishes pieces."""
     experiment = set_up(
         RunOptions(str(digits), str(tmp_path), flags={"batch_size": 64, "optimizer": "levenberg-marquardt"}),
         Serial(),

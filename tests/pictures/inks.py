@@ -1,4 +1,4 @@
-"""Where the ink of the tests comes from: MNIST's or drawn digits scaled up, and digits written with other pens.
+"""The ink of the tests: MNIST's or drawn digits scaled up, and digits written with other pens.
 
 Everything here is coverage by ink, (rows, columns) float, 0 for paper to 1 for ink.
 """
@@ -26,7 +26,7 @@ def enlarged(digit: np.ndarray, factor: float, sharp: float = 0.0) -> np.ndarray
 
 
 def penned(label: int, height: float, width: float, rng: Rng, finer: int = 4) -> np.ndarray:
-    """Return a digit written anew with a pen of ``width`` pixels, ``height`` pixels high."""
+    """Return a newly written digit, ``height`` pixels high, with a pen of ``width`` pixels."""
     points, joined = write_digits(np.array([label], np.uint8), rng)
     points, joined = points[0], joined[0]
     points = (points - points.min(axis=0)) * (height - width) / np.ptp(points[:, 1])
@@ -45,7 +45,7 @@ def penned(label: int, height: float, width: float, rng: Rng, finer: int = 4) ->
 
 
 def placed(cover: np.ndarray, rng: Rng, room: float = 0.7) -> np.ndarray:
-    """Return ``cover`` at a random place on paper with about ``room`` more pixels along each side."""
+    """Return ``cover`` at a random position on paper that is larger by about the share ``room`` along each side."""
     side = max(cover.shape)
     shape = [part + round(side * room * rng.uniform(0.6, 1.4)) + 2 for part in cover.shape]
     paper = np.zeros(shape)
@@ -55,7 +55,7 @@ def placed(cover: np.ndarray, rng: Rng, room: float = 0.7) -> np.ndarray:
 
 
 def cropped(cover: np.ndarray, rng: Rng) -> np.ndarray:
-    """Return ``cover`` on paper that is cut off where the ink ends, on some sides."""
+    """Return ``cover`` on paper that ends where the ink ends, on some sides."""
     paper = placed(cover, rng)
     rows, columns = (np.flatnonzero(paper.max(axis=axis) > 0.5) for axis in (1, 0))
     sides = rng.random(4) < 0.6

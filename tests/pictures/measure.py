@@ -40,7 +40,7 @@ def main() -> None:
 def measured(
     reader: Reader, images: np.ndarray, labels: np.ndarray, args: argparse.Namespace
 ) -> Iterator[tuple[str, float, float, float]]:
-    """Yield for each scene its name, the shares right and refused, and the median time of one picture."""
+    """Yield for each scene its name, the shares of right and refused pictures, and the median time per picture."""
     scenes = {**SCENES, **BLANKS, **ROWS}
     for name, draw in scenes.items():
         if args.words and not any(word in name for word in args.words):

@@ -29,7 +29,7 @@ def row_of(covers: list[np.ndarray], gaps: np.ndarray, rng: Rng, lean: float = 0
 
 
 def touching_gap(left: np.ndarray, right: np.ndarray, overlap: float) -> float:
-    """Return the gap, mostly negative, at which the ink of two neighbours meets, ``overlap`` pixels deep."""
+    """Return the gap, usually negative, at which the ink of two neighbours overlaps by ``overlap`` pixels."""
     rows = max(left.shape[0], right.shape[0])
     one, other = (
         np.pad(cover, (((rows - len(cover)) // 2, -(-(rows - len(cover)) // 2)), (0, 0))) > 0.5
@@ -41,7 +41,7 @@ def touching_gap(left: np.ndarray, right: np.ndarray, overlap: float) -> float:
 
 
 def broken(cover: np.ndarray, rng: Rng) -> np.ndarray:
-    """Return ``cover`` with a gap across it, as where the pen skipped: the bar of a 5 comes off."""
+    """Return ``cover`` with a gap, as if the pen had skipped: the bar of a 5 is separated."""
     rows, columns = cover.shape
     y, x = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
     at = rng.uniform(0.25, 0.4) * rows + rng.uniform(-0.2, 0.2) * (x - columns / 2)
@@ -65,7 +65,7 @@ def row(
     lines: int = 1,
     most: int = 8,
 ) -> Row:
-    """Rows with gaps of ``low`` to ``high`` heights, or that touch by so much."""
+    """Return a scene of rows whose gaps, or overlaps if they touch, are ``low`` to ``high`` heights."""
 
     def draw(digits: np.ndarray, labels: np.ndarray, rng: Rng) -> tuple[bytes, str]:
         written_lines, text, first = [], "", 0

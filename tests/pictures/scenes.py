@@ -1,4 +1,4 @@
-"""Pictures of digits, and of none, under the conditions of real life, each drawn from a seed.
+"""Pictures with and without digits, under real-life conditions, each drawn from a seed.
 
 A scene is a function of a 28x28 digit, its label and a generator; it returns the bytes of a picture file.
 """
@@ -34,7 +34,7 @@ def lit(colours: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def shadowed(colours: np.ndarray, rng: Rng, edge: float = 40, depth: float = 0.5) -> np.ndarray:
-    """A shadow over part of the picture, its edge 2 / ``edge`` of the picture wide, and a lamp."""
+    """A lamp, and a shadow over part of the picture; its edge is 2 / ``edge`` of the picture wide."""
     light = 1 / (1 + np.exp(-edge * (ramp(colours.shape, rng) - rng.uniform(0.3, 0.7))))
     return colours * (1 - depth + depth * light)[..., None] * (0.75 + 0.25 * ramp(colours.shape, rng))[..., None]
 
@@ -47,7 +47,7 @@ def vignetted(colours: np.ndarray, rng: Rng) -> np.ndarray:
 
 
 def folds(colours: np.ndarray, rng: Rng, depth: float = 0.15) -> np.ndarray:
-    """Paper that does not lie flat: wide patches of other brightness."""
+    """Paper that is not flat: wide patches of different brightness."""
     coarse = Image.fromarray(rng.standard_normal((4, 4)).astype(np.float32))
     wide = np.asarray(coarse.resize(colours.shape[1::-1], Image.Resampling.BICUBIC))
     return colours * (1 - depth * (0.5 + 0.5 * np.tanh(wide)))[..., None]
@@ -58,7 +58,7 @@ def noisy(colours: np.ndarray, rng: Rng, sigma: float = 20) -> np.ndarray:
 
 
 def grainy(colours: np.ndarray, rng: Rng, sigma: float = 14, size: float = 1.0) -> np.ndarray:
-    """Noise of which neighbouring pixels have the same, as film and enlarged photographs have it."""
+    """Noise shared by neighbouring pixels, as on film and in enlarged photographs."""
     grain = Image.fromarray(rng.standard_normal(colours.shape[:2]).astype(np.float32))
     coarse = np.asarray(grain.resize([max(2, round(side / (1 + size))) for side in grain.size]).resize(grain.size))
     return colours + sigma * (coarse / coarse.std())[..., None]
@@ -121,7 +121,7 @@ def saved(image: Image.Image, kind: str = "PNG", **options: object) -> bytes:
 
 
 def of(change: Callable[[np.ndarray, Rng], np.ndarray], low: float = 3, high: float = 20, quality: int = 0) -> Scene:
-    """A digit scaled up ``low`` to ``high`` times on paper; ``change`` paints it; a JPEG of ``quality``, or a PNG."""
+    """A digit scaled up ``low`` to ``high`` times on paper, painted by ``change``; a JPEG of ``quality``, or a PNG."""
 
     def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
         cover = placed(enlarged(digit, rng.uniform(low, high), rng.integers(2)), rng)
@@ -132,7 +132,7 @@ def of(change: Callable[[np.ndarray, Rng], np.ndarray], low: float = 3, high: fl
 
 
 def pen(low: float, high: float) -> Scene:
-    """A digit written anew with a pen of ``low`` to ``high`` hundredths of the digit's height."""
+    """A newly written digit, with a pen of ``low`` to ``high`` hundredths of the digit's height."""
 
     def draw(digit: np.ndarray, label: int, rng: Rng) -> bytes:
         height = int(rng.integers(80, 500))
@@ -159,7 +159,7 @@ def transparent(cover: np.ndarray, ink: int) -> Image.Image:
 
 
 def with_palette(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
-    """Black, its transparent places a colour of the palette that is black as well."""
+    """Black, with a transparent palette colour that is also black."""
     places = Image.fromarray(np.uint8(cover > 0.5))
     places = places.convert("P")
     places.putpalette([0, 0, 0] * 256)
@@ -167,9 +167,9 @@ def with_palette(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
 
 
 def turned(image: Image.Image, cover: np.ndarray, rng: Rng) -> bytes:
-    """As a camera held any way stores it."""
+    """Stored as by a camera held in any orientation."""
     way = int(rng.integers(1, 9))
-    undo = [None, 0, 3, 1, 5, 2, 6, 4]  # of Image.Transpose: what gives the stored picture for each orientation
+    undo = [None, 0, 3, 1, 5, 2, 6, 4]  # for each orientation the Image.Transpose that gives the stored picture
     if undo[way - 1] is not None:
         image = image.transpose(Image.Transpose(undo[way - 1]))
     exif = Image.Exif()
@@ -277,7 +277,7 @@ def paper(change: Callable[[np.ndarray, Rng], np.ndarray], quality: int = 0) -> 
     return draw
 
 
-# pictures that show no digit: each asks for a sentence, not for a guess
+# pictures without a digit: each must give an error, not a guess
 BLANKS: dict[str, Scene] = {
     "blank: even": paper(lambda colours, rng: colours),
     "blank: noise": paper(lambda colours, rng: noisy(colours, rng, rng.uniform(1, 30))),

@@ -1,4 +1,4 @@
-"""Lines of the paper go, strokes that cross them stay."""
+"""Lines on the paper are removed, strokes that cross them are kept."""
 
 import numpy as np
 import pytest
@@ -20,7 +20,7 @@ def lined(lean: float, squared: bool) -> np.ndarray:
 
 @pytest.mark.parametrize("squared", [False, True])
 @pytest.mark.parametrize("lean", [0.0, 0.03])
-def test_only_the_lines_go(lean, squared):
+def test_only_the_lines_are_removed(lean, squared):
     stroke = np.zeros((240, 200), np.float32)
     stroke[50:190, 90:104] = stroke[110:124, 60:150] = 1  # a cross
     left = without_lines(np.maximum(stroke, lined(lean, squared)))
@@ -29,7 +29,7 @@ def test_only_the_lines_go(lean, squared):
     assert (without_lines(lined(lean, squared)) > 0.5).sum() < 20
 
 
-def test_a_single_thin_stroke_stays():
+def test_a_single_thin_stroke_is_kept():
     one = np.zeros((240, 100), np.float32)
     one[:, 50:52] = 1
     assert (without_lines(one) == one).all()

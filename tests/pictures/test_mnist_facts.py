@@ -1,4 +1,4 @@
-"""How MNIST was made, which the normalisation repeats: checked on its own images where they are at hand."""
+"""The properties of MNIST that the normalisation reproduces, checked on its images if they are available."""
 
 import numpy as np
 import pytest

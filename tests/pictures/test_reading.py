@@ -1,4 +1,4 @@
-"""Any mode of picture is read; what is none, or shows nothing, gets a sentence."""
+"""Pictures of every mode are read; files that are not pictures, or blank ones, give one sentence."""
 
 import contextlib
 import io
@@ -57,7 +57,7 @@ def test_the_box_is_in_pixels_of_the_file():
 def test_a_palette_with_a_transparent_colour():
     image = Image.fromarray(np.where(BAR > 100, 0, 1).astype(np.uint8), "L").convert("P")
     image.putpalette([0, 0, 0] * 256)
-    [digit] = digits_in(read(image, "PNG", transparency=0))  # black on what is transparent
+    [digit] = digits_in(read(image, "PNG", transparency=0))  # black on a transparent background
     assert abs(digit.box[0] - 45) <= 1
 
 
@@ -83,7 +83,7 @@ def test_not_a_picture(tmp_path):
         (b"hello", "not a picture of a known format"),
     ],
 )
-def test_what_pillow_does_not_read_is_named(head, word, tmp_path):
+def test_kinds_that_are_not_read_are_named(head, word, tmp_path):
     (tmp_path / "file").write_bytes(head)
     for file in (tmp_path / "file", io.BytesIO(head)):
         with pytest.raises(PictureError, match=word):
@@ -91,7 +91,7 @@ def test_what_pillow_does_not_read_is_named(head, word, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP"])
-def test_torn_files_are_read_or_get_a_sentence(kind):
+def test_truncated_files_are_read_or_give_one_sentence(kind):
     whole = saved(NOISE, kind)
     for size in range(0, len(whole), max(1, len(whole) // 25)):
         with contextlib.suppress(PictureError):
@@ -108,7 +108,7 @@ def test_the_first_frame_is_read():
 
 @pytest.mark.parametrize("side", [9_000, 20_000])
 def test_too_many_pixels(side):
-    # a few kilobytes that claim far more memory; the larger one is beyond Pillow's own limit
+    # a few kilobytes that claim far more memory; the larger one exceeds Pillow's own limit
     with pytest.raises(PictureError, match="expected at most 64,000,000"):
         read(Image.new("1", (side, side)), "PNG")
 
@@ -129,7 +129,7 @@ def test_blank_paper(level):
 
 
 @pytest.mark.parametrize("shape", [(4, 2000), (2000, 4), (5, 9), (700, 900), (40, 1500)])
-def test_any_picture_is_read_or_gets_a_sentence(shape):
+def test_any_picture_is_read_or_gives_one_sentence(shape):
     rng = np.random.default_rng(1)
     for pixels in (
         np.full(shape, 255),

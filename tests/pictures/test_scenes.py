@@ -1,4 +1,4 @@
-"""Digits under the conditions of real life are recognised; a network is trained on drawn digits for it."""
+"""Digits are recognised under real-life conditions, by a network trained on drawn digits for these tests."""
 
 import io
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ def reader(tmp_path_factory, distlenet):
 
 
 def seen(file: bytes) -> np.ndarray:
-    """Return what the network would see of the one digit of a picture file."""
+    """Return the network's input for the one digit in a picture file."""
     return digits_in(read_picture(io.BytesIO(file)))[0].image
 
 
@@ -55,7 +55,7 @@ def test_scene(name, reader):
 
 
 @pytest.mark.parametrize("name", scenes.BLANKS)
-def test_blank_paper_gets_a_sentence(name):
+def test_blank_paper_gives_one_sentence(name):
     guesses = 0
     for i in range(COUNT):
         try:
@@ -87,18 +87,18 @@ def test_digits_that_touch_are_separated_by_the_network(reader):
     assert parted >= 0.5 * COUNT
 
 
-def test_normalised_digits_stay_as_they_are():
+def test_normalised_digits_are_unchanged():
     changes = []
     for digit in DIGITS:
         again = digits_in(Picture(np.repeat(digit[..., None] / np.float32(255), 3, axis=2), 1.0))[0].image
         changes.append(np.abs(again.astype(int) - digit).mean())
-    assert np.mean(changes) < 20  # of 255 grey levels: unusually thin and thick strokes are mended
+    assert np.mean(changes) < 20  # of 255 grey levels: unusually thin and thick strokes are corrected
 
 
 def test_photographs_are_turned_upright():
     upright = scenes.picture(scenes.painted(np.pad(enlarged(DIGITS[0], 10), 60)))
     exif = Image.Exif()
-    exif[0x0112] = 6  # the camera was turned: show it turned by a quarter, clockwise
+    exif[0x0112] = 6  # the camera was rotated: show the picture rotated by a quarter turn, clockwise
     turned = seen(scenes.saved(upright.transpose(Image.Transpose.ROTATE_90), "JPEG", exif=exif, quality=95))
     assert np.abs(turned.astype(int) - seen(scenes.saved(upright, "JPEG", quality=95))).mean() < 4
 
@@ -125,7 +125,7 @@ def test_many_digits_are_read_from_left_to_right(reader):
     assert share_right(reader, [digit.image for digit in digits], LABELS[:8]) >= 0.6
 
 
-def test_two_lines_are_read_from_the_top_one_on():
+def test_two_lines_are_read_from_the_top():
     page = np.zeros((400, 500))
     for top, left in ((40, 60), (60, 200), (50, 340), (240, 70), (220, 210)):
         page[top : top + 100, left : left + 12] = 1  # five strokes: three above two
@@ -137,13 +137,13 @@ def test_the_bar_of_a_five_belongs_to_it():
     two = np.zeros((200, 300))
     two[40:160, 40:60] = 1  # a stroke
     two[60:160, 180:200] = two[100:110, 180:230] = 1  # another, ...
-    two[40:50, 185:235] = 1  # ... and its bar, not quite in touch
+    two[40:50, 185:235] = 1  # ... and its bar, not quite touching it
     file = scenes.saved(scenes.picture(scenes.painted(two)))
     digits = digits_in(read_picture(io.BytesIO(file)), many=True)
     assert [digit.box for digit in digits] == [(40, 40, 60, 160), (180, 40, 235, 160)]
 
 
-def test_a_small_digit_in_a_large_picture_is_found_and_looked_at_closely():
+def test_a_small_digit_in_a_large_picture_gets_a_closer_look():
     colours = np.full((2400, 3200, 3), 235, np.uint8)
     cover = enlarged(DIGITS[1], 2)
     colours[1900 : 1900 + cover.shape[0], 300 : 300 + cover.shape[1]] = scenes.painted(cover, paper=(235,) * 3)

@@ -133,7 +133,7 @@ ATTACKS = {
     "empty": (put("theta", np.zeros(0, "f4")), "expected a vector of float32"),
     "huge": (replaced("theta", shape=(2**40,), dtype="f4", chunks=(1024,)), "chunked or compressed"),
     "packed": (replaced("theta", shape=(2**28,), dtype="f4", chunks=(2**20,), compression="gzip"), "chunked"),
-    "text": (replaced("theta", data=np.array([b"x" * 99] * 9)), "something else than numbers"),
+    "text": (replaced("theta", data=np.array([b"x" * 99] * 9)), "data that are not numbers"),
     "huge meta": (replaced("meta", shape=(2**35,), dtype="u1", chunks=(2**20,)), "chunked"),
     "meta of floats": (put("meta", np.zeros(100, "f4")), "expected at most .* bytes of JSON"),
     "no attribute": (lambda file, sums: file.attrs.pop("sha256"), "forged.h5"),

@@ -1,1 +1,1 @@
-"""The dataset file: its header, reading it, writing it; and HDF5 files of unknown origin."""
+"""The dataset file: its header, reading and writing it; and untrusted HDF5 files."""

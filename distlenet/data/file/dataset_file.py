@@ -1,4 +1,4 @@
-"""The dataset file: digits, labels and checksums in one HDF5 file that each rank reads its part of.
+"""The dataset file: digits, labels and checksums in one HDF5 file, of which each rank reads its part.
 
     with open_digit_file("datasets/mnist.h5") as digits:
         images, labels = digits.read("train", 0, 7500, verify=True)
@@ -32,19 +32,19 @@ from distlenet.errors import DataError
 
 AGAIN = "make it again with `distlenet prepare ... --force`"
 PREPARE = "make one with `distlenet prepare mnist`"
-PIECE = 2**22  # bytes that are read at a time: a slow disk is not taken for a dead one
+PIECE = 2**22  # bytes read at a time: small enough for a slow disk to show progress
 
 __all__ = ["BlockStream", "DigitFile", "open_digit_file", "write_digit_file"]
 
 
 class DigitFile(Header):
-    """An open dataset file; made by ``open_digit_file``, usable in ``with``. Its header is told by its attributes."""
+    """An open dataset file; made by ``open_digit_file``, usable in ``with``. Its header's fields are attributes."""
 
     def __init__(self, path: Path, file: h5py.File) -> None:
         super().__init__(**vars(read_header(file)))
         self.path = path
         self._file = file
-        # contiguous bytes: read past HDF5, whose one lock, held while a disk is slow, would stop all threads
+        # contiguous bytes, read without HDF5: its one global lock would stop all threads while a disk is slow
         self._descriptor = file.id.get_vfd_handle()
         self._offsets = {name: file[name].id.get_offset() for name in DATASETS}
 
@@ -57,9 +57,9 @@ class DigitFile(Header):
     def read(self, split: str, start: int, stop: int, *, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """Return rows ``start`` to ``stop - 1``: images uint8 (n, rows, columns), labels uint8 (n,).
 
-        With ``verify`` the whole blocks of 1,000 rows around them are read, once, and compared with
-        their stored digests. Raises DataError: rows outside the split, a label without a class, a
-        damaged block, a disk that fails. Threads may read at the same time.
+        With ``verify`` the whole blocks of 1,000 rows around them are read once and compared with their stored
+        digests. Raises DataError if rows are outside the split, a label has no class, a block is damaged, or the
+        disk fails. Threads may read at the same time.
         """
         self._check_range(split, start, stop)
         if not verify:
@@ -82,7 +82,7 @@ class DigitFile(Header):
     def verify(self, split: str, start: int = 0, stop: int | None = None) -> None:
         """Check the digests of all blocks that overlap rows ``start`` to ``stop - 1`` (default: all).
 
-        Holds one block in memory at a time. Raises DataError that names the first damaged block.
+        Holds one block in memory at a time. Raises DataError naming the first damaged block.
         """
         stop = self.length(split) if stop is None else stop
         self._check_range(split, start, stop)
@@ -91,7 +91,7 @@ class DigitFile(Header):
             self._check_digests(split, row, *block)
 
     def close(self) -> None:
-        """Close the file; reading is an error afterwards, the attributes stay."""
+        """Close the file; its attributes stay valid, reading becomes an error."""
         self._descriptor = -1
         self._file.close()
 
@@ -110,19 +110,19 @@ class DigitFile(Header):
         except OSError as error:
             raise DataError(
                 f"cannot read rows {start:,} to {stop - 1:,} of /{split} in {self.path}: {error.strerror}; "
-                f"look at the disk, or {AGAIN}"
+                f"check the disk, or {AGAIN}"
             ) from error
         return images, labels
 
     def _check_range(self, split: str, start: int, stop: int) -> None:
         if not 0 <= start <= stop <= self.length(split):
             raise DataError(
-                f"rows {start} to {stop - 1} of /{split} were asked for in {self.path}, "
-                f"which has rows 0 to {self.length(split) - 1}"
+                f"rows {start} to {stop - 1} of /{split} were requested from {self.path}, "
+                f"expected rows within 0 to {self.length(split) - 1}"
             )
 
     def _check_digests(self, split: str, first: int, images: np.ndarray, labels: np.ndarray) -> None:
-        """Compare rows from block boundary ``first`` on: images (n, rows, columns), labels (n,)."""
+        """Verify rows that start at the block boundary ``first``: images (n, rows, columns), labels (n,)."""
         found = block_digests(images, labels)
         block = first // BLOCK_ROWS
         wrong = (found != self.sums[split][block : block + len(found)]).any(axis=1)
@@ -135,7 +135,7 @@ class DigitFile(Header):
 
 
 def _fill(rows: np.ndarray, descriptor: int, offset: int) -> None:
-    """Fill ``rows`` (uint8, contiguous) with the bytes of an open file from ``offset`` on; raises OSError."""
+    """Fill ``rows`` (uint8, contiguous) with the bytes of an open file starting at ``offset``; raises OSError."""
     left = rows.reshape(-1).data
     while left:
         count = os.preadv(descriptor, [left[:PIECE]], offset)
@@ -146,10 +146,10 @@ def _fill(rows: np.ndarray, descriptor: int, offset: int) -> None:
 
 
 def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
-    """Open the dataset file ``path`` for reading; raises DataError, in one sentence, whatever is wrong.
+    """Open the dataset file ``path`` for reading; raises DataError, in one sentence, for every fault.
 
-    Shapes, types, sizes and attributes are checked; images are not read (``read(..., verify=True)`` and
-    ``verify`` do that). Any number of processes may have the file open.
+    Checks shapes, types, sizes and attributes, but not the images (``read(..., verify=True)`` and ``verify`` do).
+    Any number of processes may have the file open.
     """
     path, file = Path(path), None
     try:
@@ -162,32 +162,32 @@ def open_digit_file(path: str | os.PathLike[str]) -> DigitFile:
 
 
 def _sentence(path: Path, error: Exception) -> str:
-    """Return the sentence for ``error``, raised on opening the dataset file ``path``: the cause, and the fix."""
+    """Return the sentence for ``error``, raised when the dataset file ``path`` was opened: the cause and the fix."""
     truncated = re.search(r"eof = (\d+).*stored_eof = (\d+)", str(error), re.DOTALL)
     match error:
         case FileNotFoundError():
-            said = f"there is no dataset {path}; {PREPARE}"
+            text = f"there is no dataset {path}; {PREPARE}"
         case NotHDF5Error():
             found = f"is not HDF5 but {kind_of(path)}" if "is not HDF5" in str(error) else f"{error}"
-            said = f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}"
+            text = f"{path} {found}, expected a dataset file (HDF5); {prepare_command(path)}"
         case AnotherKindError():
-            said = f"{path} is an HDF5 file of another kind: {error}; {PREPARE}"
+            text = f"{path} is an HDF5 file of another kind: {error}; {PREPARE}"
         case ForeignError():
             repack = ", or rewrite it with `h5repack -l CONTI -f NONE`" if "chunked" in str(error) else ""
-            said = f"{path}: {error}; {AGAIN}{repack}"
+            text = f"{path}: {error}; {AGAIN}{repack}"
         case BlockingIOError():
-            said = (
+            text = (
                 f"{path} is locked: another process is writing it, or the file system cannot lock; "
                 "wait for that process, or set HDF5_USE_FILE_LOCKING=FALSE"
             )
-        case OSError() if error.filename is not None:  # of the system, not of HDF5
-            said = f"cannot open {path} ({(error.strerror or 'it cannot be read').lower()}); {AGAIN}"
+        case OSError() if error.filename is not None:  # from the system, not from HDF5
+            text = f"cannot open {path} ({(error.strerror or 'it cannot be read').lower()}); {AGAIN}"
         case _ if truncated:
             got, expected = map(int, truncated.groups())
-            said = f"{path} is cut off: {got:,} bytes, expected {expected:,}; copy it again, or {AGAIN}"
+            text = f"{path} is cut off: {got:,} bytes, expected {expected:,}; copy it again, or {AGAIN}"
         case _:
             line = (str(error).splitlines() or [type(error).__name__])[0]
             telling = re.search(r"\((.*)\)", line)  # the innermost parenthesis of the first line
             reason = telling[1] if telling else line.strip("'\"")
-            said = f"{path} is damaged ({reason}); {AGAIN}"
-    return said
+            text = f"{path} is damaged ({reason}); {AGAIN}"
+    return text

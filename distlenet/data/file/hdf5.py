@@ -1,14 +1,14 @@
-"""HDF5 files: one of unknown origin is opened without harm; a new one is written so that a full disk is an error.
+"""HDF5 files: opening untrusted ones safely, and writing new ones so that a full disk raises an error.
 
-What is read must be plain numbers that lie in the file itself: links other than hard ones, other files, compressed
-and virtual data are refused before anything is opened or memory is taken. Several names may lead to the same bytes,
-so the sum of all that is read is bounded by the size of the file.
+Only plain numbers inside the file itself are read. Soft and external links, external files, compressed and virtual
+data are refused before anything is opened or memory is allocated. Several names may refer to the same bytes, so the
+total size of everything read is limited to the size of the file.
 
-When a write fails, HDF5 cannot close its file: h5py then raises at random places, and HDF5 2.0 ends the
-process with a segmentation fault (tried with a limit on the size of files). So HDF5 never learns of it:
-it writes through a Python object that keeps the first error and takes the rest of the bytes nowhere.
+If a write fails, HDF5 cannot close its file: h5py then raises at random places, and HDF5 2.0 ends the process with a
+segmentation fault (tried with a limit on the size of files). HDF5 therefore never sees the failure: it writes through a
+Python object that keeps the first error and discards all later bytes.
 
-HDF5 locks its files: whether a folder's file system has locks that work is tried here, too.
+HDF5 locks its files; ``try_locks`` tests whether locks work in a folder.
 """
 
 import fcntl
@@ -30,18 +30,18 @@ if TYPE_CHECKING:
     from _typeshed import ReadableBuffer, WriteableBuffer
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-LARGE = 2**28  # bytes from which on a file may not be mostly holes
-SPARSE = 20  # times its bytes on the disk: what no compression of a file system reaches with trained parameters
+LARGE = 2**28  # bytes: larger files must not consist mostly of holes
+SPARSE = 20  # a file this many times larger than its space on disk: no file system compresses parameters that well
 NUMBERS = (h5py.h5t.INTEGER, h5py.h5t.FLOAT)
 KINDS = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "an external link"}
 
 
 class ForeignError(ValueError):
-    """Something in an HDF5 file that is not read; the text says what, without the path of the file."""
+    """An HDF5 file is refused; the text gives the reason without the path of the file."""
 
 
 class NotHDF5Error(ForeignError):
-    """A file that is not opened, as it cannot be HDF5."""
+    """A file that is not opened because it cannot be HDF5."""
 
 
 def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
@@ -53,24 +53,22 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise NotHDF5Error(f"is not a file but {kind(path, follow_links=True)}")
-    there = 512 * status.st_blocks  # 0 where the file system does not tell
-    if status.st_size > LARGE and 0 < there < status.st_size // SPARSE:
-        raise NotHDF5Error(
-            f"claims {status.st_size:,} bytes, of which only {there:,} are on the disk: the rest is a hole"
-        )
+    on_disk = 512 * status.st_blocks  # 0 on file systems that do not report it
+    if status.st_size > LARGE and 0 < on_disk < status.st_size // SPARSE:
+        raise NotHDF5Error(f"claims {status.st_size:,} bytes, but only {on_disk:,} are on disk: the rest is a hole")
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE))
     if start != SIGNATURE:
         raise NotHDF5Error(f"is not HDF5 (it starts with {start!r})" if start else "is empty")
-    # a read-only file needs no lock: take one where the file system has them, continue where it has none
+    # a read-only file needs no lock: take one if the file system supports it, else continue without
     return h5py.File(path, "r", locking="best-effort")
 
 
 def datasets(file: h5py.File, names: Iterable[str]) -> dict[str, h5py.Dataset]:
-    """Return the datasets ``names`` (paths such as "train/images"), whose rows can be read without harm.
+    """Return the datasets ``names`` (paths such as "train/images"), checked so that reading their rows is safe.
 
-    Each holds integers or floats, uncompressed and in one piece inside ``file``, and together they are no larger than
-    the file. Raises ForeignError that names the first one that is missing or is anything else.
+    Each holds integers or floats, uncompressed and contiguous inside ``file``, and together they are no larger than
+    the file. Raises ForeignError naming the first that is missing or different.
     """
     size = os.path.getsize(file.filename)
     found = {name: _dataset(file, name, size) for name in names}
@@ -81,7 +79,7 @@ def datasets(file: h5py.File, names: Iterable[str]) -> dict[str, h5py.Dataset]:
 
 
 def attribute(file: h5py.File, name: str, largest: int) -> str | bytes | np.generic | None:
-    """Return the attribute ``name`` of the root: one number or text of up to ``largest`` bytes; None: no such.
+    """Return the root's attribute ``name``, one number or text of up to ``largest`` bytes; None if missing.
 
     Raises ForeignError if it is anything else.
     """
@@ -104,9 +102,9 @@ def attribute(file: h5py.File, name: str, largest: int) -> str | bytes | np.gene
 
 
 def missing_or_linked(file: h5py.File, name: str) -> str:
-    """Return "" if hard links lead to ``name``, else why not: "is missing", "is an external link" ...; opens no link.
+    """Return "" if ``name`` is reached by hard links, else the fault: "/a is missing", "/a is an external link" ...
 
-    The parts of the path are looked at one by one, since each may be a link.
+    Each part of the path may be a link, so they are checked one by one; no link is opened.
     """
     group = file
     parts = name.split("/")
@@ -129,10 +127,10 @@ def _dataset(file: h5py.File, name: str, file_size: int) -> h5py.Dataset:
     if not isinstance(dataset, h5py.Dataset):
         raise ForeignError(f"/{name} is not a dataset, expected numbers")
     if dataset.id.get_type().get_class() not in NUMBERS:
-        raise ForeignError(f"/{name} holds something else than numbers")
+        raise ForeignError(f"/{name} holds data that are not numbers")
     plan = dataset.id.get_create_plist()
     if plan.get_layout() == h5py.h5d.VIRTUAL or plan.get_external_count():
-        raise ForeignError(f"/{name} is kept in other files, expected the data itself")
+        raise ForeignError(f"/{name} is stored in other files, expected the data itself")
     if plan.get_layout() == h5py.h5d.CHUNKED:
         raise ForeignError(f"/{name} is chunked or compressed, expected contiguous data")
     if dataset.shape is None:
@@ -148,10 +146,9 @@ def _dataset(file: h5py.File, name: str, file_size: int) -> h5py.Dataset:
 def hdf5_to(
     raw: io.FileIO | io.BytesIO, libver: str | tuple[str, str]
 ) -> Iterator[tuple[h5py.File, Callable[[], None]]]:
-    """Give a new HDF5 file of the format ``libver`` that is written to ``raw``, and a function ``check``.
+    """Yield a new HDF5 file in the format ``libver`` that is written to ``raw``, and a function ``check``.
 
-    ``check()`` raises the OSError of a write that failed, so that long work can stop early; it is called at the end in
-    any case.
+    ``check()`` raises the OSError of a failed write, so that long work can stop early. It is always called at the end.
     """
     sink = _Sink(raw)
     with h5py.File(sink, "w", libver=libver) as file:
@@ -160,19 +157,19 @@ def hdf5_to(
 
 
 class _Sink(io.RawIOBase):
-    """The file that HDF5 sees; it keeps the first error of ``raw`` to itself."""
+    """The file that HDF5 sees; it keeps the first error of ``raw`` instead of raising it."""
 
     def __init__(self, raw: io.FileIO | io.BytesIO) -> None:
         self.raw = raw
         self.error: OSError | None = None
 
     def check(self) -> None:
-        """Raise the first error there was, if any."""
+        """Raise the first error, if any."""
         if self.error:
             raise self.error
 
     def write(self, data: "ReadableBuffer") -> int:
-        """Write all of ``data`` or nothing more at all; either way say that it was written."""
+        """Write ``data``, unless a write has failed; in any case report it as written."""
         whole = left = memoryview(data)
         while left and not self.error:
             try:
@@ -190,7 +187,7 @@ class _Sink(io.RawIOBase):
             return size or 0
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Read into ``buffer``; what was never written is zeros."""
+        """Read into ``buffer``; bytes that were never written are zeros."""
         view = memoryview(buffer)
         count = self.raw.readinto(view)
         view[count:] = bytes(len(view) - count)
@@ -202,7 +199,7 @@ class _Sink(io.RawIOBase):
 
 
 def existing_folder(path: str | os.PathLike[str]) -> Path:
-    """Return ``path`` if it is a folder, else the nearest one above it, where it would be made."""
+    """Return ``path`` if it is a folder, else the nearest existing folder above it."""
     path = Path(path).absolute()
     return next(folder for folder in (path, *path.parents) if folder.is_dir())
 
@@ -210,7 +207,7 @@ def existing_folder(path: str | os.PathLike[str]) -> Path:
 def try_locks(folder: str | os.PathLike[str]) -> dict[str, str]:
     """Lock a temporary file in ``folder`` twice, by flock and by HDF5.
 
-    Returns {"flock": ..., "hdf5": ...}: "works", or what went wrong.
+    Returns {"flock": ..., "hdf5": ...}: "works", or the fault.
     """
     try:
         with tempfile.TemporaryDirectory(prefix=".distlenet-doctor-", dir=folder) as trial:
@@ -240,7 +237,7 @@ def _try_hdf5(path: Path) -> str:
     if os.environ.get("HDF5_USE_FILE_LOCKING", "").upper() in ("FALSE", "0"):
         return "is turned off by HDF5_USE_FILE_LOCKING"
     try:
-        # within one process HDF5 itself would share the file, so the second holder is a plain flock
+        # within one process HDF5 would share the file, so the second holder uses a plain flock
         with h5py.File(path, "w", locking=True), open(path, "rb") as second:
             fcntl.flock(second, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:

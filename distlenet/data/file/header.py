@@ -1,11 +1,10 @@
-"""All of a dataset file but its images and labels: limits, attributes and checksums, checked before a row is read.
+"""The header of a dataset file: limits, attributes and checksums, all checked before any image is read.
 
-The file may come from anywhere: everything is checked against the file's real size and against fixed limits first, and
-nothing outside the file is followed. Images are not read here; opening takes a few milliseconds whatever the size.
+The file is untrusted: everything is first checked against the file's real size and fixed limits, and no link out of
+the file is followed. Images are not read here; opening takes a few milliseconds for any size.
 
-There is one SHA-256 digest per block of 1,000 rows. A rank that reads its own shard verifies just the blocks it
-touches; the fingerprint of the whole file is the SHA-256 of the digests, so it costs nothing to know which data a file
-holds.
+There is one SHA-256 digest per block of 1,000 rows, so a rank verifies only the blocks of its own shard. The
+fingerprint of the whole file is the SHA-256 of the digests, so identifying the data costs nothing.
 """
 
 import hashlib
@@ -25,29 +24,29 @@ FORMAT_VERSION = 1
 BLOCK_ROWS = 1000
 DIGEST_BYTES = 32
 SPLITS = ("train", "test")
-LARGEST_SIDE = 512  # pixels; far beyond what the network takes, small enough to bound every read
+LARGEST_SIDE = 512  # pixels; far larger than any network's input, small enough to bound every read
 LONGEST_TEXT = 30_000  # bytes of an attribute, so that it fits into the checksummed header
 RANKS = {"images": 3, "labels": 1, "sha256": 2}  # the dimensions of each dataset of a split
 DATASETS = tuple(f"{split}/{part}" for split in SPLITS for part in RANKS)
 
 
 class AnotherKindError(ForeignError):
-    """An HDF5 file that is no dataset file."""
+    """An HDF5 file that is not a dataset file."""
 
 
 @dataclass
 class Header:
-    """What a dataset file says of itself."""
+    """The metadata of a dataset file."""
 
     name: str
     class_names: tuple[str, ...]
-    source: str  # a sentence on where the data comes from
+    source: str  # a sentence on the origin of the data
     mean: float  # of the training pixels, in units of [0, 1]
     std: float
     image_shape: tuple[int, int]  # (rows, columns)
     lengths: dict[str, int]  # images of each split
     sums: dict[str, np.ndarray]  # the digests of each split, uint8 (blocks, 32)
-    fingerprint: str  # which data this is
+    fingerprint: str  # identifies the data
 
 
 def block_digests(images: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -75,14 +74,14 @@ def fingerprint_of(digests: Iterable[np.ndarray]) -> str:
 
 
 def is_name(name: object) -> bool:
-    """Tell whether ``name`` is text without control characters, which a terminal would obey, and half characters."""
+    """Whether ``name`` is text without control characters (a terminal would obey them) and lone surrogates."""
     return isinstance(name, str) and not any(unicodedata.category(character) in ("Cc", "Cs") for character in name)
 
 
 def read_header(file: h5py.File) -> Header:
-    """Check everything but the images and return what the file says of itself.
+    """Check everything but the images and return the header.
 
-    Raises AnotherKindError, or ForeignError that says what is wrong; whatever else h5py raises on damaged files.
+    Raises AnotherKindError, ForeignError with the fault, or whatever h5py raises on damaged files.
     """
     _check_version(file)
     stored = _datasets(file)
@@ -91,7 +90,7 @@ def read_header(file: h5py.File) -> Header:
         images, labels, digests = (stored[f"{split}/{part}"] for part in RANKS)
         if len(images) != len(labels):
             raise ForeignError(
-                f"/{split}/images has {len(images):,} rows and /{split}/labels {len(labels):,}, expected as many"
+                f"/{split}/images has {len(images):,} rows and /{split}/labels {len(labels):,}, expected equal numbers"
             )
         if len(images) == 0:
             raise ForeignError(f"the split {split} is empty, expected at least one image")
@@ -102,9 +101,9 @@ def read_header(file: h5py.File) -> Header:
         raise ForeignError(f"training images are {shapes['train']}, test images {shapes['test']}")
     if not all(1 <= side <= LARGEST_SIDE for side in shapes["train"]):
         raise ForeignError(f"images are {shapes['train']}, expected sides of 1 to {LARGEST_SIDE} pixels")
-    fingerprint, said = fingerprint_of(sums.values()), _text(file, "fingerprint")
-    if said != fingerprint:
-        raise ForeignError(f"the checksums are damaged (their fingerprint is {fingerprint[:12]}, expected {said[:12]})")
+    found, stored_one = fingerprint_of(sums.values()), _text(file, "fingerprint")
+    if found != stored_one:
+        raise ForeignError(f"the checksums are damaged (their fingerprint is {found[:12]}, expected {stored_one[:12]})")
     return Header(
         name=_text(file, "name"),
         class_names=_class_names(file),
@@ -114,7 +113,7 @@ def read_header(file: h5py.File) -> Header:
         image_shape=shapes["train"],
         lengths=lengths,
         sums=sums,
-        fingerprint=fingerprint,
+        fingerprint=found,
     )
 
 
@@ -126,7 +125,7 @@ def _block_count(rows: int) -> int:
 def _check_version(file: h5py.File) -> None:
     version = attribute(file, "format_version", LONGEST_TEXT)
     if version is None:
-        # in a foreign file no link is followed to find out: names are compared, nothing is opened
+        # in a foreign file no link is followed to find this out: only names are compared
         missing = ["/" + name for name in DATASETS if missing_or_linked(file, name).endswith("missing")]
         reason = f"has no {', '.join(missing)}" if missing else "has no attribute format_version"
         raise AnotherKindError(f"it {reason}{_nan(file)}")
@@ -138,7 +137,7 @@ def _check_version(file: h5py.File) -> None:
 
 
 def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
-    """Return the six datasets, each plain bytes inside this file, of the right type and dimensions."""
+    """Return the six datasets, each plain bytes inside this file, with the right type and dimensions."""
     stored = datasets(file, DATASETS)
     for name, dataset in stored.items():
         rank = RANKS[name.partition("/")[2]]
@@ -150,7 +149,7 @@ def _datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
 
 
 def _nan(file: h5py.File) -> str:
-    """Return `` (NaN in row 3 ...)`` when the first rows of a foreign file's images hold a NaN."""
+    """Return " (and /train/images row 3 holds NaN or infinity)" if a foreign file's first images hold one, else ""."""
     for split in SPLITS:
         try:
             images = datasets(file, [f"{split}/images"])[f"{split}/images"]
@@ -184,7 +183,7 @@ def _text(file: h5py.File, name: str) -> str:
 
 
 def _number(file: h5py.File, name: str, least: float) -> float:
-    """Return the attribute ``name``: a floating-point number of ``least`` to 1."""
+    """Return the attribute ``name``: a floating-point number from ``least`` to 1."""
     value = _attribute(file, name)
     if not isinstance(value, np.floating) or not least <= value <= 1:
         raise ForeignError(f"the attribute {name} is {value!r}, expected {least:g} to 1")

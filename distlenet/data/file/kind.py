@@ -1,4 +1,4 @@
-"""What a file is, by its first bytes: for the sentence that says why it is not what was expected, and what to do."""
+"""Recognises the kind of a file by its first bytes, for error messages that name it and give advice."""
 
 import shlex
 import zlib
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from distlenet import bounded
 
-HEAD = 1024  # bytes that are looked at
+HEAD = 1024  # bytes examined
 GZIP = b"\x1f\x8b"
 
 STARTS: tuple[tuple[bytes, str], ...] = (
@@ -46,12 +46,12 @@ TEXTS: dict[tuple[bytes, ...], str] = {
     (b"{", b"["): "JSON",
     (b"@relation",): "an ARFF table",
 }
-TABLES = (".csv", ".tsv")  # text of this name is a table, however few its columns are
+TABLES = (".csv", ".tsv")  # text with these suffixes is a table, even if it has few columns
 ARRAYS = (
     "load it in Python, save its arrays with np.savez(FILE, x_train=..., y_train=...), then `distlenet prepare npz`"
 )
 IDX_FILES = ("*-ubyte", "*-ubyte.gz", "raw/*-ubyte", "raw/*-ubyte.gz", "MNIST/raw/*-ubyte", "MNIST/raw/*-ubyte.gz")
-# the first word that is in the kind of a file tells how a dataset file is made of it
+# the first of these words that occurs in the kind of a file selects the command that makes a dataset file from it
 COMMANDS = {
     "IDX files": "distlenet prepare mnist --from {path}",
     "IDX file": "distlenet prepare mnist --from {parent}",
@@ -67,7 +67,7 @@ COMMANDS = {
 
 
 def kind_of(path: Path) -> str:
-    """Return what the file or directory ``path`` is, with an article: "an HTML page"; it is never opened to wait."""
+    """Return the kind of the file or directory ``path``, with an article: "an HTML page". Never blocks."""
     try:
         if (found := bounded.kind(path, follow_links=True)) not in ("a file", None):
             return found
@@ -86,7 +86,7 @@ def kind_of(path: Path) -> str:
 
 
 def kind_of_bytes(head: bytes, suffix: str = "") -> str:
-    """Return what a file is that begins with the bytes ``head`` and whose name ends in ``suffix``."""
+    """Return the kind of a file with the suffix ``suffix`` that starts with the bytes ``head``."""
     found = next((kind for start, kind in STARTS if head.startswith(start)), "")
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         found = ZIPS.get(suffix, "a zip archive")
@@ -97,7 +97,7 @@ def kind_of_bytes(head: bytes, suffix: str = "") -> str:
     elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
         found = "a picture (WebP)"
     elif head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03", b"\x04", b"\x05"):
-        found = "a Python pickle, which could run code and is never read here"
+        found = "a Python pickle, which could run code and is therefore never read"
     elif not head:
         found = "empty"
     text = "" if found else _text(head)
@@ -107,7 +107,7 @@ def kind_of_bytes(head: bytes, suffix: str = "") -> str:
 
 
 def _text(head: bytes) -> str:
-    """Return what kind of text begins with ``head``; empty if it is none."""
+    """Return the kind of text that starts with ``head``; empty if it is not text."""
     text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
     for starts, kind in TEXTS.items():
         if text.startswith(starts):
@@ -122,7 +122,7 @@ def _text(head: bytes) -> str:
 
 
 def prepare_command(path: Path) -> str:
-    """Return what makes a dataset file of ``path``, which is something else: the end of a sentence."""
+    """Return the end of a sentence: how to make a dataset file from ``path``, which is another kind of file."""
     kind = kind_of(path)
     if kind == "a directory" and any(next(path.glob(pattern), None) for pattern in IDX_FILES):
         kind = "a directory of IDX files"

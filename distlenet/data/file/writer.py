@@ -1,4 +1,4 @@
-"""Write a dataset file, block by block, so that millions of digits never sit in memory at once."""
+"""Writes a dataset file block by block, so that millions of digits are never in memory at once."""
 
 import json
 import math
@@ -22,18 +22,18 @@ from distlenet.data.file.header import (
 )
 from distlenet.errors import DataError
 
-LIBRARY = ("v108", "v108")  # headers of 1.8 carry checksums; every HDF5 library since 2008 reads them
+LIBRARY = ("v108", "v108")  # headers of format 1.8 have checksums; every HDF5 library since 2008 reads them
 Block = tuple[np.ndarray, np.ndarray]  # images uint8 (n, rows, columns), labels uint8 (n,)
-Progress = Callable[[str, int, int], None]  # (stage in a few words, done, total: 0 while it is unknown)
+Progress = Callable[[str, int, int], None]  # (stage in a few words, done, total or 0 if unknown)
 
 
 def silent(stage: str, done: int, total: int) -> None:
-    """Take no notice of progress: the default when nobody watches."""
+    """Ignore progress: the default."""
 
 
 @dataclass(frozen=True)
 class BlockStream:
-    """A split that is made while it is written: ``count`` images in blocks of any length."""
+    """A split that is generated while it is written: ``count`` images in blocks of any length."""
 
     count: int
     image_shape: tuple[int, ...]  # (rows, columns)
@@ -52,10 +52,10 @@ def write_digit_file(
 ) -> str:
     """Write the dataset file ``path`` and return its fingerprint (64 hexadecimal digits).
 
-    ``train`` and ``test`` are (images, labels) with images uint8 (n, rows, columns) and labels uint8
-    (n,) below ``len(class_names)``, or a BlockStream of such blocks. The same arguments give the same
-    file to the last byte. The file appears as a whole or not at all: after an error (a full disk
-    included) an older ``path`` is as it was. Raises DataError.
+    ``train`` and ``test`` are (images, labels) with images uint8 (n, rows, columns) and labels uint8 (n,) below
+    ``len(class_names)``, or a BlockStream of such blocks. The same arguments give the same file to the last byte.
+    The file is written as a whole or not at all: after an error (such as a full disk) an existing ``path`` is
+    unchanged. Raises DataError.
     """
     splits = {"train": as_stream(train), "test": as_stream(test)}
     texts = {"name": name, "class_names": json.dumps(list(class_names)), "source": source}
@@ -75,7 +75,7 @@ def write_digit_file(
     except OSError as error:
         raise DataError(
             f"cannot write {path} ({size / 1e6:.1f} MB): {why_not_written(error)}; "
-            "make room or choose another place by --out"
+            "free some space or choose another path with --out"
         ) from error
 
 
@@ -111,14 +111,14 @@ def _write(
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
     file.attrs["pixel_mean"] = np.float64(mean)
     file.attrs["pixel_std"] = np.float64(std)
-    # bytes of a fixed length lie in the header, whose checksum then covers them
+    # fixed-length bytes are stored in the header and covered by its checksum
     for key, text in {**texts, "fingerprint": fingerprint}.items():
         file.attrs[key] = np.bytes_(text.encode("utf-8"))
     return fingerprint
 
 
 def as_stream(split: Block | BlockStream) -> BlockStream:
-    """Return images and labels in memory as a stream of blocks; a stream as it is."""
+    """Return images and labels in memory as a stream of blocks; return a stream unchanged."""
     if isinstance(split, BlockStream):
         return split
     images, labels = split
@@ -131,14 +131,14 @@ def as_stream(split: Block | BlockStream) -> BlockStream:
 
 
 def _whole_blocks(stream: BlockStream, split: str, classes: int) -> Iterator[Block]:
-    """Cut the stream's blocks into blocks of BLOCK_ROWS rows, and check what comes."""
+    """Check the stream's blocks and yield them as blocks of BLOCK_ROWS rows."""
     images, labels = np.empty((0, *stream.image_shape), np.uint8), np.empty(0, np.uint8)
     done = 0
     for block in stream.blocks():
         _check_block(*block, done, classes, stream, split)
         done += len(block[1])
         if done > stream.count:
-            raise DataError(f"{split} yields more than the {stream.count:,} images it announced")
+            raise DataError(f"{split} yields more than the {stream.count:,} images that it announced")
         images, labels = np.concatenate([images, block[0]]), np.concatenate([labels, block[1]])
         while len(labels) >= BLOCK_ROWS:
             yield images[:BLOCK_ROWS], labels[:BLOCK_ROWS]
@@ -192,5 +192,5 @@ def _mean_and_std(histogram: np.ndarray) -> tuple[float, float]:
     total = sum(value * times for value, times in enumerate(counts))
     squares = sum(value * value * times for value, times in enumerate(counts))
     if count * squares == total * total:
-        raise DataError("all training pixels are alike, expected images that differ")
+        raise DataError("all training pixels are equal, expected images that differ")
     return total / (255 * count), math.sqrt((count * squares - total * total) / (255 * count) ** 2)

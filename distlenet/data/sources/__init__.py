@@ -1,1 +1,1 @@
-"""What dataset files are made of: published sets, tables, archives, folders of pictures, drawn digits."""
+"""The sources of dataset files: published sets, tables, archives, folders of pictures, drawn digits."""

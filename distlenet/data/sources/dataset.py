@@ -1,6 +1,6 @@
-"""Labelled images on their way into a dataset file: who is tested on, and in which order they stand.
+"""Labelled images on their way into a dataset file: the choice of test images and the order of training images.
 
-And what people call the parts of a dataset, in folders and in archives: training, validation and test.
+Also the usual names of training, validation and test parts in folders and archives.
 """
 
 import re
@@ -13,8 +13,8 @@ import numpy as np
 from distlenet.data.file.writer import Block, BlockStream
 from distlenet.errors import DataError
 
-DARK = 64  # of 255: images of full range are brighter somewhere
-SEED = 1998  # of the order and of the test images, unless the user names another
+DARK = 64  # of 255: images that use the full range have a brighter pixel
+SEED = 1998  # default seed for the order and the choice of test images
 SPLITS = {
     "train": ("train", "training", "trn", "tr"),
     "validation": ("validation", "validate", "validating", "valid", "val", "dev"),
@@ -27,16 +27,16 @@ LABELS = ("y", "labels", "label", "targets", "target")
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a reader of a format returns."""
+    """The result of reading a source."""
 
     train: Block | BlockStream  # images uint8 (n, rows, columns), labels uint8 (n,)
     test: Block | BlockStream
     name: str
     class_names: tuple[str, ...]
-    source: str  # a sentence for the file
-    origin: str = ""  # which copy was read
-    notes: tuple[str, ...] = ()  # sentences for whoever made it: what was left out, what was taken for what
-    validation: int = 0  # how many of the last training images came as validation images; 0: none did
+    source: str  # a sentence on the origin, stored in the file
+    origin: str = ""  # the path that was read
+    notes: tuple[str, ...] = ()  # sentences for the user: skipped parts, assumptions
+    validation: int = 0  # how many of the last training images were validation images
 
 
 def divided(
@@ -50,17 +50,17 @@ def divided(
     notes: Sequence[str] = (),
     origin: str = "",
 ) -> Dataset:
-    """Return the dataset of what was found at ``place``: "train", perhaps "test", perhaps "validation".
+    """Return the dataset of the ``blocks`` read from ``place``: "train" and optionally "test" and "validation".
 
-    A run validates on the last training images, so validation images become these; where there are no test images,
-    validation images are the test images. With neither, ``share`` of each class is set aside, by ``seed``. ``source``
-    is the beginning of the sentence for the file. Raises DataError.
+    A run validates on the last training images, so validation images are appended to them. Without test images, the
+    validation images become the test images. Without both, ``share`` of each class is set aside for the test, chosen
+    by ``seed``. ``source`` starts the sentence stored in the file. Raises DataError.
     """
-    said, validation, notes = f"mixed by seed {seed}", 0, list(notes)
+    how, validation, notes = f"shuffled with seed {seed}", 0, list(notes)
     if "test" in blocks or "validation" in blocks:
         train, test = mixed(blocks["train"], seed), blocks.get("test") or blocks["validation"]
         if "test" not in blocks:
-            notes.append("there are validation images and no test images: they are the test images here")
+            notes.append("there are validation images but no test images: they are used as test images")
         elif "validation" in blocks:
             held = mixed(blocks["validation"], seed)
             train, validation = (np.concatenate([train[0], held[0]]), np.concatenate([train[1], held[1]])), len(held[1])
@@ -70,18 +70,18 @@ def divided(
             )
     else:
         train, test = with_test_images(blocks["train"], share, seed, place)
-        said = f"{100 * share:g} % of each class set aside for the test and {said}"
+        how = f"{100 * share:g} % of each class set aside for the test and {how}"
     notes += remarks(train, test, class_names)
     return Dataset(
-        train, test, name, tuple(class_names), f"{source}, {said}", origin or f"{place}", tuple(notes), validation
+        train, test, name, tuple(class_names), f"{source}, {how}", origin or f"{place}", tuple(notes), validation
     )
 
 
 def mixed(block: Block, seed: int) -> Block:
-    """Return ``block`` in an order that depends on ``seed`` and its length alone.
+    """Return ``block`` shuffled, in an order that depends only on ``seed`` and its length.
 
-    The validation images are the last ones of the training set: in a table or a folder sorted by class they
-    would all be of one class.
+    The last training images serve as validation images: in a table or folder sorted by class they would all have the
+    same class.
     """
     images, labels = block
     order = np.random.Generator(np.random.Philox(key=seed)).permutation(len(labels))
@@ -89,9 +89,9 @@ def mixed(block: Block, seed: int) -> Block:
 
 
 def with_test_images(block: Block, share: float, seed: int, place: Path) -> tuple[Block, Block]:
-    """Divide ``block`` into mixed training images and test images: ``share`` of every class, drawn by ``seed``.
+    """Divide ``block`` into shuffled training and test images: ``share`` of every class, chosen by ``seed``.
 
-    Raises DataError when no image is left for one of the two.
+    Raises DataError if one of the two would be empty.
     """
     images, labels = mixed(block, seed)
     of_test = np.zeros(len(labels), bool)
@@ -100,16 +100,16 @@ def with_test_images(block: Block, share: float, seed: int, place: Path) -> tupl
         of_test[rows[: min(round(share * len(rows)), len(rows) - 1)]] = True
     if not of_test.any():
         raise DataError(
-            f"{place}: {100 * share:g} % of the images of each class are none at all, expected at least one test "
-            "image; give more images, a larger --test-share, or test images of their own"
+            f"{place}: {100 * share:g} % of each class's images is less than one image, expected at least one test "
+            "image; give more images, a larger --test-share, or separate test images"
         )
     return (images[~of_test], labels[~of_test]), (images[of_test], labels[of_test])
 
 
 def shape_of(pixels: int, size: tuple[int, int] | None, where: str) -> tuple[int, int]:
-    """Return (rows, columns) of an image kept as ``pixels`` numbers: ``size``, else a square.
+    """Return (rows, columns) of an image of ``pixels`` numbers: ``size`` if given, else a square.
 
-    Raises DataError if they do not fit.
+    Raises DataError if the number does not fit.
     """
     if size is not None:
         if size[0] * size[1] != pixels:
@@ -120,12 +120,12 @@ def shape_of(pixels: int, size: tuple[int, int] | None, where: str) -> tuple[int
         return size
     side = round(pixels**0.5)
     if side * side != pixels or not pixels:
-        raise DataError(f"{where} has {pixels} pixels per image, which make no square; give --size ROWSxCOLUMNS")
+        raise DataError(f"{where} has {pixels} pixels per image, which is not a square; give --size ROWSxCOLUMNS")
     return side, side
 
 
 def remarks(train: Block, test: Block, class_names: Sequence[str]) -> list[str]:
-    """Return a sentence on each thing in the images that is legal and seldom meant."""
+    """Return a sentence on each property of the images that is allowed but seldom intended."""
     known = {hash(image.tobytes()) for image in train[0]}
     copies = sum(hash(image.tobytes()) in known for image in test[0])
     untested = [name for number, name in enumerate(class_names) if number not in test[1]]
@@ -133,7 +133,7 @@ def remarks(train: Block, test: Block, class_names: Sequence[str]) -> list[str]:
     found = []
     if copies:
         found.append(
-            f"{copies:,} of the {len(test[0]):,} test images are among the training images too: no honest test"
+            f"{copies:,} of the {len(test[0]):,} test images are also training images: the test would be dishonest"
         )
     if untested:
         found.append(f"no test image shows {', '.join(untested[:5])}{' ...' * (len(untested) > 5)}")
@@ -143,7 +143,7 @@ def remarks(train: Block, test: Block, class_names: Sequence[str]) -> list[str]:
 
 
 def split_of(folder: str) -> str | None:
-    """Return "train", "validation" or "test" if a folder of this name holds that part, in any case; else None."""
+    """Return "train", "validation" or "test" if the name ``folder``, ignoring case, denotes that part; else None."""
     word = _plain(folder)
     words = {word, *(word.removesuffix(ending) for ending in ENDINGS)}
     words |= set(re.split(r"[^a-z0-9]+", folder.lower()))  # "mnist_train", "2. test"
@@ -152,7 +152,7 @@ def split_of(folder: str) -> str | None:
 
 
 def roles(names: Iterable[str]) -> dict[tuple[str, str], list[str]]:
-    """Return the arrays ``names`` by what they hold: ("train", "labels") -> ["y_train"]; of unknown names, nothing.
+    """Return the array ``names`` by role: ("train", "labels") -> ["y_train"]; unknown names are left out.
 
     "x_train", "train_X" and "trainImages" are training images, and so are "x" and "images".
     """

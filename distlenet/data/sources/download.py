@@ -1,6 +1,6 @@
-"""Fetch a file of a few megabytes over HTTPS from servers that may do anything.
+"""Downloads a file of a few megabytes over HTTPS from untrusted servers.
 
-It is held in memory until it is complete: only a file with the right SHA-256 is written.
+The file is held in memory until it is complete, and written only if its SHA-256 is right.
 """
 
 import hashlib
@@ -24,19 +24,19 @@ PIECE = 64 * 1024  # bytes read at once
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to wait, in seconds, and how often to try."""
+    """Timeouts, in seconds, and the number of attempts."""
 
     silence: float = 20.0  # without a connection or a byte
-    transfer: float = 1800.0  # for one attempt on the whole
+    transfer: float = 1800.0  # for one whole attempt
     pause: float = 1.0  # before the next attempt
-    attempts: int = 3  # on each mirror
+    attempts: int = 3  # per mirror
 
 
 PATIENT = Patience()
 
 
 class FailureError(Exception):
-    """Why an attempt failed; ``again`` tells whether the same mirror deserves another."""
+    """The reason why an attempt failed; ``again`` says whether to try the same mirror again."""
 
     def __init__(self, reason: str, *, again: bool = True) -> None:
         super().__init__(reason)
@@ -52,10 +52,10 @@ def download(
     patience: Patience = PATIENT,
     progress: Progress = silent,
 ) -> str:
-    """Fetch ``path`` from the first of ``urls`` that delivers the right bytes; return that URL.
+    """Download ``path`` from the first of ``urls`` that delivers the right bytes; return that URL.
 
-    ``sha256`` is hexadecimal, ``largest`` the most bytes to accept. Raises DownloadError that says what
-    each mirror did, or why the file cannot be written.
+    ``sha256`` is hexadecimal, ``largest`` is the most bytes to accept. Raises DownloadError with the reason for each
+    mirror, or the reason why the file cannot be written.
     """
     failures = []
     for url in urls:
@@ -76,7 +76,7 @@ def download(
 
 
 def _fetch(url: str, largest: int, patience: Patience, progress: Callable[[int, int], None]) -> bytes:
-    """Return the file at ``url``; calls ``progress(bytes so far, bytes in all or 0)``. Raises FailureError."""
+    """Return the file at ``url``; calls ``progress(bytes so far, total bytes or 0)``. Raises FailureError."""
     _check_scheme(url)
     content, total, end = bytearray(), 0, time.monotonic() + patience.transfer
     request = urllib.request.Request(url, headers={"User-Agent": "distlenet"})
@@ -97,7 +97,7 @@ def _fetch(url: str, largest: int, patience: Patience, progress: Callable[[int, 
         error.close()
         raise FailureError(f"answered {error.code} {error.reason}", again=error.code >= 500) from error
     except http.client.IncompleteRead:
-        pass  # told by the length
+        pass  # the length below shows it
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise FailureError(_reason(error, patience.silence)) from error
     if len(content) < total:
@@ -106,7 +106,7 @@ def _fetch(url: str, largest: int, patience: Patience, progress: Callable[[int, 
 
 
 def _reason(error: Exception, silence: float) -> str:
-    inner = getattr(error, "reason", error)  # urllib wraps what the socket said
+    inner = getattr(error, "reason", error)  # urllib wraps the socket's error
     if isinstance(inner, TimeoutError):
         return f"was silent for {silence:g} s"
     if isinstance(inner, OSError) and inner.strerror:

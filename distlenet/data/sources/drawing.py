@@ -1,9 +1,9 @@
-"""Digits drawn by the program itself, so that training needs no download.
+"""Digits drawn by the program, so that training needs no download.
 
-The ink of a stroke is a sum of round Gaussian dots along the pen's path. A round Gaussian is a product of
-one in x and one in y, so all the dots of a digit together are ONE matrix product, (28, points) times
-(points, 28): far less work than the distance of every pixel to every piece of the path. The logarithm of
-the sum is that distance again, in widths of the dots, but rounded where strokes meet, as ink is.
+The ink of a stroke is a sum of round Gaussian dots along the pen's path. A round Gaussian is the product of one in x
+and one in y, so all dots of a digit together are ONE matrix product, (28, points) times (points, 28). That is far less
+work than computing the distance of every pixel to every piece of the path. The logarithm of the sum gives this
+distance, in dot widths, but rounded where strokes meet, as real ink is.
 """
 
 import math
@@ -18,21 +18,21 @@ from distlenet.data.sources.handwriting import write_digits
 from distlenet.errors import ConfigError, DataError
 
 SIDE = 28  # pixels along an image
-BOX = 20  # pixels along the box that a digit fills, as in MNIST
-FIRST_TEST_DIGIT = 1_000_000_000  # test digits stay the same whatever the number of training digits
-BLOCK = 500  # images drawn together, from one generator: the number of an image decides its bits
+BOX = 20  # side in pixels of the box that a digit fills, as in MNIST
+FIRST_TEST_DIGIT = 1_000_000_000  # far above all training digits, so that test digits do not depend on their number
+BLOCK = 500  # images drawn together by one generator: an image's bits depend only on the seed and its number
 
-_DOT = 0.4  # width (sigma) of a dot over the radius of the pen: smaller is sharper where strokes meet
-_END = 0.68  # how far, in radii, the ink reaches beyond the free end of a stroke; follows from _DOT
+_DOT = 0.4  # width (sigma) of a dot divided by the pen's radius: smaller is sharper where strokes meet
+_END = 0.68  # how far the ink extends beyond the free end of a stroke, in radii; follows from _DOT
 
 
 def _fit(points: np.ndarray, reach: np.ndarray) -> np.ndarray:
     """Scale paths (n, P, 2) so that their ink just fits the box in the middle of the image.
 
-    ``reach`` (n, P) is how many pixels the ink of each point reaches. Returns the points in pixels.
+    ``reach`` (n, P) is the distance in pixels that the ink extends from each point. Returns the points in pixels.
     """
     reach, scale = reach[..., None], np.full((len(points), 1, 1), BOX, np.float32)
-    for _ in range(4):  # the reach does not grow with the scale, but is a small part: this converges fast
+    for _ in range(4):  # the reach does not scale with the path, but is small: this converges fast
         low, high = (scale * points - reach).min(axis=1), (scale * points + reach).max(axis=1)
         scale *= BOX / (high - low).max(axis=1)[:, None, None]
     middle = 0.5 * (low + high)
@@ -40,9 +40,9 @@ def _fit(points: np.ndarray, reach: np.ndarray) -> np.ndarray:
 
 
 def _distance(points: np.ndarray, length: np.ndarray, sigma: np.ndarray) -> np.ndarray:
-    """Return how far the pixels (n, 28, 28) are from paths of points (n, P, 2) in pixels, in sigmas.
+    """Return the distances (n, 28, 28), in sigmas, of the pixels from paths of points (n, P, 2) in pixels.
 
-    ``length`` (n, P) is the length of path in pixels that each dot stands for, ``sigma`` (n, P) in pixels.
+    ``length`` (n, P) is the length of path that each dot represents, ``sigma`` (n, P) its width, both in pixels.
     """
     pixel = np.arange(SIDE, dtype=np.float32)
     narrow = np.float32(math.sqrt(0.5)) / sigma[..., None]
@@ -54,12 +54,12 @@ def _distance(points: np.ndarray, length: np.ndarray, sigma: np.ndarray) -> np.n
 
 
 def _centre(images: np.ndarray) -> np.ndarray:
-    """Move the ink of images (n, 28, 28) by whole pixels so that its centre of mass is at pixel (14, 14)."""
+    """Shift images (n, 28, 28) by whole pixels so that the centre of mass of their ink is at pixel (14, 14)."""
     pixel, total = np.arange(SIDE), images.sum(axis=(1, 2))
     rows, columns = (
         (pixel - np.rint(SIDE / 2 - images.sum(axis=axis) @ pixel / total).clip(-4, 4)[:, None]).astype(int)
         for axis in (2, 1)
-    )  # (n, 28) each: where the pixels come from; 4 is the margin of the box, so nothing leaves the image
+    )  # (n, 28) each: source indices of the pixels; 4 is the margin of the box, so no ink leaves the image
     return images[np.arange(len(images))[:, None, None], rows[:, :, None] % SIDE, columns[:, None] % SIDE]
 
 
@@ -69,7 +69,7 @@ def _draw_block(seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
     labels = rng.permutation(np.arange(BLOCK) % 10).astype(np.uint8)
     points, joined = write_digits(labels, rng)
 
-    # pens are thin or thick, and press harder here and there; the edge of the ink is about a pixel wide
+    # pens are thin or thick, and their pressure varies along the path; the edge of the ink is about a pixel wide
     radius = (1.25 * np.exp(0.3 * rng.standard_normal((BLOCK, 1), np.float32))).clip(0.7, 2.6)
     phase, waves = rng.random((2, BLOCK, 1), np.float32)
     along = np.linspace(0, 1, points.shape[1], dtype=np.float32)
@@ -86,11 +86,11 @@ def _draw_block(seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def draw_digits(count: int, seed: int, start: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Draw images number ``start`` to ``start + count - 1`` of a seed, all digits equally often.
+    """Draw images number ``start`` to ``start + count - 1`` of a seed, with all digits equally often.
 
-    Returns images (count, 28, 28) uint8, 0 for paper to 255 for ink, and labels (count,) uint8, 0 to 9.
-    An image depends on the seed (0 to 2**64 - 1) and its number alone, not on what else is asked for.
-    (On a very different CPU a few grey levels in a million differ by one, as BLAS rounds otherwise there.)
+    Returns images (count, 28, 28) uint8, 0 for paper to 255 for ink, and labels (count,) uint8, 0 to 9. An image
+    depends only on the seed (0 to 2**64 - 1) and its number, not on ``start`` and ``count``. On a very different CPU
+    a few grey levels in a million differ by one, because its BLAS rounds differently.
     """
     for name, value in (("count", count), ("seed", seed), ("start", start)):
         if value < 0 or value >= 2**64:
@@ -111,8 +111,8 @@ def read_drawn(
 ) -> Dataset:
     """Return ``train`` and ``test`` digits that are drawn while they are written; raises DataError.
 
-    With ``distinct`` (0: all) only so many of the training digits are drawn, held in memory and repeated: a large file
-    soon, to measure speed with; its validation images are then among the training images.
+    With ``distinct`` above 0, only that many training digits are drawn, held in memory and repeated. This makes a large
+    file quickly, for measuring speed; its validation images are then also among the training images.
     """
     if train < 1 or test < 1 or train > FIRST_TEST_DIGIT:
         raise DataError(f"--train {train} --test {test}: expected 1 to {FIRST_TEST_DIGIT:,} digits each")
@@ -124,7 +124,7 @@ def read_drawn(
 
 
 def _drawn(count: int, seed: int, start: int = 0, distinct: int = 0) -> BlockStream:
-    """Return digits ``start`` and following of a seed; ``distinct`` of them, repeated, unless 0."""
+    """Return ``count`` digits of a seed from number ``start``; if ``distinct`` is not 0, that many, repeated."""
 
     def blocks() -> Iterator[Block]:
         few = draw_digits(distinct, seed, start) if distinct else None

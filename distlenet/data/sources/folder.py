@@ -1,4 +1,4 @@
-"""A folder of pictures for every class: ``DIR/cat/*.png, DIR/dog/*.jpg``, or the same below train/ and test/."""
+"""One folder of pictures per class: ``DIR/cat/*.png, DIR/dog/*.jpg``, or the same inside train/ and test/."""
 
 import re
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, divided, split
 from distlenet.data.sources.picture import read_image
 from distlenet.errors import DataError
 
-BLACK, WHITE, OWN = 0, 255, -1  # papers: what transparent ground became, or the picture's own
+BLACK, WHITE, OWN = 0, 255, -1  # the paper of a picture: filled in behind a transparent one, or its own
 
-# left by file managers, as are names that begin with a dot
+# left by file managers, like names that start with a dot
 NO_FILES = ("thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r")
 NO_FOLDERS = ("@eadir", "$recycle.bin", "system volume information", "lost+found")
 
@@ -29,13 +29,13 @@ def read_folder(
     share: float = 0.2,
     seed: int = SEED,
 ) -> Dataset:
-    """Read the pictures of ``place``: a class for each folder, named like it, in natural order.
+    """Read the pictures in ``place``: each folder is a class and names it; classes are in natural order.
 
-    Every picture is made to fit ``size`` (rows, columns), 28 x 28 if None. ``ink`` is "light" (the pictures are
-    kept), "dark" (they are inverted, so that 0 is paper), or None: dark if the borders of the training pictures
-    are light; strokes on transparent ground tell for themselves. Without folders of test or validation images (see
-    layout_of), ``share`` of each class become test images. The training images are mixed by ``seed``. Raises DataError
-    that names the picture or folder; UsageError without Pillow.
+    Every picture is resized to ``size`` (rows, columns), 28 x 28 if None. ``ink`` is "light" (pictures are kept) or
+    "dark" (they are inverted, so that 0 is paper). None means dark if the borders of the training pictures are light;
+    for strokes on a transparent background it is found picture by picture. Without folders of test or validation images
+    (see layout_of), ``share`` of each class become test images. The training images are shuffled with ``seed``. Raises
+    DataError naming the picture or folder, and UsageError without Pillow.
     """
     size = size or (28, 28)
     layout = layout_of(place)
@@ -50,7 +50,7 @@ def read_folder(
         dark = [np.full(len(paper), ink == "dark") for paper in papers.values()]
     for (images, _), inverted in zip(blocks.values(), dark, strict=True):
         images[inverted] = 255 - images[inverted]
-    made = f"made {size[0]} x {size[1]} pixels{_how_inverted(dark)}"
+    made = f"resized to {size[0]} x {size[1]} pixels{_how_inverted(dark)}"
     source, name = f"pictures of the folder {place.name or place}, {made}", place.resolve().name or "pictures"
     return divided(blocks, place, share, seed, name, layout.class_names, source, layout.notes)
 
@@ -58,9 +58,9 @@ def read_folder(
 def _read(
     files: list[tuple[Path, int]], stage: str, size: tuple[int, int], progress: Progress
 ) -> tuple[Block, np.ndarray]:
-    """Return the pictures ``files``, each with its class, and the papers.
+    """Return the pictures ``files`` with their classes, and the paper of each.
 
-    A paper is BLACK or WHITE for strokes that were on transparent ground, OWN for all other pictures.
+    The paper is BLACK or WHITE for strokes on a transparent background, OWN for all other pictures.
     """
     images, papers = np.empty((len(files), *size), np.uint8), np.full(len(files), OWN, np.int16)
     for row, (path, _) in enumerate(files):
@@ -71,30 +71,30 @@ def _read(
 
 
 def _how_inverted(dark: list[np.ndarray]) -> str:
-    """Return what to say of the pictures that were inverted, True in ``dark``: " and inverted" if all were."""
+    """Return the end of a sentence on the inverted pictures, True in ``dark``: " and inverted" if all were."""
     share = np.concatenate(dark).mean()
     return "" if share == 0 else " and inverted" if share == 1 else " and, where the ink is dark, inverted"
 
 
 def _border(images: np.ndarray) -> np.ndarray:
-    """Return the outermost pixels of ``images`` (n, rows, columns), flat."""
+    """Return the border pixels of ``images`` (n, rows, columns), flat."""
     edges = (images[:, 0], images[:, -1], images[:, :, 0], images[:, :, -1])
     return np.concatenate([edge.ravel() for edge in edges])
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The pictures of each part, class by class, each class in the order of its file names."""
+    """The pictures of each part, class by class, in order of file names."""
 
     class_names: tuple[str, ...]
-    files: dict[str, list[tuple[Path, int]]]  # of "train", perhaps "validation" and "test": (picture, class)
-    notes: tuple[str, ...]  # sentences on what was left out
+    files: dict[str, list[tuple[Path, int]]]  # by part, "train" and perhaps "validation" and "test": (picture, class)
+    notes: tuple[str, ...]  # sentences on skipped files
 
 
 def layout_of(place: Path) -> Layout:
-    """Return what is in the directory ``place``: folders of classes, or parts (train/, test/ ...) with such folders.
+    """Return the layout of the directory ``place``: class folders, or parts (train/, test/ ...) with class folders.
 
-    Raises DataError where a picture would have no class, or where it cannot be told which.
+    Raises DataError if the class of a picture would be missing or ambiguous.
     """
     if not place.exists():
         raise DataError(f"there is no directory {place}, expected one with a folder of pictures for each class")
@@ -115,7 +115,7 @@ def layout_of(place: Path) -> Layout:
     for split, root in roots.items():
         if strange := sorted({folder.name for folder in folders[split]} ^ set(names)):
             raise DataError(
-                f"{', '.join(strange[:5])}: not a class of both {roots['train']} and {root}, expected the same"
+                f"{', '.join(strange[:5])}: not a class in both {roots['train']} and {root}, expected the same classes"
             )
     files = {
         split: [(path, label) for label, name in enumerate(names) for path in _pictures(root / name)]
@@ -126,49 +126,49 @@ def layout_of(place: Path) -> Layout:
 
 
 def _parts(place: Path) -> dict[str, Path]:
-    """Return the folders of training, validation and test images in ``place``; none if it holds classes."""
+    """Return the folders of training, validation and test images in ``place``; empty if it holds class folders."""
     folders = _folders(place)
     parts = [folder for folder in folders if split_of(folder.name)]
     with_folders = [folder for folder in parts if _folders(folder)]
     named = ", ".join(folder.name for folder in parts)
     if not with_folders:
         if len(parts) > 1 and len(parts) == len(folders):
-            raise DataError(f"{place}: {named} hold pictures and no folders, expected a folder for each class in them")
+            raise DataError(f"{place}: {named} hold pictures but no folders, expected a folder for each class in them")
         return {}  # a class may be called "train"
     if len(parts) < len(folders):
         others = ", ".join(folder.name for folder in folders if folder not in parts)
         raise DataError(
-            f"{place} has the folders {named} and next to them {others[:200]}, expected parts of a dataset or classes: "
-            "rename these to train, val or test if they are such parts, else move them away"
+            f"{place} has the folders {named} and also {others[:200]}, expected either parts of a dataset or classes: "
+            "rename the latter to train, val or test if they are parts, else move them away"
         )
     found: dict[str, Path] = {}
     for folder in parts:
         split = split_of(folder.name) or ""
         if split in found:
-            raise DataError(f"{place}: {found[split].name} and {folder.name} are both the {split} images, expected one")
+            raise DataError(f"{place}: {found[split].name} and {folder.name} both hold {split} images, expected one")
         found[split] = folder
     if "train" not in found:
-        raise DataError(f"{place} has a folder {named} and none called train, expected both or neither")
+        raise DataError(f"{place} has a folder {named} but none called train, expected both or neither")
     return {split: found[split] for split in SPLITS if split in found}
 
 
 def _pictures(folder: Path) -> list[Path]:
-    """Return the files in ``folder``; raises DataError if there is none, or anything that is no picture."""
+    """Return the files in ``folder``; raises DataError if there are none, or if it holds anything but files."""
     found = []
     for path in _visible(folder):
         if path.is_dir():
             if any(_visible(path)):
                 part = split_of(path.name)
                 advice = (
-                    f"put the parts outermost: {path.name}/{folder.name}"
+                    f"make the part the outer folder: {path.name}/{folder.name}"
                     if part
                     else f"move its pictures to {folder} or away (parts of a dataset are called train, val and test)"
                 )
-                raise DataError(f"{path} is a folder in the folder of a class, expected pictures alone: {advice}")
+                raise DataError(f"{path} is a folder inside a class folder, expected only pictures there: {advice}")
         elif path.is_file():
             found.append(path)
         else:
-            raise DataError(f"{path} is {'a broken link' if path.is_symlink() else 'no file'}; remove it")
+            raise DataError(f"{path} is {'a broken link' if path.is_symlink() else 'not a file'}; remove it")
     if not found:
         raise DataError(f"{folder} holds no picture, expected at least one for each class; fill or remove the folder")
     return sorted(found)
@@ -185,7 +185,7 @@ def _folders(root: Path) -> list[Path]:
 
 
 def _visible(root: Path) -> Iterable[Path]:
-    """Yield what is in ``root``, but for what systems and programs leave there."""
+    """Yield the entries of ``root``, except those left by operating systems and file managers."""
     try:
         for path in root.iterdir():
             name = path.name.lower()
@@ -197,9 +197,9 @@ def _visible(root: Path) -> Iterable[Path]:
 
 
 def _loose(directory: Path) -> str:
-    """Return a sentence if files stand next to the folders of ``directory``."""
+    """Return a sentence if there are files next to the folders in ``directory``, else ""."""
     files = sorted(path.name for path in _visible(directory) if not path.is_dir())
     if not files:
         return ""
     shown = ", ".join(name if name.isprintable() else repr(name) for name in files[:4]) + " ..." * (len(files) > 4)
-    return f"not read, as in no class's folder: {len(files):,} files in {directory} ({shown})"
+    return f"skipped because they are in no class folder: {len(files):,} files in {directory} ({shown})"

@@ -1,8 +1,8 @@
-"""Random handwriting: the path of the pen for each of many digits, as points along its strokes.
+"""Random handwriting: the pen's path for each of many digits, as points along its strokes.
 
-Between its control points a stroke is a Catmull-Rom curve. Such a curve is linear in its control points,
-so each way of writing has one fixed matrix that turns control points into points of the path, and a whole
-block of digits becomes a few batched products.
+A stroke is a Catmull-Rom curve through its control points. Such a curve is linear in the control points, so each way of
+writing has one fixed matrix from control points to points of the path, and a whole block of digits is a few batched
+products.
 """
 
 from functools import cache
@@ -12,18 +12,18 @@ import numpy as np
 
 from distlenet.data.sources.shapes import WAYS, Way
 
-POINTS = 96  # points along the path of one digit: closer together than the pen is wide
+POINTS = 96  # points along the path of one digit; their distance is less than the width of the pen
 
 
 class Bank(NamedTuple):
     """Every way of writing as arrays, padded to the same sizes; W ways, E examples, C control points."""
 
-    chance: np.ndarray  # (10, W) cumulative chances of the ways of each digit
+    chance: np.ndarray  # (10, W) cumulative probabilities of the ways of each digit
     examples: np.ndarray  # (W, E, C, 2) control points of the examples
-    present: np.ndarray  # (W, E) 1 where there is such an example
-    ends: np.ndarray  # (W, C, C) times control points: which way each free end of a stroke points
+    present: np.ndarray  # (W, E) 1 if the example exists
+    ends: np.ndarray  # (W, C, C) times control points: the direction of each free end of a stroke
     curve: np.ndarray  # (W, POINTS, C) times control points: points along the path
-    joined: np.ndarray  # (W, POINTS - 1) 1 where the pen is down between a point and the next
+    joined: np.ndarray  # (W, POINTS - 1) 1 if the pen is down between a point and the next
 
 
 def _catmull_rom(stroke: list[int], at: np.ndarray, controls: int) -> np.ndarray:
@@ -43,7 +43,7 @@ def _catmull_rom(stroke: list[int], at: np.ndarray, controls: int) -> np.ndarray
 def _path(strokes: list[list[int]], examples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the curve matrix (POINTS, C) of one way and its pen-down marks (POINTS - 1,).
 
-    The points are shared out evenly by the mean length of the segments in the examples (E, C, 2).
+    The points are spaced evenly by the mean length of the segments in the examples (E, C, 2).
     """
     lengths = [np.linalg.norm(np.diff(examples[:, stroke], axis=1), axis=2).mean(axis=0) for stroke in strokes]
     share = np.array([length.sum() for length in lengths])
@@ -58,7 +58,7 @@ def _path(strokes: list[list[int]], examples: np.ndarray) -> tuple[np.ndarray, n
 
 
 def _free_ends(strokes: list[list[int]], controls: int) -> np.ndarray:
-    """Return the matrix (C, C) whose product with the control points is the direction of each free end."""
+    """Return the matrix (C, C) that maps the control points to the direction of each free end."""
     matrix = np.zeros((controls, controls))
     every = [point for stroke in strokes for point in stroke]
     for stroke in strokes:
@@ -102,12 +102,12 @@ def bank() -> Bank:
 def _controls(way: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return control points (n, C, 2), centred on 0, for digits written in the ways ``way`` (n,)."""
     ways = bank()
-    # a gamma variate of a shape below 1 is mostly small: a digit resembles one or two of the examples
+    # a gamma variate with a shape below 1 is usually small, so a digit resembles one or two of the examples
     share = ways.present[way] * (rng.standard_gamma(0.4, ways.present[way].shape, np.float32) + 1e-6)
     share /= share.sum(axis=1, keepdims=True)
     controls = np.einsum("ne,necd->ncd", share, ways.examples[way]) - np.float32(0.5)
 
-    # an unsteady hand, and strokes that stop early or run on
+    # an unsteady hand, and strokes that are too short or too long
     unsteady = rng.uniform(0.01, 0.08, (len(way), 1, 1)).astype(np.float32)
     controls += unsteady * rng.standard_normal(controls.shape, np.float32)
     longer = rng.uniform(-0.5, 0.4, (*controls.shape[:2], 1)).astype(np.float32)  # in control point spacings
@@ -115,7 +115,7 @@ def _controls(way: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def _page(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Return points (n, P, 2) under a smooth warp, other proportions, a slant and a turn for each digit."""
+    """Return points (n, P, 2) after a random smooth warp, stretch, slant and rotation of each digit."""
     n, (x, y) = len(points), np.moveaxis(points, 2, 0)
     bend = rng.uniform(-0.3, 0.3, (2, 3, n, 1)).astype(np.float32)
     square = np.stack([x * x, x * y, y * y])
@@ -130,8 +130,8 @@ def _page(points: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def write_digits(labels: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Return the pen's path for each of ``labels`` (n,): points (n, POINTS, 2) and pen-down marks.
 
-    Points are (x, y), y down, about one unit high; the marks (n, POINTS - 1) are 1 where the pen draws
-    from a point to the next one and 0 where it is lifted.
+    Points are (x, y) with y downwards, about one unit high. The marks (n, POINTS - 1) are 1 where the pen draws from a
+    point to the next and 0 where it is lifted.
     """
     ways = bank()
     way = (rng.random((len(labels), 1)) >= ways.chance[labels]).sum(axis=1)

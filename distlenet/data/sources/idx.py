@@ -1,4 +1,4 @@
-"""The IDX format of MNIST: a small header, then the numbers; plain or in gzip.
+"""The IDX format of MNIST: a small header followed by the numbers; plain or gzip.
 
 Header: two zero bytes, a type code, the number of dimensions, then each dimension as a big-endian
 32-bit integer. Source: Yann LeCun's MNIST page, "the IDX file format".
@@ -22,10 +22,10 @@ CODES = {np.dtype(type_): code for code, type_ in TYPES.items()}
 
 
 def read_idx(path: str | os.PathLike[str], plenty: int = PLENTY) -> np.ndarray:
-    """Return the array of an IDX file, plain or gzip (told by its first bytes, not by its name).
+    """Return the array of an IDX file, plain or gzip (recognised by its first bytes, not by its name).
 
-    The header is checked against the real size before memory is taken; ``plenty``: see most_unpacked. Raises
-    DataError: missing, another format, cut off, bytes after the end, damaged gzip.
+    The header is checked against the real size before memory is allocated. For ``plenty`` see most_unpacked. Raises
+    DataError if the file is missing, in another format, cut off, damaged, or has bytes after its end.
     """
     path = Path(path)
     with readable(path, "an IDX file"), open_unpacked(path, plenty) as file:
@@ -63,7 +63,7 @@ def _read(file: BufferedReader, path: Path, plenty: int) -> np.ndarray:
         if size > most_unpacked(file_size, plenty):
             raise DataError(
                 f"{path}: the header says {shape}, {size:,} bytes, "
-                f"more than {file_size:,} bytes of gzip hold of images; get the file again, or {ADVICE}"
+                f"more than {file_size:,} bytes of gzip can hold; get the file again, or {ADVICE}"
             )
     elif header + size != file_size:
         fault = "is cut off" if file_size < header + size else "has bytes after its end"
@@ -75,7 +75,7 @@ def _read(file: BufferedReader, path: Path, plenty: int) -> np.ndarray:
         raise DataError(
             f"{path} is cut off: {len(content):,} bytes of numbers, expected {size:,} for {shape}; get the file again"
         )
-    if file.read(1):  # for gzip this also reads and compares the checksum at the end
+    if file.read(1):  # for gzip this also verifies the checksum at the end
         raise DataError(f"{path} has bytes after its end: expected {size:,} bytes of numbers for {shape}")
     array = np.frombuffer(content, TYPES[code]).reshape(shape)
     return array.astype(array.dtype.newbyteorder("="), copy=False)

@@ -1,4 +1,4 @@
-"""Images and labels in a numpy archive (.npz): training, validation and test arrays, or one of each divided here."""
+"""Reads a numpy archive (.npz) of images and labels: training, validation and test arrays, or one pair to be split."""
 
 from pathlib import Path
 
@@ -22,8 +22,8 @@ def read_npz(
 ) -> Dataset:
     """Read the archive ``place``; without test or validation arrays ``share`` of the images become test images.
 
-    Images are (n, rows, columns), (n, pixels), or either with an axis of 1 or 3 colours; ``size`` is (rows,
-    columns) of those that come as rows of pixels (None: they are square). The training images are mixed by
+    Images are (n, rows, columns), (n, pixels), or have an additional axis of 1 or 3 colours. ``size`` is the (rows,
+    columns) of images given as (n, pixels); None means they are square. The training images are shuffled with
     ``seed``. Raises DataError.
     """
     progress(f"reading {place.name}", 0, 1)
@@ -39,9 +39,11 @@ def read_npz(
         raw[split] = images, _labels(arrays[label], len(images), where[split][1])
     shapes = {images.shape[1:3] for images, _ in raw.values()}
     if len(shapes) > 1:
-        raise DataError(f"{place}: the images are of mixed sizes, {' and '.join(map(str, sorted(shapes)))}")
+        raise DataError(
+            f"{place}: the images have the sizes {' and '.join(map(str, sorted(shapes)))}, expected one size"
+        )
     blocks, class_names = as_blocks(raw, where)
-    notes = [f"not read: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}"] if unread else []
+    notes = [f"skipped: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}"] if unread else []
     return divided(blocks, place, share, seed, place.stem, class_names, f"read from {place.name}", notes)
 
 
@@ -55,9 +57,9 @@ def _pairs(archive: Archive) -> dict[str, tuple[str, str]]:
     for split in SPLITS:
         images, labels = (found.get((split, kind), [""])[0] for kind in ("images", "labels"))
         if bool(images) != bool(labels):
-            there, missing = (images, "labels") if images else (labels, "images")
+            found_one, missing = (images, "labels") if images else (labels, "images")
             raise DataError(
-                f"{archive.path} holds {there} and no {split} {missing} to it, expected both or neither; it holds "
+                f"{archive.path} holds {found_one} but no {split} {missing}, expected both or neither; it holds "
                 f"{_listed(archive)}"
             )
         if images:
@@ -65,19 +67,19 @@ def _pairs(archive: Archive) -> dict[str, tuple[str, str]]:
     if "train" not in pairs:
         raise DataError(
             f"{archive.path} holds {_listed(archive)}, expected x_train, y_train, x_test, y_test, or images, labels: "
-            f"save it by np.savez({archive.path.name!r}, x_train=..., y_train=...)"
+            f"save it with np.savez({archive.path.name!r}, x_train=..., y_train=...)"
         )
     return pairs
 
 
 def _listed(archive: Archive) -> str:
-    """Return the names, types and shapes of what is in the archive, shortened."""
+    """Return the names, types and shapes of the archive's arrays, shortened."""
     listed = []
     for name in archive.names[:8]:
         try:
             listed.append(f"{name} ({archive.header(name)})")
         except DataError:
-            listed.append(f"{name} (no array of numbers)")
+            listed.append(f"{name} (not an array of numbers)")
     return (", ".join(listed) or "nothing") + " ..." * (len(archive.names) > 8)
 
 
@@ -91,17 +93,19 @@ def _pictures(array: np.ndarray, size: tuple[int, int] | None, where: str) -> np
     elif array.ndim == 4 and shape[1] in (1, 3):
         array = array[:, 0] if shape[1] == 1 else array.transpose(0, 2, 3, 1)
     if array.ndim != 3 and (array.ndim, array.shape[-1:]) != (4, (3,)):
-        raise DataError(f"{where} has shape {shape}, expected (n, rows, columns), (n, pixels), or colours besides")
+        raise DataError(
+            f"{where} has shape {shape}, expected (n, rows, columns) or (n, pixels), with or without an axis of colours"
+        )
     if size not in (None, array.shape[1:3]):
         raise DataError(f"{where} has images of {array.shape[1:3]}, expected {size} as --size says")
     return array
 
 
 def _labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Return the labels (n,), which may come as (n, 1)."""
+    """Return the labels (n,), which may be stored as (n, 1)."""
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
     if labels.shape != (count,):
         one_hot = array.ndim == 2 and len(array) == count
-        advice = "; of one column a class, take .argmax(axis=1)" if one_hot else ""
+        advice = "; if it has one column per class, store .argmax(axis=1)" if one_hot else ""
         raise DataError(f"{where} has shape {array.shape}, expected ({count},): one number for each image{advice}")
     return labels

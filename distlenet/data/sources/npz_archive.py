@@ -1,7 +1,7 @@
-"""Arrays in a numpy archive (.npz: a zip of .npy files), read without numpy's loader: nothing is ever unpickled.
+"""Reads numpy archives (.npz: a zip of .npy files) without numpy's loader: nothing is ever unpickled.
 
-An archive of unknown origin may claim any size, name one array many times, or hold a directory or a header of
-gigabytes. So what is read of it is bounded: the directory, each header, and the sum of all arrays that are asked for.
+An untrusted archive may claim any size, name one array many times, or contain a directory or header of gigabytes. The
+sizes of the directory, of each header, and of all requested arrays together are therefore bounded.
 """
 
 import ast
@@ -24,12 +24,12 @@ from distlenet.errors import DataError
 LONGEST_HEADER = 4096  # bytes; an array of numbers needs 128
 LONGEST_DIRECTORY = 2**20  # bytes; ten thousand arrays
 MOST_DIMENSIONS = 5
-PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others unpack a few bytes to gigabytes
+PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # the others can unpack a few bytes to gigabytes
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a .npy file says of its array."""
+    """The header of a .npy file."""
 
     shape: tuple[int, ...]
     dtype: np.dtype
@@ -37,7 +37,7 @@ class Header:
 
     @property
     def size(self) -> int:
-        """Bytes of the numbers."""
+        """Size of the numbers in bytes."""
         return math.prod(self.shape) * self.dtype.itemsize
 
     def __str__(self) -> str:
@@ -45,7 +45,7 @@ class Header:
 
 
 class Archive:
-    """An archive that is open for reading; usable in ``with``."""
+    """An archive open for reading; usable in ``with``."""
 
     def __init__(self, path: Path) -> None:
         """Open ``path``; raises DataError, or OSError if it cannot be read."""
@@ -72,11 +72,11 @@ class Archive:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The names of all that is in the archive."""
+        """The names of everything in the archive."""
         return tuple(self._members)
 
     def header(self, name: str) -> Header:
-        """Return the header of the array ``name``; raises DataError unless it is one of numbers."""
+        """Return the header of the array ``name``; raises DataError unless it is an array of numbers."""
         with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
             return _header(file.read, f"{name} in {self.path}")
 
@@ -87,37 +87,37 @@ class Archive:
         if claimed > most_unpacked(self.size):
             raise DataError(
                 f"the arrays {', '.join(headers)} in {self.path} claim {claimed:,} bytes, more than {RATIO} times the "
-                f"file's {self.size:,}, which no images do; if you trust it, save it without compression (np.savez)"
+                f"file's {self.size:,}, too many for images; if you trust it, save it without compression (np.savez)"
             )
         return {name: self._array(name, header) for name, header in headers.items()}
 
     def _array(self, name: str, header: Header) -> np.ndarray:
         where = f"{name} in {self.path}"
-        said = f"does not have the {header.size:,} bytes its header says; get the file again"
+        fault = f"does not have the {header.size:,} bytes that its header claims; get the file again"
         if header.size > self._member(name).file_size:
-            raise DataError(f"{where} {said}")
+            raise DataError(f"{where} {fault}")
         with _one_sentence(self.path), self._zip.open(self._member(name)) as file:
             _header(file.read, where)
             content = bytearray()
             while piece := file.read(min(LONGEST_DIRECTORY, header.size - len(content))):
                 content += piece
             if len(content) < header.size or file.read(1):
-                raise DataError(f"{where} {said}")
+                raise DataError(f"{where} {fault}")
             numbers = np.frombuffer(content, header.dtype)
             return numbers.reshape(header.shape, order="F" if header.by_columns else "C")
 
     def _member(self, name: str) -> zipfile.ZipInfo:
         member = self._members[name]
         if member.compress_type not in PACKINGS:
-            raise DataError(f"{name} in {self.path} is packed by another method than numpy's: save it with np.savez")
+            raise DataError(f"{name} in {self.path} is not packed by a method of numpy: save it with np.savez")
         return member
 
 
 class _Guarded(io.BufferedReader):
-    """A file that gives no more at once than a zip reader needs: it would read any directory as a whole."""
+    """A file that limits each read to the size of a normal zip directory: zipfile would read any directory at once."""
 
     def read(self, size: int | None = -1) -> bytes:
-        """Read up to ``size`` bytes; raises BadZipFile if they are too many."""
+        """Read up to ``size`` bytes; raises BadZipFile if there are too many."""
         data = super().read(LONGEST_DIRECTORY if size is None or size < 0 else min(size, LONGEST_DIRECTORY + 1))
         if len(data) > LONGEST_DIRECTORY:
             raise zipfile.BadZipFile(f"its directory has more than {LONGEST_DIRECTORY:,} bytes")
@@ -126,7 +126,7 @@ class _Guarded(io.BufferedReader):
 
 @contextmanager
 def _one_sentence(path: Path) -> Iterator[None]:
-    """Turn what zipfile and zlib raise on damaged archives into a DataError."""
+    """Turn the errors of zipfile and zlib on damaged archives into a DataError."""
     try:
         yield
     except (zipfile.BadZipFile, zlib.error, struct.error, EOFError, LookupError, RuntimeError, ValueError) as error:
@@ -134,7 +134,7 @@ def _one_sentence(path: Path) -> Iterator[None]:
         if kind.startswith(("a zip archive", "a numpy archive")):
             reason = "its end is missing" if "not a zip file" in str(error) else error
             raise DataError(f"{path} is damaged: {reason}; get the file again") from error
-        advice = "; save images and labels in one by np.savez" if "numpy" in kind else ""
+        advice = "; save images and labels in one archive with np.savez" if "numpy" in kind else ""
         raise DataError(f"{path} is {kind}, expected a numpy archive (.npz){advice}") from error
 
 
@@ -160,7 +160,7 @@ def _header(read: Callable[[int], bytes], where: str) -> Header:
     if dtype.kind not in "buifcSUO":
         raise DataError(f"{where} holds {dtype}, expected numbers")
     if dtype.kind == "O":
-        raise DataError(f"{where} holds Python objects, as arrays of mixed sizes do; expected one array of numbers")
+        raise DataError(f"{where} holds Python objects, like arrays of mixed sizes; expected one array of numbers")
     if type(shape) is not tuple or len(shape) > MOST_DIMENSIONS or not all(type(n) is int and n >= 0 for n in shape):
-        raise DataError(f"{where} has the shape {f'{shape!r}':.80}, expected one of up to {MOST_DIMENSIONS} dimensions")
+        raise DataError(f"{where} has the shape {f'{shape!r}':.80}, expected at most {MOST_DIMENSIONS} dimensions")
     return Header(shape, dtype, bool(by_columns))

@@ -1,10 +1,10 @@
-"""How a number of a file becomes a pixel (uint8) or a label: the one rule, whatever the format.
+"""Converts numbers from files to pixels (uint8) and labels: one rule for all formats.
 
-Pixels come as bools, integers or floats of any width, in one of two ranges: 0 to 1, multiplied by 255, or 0 to 255,
-kept. Both are rounded to the nearest whole number. All images have the same range, training and test. What
-is in neither range, or could be in both, is refused: a guess would leave two grey levels of 256. Labels are whole
-numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused. They are brought to
-0, 1, 2, ...: the classes are the labels of the training images.
+Pixels may be bools, integers or floats of any width, in one of two ranges: 0 to 1, which is multiplied by 255, or 0 to
+255, which is kept. Both are rounded to the nearest whole number. All images, training and test, must have the same
+range. Values in neither range, or possibly in both, are refused: a wrong guess would leave two of 256 grey levels.
+Labels are whole numbers from 0 to 2**53 - 1, of any type that holds them exactly: 5.0 is 5, and 5.5 is refused. They
+are renumbered 0, 1, 2, ...; the classes are the labels of the training images.
 """
 
 from collections.abc import Mapping
@@ -16,12 +16,12 @@ from distlenet.errors import DataError
 
 GREY = (0.299, 0.587, 0.114)  # luminance of red, green and blue, ITU-R BT.601
 NUMBERS = "buif"  # numpy's kinds: bool, unsigned, signed, float
-ROUNDING = 1e-3  # by which pixels may miss their range, as after arithmetic in 16 bits
-BRIGHT = 16  # the brightest pixel of fractions in 0 to 255 is beyond this
-MOST_DIM = 0.01  # share of images without a pixel beyond 1 that a range of 0 to 255 may have
+ROUNDING = 1e-3  # pixels may exceed their range by this much, for example after 16-bit arithmetic
+BRIGHT = 16  # fractional pixels of 0 to 255 have a maximum above this
+MOST_DIM = 0.01  # in the range 0 to 255, the largest share of images without a pixel above 1
 LARGEST_LABEL = 2**53 - 1
 MOST_CLASSES = 256
-PIECE = 2**22  # numbers that are worked on at a time
+PIECE = 2**22  # numbers processed at a time
 
 
 def as_blocks(
@@ -29,7 +29,7 @@ def as_blocks(
 ) -> tuple[dict[str, Block], tuple[str, ...]]:
     """Return the images and labels of each split as uint8, and the class names; see as_pixels, number_classes.
 
-    ``where`` says for each split where its images and its labels are from. Raises DataError.
+    ``where`` names the origin of each split's images and labels, for messages. Raises DataError.
     """
     images = as_pixels({where[split][0]: images for split, (images, _) in raw.items()})
     labels, class_names = number_classes(
@@ -39,10 +39,10 @@ def as_blocks(
 
 
 def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return every array as uint8 (n, rows, columns), all by the same rule; the keys say where each is from.
+    """Return every array as uint8 (n, rows, columns), all by the same rule; the keys name the arrays' origins.
 
-    Each is (n, rows, columns), or (n, rows, columns, 3) in colours, of which the luminance is taken. Raises DataError
-    that says which number is wrong and where it is.
+    Each is (n, rows, columns), or (n, rows, columns, 3) in colour, which is converted to luminance. Raises DataError
+    naming the invalid number and its position.
     """
     ranges = {where: _range(array, where) for where, array in images.items()}
     largest = max((high for high, _ in ranges.values()), default=0.0)
@@ -52,7 +52,7 @@ def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     elif small:
         other = next(where for where, (high, _) in ranges.items() if high == largest)
         raise DataError(
-            f"{small[0]} has pixels of 0 to 1 and {other} of 0 to {largest:g}, expected one range in both: divide "
+            f"{small[0]} has pixels of 0 to 1 and {other} of 0 to {largest:g}, expected the same range in both: divide "
             "or multiply one of them by 255"
         )
     elif largest < BRIGHT and any(fractions for _, fractions in ranges.values()):
@@ -71,10 +71,10 @@ def as_pixels(images: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def number_classes(
     labels: Mapping[str, np.ndarray], where: Mapping[str, str]
 ) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """Return the labels of each split as uint8 (n,), and the class names: the training labels in rising order.
+    """Return the labels of each split as uint8 (n,), and the class names: the training labels in ascending order.
 
-    ``labels`` of "train" and perhaps other splits are (n,) whole numbers, in floats too; ``where`` names each.
-    Raises DataError.
+    ``labels`` of "train" and perhaps other splits are (n,) whole numbers, possibly as floats; ``where`` names their
+    origin for messages. Raises DataError.
     """
     whole = {split: whole_numbers(numbers, where[split]) for split, numbers in labels.items()}
     classes = np.unique(whole["train"])
@@ -91,14 +91,14 @@ def number_classes(
 
 
 def whole_numbers(numbers: np.ndarray, where: str) -> np.ndarray:
-    """Return the labels ``numbers`` (n,) as int64, none of them changed; raises DataError that names the row."""
+    """Return the labels ``numbers`` (n,) as int64 without changing any; raises DataError naming the row."""
     if numbers.dtype.kind not in NUMBERS:
         kind = "text" if numbers.dtype.kind in "US" else f"of type {numbers.dtype}"
         raise DataError(f"{where} is {kind}, expected whole numbers: number the classes 0, 1, 2 ...")
     values, largest = numbers, LARGEST_LABEL
     if numbers.dtype.kind == "f":
         values, largest = numbers.astype(np.float64), min(LARGEST_LABEL, 2 ** (np.finfo(numbers.dtype).nmant + 1) - 1)
-    wrong = ~((values >= 0) & (values <= largest))  # also true of NaN
+    wrong = ~((values >= 0) & (values <= largest))  # also true for NaN
     if numbers.dtype.kind == "f":
         wrong |= numbers != np.floor(numbers)
     if wrong.any():
@@ -115,7 +115,7 @@ def _range(array: np.ndarray, where: str) -> tuple[float, bool]:
     if not array.size:
         return 0.0, False
     low, high = array.min(), array.max()
-    if not (low >= -ROUNDING and high <= 255 + ROUNDING):  # also true of NaN
+    if not (low >= -ROUNDING and high <= 255 + ROUNDING):  # also true for NaN
         raise _out_of_range(array, low, high, where)
     fractions = array.dtype.kind == "f" and any((piece != np.floor(piece)).any() for piece in _pieces(array))
     return float(high), fractions
@@ -123,14 +123,14 @@ def _range(array: np.ndarray, where: str) -> tuple[float, bool]:
 
 def _out_of_range(array: np.ndarray, low: float, high: float, where: str) -> DataError:
     wrong = ~((array >= -ROUNDING) & (array <= 255 + ROUNDING))
-    place = tuple(map(int, np.unravel_index(int(wrong.argmax()), array.shape)))
-    first = f"the first is {array[place]:g} in image {place[0]} at {place[1:]}"
+    index = tuple(map(int, np.unravel_index(int(wrong.argmax()), array.shape)))
+    first = f"the first is {array[index]:g} in image {index[0]} at {index[1:]}"
     if not (np.isfinite(low) and np.isfinite(high)):
         return DataError(f"{where} holds NaN or infinity ({first}), expected pixels of 0 to 255, or of 0 to 1")
     if low >= 0 and high <= 65535:
-        advice = "; of 16 bits: divide them by 257"
+        advice = "; these look like 16 bits: divide them by 257"
     elif low >= -1 and high <= 1:
-        advice = "; of -1 to 1: add 1 and divide by 2"
+        advice = "; these look like -1 to 1: add 1 and divide by 2"
     elif low < 0 and high < BRIGHT:
         advice = "; these look standardised: multiply by the standard deviation and add the mean"
     else:
@@ -141,7 +141,7 @@ def _out_of_range(array: np.ndarray, low: float, high: float, where: str) -> Dat
 
 
 def _check_one_range(array: np.ndarray, where: str) -> None:
-    """Raise DataError where some images of an ``array`` of 0 to 255 have no pixel beyond 1: they are of 0 to 1."""
+    """Raise DataError if some images of an ``array`` of 0 to 255 have no pixel above 1: their range is 0 to 1."""
     if not array.size:
         return
     brightest = np.concatenate([piece.reshape(len(piece), -1).max(axis=1) for piece in _pieces(array)])
@@ -149,8 +149,8 @@ def _check_one_range(array: np.ndarray, where: str) -> None:
     if dim.mean() > MOST_DIM:
         raise DataError(
             f"{where}: image {int(dim.argmax())} has pixels of 0 to 1 and image {int(brightest.argmax())} of 0 to "
-            f"{brightest.max():g}, expected one range in all images; {int(dim.sum()):,} of {len(dim):,} images have no "
-            "pixel beyond 1: multiply these by 255, or leave them out"
+            f"{brightest.max():g}, expected the same range in all; {int(dim.sum()):,} of {len(dim):,} images have no "
+            "pixel above 1: multiply these by 255, or remove them"
         )
 
 
@@ -163,7 +163,7 @@ def _bytes(array: np.ndarray, scale: int) -> np.ndarray:
         numbers = piece @ np.array(GREY, np.float32) if colours else piece
         if numbers.dtype.kind == "f":
             numbers = np.rint(np.clip(numbers * np.float32(scale), 0, 255))
-        result[row : row + len(piece)] = numbers  # no fractions are left, and nothing beyond 0 to 255
+        result[row : row + len(piece)] = numbers  # whole numbers from 0 to 255 now
         if numbers.dtype.kind != "f":
             result[row : row + len(piece)] *= np.uint8(scale)
         row += len(piece)

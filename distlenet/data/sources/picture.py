@@ -1,8 +1,8 @@
-"""One picture file of any kind to an array: what training and predicting both read.
+"""Reads a picture file of any format into an array, for training and for prediction.
 
-The formats, and what becomes of 16 bits, masks of 0 and 1, transparency, palettes and turned photographs, is decided
-in ``picture_decoder.py``, once for all who read pictures. It runs as a process that bounds its own memory and processor
-time, and is ended and replaced where it takes too long or crashes.
+``picture_decoder.py`` decides how formats, 16 bits, masks of 0 and 1, transparency, palettes and rotated photographs
+are treated, in one place for all callers. It runs as a separate process that limits its own memory and processor time;
+if it takes too long or crashes it is replaced.
 """
 
 import atexit
@@ -23,20 +23,20 @@ import numpy as np
 from distlenet.errors import DataError, UsageError, missing_extra
 
 MOST_BYTES = 256 * 2**20  # of a file
-PATIENCE = 60.0  # seconds on the clock: its own limit of processor time comes first, even on a busy machine
-MOST_FACTS, MOST_PIXELS = 2**16, 2**24  # bytes of an answer: facts, and pixels
+PATIENCE = 60.0  # seconds of wall time: even on a busy machine the decoder's limit of processor time comes first
+MOST_FACTS, MOST_PIXELS = 2**16, 2**24  # most bytes of an answer: facts, and pixels
 DECODER = Path(__file__).with_name("picture_decoder.py")
 
 
 @dataclass(frozen=True)
 class Pixels:
-    """A decoded picture, the right way up."""
+    """A decoded picture, upright."""
 
     values: np.ndarray  # uint8 (rows, columns) or (rows, columns, 3)
-    longest: int  # pixels along the longer side in the file: more than here if it is very large
+    longest: int  # pixels along the longer side in the file; ``values`` of a very large picture have fewer
     shortest: int
-    several: bool  # whether the file holds further frames: this is the first
-    paper: int | None  # 0 or 255, the paper that strokes on transparent ground were put on
+    several: bool  # whether the file has more frames; this is the first
+    paper: int | None  # 0 or 255, filled in behind strokes on a transparent background; else None
 
     @property
     def grey(self) -> np.ndarray:
@@ -51,8 +51,8 @@ class Pixels:
 def read_pixels(file: str | os.PathLike[str] | BinaryIO) -> Pixels:
     """Return the picture in ``file``, a path or an open file.
 
-    Raises NotDecoded, whose text goes on after the picture's name; OSError where it cannot be opened; UsageError
-    without Pillow. Decoding may take 6 s of processor time and 1 GiB.
+    Raises NotDecoded, whose text continues a sentence that starts with the picture's name; OSError if the file cannot
+    be opened; UsageError without Pillow. Decoding may take up to 6 s of processor time and 1 GiB.
     """
     try:
         import PIL  # noqa: F401
@@ -70,11 +70,11 @@ def read_pixels(file: str | os.PathLike[str] | BinaryIO) -> Pixels:
 
 
 def read_image(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, int | None]:
-    """Return the picture ``path`` in grey as uint8 (rows, columns) = ``size``, and the paper it was put on.
+    """Return the picture ``path`` in grey as uint8 (rows, columns) = ``size``, and its filled-in paper.
 
-    It is scaled with its proportions kept, and centred; what is left at two sides takes the median of its own border.
-    The paper is 0 or 255 for strokes on transparent ground, else None. Raises DataError that names the file,
-    UsageError without Pillow.
+    The picture is scaled with its proportions and centred; the margins are filled with the median of its border. The
+    paper is 0 or 255 for strokes on a transparent background, else None. Raises DataError naming the file, UsageError
+    without Pillow.
     """
     try:
         pixels = read_pixels(path)
@@ -94,11 +94,11 @@ def read_image(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, int | Non
 
 
 class NotDecoded(Exception):
-    """Why a picture is not read; the text goes on after its name: "is empty"."""
+    """The reason why a picture is not read; the text continues after the picture's name: "is empty"."""
 
 
 class ImageProcess:
-    """Decodes one picture at a time; it is started at the first one. Threads may share it."""
+    """A decoder process, started for the first picture; it decodes one at a time. Threads may share it."""
 
     def __init__(self, program: Path = DECODER, patience: float = PATIENCE) -> None:
         self.program, self.patience = program, patience
@@ -107,14 +107,14 @@ class ImageProcess:
         atexit.register(self.close)
 
     def decode(self, content: bytes) -> tuple[dict[str, Any], np.ndarray]:
-        """Return facts and pixels of the picture whose file is ``content``: see ``picture_decoder.decode``.
+        """Return facts and pixels of the picture in the file ``content``: see ``picture_decoder.decode``.
 
         Raises NotDecoded.
         """
         with self._lock:
             try:
                 facts, pixels = self._exchanged(self._started(), content)
-            except BaseException:  # half a question or answer is in the pipes
+            except BaseException:  # the pipes may contain half a question or answer
                 self._end()
                 raise
         if "refused" in facts:
@@ -152,12 +152,12 @@ class ImageProcess:
             return facts, _received(answers, MOST_PIXELS)
         except (EOFError, BrokenPipeError) as error:
             code = process.wait()
-            if -code in (signal.SIGPROF, signal.SIGKILL):  # its own limit; ours, or the system's lack of memory
+            if -code in (signal.SIGPROF, signal.SIGKILL):  # its own limit; our timer, or the system out of memory
                 raise NotDecoded("takes too long to decode: save it as PNG or JPEG") from error
             how = f"signal {-code}" if code < 0 else f"exit code {code}"
-            raise NotDecoded(f"is not a readable picture: it makes the decoder crash ({how})") from error
+            raise NotDecoded(f"is not a readable picture: it crashes the decoder ({how})") from error
         except ValueError as error:
-            raise NotDecoded("is not a readable picture: it makes the decoder answer nonsense") from error
+            raise NotDecoded("is not a readable picture: the decoder's answer is invalid") from error
         finally:
             timer.cancel()
 
@@ -166,13 +166,13 @@ class ImageProcess:
         if process is not None:
             process.kill()
             for stream in filter(None, (process.stdin, process.stdout)):
-                with suppress(OSError):  # of what was still to be written
+                with suppress(OSError):  # unwritten data cannot be flushed
                     stream.close()
             process.wait()
 
 
 def _received(stream: IO[bytes], most: int) -> bytes:
-    """Return the next part of an answer; raises EOFError where the process has ended, ValueError if it is too long."""
+    """Return the next part of an answer; raises EOFError if the process has ended, ValueError if it is too long."""
     head = stream.read(8)
     if len(head) < 8:
         raise EOFError
@@ -185,4 +185,4 @@ def _received(stream: IO[bytes], most: int) -> bytes:
     return content
 
 
-DECODERS = ImageProcess()  # of this program: one is enough, pictures come one by one
+DECODERS = ImageProcess()  # one for the whole program is enough: pictures are decoded one by one

@@ -1,9 +1,9 @@
-"""The program that decodes pictures, in a process of its own with little memory and little time.
+"""Decodes pictures, in a separate process with limited memory and time.
 
-A few bytes can keep a decoder busy for hours, claim all memory or crash it, and no list of such tricks is complete.
-So pictures are decoded where none of this harms: ``picture.py`` starts this file, sends it the bytes of one
-picture after the other and gets back 8-bit grey or colour, the right way up, on paper where it was transparent.
-Imports nothing of the package.
+A few bytes can keep a decoder busy for hours, exhaust the memory or crash it, and no list of such tricks is complete.
+Pictures are therefore decoded where none of this does harm. ``picture.py`` starts this file, sends it the bytes of one
+picture after another, and gets back upright 8-bit grey or colour, with paper filled in where it was transparent.
+Imports nothing from the package.
 """
 
 import json
@@ -15,27 +15,27 @@ import warnings
 from io import BytesIO
 from typing import Any
 
-FORMATS = (  # all that is ever opened: none of them runs a program or follows a path
+FORMATS = (  # all formats that are ever opened: none of them runs a program or follows a path
     *("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000"),
     *("PPM", "TGA", "PCX", "ICO", "ICNS", "QOI", "SGI", "PSD"),
 )
 FILMS = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")  # formats whose second frame is another picture
-MOST_PIXELS = 64_000_000  # more than a phone takes
-FINEST = 2000  # pixels along the longer side of what is sent back
+MOST_PIXELS = 64_000_000  # more than the photographs of a phone have
+FINEST = 2000  # most pixels along the longer side of the answer
 SECONDS = 6.0  # of processor time for one picture
 MEMORY = 960 * 2**20  # bytes in all
-RANGES = (1, 16, 255, 4095, 65535)  # largest values of masks, 16 levels, bytes, and sensors of 12 and 16 bits
+RANGES = (1, 16, 255, 4095, 65535)  # largest values of masks, 16 levels, bytes, and 12- and 16-bit sensors
 
 
 class Refused(Exception):
-    """A picture that is not read; the text goes on after its name: "is empty"."""
+    """A picture is refused; the text continues after the picture's name: "is empty"."""
 
 
 def main() -> None:
-    """Answer until the input ends: each question and each answer is its length in 8 bytes, then the bytes."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the program that asks
+    """Answer questions until the input ends: each message is its length in 8 bytes, then the bytes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is meant for the parent
     questions, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # what a library prints is no answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # output of a library must not mix with the answers
     _confine()
     while head := questions.read(8):
         content = questions.read(*struct.unpack("<Q", head))
@@ -59,7 +59,7 @@ def main() -> None:
 
 
 def _confine() -> None:
-    """Bound the memory; let no file grow and no core be written. Without effect where the system has no limits."""
+    """Limit the memory, and forbid writing files and core dumps. No effect on systems without such limits."""
     try:
         import resource
     except ImportError:
@@ -72,22 +72,22 @@ def _confine() -> None:
 
 
 def _allow(seconds: float) -> None:
-    """End this process after ``seconds`` of processor time; 0 takes the limit back."""
+    """End this process after ``seconds`` of processor time; 0 removes the limit."""
     if hasattr(signal, "setitimer"):
-        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # which ends the process, also within a decoder
+        signal.signal(signal.SIGPROF, signal.SIG_DFL)  # ends the process, even inside a decoder
         signal.setitimer(signal.ITIMER_PROF, seconds)
 
 
 def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
-    """Return facts and pixels of the picture whose file is ``content``.
+    """Return facts and pixels of the picture in the file ``content``.
 
-    The facts: ``size`` of the file's picture (columns, rows), ``shape`` of the pixels, (rows, columns) or (rows,
-    columns, 3), at most FINEST along a side, ``several`` if there are further frames, and ``paper``, 0 or 255, where
-    strokes were on transparent ground. Raises Refused, or whatever a decoder raises.
+    The facts are ``size``, the (columns, rows) in the file; ``shape`` of the pixels, (rows, columns) or (rows,
+    columns, 3), at most FINEST along a side; ``several``, whether there are more frames; and ``paper``, 0 or 255 if
+    strokes were on a transparent background, else None. Raises Refused, or whatever a decoder raises.
     """
     from PIL import Image
 
-    warnings.simplefilter("ignore")  # of odd metadata, for example
+    warnings.simplefilter("ignore")  # about odd metadata, for example
     Image.init()
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
@@ -99,10 +99,10 @@ def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
     size = image.size
     if size[0] * size[1] > MOST_PIXELS:
         raise Refused(f"has {size[0]:,} x {size[1]:,} pixels, expected at most {MOST_PIXELS:,} in all")
-    image.draft("RGB", (FINEST, FINEST))  # JPEG: decode no more than is needed
+    image.draft("RGB", (FINEST, FINEST))  # JPEG: decode no finer than needed
     kind = image.format
     image = _reduced(image)
-    image.load()  # damage is raised once, and here: not among what _upright passes over
+    image.load()  # raises errors of damaged pixels here, because _upright ignores all errors
     image = _upright(image)
     pixels, paper = _opaque(image)
     facts = {"size": size, "shape": pixels.shape, "several": kind in FILMS and _has_more(content, formats)}
@@ -110,11 +110,11 @@ def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
 
 
 def _reduced(image: Any) -> Any:
-    """Return ``image`` at most FINEST pixels long, in mode L, RGB, LA, RGBA, or one of more than 8 bits."""
+    """Return ``image`` at most FINEST pixels long, in mode L, RGB, LA, RGBA, or in a mode with more than 8 bits."""
     from PIL import Image
 
     if image.mode[0] in "IF":
-        return image  # block by block in _bytes
+        return image  # _bytes reduces these
     if image.mode == "LAB":  # Pillow does not convert it; its first channel is the lightness
         image = image.getchannel(0)
     if "transparency" in image.info or image.mode in ("PA", "RGBa"):
@@ -130,7 +130,7 @@ def _reduced(image: Any) -> Any:
 
 
 def _upright(image: Any) -> Any:
-    """Return ``image`` turned as its EXIF data says; where they are damaged, as it is."""
+    """Return ``image`` rotated according to its EXIF data; unchanged if they are damaged."""
     from PIL import ImageOps
 
     try:
@@ -140,10 +140,10 @@ def _upright(image: Any) -> Any:
 
 
 def _opaque(image: Any) -> tuple[Any, int | None]:
-    """Return ``image`` as uint8 (rows, columns) or (rows, columns, 3), and the paper it was put on.
+    """Return ``image`` as uint8 (rows, columns) or (rows, columns, 3), and the paper that was filled in.
 
-    What is transparent becomes white, or black where the ink is light: else white strokes would vanish. The paper is
-    None where nothing was transparent, or most of the picture was opaque: then it has a paper of its own.
+    Transparent pixels become white, or black if the ink is light: otherwise white strokes would vanish. The paper is
+    None if nothing was transparent, or if most of the picture was opaque and so shows its own paper.
     """
     import numpy as np
 
@@ -169,17 +169,18 @@ def _opaque(image: Any) -> tuple[Any, int | None]:
 
 
 def _bright(values: Any, largest: int) -> Any:
-    """Return uint8 ``values`` whose ``largest`` may be tiny: as masks of 0 and 1, and grey of 16 levels, are written.
+    """Return uint8 ``values``, brightened if their ``largest`` is tiny, as in masks of 0 and 1 or grey of 16 levels.
 
-    They look black, a network learns from them all the same, and nothing can be read in them: so they are made bright.
+    Such pictures look black: a network could learn from them, but no digit could be found in them.
     """
     return values * values.dtype.type(255 if largest == 1 else 15) if 1 <= largest <= 16 else values
 
 
 def _bytes(values: Any) -> Any:
-    """Return ``values`` (rows, columns) of more than 8 bits as uint8, block by block where they are many.
+    """Return ``values`` (rows, columns) of more than 8 bits as uint8, averaged over blocks in large pictures.
 
-    Their largest value tells their range: one of RANGES, and theirs where that is another, or uses little of it.
+    The range is the smallest of RANGES that holds the largest value. It is the values' own range if none does, or if
+    the values use little of it.
     """
     import numpy as np
 
@@ -197,7 +198,7 @@ def _bytes(values: Any) -> Any:
 
 
 def _has_more(content: bytes, formats: list[str]) -> bool:
-    """Whether there is a second frame. Frames are not counted: there may be millions."""
+    """Whether there is a second frame. Frames are not counted, since there may be millions."""
     from PIL import Image
 
     try:
@@ -209,13 +210,13 @@ def _has_more(content: bytes, formats: list[str]) -> bool:
 
 
 def _what(head: bytes) -> str:
-    """Return what a file that is not read is, from its first bytes, and what to do."""
+    """Return the kind of a refused file, from its first bytes, and advice."""
     if not head:
         return "empty, expected a picture"
     if head[4:8] == b"ftyp":
         return "HEIC or a film, which is not read here: save it as JPEG or PNG"
     if head[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
-        return "EPS or PostScript, which is a program and not read here: save it as PNG or JPEG"
+        return "EPS or PostScript, which is a program and therefore not read: save it as PNG or JPEG"
     if b"<svg" in head or b"%PDF" in head:
         return "SVG or PDF, which is not read here: save it as PNG"
     if head[:9].lower() in (b"<!doctype", b"<html>") or b"<html" in head.lower():

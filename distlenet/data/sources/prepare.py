@@ -1,4 +1,4 @@
-"""Make dataset files: read the images, compare them with a file that stands there, write them. No terminal here."""
+"""Makes dataset files: reads the images, compares them with an existing file, writes them. No terminal output here."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ from distlenet.errors import DataError
 
 @dataclass(frozen=True)
 class Prepared:
-    """What is in the file now."""
+    """The result of ``prepare``."""
 
-    file: DigitFile  # closed: its attributes stay
-    written: bool  # False: the file held the same images already
-    origin: str = ""  # which copy was read; empty if none had to be
-    notes: tuple[str, ...] = ()  # of the reader, on what was left out or taken for what
-    validation: int = 0  # how many of the last training images came as validation images
+    file: DigitFile  # closed, but its attributes are valid
+    written: bool  # False if the file already held the same images
+    origin: str = ""  # the path that was read; empty if nothing had to be read
+    notes: tuple[str, ...] = ()  # the reader's sentences on skipped parts and assumptions
+    validation: int = 0  # how many of the last training images were validation images
 
 
 def prepare(
@@ -33,10 +33,11 @@ def prepare(
     force: bool = False,
     progress: Progress = silent,
 ) -> Prepared:
-    """Write what ``read`` returns to the dataset file ``out``.
+    """Write the dataset that ``read`` returns to the file ``out``.
 
-    Does nothing if ``out`` holds the same images and classes already, intact; replaces any other file only by
-    ``force``. With ``fingerprint``, that of the file to be made, nothing is read to find out. Raises DataError.
+    Does nothing if ``out`` already holds the same images and classes, intact; replaces any other file only with
+    ``force``. If the ``fingerprint`` of the new file is given, an existing file is compared without calling ``read``.
+    Raises DataError.
     """
     try:
         old = None if force or not out.exists() else open_digit_file(out)
@@ -69,7 +70,7 @@ def prepare(
 
 
 def _holds(digits: DigitFile, dataset: Dataset) -> bool:
-    """Tell whether a file holds ``dataset``: of images that are made by the program, their first block is made."""
+    """Whether a file holds ``dataset``; of generated images, only the first block is generated and compared."""
     made = isinstance(dataset.train, BlockStream)
     if digits.class_names != dataset.class_names or (made and digits.source != dataset.source):
         return False

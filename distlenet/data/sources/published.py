@@ -1,4 +1,4 @@
-"""Read a published dataset, of four IDX files, from the disk; MNIST is looked for, or downloaded, and verified."""
+"""Reads a published dataset of four IDX files from disk; MNIST is searched for or downloaded, and verified."""
 
 import hashlib
 import math
@@ -20,7 +20,7 @@ from distlenet.data.sources.npz_archive import Archive
 from distlenet.errors import DataError, DownloadError
 from distlenet.paths import as_path, home
 
-IMAGES, LABELS = 2**27, 2**22  # bytes that a packed file of images or labels may unpack to in any case
+IMAGES, LABELS = 2**27, 2**22  # bytes to which a packed file of images or labels may always unpack
 KERAS_FILE = "mnist.npz"
 KERAS_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -28,10 +28,10 @@ KERAS_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 def read_mnist(
     place: Path | None, progress: Progress, *, mirrors: tuple[str, ...] = MIRRORS, patience: Patience = PATIENT
 ) -> Dataset:
-    """Read MNIST from ``place``, else from $DISTLENET_MNIST, else from where other programs keep it, else ``mirrors``.
+    """Read MNIST from ``place``, $DISTLENET_MNIST, the usual places of other programs, or ``mirrors``, in this order.
 
-    What the user named must be right (DataError); a damaged copy that was merely found is passed over. Next to the four
-    files (see read_published) it may be keras' mnist.npz, or a directory that holds that. Raises DownloadError.
+    A copy named by the user must be right (DataError); a damaged copy in a usual place is skipped. Besides the four
+    files (see read_published) it may be keras' mnist.npz, or a directory with that file. Raises DownloadError.
     """
     if place is not None:
         return read_published(place, progress, name="mnist")
@@ -54,13 +54,13 @@ def read_emnist(place: Path | None, progress: Progress, *, split: str = "balance
 def read_published(place: Path | None, progress: Progress, *, name: str) -> Dataset:
     """Read PUBLISHED[name] from the directory ``place``, .gz or not, in the published order.
 
-    ``gzip``, ``raw`` and torchvision's folders below ``place`` are looked into as well; of MNIST, keras' archive will
-    do. Raises DataError: files are missing, damaged, of another dataset, or do not fit each other.
+    Also searches the folders ``gzip``, ``raw`` and torchvision's below ``place``; for MNIST, keras' archive is accepted
+    too. Raises DataError if files are missing, damaged, from another dataset, or do not match each other.
     """
     known = PUBLISHED[name]
     wanted = f"{known.name}'s files {', '.join(known.files)} (.gz or not) from {known.home}"
     if place is None:
-        raise DataError(f"give the directory with {wanted} by --from")
+        raise DataError(f"pass the directory with {wanted} as --from DIR")
     if not place.exists():
         raise DataError(f"there is no directory {place}, expected one with {wanted}")
     paths = _find_files(place, known)
@@ -89,15 +89,15 @@ def read_published(place: Path | None, progress: Progress, *, name: str) -> Data
 
 
 def cache_directory() -> Path:
-    """Return where downloads are kept: ``$XDG_CACHE_HOME/distlenet/mnist``, by default in ~/.cache.
+    """Return the directory for downloads: ``$XDG_CACHE_HOME/distlenet/mnist``, by default in ~/.cache.
 
-    A user without a home has .cache in the working directory.
+    If the home directory is unknown, it is in .cache in the working directory.
     """
     return Path(os.environ.get("XDG_CACHE_HOME") or (home() or Path()) / ".cache") / "distlenet" / "mnist"
 
 
 def usual_places() -> list[Path]:
-    """Return where torchvision, keras and distlenet itself keep MNIST, most likely first."""
+    """Return the places where torchvision, keras and distlenet keep MNIST, most likely first."""
     own = home()
     keras = Path(os.environ.get("KERAS_HOME") or (own or Path()) / ".keras")
     return [
@@ -128,16 +128,14 @@ def _download(known: Published, mirrors: tuple[str, ...], patience: Patience, pr
             )
     except DownloadError as error:
         raise DownloadError(
-            f"{known.name} is not on this machine and {error}; give the directory of the files by --from or "
+            f"{known.name} is not on this machine and {error}; give the directory of the files with --from or "
             "$DISTLENET_MNIST, or draw digits with `distlenet prepare synthetic`"
         ) from error
     return cache
 
 
 def _find_files(place: Path, known: Published) -> list[Path]:
-    """Return the paths of ``known``'s four files, or of keras' archive of MNIST; raises DataError that names those
-    missing.
-    """
+    """Return the paths of ``known``'s four files, or of keras' archive; raises DataError naming missing files."""
     if known.contents and place.is_file() and "numpy archive" in kind_of(place):
         return [place]
     place = _folder_of(place, known.files)
@@ -152,9 +150,9 @@ def _find_files(place: Path, known: Published) -> list[Path]:
 
 
 def _folder_of(place: Path, names: tuple[str, ...]) -> Path:
-    """Return the directory ``place``, or that of ``place`` if it is one of the IDX files ``names``, .gz or not.
+    """Return ``place`` if it is a directory, or its directory if it is one of the IDX files ``names``, .gz or not.
 
-    Raises DataError that says what the file is.
+    Raises DataError naming the kind of the file.
     """
     if place.is_dir():
         return place
@@ -166,7 +164,7 @@ def _folder_of(place: Path, names: tuple[str, ...]) -> Path:
 
 
 def find_file(directory: Path, name: str) -> Path | None:
-    """Return where ``directory`` has the IDX file ``name``, .gz or not; None if it does not."""
+    """Return the path of the IDX file ``name``, .gz or not, in ``directory``; None if missing."""
     # some tools unpack "train-images-idx3-ubyte" as "train-images.idx3-ubyte"
     for spelling in (name, name.replace("-idx", ".idx")):
         for path in (directory / spelling, directory / f"{spelling}.gz"):
@@ -176,7 +174,7 @@ def find_file(directory: Path, name: str) -> Path | None:
 
 
 def _read_files(paths: list[Path], known: Published, progress: Progress) -> list[np.ndarray]:
-    """Return the arrays of four IDX files, none of which takes more memory than it may."""
+    """Return the arrays of the IDX files ``paths``, each with its limit of memory."""
     arrays = []
     for number, path in enumerate(paths):
         progress(f"reading {known.name}", number, len(paths))
@@ -187,11 +185,11 @@ def _read_files(paths: list[Path], known: Published, progress: Progress) -> list
 
 
 def _read_keras_file(path: Path, known: Published) -> list[np.ndarray]:
-    """Return the four arrays of keras' archive; one that holds others is refused unread."""
+    """Return the four arrays of keras' archive; an archive with other arrays is refused without reading them."""
     with Archive(path) as archive:
         if missing := [name for name in KERAS_ARRAYS if name not in archive.names]:
-            there = ", ".join(archive.names[:8]) or "nothing"
-            raise DataError(f"{path} is not keras' {known.name}: it has no {missing[0]}, but {there}")
+            present = ", ".join(archive.names[:8]) or "nothing"
+            raise DataError(f"{path} is not keras' {known.name}: it has no {missing[0]}, but {present}")
         for name, content in zip(KERAS_ARRAYS, known.contents, strict=True):
             header = archive.header(name)
             if (header.dtype, header.shape, header.by_columns) != (np.uint8, content.shape, False):
@@ -207,12 +205,12 @@ def _check_contents(arrays: list[np.ndarray], origin: Path, known: Published) ->
             raise DataError(
                 f"{file} in {origin} is not {known.name}'s: {array.dtype} {array.shape} with SHA-256 {digest[:12]}, "
                 f"expected uint8 {content.shape} with {content.sha256[:12]}; "
-                f"get it again (this command takes nothing but {known.name})"
+                f"get it again (this command accepts only {known.name})"
             )
 
 
 def _check_md5(path: Path, number: int, known: Published) -> bool:
-    """Tell whether ``path`` is the published .gz; raises DataError if it is that of another dataset."""
+    """Whether ``path`` is the published .gz; raises DataError if it belongs to another dataset."""
     if not known.md5 or path.suffix != ".gz":
         return False
     with path.open("rb") as file:
@@ -227,10 +225,12 @@ def _upright(images: np.ndarray, known: Published) -> np.ndarray:
 
 
 def _labels(array: np.ndarray, count: int, known: Published, path: Path) -> np.ndarray:
-    """Return labels (count,) uint8 from 0 on; QMNIST keeps the label in the first of its columns."""
+    """Return labels (count,) uint8 that start at 0; QMNIST's label is the first of several columns."""
     labels = array[:, 0] if array.ndim == 2 and array.shape[1] else array
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
-        raise DataError(f"{path} holds {array.dtype} {array.shape}, expected whole numbers, one for {count:,} images")
+        raise DataError(
+            f"{path} holds {array.dtype} {array.shape}, expected whole numbers, one for each of {count:,} images"
+        )
     labels = labels.astype(np.int64) - known.first_label
     wrong = (labels < 0) | (labels >= len(known.class_names))
     if wrong.any():

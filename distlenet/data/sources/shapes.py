@@ -1,10 +1,9 @@
 """The ways people write the ten digits, as data: control points of smooth pen strokes.
 
-A way of writing has a structure and some examples of it. The structure names the control points each
-pen stroke passes through, in order: ``"0 1 2 2 3 | 4 5"`` is two strokes, and a point named twice in a
-row is a sharp corner. A point named in two strokes joins them. The examples give every control point a
-place, in hundredths of the digit's height, x to the right and y down: as far apart as real hands are, for
-a drawn digit is a random mixture of the examples of its way.
+A way of writing has a structure and some examples. The structure lists the control points of each pen stroke in order:
+``"0 1 2 2 3 | 4 5"`` is two strokes; a point named twice in a row is a sharp corner; a point named in two strokes joins
+them. The examples give the position of every control point in hundredths of the digit's height, x to the right and y
+down. They differ as much as real handwriting, because a drawn digit is a random mixture of its way's examples.
 """
 
 from typing import NamedTuple
@@ -20,7 +19,7 @@ class Way(NamedTuple):
 
 
 WAYS = (
-    # 0: one oval, begun at the top and drawn against the clock; it closes, overlaps or stays open
+    # 0: one oval, started at the top and drawn anticlockwise; it closes, overlaps or stays open
     Way(0, 3, "0 1 2 3 4 5 6 7 8 9", (
         "55,0 25,8 5,35 5,65 25,93 50,100 80,88 97,55 88,18 58,0",
         "60,0 42,8 28,35 24,65 30,93 45,100 62,88 72,55 74,18 62,0",
@@ -28,7 +27,7 @@ WAYS = (
         "40,8 22,12 8,38 8,65 22,90 50,100 78,90 92,60 85,20 45,0",
         "70,20 40,6 5,38 5,65 25,93 50,100 80,88 97,55 85,12 30,10",
     )),
-    # 1: a bare bar; with a flag; with a flag and a foot
+    # 1: a plain bar; with a flag; with a flag and a foot
     Way(1, 6, "0 1 2", (
         "50,0 50,50 50,100",
         "80,0 50,50 20,100",
@@ -103,7 +102,7 @@ WAYS = (
         "20,0 10,30 25,48 60,42 75,10 70,55 68,100",
         "30,0 15,25 25,40 50,35 68,8 66,55 64,100",
     )),
-    # 5: the bar on top first or last, joined or not; round as an S
+    # 5: the top bar first or last, joined or not; round like an S
     Way(5, 3, "0 1 1 2 2 3 4 5 6 7", (
         "95,0 35,4 25,42 58,36 88,55 82,85 42,100 2,90",
         "85,3 30,0 25,40 55,40 75,60 68,88 40,100 10,95",
@@ -164,7 +163,7 @@ WAYS = (
         "25,25 40,2 72,5 70,50 50,100",
         "35,5 60,10 72,35 68,65 45,100",
     )),
-    # 8: an S closed by a return, which may fall short of the start; two circles
+    # 8: an S closed by a return stroke, which may stop before the start; two circles
     Way(8, 5, "0 1 2 3 4 5 6 7 8 9 10", (
         "80,12 48,0 18,18 42,42 76,66 74,90 45,100 15,88 20,65 55,44 80,16",
         "68,10 48,0 30,16 44,42 64,68 62,90 46,100 30,88 34,66 54,44 68,14",

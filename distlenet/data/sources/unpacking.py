@@ -1,7 +1,7 @@
-"""Files of unknown origin, plain or gzip, as a stream of bytes that takes no more than a sound file would.
+"""Opens untrusted files, plain or gzip, as a stream of bytes of bounded length.
 
-A few bytes of gzip can stand for a thousand times as many, and a file for more memory than the machine has. What
-images pack to is known: see RATIO. So a stream ends in an error as soon as it has become larger than that.
+A few bytes of gzip can unpack to a thousand times as many, and so exceed the machine's memory. How well images compress
+is known (see RATIO), so a stream raises an error as soon as it becomes larger than that.
 """
 
 import io
@@ -18,20 +18,20 @@ from distlenet.errors import DataError
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
-PLENTY = 2**29  # bytes that anything may unpack to
-RATIO = 100  # times its packed size that anything may unpack to; smooth strokes of 28 x 28 pixels: 3, of 512 x 512: 42
+PLENTY = 2**29  # bytes to which any file may unpack
+RATIO = 100  # a larger result may have this many times the packed size; strokes of 28 x 28 pixels: 3, of 512 x 512: 42
 PIECE = 2**16
 ADVICE = "if you trust it, unpack it and name the unpacked file"
 
 
 def most_unpacked(packed: int, plenty: int = PLENTY) -> int:
-    """Return how many bytes ``packed`` bytes may unpack to, where ``plenty`` are no matter."""
+    """Return the most bytes to which ``packed`` bytes may unpack; ``plenty`` bytes are always allowed."""
     return max(plenty, RATIO * packed)
 
 
 @contextmanager
 def readable(path: Path, expected: str) -> Iterator[None]:
-    """Turn what the system raises while ``path``, which is to be ``expected``, is read into a DataError."""
+    """Turn the system's errors in reading ``path`` into a DataError; ``expected`` describes the file: "an IDX file"."""
     try:
         yield
     except FileNotFoundError as error:
@@ -41,10 +41,10 @@ def readable(path: Path, expected: str) -> Iterator[None]:
 
 
 def open_unpacked(path: Path, plenty: int = PLENTY) -> io.BufferedReader:
-    """Open ``path`` for reading, and unpack what it gives if that is gzip (its first bytes say so, not its name).
+    """Open ``path`` for reading; gzip, recognised by its first bytes and not by its name, is unpacked.
 
-    Raises FileNotFoundError, another OSError, or DataError where it is no regular file. Reading raises DataError where
-    the gzip is damaged, cut off, or unpacks to more than ``most_unpacked``.
+    Raises FileNotFoundError, another OSError, or DataError if it is not a regular file. Reading raises DataError if the
+    gzip data are damaged, cut off, or unpack to more than ``most_unpacked``.
     """
     check_regular(path)
     file = path.open("rb")
@@ -54,7 +54,7 @@ def open_unpacked(path: Path, plenty: int = PLENTY) -> io.BufferedReader:
 
 
 def check_unpacked(path: Path, plenty: int = PLENTY) -> None:
-    """Raise DataError if ``path`` is gzip that is damaged or unpacks to too much; keeps nothing of it."""
+    """Raise DataError if ``path`` is gzip that is damaged or unpacks to too much; the content is not kept."""
     with open_unpacked(path, plenty) as file:
         if isinstance(file.raw, Gunzip):
             while file.read(16 * PIECE):
@@ -62,13 +62,13 @@ def check_unpacked(path: Path, plenty: int = PLENTY) -> None:
 
 
 def check_regular(path: Path) -> None:
-    """Raise DataError unless ``path`` is a file or a directory: a pipe would be waited for, a device never ends."""
+    """Raise DataError unless ``path`` is a file or a directory: a pipe would block, a device never ends."""
     if (found := kind(path, follow_links=True)) not in ("a file", "a directory", None):
-        raise DataError(f"{path} is {found}, expected a file: save what it gives in one")
+        raise DataError(f"{path} is {found}, expected a file: save its output to a file")
 
 
 class Gunzip(io.RawIOBase):
-    """The bytes inside a gzip file, which may be several packed one after the other."""
+    """The unpacked bytes of a gzip file, which may consist of several members."""
 
     def __init__(self, file: BinaryIO, path: Path, plenty: int) -> None:
         self.file, self.path, self.plenty = file, path, plenty
@@ -83,7 +83,7 @@ class Gunzip(io.RawIOBase):
         return True
 
     def readinto(self, buffer: "WriteableBuffer") -> int:
-        """Fill ``buffer`` or a part of it; returns 0 at the end of the file."""
+        """Fill ``buffer`` or part of it; returns the number of bytes, 0 at the end of the file."""
         view = memoryview(buffer).cast("B")
         if not view:
             return 0
@@ -93,7 +93,7 @@ class Gunzip(io.RawIOBase):
             raise DataError(f"{self.path} is damaged: {str(error).rpartition(': ')[2]}; get the file again") from error
         self.given += len(data)
         if self.given > most_unpacked(self.taken, self.plenty):
-            raise DataError(f"{self.path} unpacks to more than {RATIO} times its size, which no images do; {ADVICE}")
+            raise DataError(f"{self.path} unpacks to more than {RATIO} times its size, too much for images; {ADVICE}")
         view[: len(data)] = data
         return len(data)
 
@@ -103,14 +103,14 @@ class Gunzip(io.RawIOBase):
         super().close()
 
     def _next(self, most: int) -> bytes:
-        """Return at least one byte, unless the file ends here as a gzip file may."""
+        """Return at least one byte, or none at the regular end of the gzip file."""
         while True:
             if self.inflate.eof:
                 self.packed = self.inflate.unused_data
                 self.inflate = zlib.decompressobj(wbits=31)
                 self.members, self.fresh = self.members + 1, True
                 if self.members > 1000 + self.given // 1000:
-                    raise DataError(f"{self.path} is packed in too many pieces of nothing: get the file again")
+                    raise DataError(f"{self.path} consists of too many empty gzip members: get the file again")
             if self.fresh:
                 self.packed = self.packed.lstrip(b"\0") if self.given or self.members > 1 else self.packed
             if not self.packed:
