@@ -11,15 +11,15 @@ The first trains, and keeps what the live display shows in the middle of the las
 import io
 import os
 import re
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests/page")]
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # as the command line does, before numpy loads
 
+import browser
 from PIL import Image
 from rich._export_format import CONSOLE_SVG_FORMAT
 from rich.console import Console
@@ -30,7 +30,6 @@ from distlenet.ui import display, live
 
 IMAGES = ROOT / ".github" / "images"
 COLUMNS, ROWS = 92, 24
-SCHEMES = {"light": 1, "dark": 0}  # as Chromium counts them
 
 
 class Screen:
@@ -73,15 +72,16 @@ class Recorder(live.LiveDisplay):
             (IMAGES / "live.svg").write_text(svg)
 
 
-def photograph(page: Path, size: tuple[int, int] = (1180, 760)) -> None:
-    """Take a picture of the top of ``page``, ``size`` pixels of CSS large, in light and in dark."""
-    for scheme, number in SCHEMES.items():
-        with tempfile.TemporaryDirectory() as folder:
-            shot = Path(folder) / "shot.png"
-            flags = ["--headless", "--no-sandbox", "--hide-scrollbars", f"--user-data-dir={folder}/profile"]
-            flags += [f"--window-size={size[0]},{size[1]}", f"--blink-settings=preferredColorScheme={number}"]
-            subprocess.run(["chromium", *flags, f"--screenshot={shot}", page.resolve().as_uri()], check=True)
-            Image.open(shot).convert("RGB").save(IMAGES / f"report-{scheme}.webp", quality=80, method=6)
+def photograph(page: Path, size: tuple[int, int] = (1180, 1010)) -> None:
+    """Take a picture of the report ``page`` from its matrix on, ``size`` pixels of CSS large, in light and in dark."""
+    with tempfile.TemporaryDirectory() as folder, browser.chromium(f"{folder}/profile") as driver:
+        opened = browser.Page(driver, page.resolve().as_uri())
+        opened.run("document.documentElement.style.scrollbarWidth = 'none'")
+        for scheme in ("light", "dark"):
+            opened.size(*size, scheme)
+            opened.run("document.getElementById('confusion-matrix').scrollIntoView()")
+            picture = Image.open(io.BytesIO(driver.get_screenshot_as_png()))
+            picture.convert("RGB").save(IMAGES / f"report-{scheme}.webp", quality=70, method=6)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from distlenet.runs.record import Run
 from distlenet.training.evaluation import accuracy
 
 GRADIENT_IMAGES = 500
+WORST = 8  # pairs of classes
 DIGITS = 3  # images that are followed through the layers
 AUGMENTED = 4  # images of which augmented copies are shown
 
@@ -67,17 +68,14 @@ def mean_gradient(reader: Reader, run: Run, digits: DigitFile) -> tuple[np.ndarr
 
 
 def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...]) -> None:
-    """Add the confusion matrix, the surest mistakes and the table of classes."""
-    section = book.section("Confusion matrix")
+    """Add the confusion matrix, the table of classes, the worst pairs and the surest mistakes."""
+    classes = len(names)
+    section = book.section("Confusion matrix", half=classes <= pictures.NUMBERED)
     total = int(found.confusion.sum())
     section.text(f"Of {total:,} {looked_at}; accuracy {accuracy(found.confusion):.2%}.")
-    book.figure(section, "confusion", pictures.confusion(found.confusion, names), "True against predicted classes.")
-    section.table(confusions(found.confusion, names), ["true", "most often read as", "images"])
-    section = book.section("Most confident mistakes")
-    figure = pictures.mistakes(found, names)
-    if figure is None:
-        section.text(f"There is no mistake among the {looked_at}.")
-    book.figure(section, "mistakes", figure, "The wrong answers with the largest probabilities.")
+    caption = "True and predicted classes; the stronger the colour, the larger the share of the true class."
+    book.figure(section, "confusion", pictures.confusion(found.confusion, names), caption)
+    section = book.section("Classes", half=classes <= pictures.NUMBERED)
     figures = per_class(found.confusion)
     rows = [
         (
@@ -87,11 +85,20 @@ def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...])
         )
         for i, name in enumerate(names)
     ]
-    book.section("Classes").table(rows, ["class", "precision", "recall", "F1", "images"])
+    section.table(rows, ["class", "precision", "recall", "F1", "images"])
+    if pairs := confusions(found.confusion, names):
+        section.heading("Worst pairs")
+        section.table(pairs[:WORST], ["true", "most often read as", "images"])
+    section = book.section("Most confident mistakes")
+    tiles = pictures.mistakes(found, names)
+    if tiles is None:
+        section.text(f"There is no mistake among the {looked_at}.")
+    else:
+        section.tiles(tiles)
 
 
 def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:
-    """Add what every layer puts out for a few images: of classes far apart, rightly answered where there are any."""
+    """Add what every layer outputs for a few images: of classes far apart, rightly answered where there are any."""
     section = book.section("Through the layers")
     names = reader.class_names
     wanted = np.unique(np.linspace(0, len(names) - 1, DIGITS).round().astype(int))
@@ -107,11 +114,13 @@ def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:
     probabilities = reader.likely(maps[-1][1])  # (classes, n)
     # flattening changes the order of nothing: the layer before shows the same
     shown = [(layer.name, output) for layer, output in maps if not isinstance(layer, Flatten)]
+    section.text("Each layer has a scale of its own: blue above zero, orange below.")
     for i, place in enumerate(places):
-        label = int(found.labels[place])
-        own = [(name, value[..., i]) for name, value in shown]
-        figure = pictures.features(images[i], own, probabilities[:, i], names, label)
-        book.figure(section, f"layers-{label}", figure, f"What the layers put out for an image of {names[label]}.")
+        name = names[int(found.labels[place])]
+        section.heading(f"An image of {name}")
+        bars = pictures.likeliest(probabilities[:, i], names)
+        section.answer(pictures.image(images[i] / 255), f"An image of {name}", bars)
+        section.layers([pictures.features(layer, value[..., i]) for layer, value in shown])
 
 
 def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
@@ -129,5 +138,5 @@ def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
         section.text("The run trained on the images as they are.")
         return
     images, _ = digits.read("train", 0, min(AUGMENTED, digits.length("train")))
-    section.text(f"{str(ranges).capitalize()}: at most, drawn anew for every image and epoch.")
-    book.figure(section, "augmentation", pictures.augmented(images, ranges, config.seed), "Training images, augmented.")
+    section.text(f"{str(ranges).capitalize()}: at most, drawn again for every image and epoch.")
+    section.tiles(pictures.augmented(images, ranges, config.seed))

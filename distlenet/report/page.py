@@ -1,6 +1,5 @@
 """The report as it grows: sections, and figures that also become files; in the end one HTML page."""
 
-import base64
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -10,14 +9,15 @@ from urllib.parse import quote
 
 from distlenet import atomic
 from distlenet.errors import RunDirectoryError, UsageError, missing_extra
-from distlenet.report.figure import as_png
+from distlenet.report.figure import as_svg, within_page
+from distlenet.report.pictures import Bar, Tile, Tiles
 from distlenet.runs.ours import GENERATOR, is_report
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHORT = 26  # letters of a cell that stay in one line
-LEGIBLE = 0.68  # of its size: a picture is not made smaller than this, but scrolled, within its box
+LEGIBLE, MOST = 0.75, 1.3  # of its size: a figure is not made smaller, but scrolled, within its box; nor larger
 CSS_PIXELS = 100  # for each inch of a figure
 
 
@@ -34,9 +34,10 @@ class Link:
 
 @dataclass
 class Section:
-    """A part of the page: a title and pieces, each as the template takes it."""
+    """A part of the page: a title and pieces, each as the template takes it; ``half``: two share a wide screen."""
 
     title: str
+    half: bool = False
     pieces: list[dict[str, Any]] = field(default_factory=list)
 
     @property
@@ -52,13 +53,34 @@ class Section:
         """Add a paragraph that stands out."""
         self.pieces.append({"kind": "note", "text": sentence})
 
+    def heading(self, text: str) -> None:
+        """Add a heading within the section."""
+        self.pieces.append({"kind": "heading", "text": text})
+
+    def facts(self, facts: Iterable[tuple[str, str]]) -> None:
+        """Add a strip of (name, value); nothing if there are none."""
+        if shown := list(facts):
+            self.pieces.append({"kind": "facts", "facts": shown})
+
+    def tiles(self, tiles: Tiles) -> None:
+        """Add small pictures."""
+        self.pieces.append({"kind": "tiles", "tiles": tiles})
+
+    def layers(self, layers: Sequence[Tiles]) -> None:
+        """Add what the layers of a network output, two side by side where there is room."""
+        self.pieces.append({"kind": "layers", "layers": layers})
+
+    def answer(self, image: Tile, alt: str, bars: Sequence[Bar]) -> None:
+        """Add an image and the bars of its probabilities."""
+        self.pieces.append({"kind": "answer", "image": image, "alt": alt, "bars": bars})
+
     def table(self, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> None:
         """Add a table; cells that are numbers stand at the right."""
         rows = [list(row) for row in rows]
         if not rows:
             return
         columns = [[cell for cell in column if str(cell) != "-"] for column in zip(*rows, strict=True)]
-        right = [bool(cells) and all(map(_is_number, cells)) for cells in columns]
+        right = [bool(head) and bool(cells) and all(map(_is_number, cells)) for cells in columns]
 
         def cells(row: Sequence[object]) -> list[dict[str, str]]:
             return [
@@ -88,7 +110,7 @@ class Written:
 
 
 class Book:
-    """``sections`` in order; ``files``: name -> PNG. Raises UsageError without Jinja2."""
+    """``sections`` in order; ``files``: name -> SVG. Raises UsageError without Jinja2."""
 
     def __init__(self) -> None:
         try:
@@ -96,15 +118,14 @@ class Book:
         except ImportError as error:
             raise UsageError(missing_extra("the report", "jinja2", "report")) from error
         loader = FileSystemLoader(Path(__file__).with_name("templates"))
-        self._template = Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(
-            "report.html"
-        )
+        environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        self._template = environment.get_template("report.html")
         self.sections: list[Section] = []
         self.files: dict[str, bytes] = {}
 
-    def section(self, title: str) -> Section:
-        """Begin a section."""
-        self.sections.append(Section(title))
+    def section(self, title: str, half: bool = False) -> Section:
+        """Start a section."""
+        self.sections.append(Section(title, half))
         return self.sections[-1]
 
     def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
@@ -117,13 +138,14 @@ class Book:
             if not section.pieces:
                 section.text("There is nothing to show yet.")
             return
-        pictures = []
+        drawings = []
         for name, figure in figures.items():
-            png, width = as_png(figure), round(CSS_PIXELS * figure.get_figwidth())
-            self.files["".join(c if c.isalnum() or c in "-_" else "-" for c in name) + ".png"] = png
-            encoded = base64.b64encode(png).decode("ascii")
-            pictures.append({"png": encoded, "width": width, "least": f"{LEGIBLE * width:.0f}"})
-        section.pieces.append({"kind": "figure", "pictures": pictures, "caption": caption})
+            name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+            svg, width = as_svg(figure), round(CSS_PIXELS * figure.get_figwidth())
+            self.files[f"{name}.svg"] = svg.encode()
+            sizes = {"width": width, "least": round(LEGIBLE * width), "most": round(MOST * width)}
+            drawings.append({"svg": within_page(svg, name), **sizes})
+        section.pieces.append({"kind": "figure", "drawings": drawings, "caption": caption})
 
     def html(self, title: str, subtitle: str) -> str:
         """Return the page; sections without pieces are left out."""

@@ -22,15 +22,16 @@ from distlenet.runs.record import Run, divergences, number, read_run
 from distlenet.series.table import FIGURES, figure
 
 RESULTS = (  # of summary.json, in this order
-    *("status", "test_accuracy", "test_error", "test_loss", "evaluated", "val_accuracy", "epochs", "steps", "ranks"),
-    *("seconds", "images_per_second", "reduce_share", "memory_mib", "theta_sha256"),
+    *("test_accuracy", "test_error", "test_loss", "val_accuracy", "evaluated", "status", "seconds", "ranks"),
+    *("images_per_second", "epochs", "steps", "reduce_share", "memory_mib"),
 )
+STARTED = ("date", "host", "command")  # of the newest start in the journal
 TITLES = {name: title for name, (title, *_) in FIGURES.items()} | {
     "status": "status",
     "evaluated": "evaluated",
     "val_accuracy": "best validation accuracy",
     "seconds": "time of training",
-    "images_per_second": "training images per second",
+    "images_per_second": "images per second",
     "theta_sha256": "SHA-256 of the parameters",
 }
 
@@ -55,7 +56,8 @@ def write_report(
     digits = _dataset(run, data, usual_data)
     book = Book()
     try:
-        _fill(book, run, digits, say)
+        with curves.style():
+            _fill(book, run, digits, say)
     finally:
         if digits:
             digits.close()
@@ -110,11 +112,19 @@ def results(book: Book, run: Run) -> None:
         section.note(note)
     for sentence in divergences(run.summary):
         section.note(f"The run diverged in {sentence}.")
-    rows = [_result(name, run.summary[name]) for name in RESULTS if name in run.summary]
-    section.table(rows)
+    strip = [_result(name, run.summary[name]) for name in RESULTS if name in run.summary]
     accuracies = [value for entry in run.epochs if (value := number(entry, "validation", "accuracy")) is not None]
-    if not rows and accuracies:
-        section.text(f"{len(run.epochs)} epochs so far; best validation accuracy {max(accuracies):.2%}.")
+    if not strip and accuracies:
+        strip = [("best validation accuracy", f"{max(accuracies):.2%}"), ("epochs so far", str(len(run.epochs)))]
+    start = _newest_start(run)
+    strip += [(name, str(start[name])) for name in STARTED if start.get(name)]
+    if "theta_sha256" in run.summary:
+        strip.append(_result("theta_sha256", run.summary["theta_sha256"]))
+    section.facts(strip)
+
+
+def _newest_start(run: Run) -> dict[str, Any]:
+    return next((line for line in reversed(run.happenings) if line["kind"] == "start"), {})
 
 
 def _result(name: str, value: Any) -> tuple[str, str]:
@@ -126,7 +136,8 @@ def _result(name: str, value: Any) -> tuple[str, str]:
 def progress(book: Book, run: Run) -> None:
     """Add the figure."""
     section = book.section("Learning")
-    book.figures(section, curves.learning(run), "Loss and error after each epoch.")
+    caption = "Loss and error after each epoch; accuracy is 100 % minus the error."
+    book.figures(section, curves.learning(run), caption)
     section = book.section("Learning rate and steps")
     book.figures(section, curves.steps(run), "Learning rate and loss of the batches by step.")
     section = book.section("Speed")
@@ -139,13 +150,12 @@ def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample:
     for layer in net.layers:
         for parameter in layer.parameters:
             if parameter.is_weight and len(parameter.shape) in (3, 4):
-                name = f"kernels-{layer.name}"
-                book.figure(section, name, pictures.kernels(layer.name, parameter.value), f"Kernels of {layer.name}.")
+                section.tiles(pictures.kernels(layer.name, parameter.value))
     section = book.section("Weights and gradients")
     section.table(*_statistics(net, gradient))
     if gradient is not None:
         section.text(f"The gradient is a mean over {sample}, at the checkpoint {run.checkpoint.path.name}.")
-    book.figure(section, "weights", pictures.histograms(net), "How the weights of each layer are distributed.")
+    book.figures(section, pictures.histograms(net), "Distribution of the weights of each layer.")
     epochs, by_name = norms_by_epoch(run, net)
     if len(epochs) > 1:
         book.figure(section, "norms", pictures.norms(epochs, by_name), "Norm of the weights at the checkpoints kept.")
@@ -153,7 +163,7 @@ def network(book: Book, run: Run, net: Net, gradient: np.ndarray | None, sample:
 
 def _statistics(net: Net, gradient: np.ndarray | None) -> tuple[list[list[str]], list[str]]:
     """Return rows and head of the table of parameters."""
-    head = ["parameter", "shape", "number", "mean", "deviation", "smallest", "largest", "norm"]
+    head = ["parameter", "shape", "number", "mean", "standard deviation", "smallest", "largest", "norm"]
     if gradient is not None:
         head += ["norm of gradient", "gradient / weight", "zero gradients"]
     rows = []
@@ -174,24 +184,24 @@ def _statistics(net: Net, gradient: np.ndarray | None) -> tuple[list[list[str]],
 
 def settings(book: Book, run: Run) -> None:
     """Add configuration, dataset and numerics."""
-    section = book.section("Configuration")
+    section = book.section("Configuration", half=True)
     config, usual = run.checkpoint.config.to_dict(), Config().to_dict()
     section.table(
         [(name, value, "" if value == usual[name] else f"instead of {usual[name]}") for name, value in config.items()],
-        ["setting", "value", ""],
+        ["setting", "value", "default"],
     )
+    section = book.section("Dataset and numerics", half=True)
     dataset = run.checkpoint.dataset
-    starts = [line.get("facts") for line in run.happenings if line["kind"] == "start"]
-    facts = starts[-1] if starts and isinstance(starts[-1], dict) else {}  # what the newest start said of itself
+    facts = _newest_start(run).get("facts")
     section.table(
         [
             ("dataset", dataset.name),
             ("fingerprint", dataset.fingerprint),
             ("images", f"{dataset.image_shape[0]} x {dataset.image_shape[1]} pixels"),
             ("classes", f"{len(dataset.class_names)}: {', '.join(dataset.class_names)}"),
-            ("normalised by", f"mean {dataset.mean:.4f}, deviation {dataset.std:.4f}"),
+            ("normalised by", f"mean {dataset.mean:.4f}, standard deviation {dataset.std:.4f}"),
             *run.checkpoint.meta["numerics"].items(),
-            *facts.items(),
+            *(facts.items() if isinstance(facts, dict) else ()),
         ]
     )
 
@@ -202,8 +212,8 @@ def happenings(book: Book, run: Run) -> None:
     rows = [(line.get("steps", "?"), *_told(line)) for line in run.happenings]
     troubles = [row for row in rows if row[1] != "start" and row[1] != "end"]
     if run.happenings and not troubles:
-        section.text("Nothing but the start and the end of the run is in its journal: no fault was met.")
-    section.table(rows, ["step", "what", ""])
+        section.text("No fault: the journal has the start and the end of the run, and nothing else.")
+    section.table(rows, ["step", "event", "details"])
 
 
 def _told(line: dict[str, Any]) -> tuple[str, str]:

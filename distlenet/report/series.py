@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distlenet.errors import CheckpointError
-from distlenet.report.figure import COLOURS, HALF, by_epoch, new_figure, plain_text
+from distlenet.report.figure import COLOURS, ERROR, HALF, SURFACE, TEXT, epoch_axis, new_figure, plain_text, style
 from distlenet.report.page import Book, Link, Written
 from distlenet.runs.record import divergences, numbers
 from distlenet.series.record import Series, SeriesRun, differing, read_series
@@ -46,9 +46,10 @@ def write_series_report(
             series.notes.append(f"there is no report of {run.record.path}: {error}")
     book = Book()
     say("drawing")
-    overview(book, series)
-    for label, runs in series.by_setting().items():
-        setting(book, label, runs, out)
+    with style():
+        overview(book, series)
+        for label, runs in series.by_setting().items():
+            setting(book, label, runs, out)
     count = len(series.by_setting())
     title = f"{count} settings side by side" if count > 1 else series.title
     return book.write(out, title, f"{series.title}: {len(series.runs)} runs in {path}.", series.notes)
@@ -61,6 +62,7 @@ def overview(book: Book, series: Series) -> None:
     section = book.section("Results")
     for note in series.notes:
         section.note(note)
+    section.facts(_strip(series))
     head, *rows = comparison_rows(series.results, "±")
     section.table(rows, head)
     section.text(
@@ -78,6 +80,28 @@ def overview(book: Book, series: Series) -> None:
     if values:
         rows = [[name, *row] for name, row in values.items()]
         book.section("Settings").table(rows, ["setting", *by_setting])
+
+
+def _strip(series: Series) -> list[tuple[str, str]]:
+    """Return the facts on top: of one setting its accuracy, of several how many there are; runs, and their faults."""
+    settings, runs = series.results["settings"], series.runs
+    spreads = [settings[label]["figures"].get("test_accuracy") for label in settings]
+    if len(settings) > 1:
+        facts = [("settings", str(len(settings)))]
+    elif spreads[0]:
+        facts = [("test accuracy, mean", figure("test_accuracy", spreads[0]["mean"]))]
+        if spreads[0]["deviation"] is not None:
+            facts.append(("standard deviation", figure("test_accuracy", spreads[0]["deviation"])))
+        facts.append(("lowest", figure("test_accuracy", spreads[0]["least"])))
+        facts.append(("highest", figure("test_accuracy", spreads[0]["most"])))
+    else:
+        facts = []
+    seconds = [run.outcome.figures["seconds"] for run in runs if "seconds" in run.outcome.figures]
+    facts += [("runs", str(len(runs))), ("time of all runs", figure("seconds", sum(seconds)))]
+    facts.append(("healed", str(sum(bool(run.outcome.heals) for run in runs))))
+    facts.append(("defective", str(sum(not run.counts for run in runs))))
+    start = next((line for line in runs[0].record.happenings if line["kind"] == "start"), {})
+    return facts + [(name, str(start[name])) for name in ("date", "host", "command") if start.get(name)]
 
 
 def setting(book: Book, label: str, runs: list[SeriesRun], out: Path) -> None:
@@ -98,7 +122,7 @@ def _run_row(run: SeriesRun, out: Path) -> list[object]:
     return [outcome.seed, *figures, best, outcome.heals or "-", outcome.defect or "-", there]
 
 
-def style(place: int) -> tuple[str, str]:
+def line_style(place: int) -> tuple[str, str]:
     """Return colour and dashes of the setting at ``place``."""
     return COLOURS[place % len(COLOURS)], DASHES[place // len(COLOURS) % len(DASHES)]
 
@@ -116,25 +140,54 @@ def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
         return {}
     epochs = [run.record.epochs[-1] for runs in by_setting.values() for run in runs if run.record.epochs]
     split = "validation" if all(epoch.get("validation") for epoch in epochs) else "train"
-    figures = {name: new_figure(3.6 + 0.1 * len(sound), HALF) for name in ("loss", "error")}
-    left, right = (figure.subplots() for figure in figures.values())
-    for place, (label, runs) in enumerate(sound.items()):
+    name = "validation" if split == "validation" else "training"
+    titles = {"loss": f"{name.capitalize()} loss", "error": f"{name.capitalize()} error, % of the images"}
+    values: dict[str, dict[str, list[list[float]]]] = {"loss": {}, "error": {}}
+    for label, runs in sound.items():
         losses = [numbers(run.record.epochs, split, "loss") for run in runs]
         errors = [[100 * (1 - value) for value in numbers(run.record.epochs, split, "accuracy")] for run in runs]
-        _bundle(left, losses, label, place)
-        _bundle(right, errors, label, place)
-    name = "validation" if split == "validation" else "training"
-    left.set_title(f"{name} loss", fontsize=10)
-    right.set_title(f"{name} error (%; accuracy is 100 % minus it)", fontsize=10)
-    by_epoch(figures)
-    return figures
+        values["loss"][label], values["error"][label] = losses, errors
+    one = max(len(epochs) for lines in values["loss"].values() for epochs in lines) == 1
+    draw = _at_one_epoch if one else _over_epochs
+    return {name: draw(titles[name], lines) for name, lines in values.items()}
+
+
+def _over_epochs(title: str, values: dict[str, list[list[float]]]) -> "Figure":
+    """Draw the curves of each setting, a list of runs: each thin, the mean thick, a band from lowest to highest."""
+    drawn = new_figure(3.3 + 0.1 * len(values), HALF)
+    axes = drawn.subplots()
+    for place, (label, lines) in enumerate(values.items()):
+        _bundle(axes, lines, label, place)
+    axes.set_title(title)
+    epoch_axis(drawn)
+    return drawn
+
+
+def _at_one_epoch(title: str, values: dict[str, list[list[float]]]) -> "Figure":
+    """Draw a bar for each setting, the mean of its runs, and a line from the lowest run to the highest."""
+    drawn = new_figure(0.9 + 0.42 * len(values), HALF)
+    axes = drawn.subplots()
+    for place, lines in enumerate(values.values()):
+        found = np.array([line[0] for line in lines if np.isfinite(line[0])])
+        if len(found):
+            mean = found.mean()
+            axes.barh(place, mean, height=0.6, color=line_style(place)[0])
+            axes.plot([found.min(), found.max()], [place, place], color=TEXT, linewidth=1.2, marker="|")
+            axes.annotate(f"{mean:.3g}", (found.max(), place), (6, 0), textcoords="offset points", va="center")
+    axes.set_yticks(range(len(values)), [plain_text(label, 20) for label in values])
+    axes.set_ylim(len(values) - 0.5, -0.5)
+    axes.margins(x=0.18)
+    axes.set_xlim(left=0)
+    axes.grid(True, axis="x")
+    axes.set_title(f"{title}, after the only epoch")
+    return drawn
 
 
 def _bundle(axes: "Axes", lines: list[list[float]], label: str, place: int) -> None:
     """Draw the curves ``lines`` of one setting, with their mean and the band that they fill."""
     if not lines:
         return
-    colour, dashes = style(place)
+    colour, dashes = line_style(place)
     longest = max(map(len, lines))
     values = np.full((len(lines), longest), np.nan)
     for row, line in zip(values, lines, strict=True):
@@ -148,9 +201,8 @@ def _bundle(axes: "Axes", lines: list[list[float]], label: str, place: int) -> N
         axes.plot(epochs, row, color=colour, linewidth=0.6, alpha=0.5)
     if len(lines) > 1:
         axes.fill_between(epochs, np.nanmin(values, axis=0), np.nanmax(values, axis=0), color=colour, alpha=0.15, lw=0)
-    axes.plot(
-        epochs, np.nanmean(values, axis=0), dashes, color=colour, marker=".", linewidth=1.8, label=plain_text(label, 28)
-    )
+    mean = np.nanmean(values, axis=0)
+    axes.plot(epochs, mean, dashes, color=colour, marker=".", linewidth=1.8, label=plain_text(label, 28))
 
 
 def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | None":
@@ -161,15 +213,15 @@ def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | 
     """
     if not spreads:
         return None
-    figure = new_figure(0.9 + 0.42 * len(by_setting), 6.4)
-    axes = figure.subplots()
+    drawn = new_figure(0.9 + 0.42 * len(by_setting), HALF)
+    axes = drawn.subplots()
     for place, (label, runs) in enumerate(by_setting.items()):
-        colour, _ = style(place)
+        colour, _ = line_style(place)
         shown = [run for run in runs if "test_accuracy" in run.outcome.figures and (keep or run.counts)]
         apart = min(0.1, 0.5 / max(1, len(shown)))
         for row, run in enumerate(shown):
             offset = apart * (row - (len(shown) - 1) / 2)
-            inside = "white" if run.outcome.heals else colour
+            inside = SURFACE if run.outcome.heals else colour
             axes.plot(
                 100 * run.outcome.figures["test_accuracy"],
                 place + offset,
@@ -182,7 +234,7 @@ def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | 
         if found:
             mean, half = 100 * found["mean"], 100 * (found["interval"] or 0)
             inside_100 = [[half], [min(half, 100 - mean)]]
-            axes.errorbar(mean, place, xerr=inside_100, fmt="|", color="black", markersize=13, capsize=3, linewidth=1)
+            axes.errorbar(mean, place, xerr=inside_100, fmt="|", color=TEXT, markersize=13, capsize=3, linewidth=1)
         hidden = len(runs) - len(shown)
         if hidden:
             axes.annotate(
@@ -193,10 +245,10 @@ def strips(by_setting: Runs, spreads: dict[str, dict], keep: bool) -> "Figure | 
                 "offset points",
                 fontsize=8,
                 va="center",
-                color="#a00000",
+                color=ERROR,
             )
-    axes.set_yticks(range(len(by_setting)), [plain_text(label, 28) for label in by_setting], fontsize=9)
+    axes.set_yticks(range(len(by_setting)), [plain_text(label, 28) for label in by_setting])
     axes.set_ylim(len(by_setting) - 0.5, -0.5)
     axes.set_xlabel("test accuracy (%)")
-    axes.grid(True, axis="x", alpha=0.25)
-    return figure
+    axes.grid(True, axis="x")
+    return drawn

@@ -7,6 +7,10 @@ by whoever reads them, see ``counting`` in record.py.
 import contextlib
 import json
 import os
+import shlex
+import socket
+import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -18,6 +22,14 @@ from distlenet.bounded import open_regular
 from distlenet.runs.record import counting, read_lines, short
 from distlenet.training.events import Diverged, EpochDone, Event, Notice, RunFinished, RunStarted, StepDone, warner
 from distlenet.training.state import TrainState
+
+
+def origin() -> dict[str, str]:
+    """Return when, where and by which command this process runs; the command only if it is distlenet's own."""
+    program, *words = sys.argv or [""]
+    own = Path(program).name == "distlenet" or Path(program).parts[-2:] == ("distlenet", "__main__.py")
+    facts = {"date": time.strftime("%Y-%m-%d %H:%M"), "host": socket.gethostname()}
+    return facts | ({"command": shlex.join(["distlenet", *words])} if own else {})
 
 
 class Journal:
@@ -79,7 +91,7 @@ class Journal:
             case StepDone() if self._state.progress.steps % self._every == 0:
                 self._write("step", asdict(event))
             case RunStarted():
-                self._write("start", asdict(event))
+                self._write("start", asdict(event) | origin())
             case EpochDone():
                 self._write("epoch", asdict(event))
             case Diverged():

@@ -81,7 +81,10 @@ def is_report(path: Path) -> bool:
     if path.name == "report.html":
         start = head(path, 4000) or b""
         return GENERATOR.encode() in start or EARLIER_PAGE in start
-    if path.suffix != ".png":
+    if path.suffix == ".svg":
+        start = head(path, 4000) or b""
+        return b"<svg" in start and f"<dc:title>{SOFTWARE}</dc:title>".encode() in start
+    if path.suffix != ".png":  # as earlier versions wrote the figures
         return False
     content = head(path, 2**24) or b""
     if not content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -130,7 +133,7 @@ def is_leftover(path: Path) -> bool:
     if not part or kind(path) != "a file":
         return False
     name, folder = part["name"], path.parent.name
-    patterns = {"postmortem": r"\d+\.(txt|json)", "report": r"report\.html|[\w-]+\.png"}
+    patterns = {"postmortem": r"\d+\.(txt|json)", "report": r"report\.html|[\w-]+\.(svg|png)"}
     may_be_in_it = re.fullmatch(patterns.get(folder, r"(?!)"), name) is not None
     return name in FILES or may_be_in_it or (folder == "checkpoints" and is_saved_name(name))
 

@@ -20,7 +20,8 @@ from distlenet.training.events import EpochDone, Notice, RunStarted, Score, Step
 
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
-KNOWN = {name: name for name in ("kind", "steps", "status", *(f.name for event in EVENTS for f in fields(event)))}
+BY_JOURNAL = ("kind", "steps", "status", "date", "host", "command")  # of a line, besides the fields of its event
+KNOWN = {name: name for name in (*BY_JOURNAL, *(f.name for event in EVENTS for f in fields(event)))}
 MOST = {"step": 1_000_000, "epoch": 100_000, "other": 10_000}  # lines of a kind; others: starts, notices, ends
 LONGEST_TEXT = 2000  # characters
 MOST_ENTRIES = 30  # of an object within a line

@@ -59,10 +59,11 @@ def test_an_edited_config_is_reported(digits, trained, tmp_path):
     assert not [text for text in again.notices if "was edited" in text]
 
 
-@pytest.mark.parametrize("name", ["report.html", "loss.png"])
+@pytest.mark.parametrize("name", ["report.html", "loss.svg", "loss.png"])
 def test_a_report_replaces_only_what_a_report_wrote(tmp_path, name):
     files = {
         "report.html": b"<!DOCTYPE html>" + GENERATOR.encode(),
+        "loss.svg": f"<svg><metadata><dc:title>{SOFTWARE}</dc:title></metadata></svg>".encode(),
         "loss.png": b"\x89PNG\r\n\x1a\n" + SOFTWARE.encode(),
     }
     for _ in range(2):

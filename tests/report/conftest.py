@@ -8,5 +8,6 @@ from distlenet.runs.ours import SOFTWARE
 @pytest.fixture
 def undrawn(monkeypatch):
     """Figures are made, but not painted, which takes most of the time."""
-    painted = b"\x89PNG\r\n\x1a\nnot painted, by " + SOFTWARE.encode()
-    monkeypatch.setattr("distlenet.report.page.as_png", lambda figure: painted)
+    painted = f'<svg viewBox="0 0 9 9"><metadata><dc:title>{SOFTWARE}</dc:title></metadata></svg>'
+    monkeypatch.setattr("distlenet.report.page.as_svg", lambda figure: painted)
+    monkeypatch.setattr("distlenet.report.pictures.png", lambda *values: "")

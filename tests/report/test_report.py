@@ -1,18 +1,23 @@
 """The report of short runs, read as a browser would."""
 
+import itertools
 import json
+import re
 import shutil
 import sys
 from html.parser import HTMLParser
 
 import drawn
+import mpi_jobs
 import numpy as np
 import pytest
 from sessions import stop_after, train_run
 
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
+from distlenet.report import figure
 from distlenet.report.run import write_report
+from distlenet.runs.record import read_record
 
 for _library in ("matplotlib", "jinja2"):
     pytest.importorskip(_library, reason=f"the extra `report` ({_library}) is not installed")
@@ -23,16 +28,19 @@ SECTIONS = [
     "Learning rate and steps",
     "Speed",
     "Confusion matrix",
-    "Most confident mistakes",
     "Classes",
+    "Most confident mistakes",
     "Through the layers",
     "Augmentation",
     "Kernels",
     "Weights and gradients",
     "Configuration",
+    "Dataset and numerics",
     "Faults and recoveries",
 ]
 NEED_IMAGES = SECTIONS[4:9]
+ROOT_RULE = re.compile(r":root \{(.*?)\}", re.DOTALL)
+VARIABLE = re.compile(r"(--[\w-]+): (.*?);")
 VOID = ("meta", "img", "br", "link", "input")
 
 
@@ -41,11 +49,12 @@ class Page(HTMLParser):
 
     def __init__(self, path):
         super().__init__()
-        self.open, self.titles, self.images, self.references, self.ids, self.words = [], [], [], [], [], []
+        self.open, self.titles, self.images, self.references, self.words = [], [], [], [], []
+        self.headings, self.sections, self.ids = [], [], []
         self.source = path.read_text(encoding="utf-8")
         self.feed(self.source)
         self.close()
-        assert self.open == []
+        assert self.open == [] and len(set(self.ids)) == len(self.ids)
 
     def handle_starttag(self, tag, attributes):
         attributes = dict(attributes)
@@ -55,6 +64,8 @@ class Page(HTMLParser):
             attributes[name] for name in ("src", "href", "action", "data", "srcset") if name in attributes
         ]
         self.ids += [attributes["id"]] if "id" in attributes else []
+        self.sections += [f"#{attributes['id']}"] if tag == "section" else []
+        self.headings += [int(tag[1])] if tag in ("h1", "h2", "h3") else []
         self.images += [attributes] if tag == "img" else []
         assert tag not in ("script", "link", "iframe", "object", "base"), tag
 
@@ -62,7 +73,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        self.words += [data] * (self.open[-1:] != ["style"])
         if self.open[-1:] == ["h2"]:
             self.titles.append(data)
 
@@ -98,28 +109,52 @@ def changed(finished, tmp_path):
 def test_every_section_is_there_and_nothing_is_fetched(finished, digits):
     page, written = report(finished, digits)
     assert page.titles == SECTIONS and written.notes == []
-    assert {f"#{name}" for name in page.ids} == {link for link in page.references if link.startswith("#")}
+    links = [link for link in page.references if link.startswith("#")]
+    assert links[: len(SECTIONS)] == page.sections and {link[1:] for link in links} <= set(page.ids)
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.references)
-    assert "url(" not in page.source and "@import" not in page.source
-    files = sorted(path.name for path in (finished / "report").iterdir())
-    assert len(page.images) == written.figures == len(files) - 1
-    names = [
-        "augmentation",
-        "batch-loss",
-        "confusion",
-        "error",
-        "kernels-C1",
-        "kernels-C3",
-        "learning-rate",
-        "loss",
-        "mistakes",
-        "norms",
-        "speed",
-        "time",
-        "weights",
-    ]
-    assert {f"{name}.png" for name in names} < set(files)
-    assert all(image["alt"] for image in page.images)
+    assert re.findall(r"url\((?!#)|@import|https?://", page.source) == []
+    files = sorted(path.stem for path in (finished / "report").glob("*.svg"))
+    assert page.source.count("<svg") == written.figures == len(files)
+    names = ["batch-loss", "confusion", "error", "learning-rate", "loss", "norms", "speed", "time", "weights-C1-W"]
+    assert set(names) < set(files)
+    assert page.headings[0] == 1 and all(b - a <= 1 for a, b in itertools.pairwise(page.headings))
+    assert page.source.count("<figure") == page.source.count("</figcaption>") and len(page.images) > 100
+
+
+def test_colours_are_those_of_the_drawing_page_and_follow_the_scheme(finished, digits):
+    page, _ = report(finished, digits)
+    style, body = page.source.split("</style>")
+    drawing = (mpi_jobs.ROOT / "distlenet/page/static/draw.css").read_text()
+    (ours, theirs) = ([dict(VARIABLE.findall(block)) for block in ROOT_RULE.findall(css)] for css in (style, drawing))
+    assert len(ours) == 3 and len(theirs) == 2  # light, dark, printed
+    for own, other in zip(ours[:2], theirs, strict=True):
+        shared = own.keys() & other.keys()
+        assert len(shared) >= 9 and {name: own[name] for name in shared} == {name: other[name] for name in shared}
+    dark = ours[1].keys()
+    assert {f"--{name}" for name in figure.VARIABLES.values()} <= dark
+    assert [colour for colour in figure.VARIABLES if colour in body] == []
+    drawn = (finished / "report" / "loss.svg").read_text()
+    assert figure.TEXT in drawn and "var(" not in drawn  # a file of its own has colours of its own
+
+
+def test_what_started_the_run_is_on_top(changed, digits, undrawn):
+    page, _ = report(changed, digits)
+    assert re.search(r"date \d{4}-\d\d-\d\d \d\d:\d\d host \S", page.text) and "command" not in page.text
+    journal = changed / "journal.jsonl"
+    journal.write_text(journal.read_text().replace('"host":', '"command": "distlenet train --run <b>", "host":', 1))
+    assert "command distlenet train --run <b>" in report(changed, digits)[0].text
+
+
+def test_a_run_of_one_epoch_has_bars(changed, digits):
+    journal = changed / "journal.jsonl"
+    lines = [line for line in journal.read_text().splitlines() if '"epoch": 1, "step": ' not in line]
+    journal.write_text("\n".join(lines))
+    run = read_record(changed)
+    assert len(run.epochs) == 1
+    axes = figure.learning(run)["error"].axes[0]
+    expected = 100 * (1 - run.epochs[0]["validation"]["accuracy"])
+    assert [bar.get_width() for bar in axes.patches][-1] == pytest.approx(expected)
+    assert list(figure.speed(run)) == ["time"]
 
 
 def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary_of, undrawn):
@@ -130,7 +165,7 @@ def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary
         f"accuracy {summary['test_accuracy']:.2%}",  # counted anew by the report
         summary["theta_sha256"],
         "Of 1,350 test images",
-        "Nothing but the start and the end",
+        "No fault: the journal",
         "batch_size 64 instead of 256",
         "28 x 28 pixels",
         "C5/W 120 x 400 48,000",
@@ -180,7 +215,7 @@ def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, 
     page, written = report(changed, digits)
     assert page.titles == SECTIONS[:-1] and len(written.notes) == 1
     assert "cannot read" in written.notes[0] and written.notes[0] in page.text
-    assert (changed / "report" / "loss.png").exists()
+    assert (changed / "report" / "loss.svg").exists()
 
 
 def test_a_damaged_journal_is_told(changed, digits, undrawn):
@@ -212,15 +247,6 @@ def test_a_healed_run_says_so_at_once(changed, digits, undrawn):
         page, _ = report(changed, digits)
         assert page.text.count("The run diverged in epoch") == count
         assert ("epoch 2, step 4: spike, gone back to epoch 1, step 1" in page.text) == bool(count)
-
-
-def test_a_picture_is_scrolled_in_its_box_not_made_illegible(finished, digits):
-    page, _ = report(finished, digits)
-    for image in page.images:
-        width = int(image["width"])
-        assert image["style"] == f"min-width: {0.68 * width:.0f}px"
-    narrow = [image for image in page.images if int(image["width"]) <= 450]
-    assert len(narrow) >= 6  # the curves: one above the other on a phone, of 320 pixels or more
 
 
 def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):
@@ -263,7 +289,7 @@ def test_notices_are_shown_as_text(changed, digits, undrawn):
         journal.write(json.dumps(line) + "\n")
     page, _ = report(changed, digits)
     assert "5 warning 2 of 4 ranks lost <img src=x>" in page.text
-    assert "Nothing but the start" not in page.text
+    assert "No fault" not in page.text
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from report.test_report import Page
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
 from distlenet.report import series as series_figures
+from distlenet.report.figure import SURFACE
 from distlenet.report.series import write_series_report
 from distlenet.series.record import differing, locate, read_series
 
@@ -43,16 +44,16 @@ def report(run, **options):
 def test_the_page_of_a_comparison(compared):
     page, written = report(compared)
     assert page.titles == ["Results", "Test accuracy", "Learning", "Settings", "few", "results", "still"]
-    assert len(set(page.ids)) == 7  # also of the setting that is called as a section is
-    assert {f"#{name}" for name in page.ids} == {link for link in page.references if link.startswith("#")}
+    assert len(set(page.sections)) == 7  # also of the setting that is called as a section is
+    assert page.references[:7] == page.sections
     assert all(link.startswith(("#", "data:image/png;base64,")) for link in page.references)
     assert sorted(path.name for path in (compared / "report").iterdir()) == [
-        "accuracy.png",
-        "error.png",
-        "loss.png",
+        "accuracy.svg",
+        "error.svg",
+        "loss.svg",
         "report.html",
     ]
-    assert written.figures == len(page.images) == 3 and written.notes == []
+    assert written.figures == page.source.count("<svg") == 3 and written.notes == []
     results = json.loads((compared / "results.json").read_text())
     for run in results["runs"]:
         assert f"{100 * run['figures']['test_accuracy']:.2f}" in page.text and run["directory"] in page.text
@@ -152,7 +153,14 @@ def test_curves_have_a_mean_and_a_band_and_leave_defective_runs_out():
 
 def test_curves_without_validation_images_show_the_training_images():
     runs = {"a": [some_run("a", [epoch(1.0, 0.5)])], "b": [some_run("b", [epoch(1.0, 0.5, validation=False)])]}
-    assert series_figures.curves(runs, keep=False)["loss"].axes[0].get_title() == "training loss"
+    assert series_figures.curves(runs, keep=False)["loss"].axes[0].get_title() == "Training loss, after the only epoch"
+
+
+def test_series_of_one_epoch_are_bars():
+    runs = {"a": [some_run("a", [epoch(1.0, 0.5)]), some_run("a", [epoch(3.0, 0.7)])], "b": []}
+    axes = series_figures.curves(runs, keep=False)["loss"].axes[0]
+    assert [bar.get_width() for bar in axes.patches] == [2.0]
+    assert list(axes.get_lines()[0].get_xdata()) == [1.0, 3.0]
 
 
 def test_strips_mark_healed_runs_and_count_the_defective(monkeypatch):
@@ -160,6 +168,6 @@ def test_strips_mark_healed_runs_and_count_the_defective(monkeypatch):
     spreads = {"a": {"mean": 0.925, "interval": 0.01}}
     (axes,) = series_figures.strips(runs, spreads, keep=False).axes
     dots = [line for line in axes.get_lines() if line.get_marker() == "o"]
-    assert [dot.get_markerfacecolor() == "white" for dot in dots] == [True, False]
+    assert [dot.get_markerfacecolor() == SURFACE for dot in dots] == [True, False]
     assert [text.get_text() for text in axes.texts] == ["1 of 1 defective"]
     assert series_figures.strips(runs, {}, keep=False) is None
