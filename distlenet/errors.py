@@ -5,6 +5,7 @@ Any other exception is a bug and keeps its traceback.
 """
 
 import shlex
+import signal
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -126,6 +127,21 @@ class RanksLost(DistlenetError):
     """Ranks died or became unreachable during a communication; the others may recover."""
 
     exit_code = 11
+
+
+class Stopped(DistlenetError):
+    """A run that was asked to end by signal ``number``: all ranks leave at the same step, with everything saved."""
+
+    agreed = True
+
+    def __init__(self, number: int, text: str = "") -> None:
+        super().__init__(text or f"stopped by {signal.Signals(number).name}")
+        self.number = number
+        self.exit_code = 128 + number
+
+
+class Interrupted(Stopped, KeyboardInterrupt):
+    """A run that Ctrl-C, or a notebook's stop button, asked to end: what the Python API raises once it is saved."""
 
 
 class PictureError(DistlenetError):

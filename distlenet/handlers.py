@@ -37,7 +37,8 @@ class Handlers:
 
     def __exit__(self, *error: object) -> None:
         for number, handler in self._before.items():
-            signal.signal(number, handler)
+            if handler is not None:  # a library's own, which Python cannot set again
+                signal.signal(number, handler)
         self._before.clear()
 
     def note(self, number: int, frame: FrameType | None) -> None:

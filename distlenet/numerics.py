@@ -3,9 +3,13 @@
 Also tests of vectors: finite? equal?
 """
 
+import contextlib
 import ctypes
 import hashlib
 import os
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -13,38 +17,102 @@ import numpy as np
 
 from distlenet.processes import mapped_files
 
+# of each BLAS: a word of its file's name, the variable that sets its threads, and how its functions are called, in
+# each of its builds: {} is replaced by what the function does
+LIBRARIES = (
+    (
+        *("openblas", "OPENBLAS_NUM_THREADS"),
+        ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"),
+        ("get_num_threads", "set_num_threads"),
+    ),
+    ("mkl_rt", "MKL_NUM_THREADS", ("MKL_{}",), ("Get_Max_Threads", "Set_Num_Threads")),
+    ("blis", "BLIS_NUM_THREADS", ("bli_thread_{}",), ("get_num_threads", "set_num_threads")),
+)
+
+
+@dataclass(frozen=True)
+class Blas:
+    """The BLAS that numpy has loaded."""
+
+    kernel: str  # of the CPU; "?": it does not say
+    variable: str  # of the environment, which sets its threads
+    get_threads: Callable[[], int]
+    set_threads: Callable[[int], object]
+
 
 @cache
+def find_blas() -> Blas | None:
+    """Return the loaded BLAS, None if it is none of LIBRARIES or its threads cannot be set."""
+    for word, variable, patterns, (get, put) in LIBRARIES:
+        paths = [path for path in mapped_files(word) if ".so" in path]
+        for path in sorted(paths, key=lambda path: "numpy" not in path):  # scipy may have loaded one of its own
+            library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
+            for pattern in patterns:
+                with contextlib.suppress(AttributeError):  # another build's names
+                    functions = getattr(library, pattern.format(get)), getattr(library, pattern.format(put))
+                    return Blas(_kernel(library, pattern), variable, *functions)
+    return None
+
+
+def _kernel(library: ctypes.CDLL, pattern: str) -> str:
+    try:
+        name = getattr(library, pattern.format("get_corename"))
+    except AttributeError:
+        return "?"
+    name.restype = ctypes.c_char_p
+    return name().decode()
+
+
 def numerics() -> dict[str, Any]:
     """Return numpy's version, the BLAS with its CPU kernel and threads, and numpy's own CPU features.
 
     Two runs with equal numerics give the same bits; otherwise the last bit may differ.
     """
-    blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]
-    kernel, threads = _openblas()
+    config, blas = _config(), find_blas()
     return {
         "numpy": np.__version__,
-        "blas": f"{blas.get('name', '?')} {blas.get('version', '?')}",
-        "kernel": kernel,
-        "threads": threads,
-        "simd": "+".join(np.show_config(mode="dicts").get("SIMD Extensions", {}).get("found", [])),
+        "blas": f"{config['blas'].get('name', '?')} {config['blas'].get('version', '?')}",
+        "kernel": blas.kernel if blas else "?",
+        "threads": int(blas.get_threads()) if blas else None,
+        "simd": "+".join(config["simd"].get("found", [])),
     }
 
 
-def _openblas() -> tuple[str, int | None]:
-    """Ask the loaded OpenBLAS for its kernel's name and its number of threads; ("?", None) for others."""
-    paths = [path for path in mapped_files("openblas") if ".so" in path]
-    for path in sorted(paths, key=lambda path: "numpy" not in path):
-        library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
-        for pattern in ("scipy_openblas_{}64_", "scipy_openblas_{}", "openblas_{}64_", "openblas_{}"):
-            try:
-                name = getattr(library, pattern.format("get_corename"))
-                count = getattr(library, pattern.format("get_num_threads"))
-            except AttributeError:
-                continue
-            name.restype = ctypes.c_char_p
-            return name().decode(), int(count())
-    return "?", None
+@cache
+def _config() -> dict[str, dict[str, Any]]:
+    built: Any = np.show_config(mode="dicts")
+    return {"blas": built["Build Dependencies"]["blas"], "simd": built.get("SIMD Extensions", {})}
+
+
+_lock = threading.Lock()
+_blocks = 0  # of ``one_thread`` that are open, in all threads
+_before = 1  # BLAS threads before the first of them
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """Let the BLAS run one thread, as on the command line, and afterwards as many as before.
+
+    For a process whose numpy was loaded by somebody else. A number that the environment sets for this BLAS
+    (OPENBLAS_NUM_THREADS) wins, as on the command line.
+    """
+    global _blocks, _before  # noqa: PLW0603
+    blas = find_blas()
+    if blas is None or blas.variable in os.environ:
+        yield
+        return
+    with _lock:
+        if not _blocks:
+            _before = blas.get_threads()
+            blas.set_threads(1)
+        _blocks += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks -= 1
+            if not _blocks:
+                blas.set_threads(_before)
 
 
 def is_finite(vector: np.ndarray) -> bool:

@@ -2,15 +2,34 @@
 
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
 from distlenet.data.augmentation import Resampler
+from distlenet.data.slices import CHUNK
+from distlenet.errors import DataError
 from distlenet.nn import Layer
 from distlenet.nn.inspection import outputs
+from distlenet.numerics import one_thread
 from distlenet.runs.checkpoint import Checkpoint
 
 CONFUSIONS = 15  # rows of the list of confusions
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a network says of n images; of a single image, the arrays lack their first axis."""
+
+    class_names: tuple[str, ...]
+    probabilities: np.ndarray  # (n, classes) float64, 0 to 1
+    labels: np.ndarray  # (n,) int64: the likeliest class, by its name where all are whole numbers, else its position
+
+    @property
+    def names(self) -> list[str] | str:
+        """The name of the likeliest class of each image, or of the single one."""
+        places = self.probabilities.argmax(axis=-1)
+        return self.class_names[places] if places.ndim == 0 else [self.class_names[place] for place in places]
 
 
 class Reader:
@@ -27,6 +46,34 @@ class Reader:
         self.net = checkpoint.build_net()
         self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
         self._lock = threading.Lock()  # the layers' buffers serve one call at a time
+
+    def predict(self, images: np.ndarray) -> Predictions:
+        """Return what ``images`` show; of many, a few hundred are worked on at a time.
+
+        ``images`` are (n, rows, columns), or (rows, columns) for a single one, of the size the network was trained
+        on (MNIST: 28 x 28), bright on dark. Integers of any width are pixels of 0 (paper) to 255 (ink). Floats are
+        pixels of 0.0 (paper) to 1.0 (ink), and are rounded to the nearest of 256 levels: 0.5 is 128. Bools are 0 or
+        255. Nothing else is done to them: they are not inverted, cropped or centred.
+
+        Raises DataError: another shape or type, or a number out of its range.
+
+        >>> reader = distlenet.load("runs/a")
+        >>> reader.predict(images).labels[:3]
+        array([7, 2, 1])
+        """
+        images = np.asarray(images)
+        pixels = as_bytes(images, self.image_shape)
+        starts = range(0, len(pixels), CHUNK)
+        with one_thread():
+            parts = [self.likely(self.logits(pixels[start : start + CHUNK])).T for start in starts]
+        probabilities = np.concatenate([np.empty((0, len(self.class_names))), *parts])
+        numbered = all(name.isdecimal() and len(name) < 19 for name in self.class_names)
+        values = np.array([int(name) if numbered else place for place, name in enumerate(self.class_names)])
+        labels = values[probabilities.argmax(axis=1)]
+        single = images.ndim == 2
+        return Predictions(
+            self.class_names, probabilities[0] if single else probabilities, labels[0] if single else labels
+        )
 
     def logits(self, images: np.ndarray) -> np.ndarray:
         """Return the network's output (classes, n)."""
@@ -58,6 +105,27 @@ class Reader:
         with self._lock:
             self.net.loss_and_grad(self._resampler.normalize(images), labels.astype(np.intp), gradient)
         return gradient / len(labels)
+
+
+def as_bytes(images: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return ``images`` as uint8 (n, rows, columns); see Reader.predict. Raises DataError."""
+    expected = f"expected (n, {shape[0]}, {shape[1]}), or {shape} for a single image"
+    if images.shape[-2:] != shape or images.ndim not in (2, 3):
+        pixels = shape[0] * shape[1]
+        flat = images.ndim in (1, 2) and images.shape[-1] == pixels
+        advice = f": take .reshape(-1, {shape[0]}, {shape[1]})" if flat else ""
+        raise DataError(f"the images have shape {images.shape}, {expected}{advice}")
+    kind, images = images.dtype.kind, images.reshape(-1, *shape)
+    if kind not in "buif":
+        raise DataError(f"the images are of type {images.dtype}, expected integers of 0 to 255 or floats of 0 to 1")
+    if kind == "b":
+        return images.astype(np.uint8) * np.uint8(255)
+    most = 1 if kind == "f" else 255
+    if images.dtype != np.uint8 and images.size and not (images.min() >= 0 and images.max() <= most):  # also NaN
+        advice = ": divide them by 255, or give uint8" if kind == "f" and 1 < images.max() <= 255 else ""
+        found = f"{images.dtype} from {images.min():g} to {images.max():g}"
+        raise DataError(f"the images are {found}, expected integers of 0 to 255 or floats of 0 to 1{advice}")
+    return np.rint(images * np.float64(255)).astype(np.uint8) if kind == "f" else images.astype(np.uint8)
 
 
 def per_class(confusion: np.ndarray) -> dict[str, np.ndarray]:

@@ -20,7 +20,7 @@ FLOORS = [  # a room imports only rooms above it in this list; rooms of one line
     "launching",
     "report page export bench doctor",
     "ui",
-    "api",
+    "api events",
     "commands",
     "cli",
     "__main__",
@@ -79,6 +79,8 @@ def test_imports_point_downward():
     assert not strange, f"these have no place in the order of imports: {strange}"
     for source, files in NEEDS.items():
         room = room_of(source)
+        if room == "distlenet":
+            continue  # it hands out the API, which it loads when that is used: see test_import_loads_nothing
         allowed = {other for other in FLOOR if other == room or FLOOR[other] < max(FLOOR[room], 1)}
         wrong = [needed for needed in files if room_of(needed) not in allowed]
         assert not wrong, f"{source}: {room} must not import {wrong}"

@@ -20,36 +20,9 @@ from distlenet.paths import as_path, path_or
 from distlenet.streams import note, say
 
 if TYPE_CHECKING:
+    from distlenet.runs.columns import Column
     from distlenet.runs.record import Line
 
-Column = tuple[str, ...]  # where its figure stands in a line of the journal
-COUNTS = ("epoch", "steps", "images")  # whole numbers
-SCORES = {
-    f"{split}_{figure}": (split, figure)
-    for split in ("running", "train", "validation", "test")
-    for figure in ("loss", "accuracy")
-}
-EPOCHS: dict[str, Column] = {
-    "epoch": ("epoch",),
-    "steps": ("steps",),
-    "learning_rate": ("lr",),
-    **SCORES,
-    "images": ("running", "count"),
-    "training_seconds": ("seconds",),  # since the latest start: less than the epoch's where the run was resumed in it
-    "evaluation_seconds": ("evaluation_seconds",),
-    "images_per_second": ("images_per_second",),
-    "exchange_share": ("exchange_share",),
-}
-STEPS: dict[str, Column] = {
-    "epoch": ("epoch",),
-    "steps": ("steps",),
-    "learning_rate": ("lr",),
-    "loss": ("loss",),
-    "accuracy": ("accuracy",),
-    "images": ("count",),
-    "step_seconds": ("seconds",),
-    "exchange_seconds": ("exchange_seconds",),
-}
 CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images")  # a window has no room for all
 
 
@@ -68,6 +41,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet import atomic
     from distlenet.bounded import head
     from distlenet.errors import RunDirectoryError
+    from distlenet.runs.columns import EPOCHS, STEPS, cells
     from distlenet.runs.record import counting, read_lines
 
     path = args.run_directory / "journal.jsonl"
@@ -102,17 +76,10 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def cells(columns: dict[str, Column], entry: "Line") -> list[int | float | None]:
-    """Return one row: a number for each of ``columns``, None where the journal has none."""
-    from distlenet.runs.record import number
-
-    values = {name: number(entry, *keys) for name, keys in columns.items()}
-    values["epoch"] = None if values["epoch"] is None else values["epoch"] + 1  # the journal counts from 0
-    return [int(v) if v is not None and name in COUNTS else v for name, v in values.items()]
-
-
-def as_csv(columns: dict[str, Column], entries: "list[Line]") -> str:
+def as_csv(columns: "dict[str, Column]", entries: "list[Line]") -> str:
     """Return the table as CSV (RFC 4180), numbers with all their digits."""
+    from distlenet.runs.columns import cells
+
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(columns)

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.commands.options import Parser, real, whole
+from distlenet.launching import COMMANDS
 
-COMMANDS = ("train", "evaluate", "repeat", "compare", "doctor")  # their ranks work together; others would run n times
 CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
 
 

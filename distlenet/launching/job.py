@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import IO
 
 from distlenet.errors import RanksLost
 from distlenet.handshake import ABORTED, ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
@@ -29,7 +32,10 @@ SAVING = ("train", "repeat", "compare")  # the commands that handle SIGUSR1
 
 @dataclass(frozen=True)
 class Job:
-    """A job to run. ``arguments`` are those of distlenet: ("train", "--run", ...)."""
+    """A job to run. ``arguments`` are those of distlenet: ("train", "--run", ...).
+
+    ``output`` is called with each line that the job prints; None: it prints on the streams of this process.
+    """
 
     ranks: int
     arguments: list[str]
@@ -37,6 +43,15 @@ class Job:
     hosts: str | None = None
     fault_tolerance: bool = True
     stall_after: float = 60.0
+    output: Callable[[str], object] | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, besides those of this process
+
+    def say(self, text: str) -> None:
+        """Print a message of the launcher where the ranks print."""
+        if self.output:
+            self.output(f"distlenet launch: {clean(text)}\n")
+        else:
+            say(text)
 
 
 def launch(job: Job, max_restarts: int = 0) -> int:
@@ -56,13 +71,13 @@ def launch(job: Job, max_restarts: int = 0) -> int:
                 return code
             if not attempt.connected and new_starts < NEW_STARTS:
                 new_starts += 1
-                say("the job ended before its ranks started to work: starting it again")
+                job.say("the job ended before its ranks started to work: starting it again")
                 continue
             if restarts == max_restarts:
                 return code
             pause = min(60.0, 0.5 * 2**restarts)
             restarts += 1
-            say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
+            job.say(f"the job died with exit code {code}: restart {restarts} of {max_restarts} in {pause:g} s")
             requests.pause(pause)
         return 128 + requests.asked
 
@@ -93,7 +108,7 @@ class Attempt:
 
     def __init__(self, job: Job, arguments: list[str], place: Scratch, requests: Requests, guardian: Guardian) -> None:
         self._tolerant = job.fault_tolerance and job.ranks > 1 and which_mpi().survives_losses
-        self._environment = place.environment | {STALL_AFTER: str(job.stall_after)}
+        self._environment = place.environment | dict(job.variables) | {STALL_AFTER: str(job.stall_after)}
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
         ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
@@ -101,7 +116,7 @@ class Attempt:
         self._command = [*command, *python_command("distlenet", *arguments)]
         # On SIGTERM, Open MPI's mpirun soon kills the ranks; it forwards only SIGUSR2. MPICH's forwards only SIGTERM.
         self._carrier = signal.SIGUSR2 if which_mpi().is_open_mpi else signal.SIGTERM
-        self._saves = arguments[0] in SAVING
+        self._saves, self._say, self._output = arguments[0] in SAVING, job.say, job.output
         self._stall_after, self._place = job.stall_after, place
         self._exit_file, self._ready = place.exit_file, place.exit_file.with_name(READY)
         self._requests, self._guardian = requests, guardian
@@ -112,7 +127,7 @@ class Attempt:
 
     def run(self) -> int:
         """Start mpirun and wait for it; return the exit code of the job."""
-        say(" ".join(self._command))
+        self._say(" ".join(self._command))
         self._requests.job = self
         try:
             if self._requests.asked is not None:  # the signal came before this job was started
@@ -120,14 +135,21 @@ class Attempt:
                 return 128 + self._requests.asked
             # in a separate session, so that signals from the terminal reach only this process, which forwards them
             self._process = mpirun = subprocess.Popen(
-                self._command, env=self._environment, stdin=subprocess.DEVNULL, start_new_session=True
+                self._command,
+                env=self._environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE if self._output else None,
+                stderr=subprocess.STDOUT if self._output else None,
+                start_new_session=True,
             )
+            reader = self._read(mpirun.stdout, self._output)
             self._guardian.watch(self._place, mpirun.pid, self._carrier)
             self._send()  # signals that came before mpirun was started
             self._wait_until_started(mpirun)
             code = self._wait(mpirun)
             if code < 0 and self._ready.exists():
                 self._let_orphans_save()
+            reader.join(EXIT_SECONDS)  # not longer: a process that outlives mpirun may hold the pipe
         finally:
             self._requests.job = None
         self.connected = self._ready.exists()
@@ -142,9 +164,23 @@ class Attempt:
         elif killed:
             code = 128 - code
         elif code == 0 and self.connected:  # with fault tolerance mpirun reports 0, but no rank ended by itself
-            say("all ranks died")
+            self._say("all ranks died")
             code = RanksLost.exit_code
         return code if asked is None or left is not None else 128 + asked
+
+    @staticmethod
+    def _read(pipe: IO[bytes] | None, output: Callable[[str], object] | None) -> threading.Thread:
+        """Call ``output`` with each line that the job prints, in a thread, which is returned."""
+
+        def work() -> None:
+            if pipe and output:
+                with pipe:
+                    for line in pipe:
+                        output(line.decode(errors="replace"))
+
+        reader = threading.Thread(target=work, name="output of the ranks", daemon=True)
+        reader.start()
+        return reader
 
     def _wait_until_started(self, mpirun: subprocess.Popen[bytes]) -> None:
         """Wait until all ranks are connected; end the job if one dies before, since the others would wait forever.
@@ -158,7 +194,7 @@ class Attempt:
             if seen - here:
                 died = died or now  # if it ended by itself, an exit file will appear
             if (died and now > died + EXIT_SECONDS) or now > deadline:
-                say("a rank died before all ranks were connected" if died else "the ranks cannot find each other")
+                self._say("a rank died before all ranks were connected" if died else "the ranks cannot find each other")
                 self.end()
                 return
             seen |= here
@@ -179,12 +215,12 @@ class Attempt:
             left_since = left_since or (now if self._exit_codes() else None)
             aborted_since = aborted_since or (now if aborted.exists() else None)
             if left_since and 0 < self._stall_after < now - left_since:
-                say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: ending it")
+                self._say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: ending it")
                 self.end()
                 mpirun.wait()
                 return 0
             if aborted_since and now - aborted_since > ABORT_SECONDS:
-                say("a rank aborted the job, but mpirun hangs: ending it")
+                self._say("a rank aborted the job, but mpirun hangs: ending it")
                 self.end()
                 mpirun.wait()
                 return RanksLost.exit_code

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.errors import CallbackError, DistlenetError
+from distlenet.errors import CallbackError, DistlenetError, Stopped
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
@@ -21,7 +21,7 @@ from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
 from distlenet.training.loop import LoopOptions, train
 from distlenet.training.lost_ranks import Survivor
-from distlenet.training.signals import Signals, Stopped
+from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state
 
 
@@ -115,7 +115,8 @@ class Session:
         summary["failure"] = type(failure).__name__ if failure else None
         # the others wait until it is written: if the root is lost before, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
-        yield RunFinished(summary, failure.exit_code if failure else code, failure)
+        history = experiment.state.progress.history
+        yield RunFinished(summary, failure.exit_code if failure else code, failure, history)
 
     def blamed(self) -> CallbackError | None:
         """Return the error of the root's callback that asked the run to stop, if one did; all ranks take part."""

@@ -115,6 +115,7 @@ class RunFinished:
     summary: dict[str, Any] = field(default_factory=dict)
     code: int = 0  # the exit code
     failure: DistlenetError | None = None  # why it ended early, the same on every rank
+    history: list[dict[str, Any]] = field(default_factory=list)  # EpochDone's fields, of all epochs of the run
 
 
 Event = (

@@ -16,7 +16,7 @@ import numpy as np
 
 from distlenet.activity import phase
 from distlenet.data.leaves import Leaves
-from distlenet.errors import DataError, OwnCodeError
+from distlenet.errors import DataError, OwnCodeError, Stopped
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
@@ -26,7 +26,7 @@ from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, SaveRequested, StepDone
 from distlenet.training.non_finite import explain_non_finite, explain_spoiled
 from distlenet.training.postmortem import Recorder
-from distlenet.training.signals import Signals, Stopped, obey
+from distlenet.training.signals import Signals, obey
 from distlenet.training.state import TrainState, check_replicas
 
 

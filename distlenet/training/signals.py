@@ -10,22 +10,12 @@ import time
 from collections.abc import Mapping
 from types import FrameType
 
-from distlenet.errors import DistlenetError
+from distlenet.errors import Stopped
 from distlenet.handlers import ECHO, ENDING, Handlers
 from distlenet.handshake import asked_by_launcher
 from distlenet.parallel.orphan import launcher_is_gone
 
 STOPS = tuple(number.name for number in ENDING)  # entries of the tail
-
-
-class Stopped(DistlenetError):
-    """The run was asked to end by signal ``number``; all ranks stop at the same step, with everything saved."""
-
-    agreed = True
-
-    def __init__(self, number: int) -> None:
-        super().__init__(f"stopped by {signal.Signals(number).name}")
-        self.exit_code = 128 + number
 
 
 def obey(votes: Mapping[str, float]) -> None:
@@ -59,8 +49,12 @@ class Signals(Handlers):
             if self._interrupted_at is None:
                 self._interrupted_at = time.monotonic()
             elif time.monotonic() - self._interrupted_at > ECHO:
-                os._exit(128 + signal.SIGINT)  # a second Ctrl-C: the user does not want to wait
+                self.insist()
         self.ask_to_stop(asked_by_launcher() or number)
+
+    def insist(self) -> None:
+        """End at once: after a second Ctrl-C the user does not want to wait."""
+        os._exit(128 + signal.SIGINT)
 
     def ask_to_stop(self, number: int = signal.SIGINT) -> None:
         """Note that the run must end, as if signal ``number`` had been received."""

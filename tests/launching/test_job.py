@@ -333,7 +333,7 @@ def test_sigusr1_saves_and_training_continues(openmpi, digits, tmp_path):
 
     with under_way(digits, tmp_path / "run") as job:
         job.process.send_signal(signal.SIGUSR1)
-        mpi_jobs.wait_for(lambda: "reason='requested'" in job.said(), job)
+        mpi_jobs.wait_for(lambda: "reason=requested " in job.said(), job)
         before = epochs()
         mpi_jobs.wait_for(lambda: epochs() > before + 1, job)
         job.process.send_signal(signal.SIGTERM)

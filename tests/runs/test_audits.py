@@ -6,7 +6,6 @@ import shutil
 import sys
 import threading
 import types
-from argparse import Namespace
 from pathlib import Path
 
 import h5py
@@ -15,7 +14,6 @@ import numpy as np
 import pretend
 import pytest
 
-from distlenet.commands.evaluate import measure
 from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
 from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
@@ -26,6 +24,7 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.runs import audits as checks
 from distlenet.runs.audits import hash_package
 from distlenet.runs.experiment import RunOptions, set_up
+from distlenet.runs.measure import measure
 from distlenet.series.trials import Trial, run_in_teams
 from distlenet.training.signals import Signals
 
@@ -380,17 +379,15 @@ def test_a_series(digits, tmp_path, changes, teams, what):
 def test_evaluate(digits, tmp_path, trained, monkeypatch):
     def measured(*changes):
         def job(comm):
-            args = Namespace(checkpoint=str(trained), data=str(digits), split="test", model=None, trust_code=False)
-            for name, value in changes[comm.rank].items():
-                setattr(args, name, value)
-            return measure(args, comm)["result"].accuracy
+            asked = {"checkpoint_path": trained, "data": digits, "split": "test"} | changes[comm.rank]
+            return measure(**asked, comm=comm).result.accuracy
 
         return pretend.outcomes(2, job)
 
     assert len(set(measured({}, {}))) == 1
     found = measured({}, {"split": "validation"})
     assert all("option split 'validation', rank 0" in str(error) for error in found), found
-    found = measured({}, {"checkpoint": str(trained / "checkpoints/last-1.h5")})
+    found = measured({}, {"checkpoint_path": trained / "checkpoints/last-1.h5"})
     assert all(type(error) is CheckpointError and "a checkpoint with parameters" in str(error) for error in found)
-    found = measured({}, {"checkpoint": "missing.h5"})
+    found = measured({}, {"checkpoint_path": "missing.h5"})
     assert all(f"there is no checkpoint missing.h5 (rank 1 on {HOST})" in str(error) for error in found), found

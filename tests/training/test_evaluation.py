@@ -9,6 +9,7 @@ from checkpoints import new_state
 
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
+from distlenet.errors import Stopped
 from distlenet.parallel import Serial, owned_shards
 from distlenet.reader import per_class
 from distlenet.training.evaluation import (
@@ -19,7 +20,7 @@ from distlenet.training.evaluation import (
     accuracy,
     evaluate,
 )
-from distlenet.training.signals import Signals, Stopped
+from distlenet.training.signals import Signals
 from distlenet.training.state import Running
 
 

@@ -124,6 +124,43 @@ def shape_of(pixels: int, size: tuple[int, int] | None, where: str) -> tuple[int
     return side, side
 
 
+def as_pictures(array: np.ndarray, size: tuple[int, int] | None, where: str) -> np.ndarray:
+    """Return ``array`` as (n, rows, columns), or (n, rows, columns, 3) if it has colours."""
+    shape = array.shape
+    if array.ndim == 2:
+        return array.reshape(-1, *shape_of(shape[1], size, where))
+    if array.ndim == 4 and shape[3] in (1, 3):
+        array = array[..., 0] if shape[3] == 1 else array
+    elif array.ndim == 4 and shape[1] in (1, 3):
+        array = array[:, 0] if shape[1] == 1 else array.transpose(0, 2, 3, 1)
+    if array.ndim != 3 and (array.ndim, array.shape[-1:]) != (4, (3,)):
+        raise DataError(
+            f"{where} has shape {shape}, expected (n, rows, columns) or (n, pixels), with or without an axis of colours"
+        )
+    if size not in (None, array.shape[1:3]):
+        raise DataError(f"{where} has images of {array.shape[1:3]}, expected {size} as --size says")
+    return array
+
+
+def as_labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
+    """Return the labels (n,), which may be stored as (n, 1)."""
+    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
+    if labels.shape != (count,):
+        one_hot = array.ndim == 2 and len(array) == count
+        advice = "; if it has one column per class, store .argmax(axis=1)" if one_hot else ""
+        raise DataError(f"{where} has shape {array.shape}, expected ({count},): one number for each image{advice}")
+    return labels
+
+
+def one_size(images: Iterable[np.ndarray], place: Path | str) -> None:
+    """Raise DataError unless all arrays of ``images`` (n, rows, columns, ...), found at ``place``, are of one size."""
+    shapes = {array.shape[1:3] for array in images}
+    if len(shapes) > 1:
+        raise DataError(
+            f"{place}: the images have the sizes {' and '.join(map(str, sorted(shapes)))}, expected one size"
+        )
+
+
 def remarks(train: Block, test: Block, class_names: Sequence[str]) -> list[str]:
     """Return a sentence on each property of the images that is allowed but seldom intended."""
     known = {hash(image.tobytes()) for image in train[0]}

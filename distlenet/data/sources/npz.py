@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from distlenet.data.file.writer import Progress
-from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, divided, roles, shape_of
+from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, as_labels, as_pictures, divided, one_size, roles
 from distlenet.data.sources.npz_archive import Archive
 from distlenet.data.sources.numbers import as_blocks
 from distlenet.data.sources.unpacking import readable
@@ -35,13 +33,9 @@ def read_npz(
     where = {split: (f"{image} in {place}", f"{label} in {place}") for split, (image, label) in pairs.items()}
     raw = {}
     for split, (image, label) in pairs.items():
-        images = _pictures(arrays[image], size, where[split][0])
-        raw[split] = images, _labels(arrays[label], len(images), where[split][1])
-    shapes = {images.shape[1:3] for images, _ in raw.values()}
-    if len(shapes) > 1:
-        raise DataError(
-            f"{place}: the images have the sizes {' and '.join(map(str, sorted(shapes)))}, expected one size"
-        )
+        images = as_pictures(arrays[image], size, where[split][0])
+        raw[split] = images, as_labels(arrays[label], len(images), where[split][1])
+    one_size([images for images, _ in raw.values()], place)
     blocks, class_names = as_blocks(raw, where)
     notes = [f"skipped: {', '.join(unread[:8])}{' ...' * (len(unread) > 8)}"] if unread else []
     return divided(blocks, place, share, seed, place.stem, class_names, f"read from {place.name}", notes)
@@ -81,31 +75,3 @@ def _listed(archive: Archive) -> str:
         except DataError:
             listed.append(f"{name} (not an array of numbers)")
     return (", ".join(listed) or "nothing") + " ..." * (len(archive.names) > 8)
-
-
-def _pictures(array: np.ndarray, size: tuple[int, int] | None, where: str) -> np.ndarray:
-    """Return ``array`` as (n, rows, columns), or (n, rows, columns, 3) if it has colours."""
-    shape = array.shape
-    if array.ndim == 2:
-        return array.reshape(-1, *shape_of(shape[1], size, where))
-    if array.ndim == 4 and shape[3] in (1, 3):
-        array = array[..., 0] if shape[3] == 1 else array
-    elif array.ndim == 4 and shape[1] in (1, 3):
-        array = array[:, 0] if shape[1] == 1 else array.transpose(0, 2, 3, 1)
-    if array.ndim != 3 and (array.ndim, array.shape[-1:]) != (4, (3,)):
-        raise DataError(
-            f"{where} has shape {shape}, expected (n, rows, columns) or (n, pixels), with or without an axis of colours"
-        )
-    if size not in (None, array.shape[1:3]):
-        raise DataError(f"{where} has images of {array.shape[1:3]}, expected {size} as --size says")
-    return array
-
-
-def _labels(array: np.ndarray, count: int, where: str) -> np.ndarray:
-    """Return the labels (n,), which may be stored as (n, 1)."""
-    labels = array[:, 0] if array.ndim == 2 and array.shape[1] == 1 else array
-    if labels.shape != (count,):
-        one_hot = array.ndim == 2 and len(array) == count
-        advice = "; if it has one column per class, store .argmax(axis=1)" if one_hot else ""
-        raise DataError(f"{where} has shape {array.shape}, expected ({count},): one number for each image{advice}")
-    return labels

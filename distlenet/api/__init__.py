@@ -1,0 +1,1 @@
+"""The Python interface: what ``import distlenet`` offers, loaded when it is used. A file for each subject."""

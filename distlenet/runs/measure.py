@@ -1,0 +1,71 @@
+"""Measure a checkpoint on a dataset, by all ranks."""
+
+import os
+from dataclasses import dataclass
+
+from distlenet.data.augmentation import Resampler
+from distlenet.data.file.dataset_file import open_digit_file
+from distlenet.data.slices import DatasetSlice, Slices
+from distlenet.errors import DataError
+from distlenet.own_code import Trust
+from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import in_agreement
+from distlenet.runs import audits
+from distlenet.runs.choice import find_checkpoint
+from distlenet.training.evaluation import Result, evaluate
+
+SPLITS = ("test", "train", "validation")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a checkpoint reached on a dataset, the same on every rank."""
+
+    checkpoint: str  # path
+    data: str  # path
+    split: str
+    class_names: tuple[str, ...]
+    result: Result
+    notes: list[str]  # what the user should know
+
+
+def measure(
+    checkpoint_path: str | os.PathLike[str],
+    data: str | os.PathLike[str],
+    split: str,
+    comm: Communicator,
+    trust: Trust | None = None,
+) -> Measured:
+    """Evaluate a checkpoint file, or the best one of a run directory, on ``split``, one of SPLITS.
+
+    Raises, on every rank, CheckpointError, DataError, ConfigError.
+    """
+    notes: list[str] = []
+    with in_agreement(comm):
+        checkpoint = find_checkpoint(checkpoint_path, notes.append, trust)
+        net, trained = checkpoint.build_net(), checkpoint.dataset
+        digits = open_digit_file(data)
+        if (digits.image_shape, len(digits.class_names)) != (trained.image_shape, len(trained.class_names)):
+            raise DataError(
+                f"{digits.path} has {digits.image_shape} pixels and {len(digits.class_names)} classes, but "
+                f"{checkpoint.path} was trained on {trained.image_shape} and {len(trained.class_names)}"
+            )
+        part: DatasetSlice | None = DatasetSlice(digits, "test", 0, digits.length("test"))
+        if split != "test":
+            part = getattr(Slices.of(digits, checkpoint.config), split)
+        if part is None:
+            raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
+    audits.compare_ranks(
+        comm,
+        lambda: [
+            *audits.of_package(),
+            audits.Fact("option split", split),
+            *audits.of_parameters(net),
+            *audits.of_settings(checkpoint.config),
+            *audits.of_dataset(digits),
+            *audits.of_network(comm, checkpoint.config.model, net),
+        ],
+    )
+    resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
+    result = evaluate(net, part, resampler, comm)
+    return Measured(str(checkpoint.path), str(digits.path), split, trained.class_names, result, notes)
