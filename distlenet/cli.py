@@ -4,6 +4,7 @@ A command module has ``configure(parser)`` and ``run(args)``, and imports what i
 ``distlenet --help`` answers at once, and a run in one process never loads MPI.
 """
 
+import argparse
 import errno
 import importlib
 import os
@@ -12,50 +13,76 @@ import sys
 import traceback
 from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import NoReturn
 
 from distlenet import __version__
-from distlenet.commands.options import Parser
+from distlenet.commands import COMMANDS, GROUPS
+from distlenet.commands.options import Parser, fill
 from distlenet.errors import DistlenetError, OutputError, UsageError, report
 from distlenet.handshake import ORDERLY, tell_launcher
 from distlenet.streams import SafeStream, reason, safe_streams
 
-COMMANDS = {
-    "prepare": "make a dataset file: MNIST and its like, your own images, or digits drawn by the program",
-    "train": "train a network, in one process or under mpirun",
-    "launch": "start train, evaluate, repeat, compare or doctor on many processes, and keep the run alive",
-    "repeat": "train under several seeds: mean, spread, confidence, defective runs",
-    "compare": "train recipes, models or settings side by side, each under several seeds",
-    "evaluate": "measure a checkpoint on a dataset, in one process or under mpirun",
-    "summary": "list the layers of a network, their outputs and parameters",
-    "journal": "show the epochs or steps of a run, or write them as CSV",
-    "inspect": "show what a checkpoint holds, and verify it",
-    "predict": "say which digits pictures show",
-    "draw": "draw digits on a web page of this machine, and watch the network read them",
-    "export": "write a checkpoint's network as ONNX, safetensors or npz",
-    "doctor": "look at MPI, ranks, cores, BLAS threads and file locks, and say what to mend",
-    "bench": "measure the speed of this machine, beside PyTorch where it is installed",
-    "report": "make figures and one HTML page of a run, or of many",
-}
+COMPLETION = """completion of words by TAB (extra completion), in bash or zsh:
+  eval "$(register-python-argcomplete distlenet)\""""
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 
 
 def build_parser(command: str | None) -> Parser:
     """Return the parser; only ``command``'s own options are filled in, the others are listed by name."""
-    parser = Parser(prog="distlenet", description="Train a pure-numpy LeNet-5 on many processes.")
-    parser.add_argument("--version", action="version", version=f"distlenet {__version__}")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=Parser)
-    for name, text in COMMANDS.items():
-        sub = commands.add_parser(name, help=text, description=f"{text[0].upper()}{text[1:]}.")
+    parser = Parser(
+        prog="distlenet",
+        usage="%(prog)s COMMAND [options]",
+        description="Train a pure-numpy LeNet-5 on many processes.",
+        epilog=list_commands(),
+        add_help=False,
+    )
+    commands = parser.add_subparsers(
+        dest="command", metavar="COMMAND", required=True, parser_class=Parser, prog="distlenet", help=argparse.SUPPRESS
+    )
+    for name in COMMANDS:
+        sub = commands.add_parser(name, add_help=False)
         if name == command:
-            importlib.import_module(f"distlenet.commands.{name}").configure(sub)
+            fill(sub, name)
             sub.set_defaults(parser=sub)
-            sub.add_argument("--debug", action="store_true", help="show tracebacks; train: check every number")
+    parser.add_argument("--version", action="version", version=f"distlenet {__version__}", help="show the version")
+    parser.add_argument("-h", "--help", action="help", help="show this help; `distlenet COMMAND --help`: its options")
     return parser
+
+
+def list_commands() -> str:
+    """Return the commands for the help, group by group."""
+    groups = []
+    for title, commands in GROUPS.items():
+        groups.append("\n".join([f"{title}:", *(f"  {name:9} {text}" for name, text in commands.items())]))
+    return "\n\n".join([*groups, COMPLETION])
+
+
+def complete(line: str) -> NoReturn:
+    """Answer the shell, which wants the ``line`` up to the cursor completed, and leave.
+
+    The words behind ``launch`` are completed as the command that they start.
+    """
+    try:
+        import argcomplete
+    except ModuleNotFoundError:
+        sys.exit(1)
+    words = line.split()[1:]
+    command = next((word for word in words if word in COMMANDS), None)
+    if command == "launch":
+        inner = next((word for word in words[words.index("launch") + 1 :] if word in COMMANDS), None)
+        if inner and not line.endswith(inner):
+            command = inner
+            line = f"distlenet {line[line.index(f' {inner} ', line.index('launch')) + 1 :]}"
+            os.environ.update(COMP_LINE=line, COMP_POINT=str(len(line)))
+    argcomplete.autocomplete(build_parser(command), always_complete_options=False)
+    sys.exit(1)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     is_program = arguments is None
+    if is_program and "_ARGCOMPLETE" in os.environ:
+        complete(os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])])
     with safe_streams() as output:
         try:
             code = _run(sys.argv[1:] if arguments is None else list(arguments))

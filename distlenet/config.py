@@ -15,76 +15,97 @@ from distlenet.paths import code_path, is_custom
 LARGEST_FILE = 2**16  # bytes of a TOML file
 
 
-def setting(default: Any, text: str, *, least: float | None = None, most: float | None = None, **more: Any) -> Any:
-    """Declare a setting: its default, its help text, and the range of numbers it allows."""
-    return field(default=default, metadata={"help": text, "least": least, "most": most, **more})
+GROUPS = ("run", "data and augmentation", "network", "optimizer and schedule", "faults")  # of options, in the help
+RUN, DATA, NETWORK, RULES, FAULTS = GROUPS
+
+
+def setting(
+    group: str, default: Any, text: str, *, least: float | None = None, most: float | None = None, **more: Any
+) -> Any:
+    """Declare a setting: its group and text in the help, its default, and the range of numbers it allows.
+
+    ``more``: ``names`` known, of which ``choices`` are the only ones; ``code``: what code of the user's own it may name
+    instead; ``math``: False if it does not change what a run computes.
+    """
+    return field(default=default, metadata={"group": group, "help": text, "least": least, "most": most, **more})
+
+
+MODELS = (
+    *("lenet5", "lenet5-1998", "lenet5-1998-softmax", "feed-forward", "single-conv", "single-conv-pool"),
+    *("double-conv", "lenet5-deeper", "conv8-conv8"),
+)
+ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "elu", "scaled-tanh")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "levenberg-marquardt")
+SCHEDULES = ("constant", "step", "inverse-time", "cosine", "one-cycle", "published")
 
 
 @dataclass(frozen=True)
 class Config:
     """Everything that decides what a run computes. Names are those of the flags and of the TOML keys."""
 
-    model: str = setting("lenet5", "network by name, or your own: FILE.py:FUNCTION or MODULE:FUNCTION", code=True)
-    activation: str = setting("relu", "relu, tanh, sigmoid, leaky-relu, elu or scaled-tanh")
-    pooling: str = setting("average", "average, max or trainable")
-    init: str = setting("he", "initial weights: he, glorot, fan-in or normal")
-    sigma: float = setting(0.1, "standard deviation for --init normal", least=0)
+    epochs: int = setting(RUN, 30, "passes over the training set", least=0)
+    batch_size: int = setting(RUN, 256, "images in the global batch of a step, over all shards", least=1)
+    shards: int = setting(RUN, 8, "fixed parts of the training set, at least as many as ranks", least=1)
+    seed: int = setting(RUN, 1, "of initial weights, order and augmentation", least=0, most=2**63 - 1)
 
-    epochs: int = setting(30, "passes over the training set", least=0)
-    batch_size: int = setting(256, "images in the global batch of a step, over all shards", least=1)
-    shards: int = setting(8, "fixed parts of the training set, at least as many as ranks", least=1)
-    seed: int = setting(1, "of the initial weights, the order and the augmentation", least=0, most=2**63 - 1)
-    validation: int = setting(-1, "images held back at the end of the training set (-1: the last twelfth)", least=-1)
-
-    optimizer: str = setting(
-        "nesterov", "sgd, momentum, nesterov, rmsprop, adam, levenberg-marquardt, or your own: FILE.py:CLASS", code=True
+    validation: int = setting(
+        DATA, -1, "images held back at the end of the training set (-1: the last twelfth)", least=-1
     )
-    lr: float = setting(0.14, "peak learning rate", least=0)
-    momentum: float = setting(0.9, "for momentum and nesterov", least=0, most=1)
-    beta1: float = setting(0.9, "Adam's decay of the mean", least=0, most=0.999999)
-    beta2: float = setting(0.999, "Adam's decay of the square", least=0, most=0.999999)
-    rho: float = setting(0.9, "RMSProp's decay of the square", least=0, most=1)
-    epsilon: float = setting(1e-8, "for rmsprop and adam", least=0)
-    mu: float = setting(0.02, "for levenberg-marquardt: added to the curvature", least=1e-6)
-    step_limit: float = setting(0.01, "for levenberg-marquardt: no parameter goes further in a step (0: any)", least=0)
-    curvature_samples: int = setting(500, "for levenberg-marquardt: images the curvature is estimated on", least=1)
-    rubbish: float = setting(10.0, "for lenet5-1998: distance of the rubbish class, j of its loss", least=0)
-    weight_decay: float = setting(5e-4, "on weights, not on biases", least=0)
-    clip: float = setting(1.0, "longest step: larger mean gradients are scaled down to this norm (0: never)", least=0)
-    average: float = setting(
-        0.0,
-        "decay of an average of the parameters, which is evaluated in their place (0: none)",
-        least=0,
-        most=0.999999,
-    )
-    schedule: str = setting(
-        "one-cycle",
-        "learning rate: constant, step, inverse-time, cosine, one-cycle, published, or your own: FILE.py:FUNCTION",
-        code=True,
-    )
-    warmup: float = setting(0.15, "share of the steps in which one-cycle or published rises", least=0, most=1)
-    decay: float = setting(0.001, "of inverse-time: rate / (1 + decay * step)", least=0)
-
     augmentation: str = setting(
-        "built-in", "the four settings that follow; before them your own, if you name it: FILE.py:FUNCTION", code=True
+        DATA, "built-in", "built-in: the four below; your own, FILE.py:FUNCTION, comes before them", code="FUNCTION"
     )
-    rotate: float = setting(12.0, "augmentation: rotation within +- this many degrees", least=0, most=180)
-    shift: float = setting(2.0, "augmentation: shift within +- this many pixels", least=0)
-    zoom: float = setting(0.15, "augmentation: zoom by a factor within 1 +- this", least=0, most=0.9)
-    elastic: float = setting(
-        0.0, "augmentation: smooth distortion by this many pixels, a standard deviation", least=0, most=99
+    rotate: float = setting(DATA, 12.0, "rotation within +- this many degrees", least=0, most=180)
+    shift: float = setting(DATA, 2.0, "shift within +- this many pixels", least=0)
+    zoom: float = setting(DATA, 0.15, "zoom by a factor within 1 +- this", least=0, most=0.9)
+    elastic: float = setting(DATA, 0.0, "smooth distortion by this many pixels, a standard deviation", least=0, most=99)
+    train_sample: int = setting(
+        DATA, 5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False
+    )
+    test_curve: bool = setting(
+        DATA, False, "record the test error after each epoch; nothing is chosen by it", math=False
+    )
+    memory_limit: int = setting(DATA, 128, "MiB of training images a rank holds; more is streamed", least=0, math=False)
+
+    model: str = setting(NETWORK, "lenet5", "network", names=MODELS, code="FUNCTION")
+    activation: str = setting(NETWORK, "relu", "activation", names=ACTIVATIONS)
+    pooling: str = setting(NETWORK, "average", "pooling", names=("average", "max", "trainable"))
+    init: str = setting(NETWORK, "he", "initial weights", names=("he", "glorot", "fan-in", "normal"))
+    sigma: float = setting(NETWORK, 0.1, "standard deviation, for --init normal", least=0)
+    rubbish: float = setting(NETWORK, 10.0, "for lenet5-1998: distance of the rubbish class, j of its loss", least=0)
+
+    optimizer: str = setting(RULES, "nesterov", "optimizer", names=OPTIMIZERS, code="CLASS")
+    lr: float = setting(RULES, 0.14, "peak learning rate", least=0)
+    schedule: str = setting(RULES, "one-cycle", "learning rate over the steps", names=SCHEDULES, code="FUNCTION")
+    weight_decay: float = setting(RULES, 5e-4, "decay of weights, not of biases", least=0)
+    clip: float = setting(RULES, 1.0, "longest mean gradient; longer ones are scaled down (0: never)", least=0)
+    average: float = setting(
+        RULES, 0.0, "decay of an average of the parameters, evaluated in their place (0: none)", least=0, most=0.999999
+    )
+    warmup: float = setting(
+        RULES, 0.15, "for one-cycle and published: share of the steps in which the rate rises", least=0, most=1
+    )
+    decay: float = setting(RULES, 0.001, "for inverse-time: the rate is lr / (1 + decay * step)", least=0)
+    momentum: float = setting(RULES, 0.9, "for momentum and nesterov", least=0, most=1)
+    beta1: float = setting(RULES, 0.9, "for adam: decay of the mean", least=0, most=0.999999)
+    beta2: float = setting(RULES, 0.999, "for adam: decay of the square", least=0, most=0.999999)
+    rho: float = setting(RULES, 0.9, "for rmsprop: decay of the square", least=0, most=1)
+    epsilon: float = setting(RULES, 1e-8, "for rmsprop and adam: added to the root", least=0)
+    mu: float = setting(RULES, 0.02, "for levenberg-marquardt: added to the curvature", least=1e-6)
+    step_limit: float = setting(
+        RULES, 0.01, "for levenberg-marquardt: the furthest a parameter goes in a step (0: any)", least=0
+    )
+    curvature_samples: int = setting(
+        RULES, 500, "for levenberg-marquardt: images that the curvature is estimated on", least=1
     )
 
     on_divergence: str = setting(
+        FAULTS,
         "heal",
         "when the loss stays at guessing, jumps up or is not finite: heal (go back, lower the rate), stop or ignore",
+        names=("heal", "stop", "ignore"),
         choices=("heal", "stop", "ignore"),
     )
-    max_heals: int = setting(3, "times that a run goes back before it stops", least=0)
-
-    train_sample: int = setting(5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False)
-    test_curve: bool = setting(False, "record the test error after each epoch; nothing is chosen by it", math=False)
-    memory_limit: int = setting(128, "MiB of training images a rank holds; more is streamed", least=0, math=False)
+    max_heals: int = setting(FAULTS, 3, "times that a run goes back before it stops", least=0)
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -16,7 +16,7 @@ from distlenet.cli import COMMANDS, main
 def test_help_names_every_command(distlenet):
     said = distlenet("--help").expect().stdout
     for name in COMMANDS:
-        assert f"    {name} " in said
+        assert f"\n  {name} " in said
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,6 +1,5 @@
 """Settings: recipe, then file, then flags; and one sentence for whatever cannot be."""
 
-import argparse
 import dataclasses
 import shlex
 import sys
@@ -9,9 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from distlenet.commands.options import Parser
 from distlenet.commands.train import configure
 from distlenet.config import RECIPES, Config, build_config
 from distlenet.errors import ALIASES, ConfigError, missing_extra, nearest
+from distlenet.nn import OPTIMIZERS, SCHEDULES, models
+from distlenet.nn.initialization import METHODS
 
 
 def toml(tmp_path, text: str):
@@ -107,6 +109,14 @@ def test_every_setting_says_what_it_is():
         assert field.type in (int, float, str, bool)
 
 
+def test_the_names_in_the_help_are_those_that_there_are():
+    known = {"model": models.MODELS, "activation": models.ACTIVATIONS, "pooling": models.POOLINGS, "init": METHODS}
+    known |= {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
+    for field in dataclasses.fields(Config):
+        if field.name in known:
+            assert field.metadata["names"] == tuple(known[field.name])
+
+
 def test_nearest():
     assert nearest("epoch", ["epochs", "lr"]) == " (did you mean 'epochs'?)"
     assert nearest("zzz", ["epochs", "lr"]) == ""
@@ -116,7 +126,7 @@ def test_nearest():
 
 
 def test_aliases_lead_to_settings_and_options():
-    train = argparse.ArgumentParser()
+    train = Parser()
     configure(train)
     known = {option.lstrip("-") for option in train._option_string_actions}
     for word, names in ALIASES.items():

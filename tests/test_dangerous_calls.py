@@ -30,6 +30,7 @@ ALLOWED = {
     ("data/sources/formats.py", "import_module"),  # a module named in the table FORMATS
     ("commands/bench.py", "import_module"),  # of its own table of measurements
     ("commands/launch.py", "import_module"),  # one of its own table of commands
+    ("commands/options.py", "import_module"),  # the same, or a key of cli.COMMANDS
     ("data/sources/npz_archive.py", "literal_eval"),  # of a header of bounded length: literals alone
     ("bench/pytorch.py", "compile"),  # torch.compile
     ("own_code.py", "import_module"),

@@ -1,7 +1,7 @@
 """``distlenet bench``: what this machine reaches, compared with PyTorch where it is installed.
 
 distlenet bench --rounds 4
-distlenet bench race --seeds 5        or another of PARTS, with options of its own
+distlenet bench race --seeds 5    or another part, with options of its own
 """
 
 import argparse
@@ -20,13 +20,33 @@ PARTS = {
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--batch-size", type=whole(1), default=256, help="global batch (%(default)s)")
-    parser.add_argument("--shards", type=whole(1), default=8, help="leaves of a step (%(default)s)")
-    parser.add_argument("--ranks", type=whole(1), default=2, help="most ranks compared with one; 1: skip (%(default)s)")
     parser.add_argument(
-        "--rounds", type=whole(1), default=12, help="how often the comparisons take turns (%(default)s)"
+        "--batch-size", type=whole(1), default=256, metavar="N", help="global batch (default: %(default)s)"
     )
-    parser.add_argument("--steps", type=whole(1), default=200, help="timed steps of each job of ranks (%(default)s)")
+    parser.add_argument(
+        "--shards", type=whole(1), default=8, metavar="N", help="leaves of a step (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ranks",
+        type=whole(1),
+        default=2,
+        metavar="N",
+        help="most ranks compared with one; 1: skip (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--rounds",
+        type=whole(1),
+        default=12,
+        metavar="N",
+        help="how often the comparisons take turns (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--steps",
+        type=whole(1),
+        default=200,
+        metavar="N",
+        help="timed steps of each job of ranks (default: %(default)s)",
+    )
     parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
     add_json(parser)
     parts = "; ".join(f"{name}: {text}" for name, text in PARTS.items())

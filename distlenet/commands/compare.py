@@ -1,24 +1,27 @@
 """``distlenet compare``: recipes, models or settings side by side, each under several seeds.
 
 distlenet compare activations --seeds 3 --run runs/activations --recipe fast
-distlenet compare standard slow:lr=0.05 mine:model=mynet.py:build --seeds 5 --run runs/c
-mpirun -n 4 distlenet compare models ...     all ranks train each run together
+distlenet compare standard slow:lr=0.05 mine:model=mynet.py:build --run runs/c
+mpirun -n 4 distlenet compare models --run runs/m    all ranks train each run
 """
 
 import argparse
 import re
 from typing import TYPE_CHECKING
 
-from distlenet.commands.options import given_settings, make_options, whole
+from distlenet.commands.options import Parser, whole
 from distlenet.commands.repeat import add_options, run_trials
+from distlenet.commands.run_options import given_settings, make_options
+from distlenet.config import RUN
 
 if TYPE_CHECKING:
     from distlenet.config import Config
     from distlenet.series.trials import Trial
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Add the options."""
+    parser.usage = "%(prog)s ITEM ... --run DIR [options]"
     parser.add_argument(
         "items",
         nargs="+",
@@ -26,8 +29,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="a recipe; a model; NAME:key=value,key=value; or a group: activations, poolings, models, optimizers, "
         "outputs",
     )
-    parser.add_argument(
-        "--seeds", type=whole(1), default=3, metavar="K", help="seeds for each item (default: %(default)s)"
+    parser.section(RUN).add_argument(
+        "--seeds",
+        type=whole(1),
+        default=3,
+        metavar="K",
+        help="seeds of each item, from --seed on (default: %(default)s)",
     )
     add_options(parser)
 

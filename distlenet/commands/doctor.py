@@ -3,7 +3,8 @@
 distlenet doctor
 mpirun -n 4 distlenet doctor --run runs/a --json
 
-The exit code is 0 unless ``train``, started in the same way, would refuse to start: then it is 7.
+The exit code is 7 if ``train``, started in the same way, would refuse to start,
+else 0.
 """
 
 import argparse

@@ -2,7 +2,7 @@
 
 distlenet draw
 distlenet draw runs/a --port 0 --open
-distlenet draw --allow-host '*.app.github.dev'        behind the proxy of a hosted environment
+distlenet draw --allow-host '*.app.github.dev'    behind a proxy
 """
 
 import argparse

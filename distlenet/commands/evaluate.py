@@ -20,7 +20,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     add_checkpoint(parser)
     add_data(parser)
-    parser.add_argument("--split", choices=("test", "train", "validation"), default="test")
+    parser.add_argument(
+        "--split", choices=("test", "train", "validation"), default="test", help="which images (default: %(default)s)"
+    )
     add_trust(parser)
     add_json(parser)
 

@@ -4,8 +4,9 @@ distlenet journal runs/a
 distlenet journal runs/a --csv epochs.csv
 distlenet journal runs/a --steps --csv - | head
 
-A column has one unit: seconds, images per second, or none; accuracies and shares are from 0 to 1. ``epoch`` counts
-from 1, ``steps`` from the start of the run. A cell is empty where the run has no such figure.
+A column has one unit: seconds, images per second, or none. Accuracies and
+shares are from 0 to 1. Epochs count from 1, steps from the start of the run. A
+cell is empty where the run has no such figure.
 """
 
 import argparse

@@ -1,6 +1,7 @@
 """``distlenet launch``: start ranks with the right mpirun and flags, and keep the run alive.
 
-distlenet launch -n 4 train --data datasets/mnist.h5 --run runs/a
+distlenet launch -n 4 train --run runs/a
+distlenet launch -n 4 --max-restarts 3 train --run runs/a --resume
 """
 
 import argparse
@@ -10,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from distlenet.commands.options import Parser, real, whole
+from distlenet.commands.options import Parser, complete_by, fill, real, whole
 from distlenet.launching import COMMANDS
 
 CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
@@ -18,30 +19,32 @@ CROWD = 4  # ranks a core; with more, most of the time goes into taking turns
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
+    parser.usage = "%(prog)s -n N [options] COMMAND ..."
     parser.set_defaults(explain_unknown=explain_unknown)
-    parser.add_argument("-n", "--ranks", type=whole(1), help="number of processes")
+    parser.add_argument("-n", "--ranks", type=whole(1), metavar="N", help="number of processes")
     parser.add_argument("--hosts", metavar="A:2,B:2", help="hosts, with the ranks each takes (default: this one)")
     parser.add_argument(
         "--max-restarts",
         type=whole(0),
         default=0,
         metavar="K",
-        help="restarts of a job that died as a whole (%(default)s)",
+        help="restarts of a job that died as a whole (default: %(default)s)",
     )
     parser.add_argument(
         "--stall-after",
         type=real(0),
         default=60.0,
         metavar="SECONDS",
-        help="a rank silent for so long is dropped or, without fault tolerance, the job ended (%(default)s)",
+        help="drop a rank that is silent for so long; without fault tolerance, end the job (default: %(default)g)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
-    parser.add_argument(
+    command = parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
         metavar="COMMAND ...",
-        help=f"one of {', '.join(COMMANDS)}, and its options",
+        help=f"{', '.join(COMMANDS[:-1])} or {COMMANDS[-1]}, and its options",
     )
+    complete_by(command, COMMANDS)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,9 +99,8 @@ def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argpa
 
 def parser_of(command: str) -> Parser:
     """Return the parser of another command's options."""
-    parser = Parser(prog=f"distlenet {command}")
-    importlib.import_module(f"distlenet.commands.{command}").configure(parser)
-    parser.add_argument("--debug", action="store_true", help="show tracebacks")
+    parser = Parser(prog=f"distlenet {command}", add_help=False)
+    fill(parser, command)
     return parser
 
 

@@ -4,34 +4,56 @@ A command that may build a network of the user's own has ``--trust-code`` and ``
 """
 
 import argparse
-import os
+import importlib
 import re
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
 from math import inf
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
-from distlenet.config import RECIPES, Config
+from distlenet.commands import COMMANDS
+from distlenet.config import RUN
 from distlenet.errors import UsageError, nearest
-from distlenet.handshake import STALL_AFTER
 from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
     from distlenet.own_code import Trust
-    from distlenet.runs.experiment import RunOptions
 
 LARGEST_SIDE = 512  # pixels
 LAUNCH_OPTIONS = ("-n", "--ranks", "--hosts", "--max-restarts", "--no-fault-tolerance")
 N = TypeVar("N", int, float)
 
 
+class Layout(argparse.HelpFormatter):
+    """Keeps the lines of a text that has several of them, such as examples; breaks no name and no default."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)
+
+    def _split_lines(self, text: str, width: int) -> list[str]:
+        text = " ".join(text.split()).replace("(default: ", "(default:\0")
+        return [line.replace("\0", " ") for line in textwrap.wrap(text, width, break_on_hyphens=False)]
+
+
 class Parser(argparse.ArgumentParser):
     """argparse, but an unknown option is answered with the nearest known one, by our own error."""
 
     def __init__(self, **settings: Any) -> None:
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": Layout, **settings})
         self.color = False  # Python 3.14 colours the help by escape codes of its own
+        self._sections: dict[str, argparse._ArgumentGroup] = {}
+
+    def section(self, title: str) -> "argparse._ArgumentGroup":
+        """Return the group of options called ``title``; the first call decides its place in the help."""
+        if title not in self._sections:
+            self._sections[title] = self.add_argument_group(title)
+        return self._sections[title]
+
+    @property
+    def has_sections(self) -> bool:
+        """Whether its options are in groups, as those of commands that train are."""
+        return bool(self._sections)
 
     def error(self, message: str) -> NoReturn:
         """Raise UsageError instead of leaving."""
@@ -55,6 +77,20 @@ class Parser(argparse.ArgumentParser):
         if unknown:
             getattr(parsed, "parser", self).error(f"unrecognized arguments: {' '.join(unknown)}")
         return parsed
+
+
+def fill(parser: Parser, command: str) -> None:
+    """Add to ``parser``, which has no -h yet, all options of ``command``, what it does, and examples."""
+    module = importlib.import_module(f"distlenet.commands.{command}")
+    _, examples, *more = [*(module.__doc__ or "").strip().split("\n\n"), "", ""]
+    parser.description = f"{COMMANDS[command][0].upper()}{COMMANDS[command][1:]}."
+    parser.epilog = "\n\n".join(["examples:\n" + textwrap.indent(examples, "  "), *more]).strip()
+    module.configure(parser)
+    trains = parser.has_sections
+    last = parser.section(RUN) if trains else parser
+    also = "; check every number and every layer's gradient" if trains else ""
+    last.add_argument("--debug", action="store_true", help=f"show tracebacks{also}")
+    last.add_argument("-h", "--help", action="help", help="show this help and exit")
 
 
 def whole(least: float = -inf, most: float = inf) -> Callable[[str], int]:
@@ -97,6 +133,12 @@ def picture_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
+def complete_by(option: argparse.Action, names: Iterable[str]) -> None:
+    """Let argcomplete, if the shell asks it, complete the value of ``option`` by ``names``; without any, by files."""
+    if known := tuple(names):
+        option.completer = lambda **_: known  # type: ignore[attr-defined]
+
+
 def add_checkpoint(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add the checkpoint that a command reads; ``default``: the one that it reads where none is given."""
     which = "its best checkpoint, else its newest" if default is None else "default: the network of the package"
@@ -109,90 +151,24 @@ def add_checkpoint(parser: argparse.ArgumentParser, default: str | None = None) 
     )
 
 
-def add_data(parser: argparse.ArgumentParser) -> None:
+def add_data(parser: argparse._ActionsContainer) -> None:
     """Add the dataset file."""
     parser.add_argument(
         "--data", default="datasets/mnist.h5", type=path, metavar="FILE", help="dataset file (default: %(default)s)"
     )
 
 
-def add_json(parser: argparse.ArgumentParser, text: str = "print one JSON object instead of tables") -> None:
+def add_json(parser: argparse._ActionsContainer, text: str = "print one JSON object instead of tables") -> None:
     """Add ``--json``."""
     parser.add_argument("--json", action="store_true", help=text)
 
 
-def add_overwrite(parser: argparse.ArgumentParser, what: str = "the file whatever it holds") -> None:
+def add_overwrite(parser: argparse._ActionsContainer, what: str = "the file whatever it holds") -> None:
     """Add ``--overwrite``."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 
 
-def add_training(
-    parser: argparse.ArgumentParser, directory: str, displays: tuple[str, ...], display: str | None = None
-) -> None:
-    """Add what train, repeat and compare share but for the settings, which come last: see add_settings.
-
-    Arguments:
-        parser: of the command.
-        directory: the help of ``--run``.
-        displays: choices of ``--display``, the default first.
-        display: its help.
-    """
-    add_data(parser)
-    parser.add_argument("--run", required=True, type=path, metavar="DIR", dest="run_directory", help=directory)
-    parser.add_argument("--recipe", metavar="NAME", help=f"named settings: {', '.join(RECIPES)} (default: standard)")
-    parser.add_argument("--config", type=path, metavar="FILE.toml", help="settings that override the recipe's")
-    parser.add_argument("--display", choices=displays, default=displays[0], help=display)
-    parser.add_argument(
-        "--tensorboard", action="store_true", help="write event files for TensorBoard to tensorboard/ of each run"
-    )
-
-
-def add_settings(parser: argparse.ArgumentParser) -> None:
-    """Add ``--trust-code`` and an option for every setting."""
-    add_trust(parser, model=False)
-    settings = parser.add_argument_group("settings (defaults: recipe standard)")
-    types: dict[Any, Callable[[str], Any]] = {int: whole(), float: real(), str: str}
-    for item in fields(Config):
-        flag, text = "--" + item.name.replace("_", "-"), item.metadata["help"]
-        if item.type is bool:
-            settings.add_argument(flag, action=argparse.BooleanOptionalAction, default=None, help=text)
-        else:
-            kind, default = types[item.type], item.default
-            settings.add_argument(flag, type=kind, metavar=type(default).__name__.upper(), help=f"{text} ({default})")
-
-
-def given_settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return the settings that the command line gives."""
-    flags = {item.name: getattr(args, item.name) for item in fields(Config)}
-    return {name: value for name, value in flags.items() if value is not None}
-
-
-def make_options(
-    args: argparse.Namespace,
-    directory: str,
-    recipe: str | None,
-    flags: dict[str, Any],
-    stall_after: float | None = None,
-    **more: Any,
-) -> "RunOptions":
-    """Return the options of one run, of ``train`` or of a series; ``more``: those that the latter has not."""
-    from distlenet.runs.experiment import RunOptions
-
-    return RunOptions(
-        data=args.data,
-        run_directory=directory,
-        recipe=recipe,
-        config_file=args.config,
-        flags=flags,
-        stall_after=float(os.environ.get(STALL_AFTER, "60")) if stall_after is None else stall_after,
-        debug=args.debug,
-        tensorboard=args.tensorboard,
-        trust=make_trust(args, flags.get("model"), flags),
-        **more,
-    )
-
-
-def add_trust(parser: argparse.ArgumentParser, model: bool = True, dest: str = "model") -> None:
+def add_trust(parser: argparse._ActionsContainer, model: bool = True, dest: str = "model") -> None:
     """Add ``--trust-code`` and, with ``model``, ``--model`` for a command that reads a checkpoint.
 
     ``dest``: the attribute of --model, for a command that has another ``model``.

@@ -1,11 +1,11 @@
 """``distlenet prepare``: make a dataset file.
 
-distlenet prepare mnist                      found on this machine, else downloaded
-distlenet prepare mnist --from ~/mnist       from the four files in a directory
-distlenet prepare synthetic --train 100000   drawn digits: no network, any number
+distlenet prepare mnist                  found on this machine, or downloaded
+distlenet prepare mnist --from ~/mnist   from the four files in a directory
+distlenet prepare synthetic              digits drawn by the program
 distlenet prepare emnist --split letters --from ~/emnist
-distlenet prepare csv --from train.csv       a table: label, then pixels
-distlenet prepare folder --from pictures     a folder of pictures for each class
+distlenet prepare csv --from train.csv   a table: label, then pixels
+distlenet prepare folder --from images   a folder of images for each class
 """
 
 import argparse
@@ -148,7 +148,15 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         },
     ),
     "digits": ("--seed", {"dest": "seed", "type": SEED, "help": "which digits (default: 1998)"}),
-    "split": ("--split", {"choices": EMNIST_SPLITS, "default": "balanced", "help": "(default: %(default)s)"}),
+    "split": (
+        "--split",
+        {
+            "choices": EMNIST_SPLITS,
+            "default": "balanced",
+            "metavar": "NAME",
+            "help": f"{', '.join(EMNIST_SPLITS)} (default: %(default)s)",
+        },
+    ),
     "test": ("--test", {"type": as_path, "metavar": "FILE", "help": "table of the test images, of the same columns"}),
     "label": (
         "--label",

@@ -1,7 +1,7 @@
 """``distlenet repeat``: the same training under several seeds: mean, spread, confidence, defective runs.
 
 distlenet repeat -n 5 --run runs/five --recipe fast
-mpirun -n 4 distlenet repeat -n 5 --run runs/five     all ranks train each run together
+mpirun -n 4 distlenet repeat -n 5 --run runs/five    all ranks train each run
 """
 
 import argparse
@@ -11,8 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.options import add_json, add_settings, add_training, given_settings, make_options, whole
-from distlenet.config import Config, build_config
+from distlenet.commands.options import Parser, add_json, whole
+from distlenet.commands.run_options import add_run, given_settings, make_options
+from distlenet.config import RUN, Config, build_config
 from distlenet.errors import RunDirectoryError, UsageError
 from distlenet.streams import say
 
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
     from distlenet.series.trials import Trial
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Add the options."""
-    parser.add_argument("-n", "--seeds", type=whole(1), required=True, metavar="K", help="number of seeds")
+    parser.usage = "%(prog)s -n K --run DIR [options]"
+    parser.section(RUN).add_argument(
+        "-n", "--seeds", type=whole(1), required=True, metavar="K", help="number of seeds, from --seed on"
+    )
     add_options(parser)
 
 
@@ -64,26 +68,30 @@ def name_of(args: argparse.Namespace) -> str:
     return f"{base} with {given}" if given else base
 
 
-def add_options(parser: argparse.ArgumentParser) -> None:
+def add_options(parser: Parser) -> None:
     """Add the options that both commands have."""
-    add_training(
+    add_run(
         parser,
         "directory for the runs and the results",
         ("brief", "auto", "live", "plain", "quiet"),
-        "brief: one line a run, and where the series stands; the others show each run as train does",
+        "brief, the default: one line a run, and where the series stands; the others show each run as train does",
+        add_own,
     )
-    parser.add_argument(
-        "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
-    )
-    parser.add_argument(
+
+
+def add_own(run: argparse._ArgumentGroup) -> None:
+    """Add what only repeat and compare have to the group "run"."""
+    run.add_argument(
         "--side-by-side",
         type=whole(1),
         default=1,
         metavar="G",
         help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
     )
-    add_json(parser, "print one JSON object at the end instead of a table")
-    add_settings(parser)
+    run.add_argument(
+        "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"
+    )
+    add_json(run, "print one JSON object at the end instead of a table")
 
 
 def run_trials(

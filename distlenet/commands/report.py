@@ -1,7 +1,7 @@
 """``distlenet report``: figures and one HTML page of a run, or of the runs of a ``repeat`` or ``compare``.
 
 distlenet report runs/a
-distlenet report runs/activations     a directory of many runs: their table, curves and spread on one page
+distlenet report runs/activations    many runs: their table, curves and spread
 distlenet report runs/a --data datasets/fashion.h5 --out public/a
 """
 

@@ -3,7 +3,7 @@
 distlenet summary                          LeNet-5
 distlenet summary mynet.py:build --data datasets/mnist.h5
 distlenet summary runs/first               the network of a run
-distlenet summary runs/own --trust-code    the same, if it is code of your own in the working directory
+distlenet summary runs/own --trust-code    the same, if it is code of your own
 distlenet summary conv8-conv8 --input 32x32 --classes 62
 """
 
@@ -30,8 +30,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="network by name, your own (FILE.py:FUNCTION or MODULE:FUNCTION), or run directory (default: %(default)s)",
     )
     add_trust(parser, dest="code")
-    parser.add_argument("--activation", default="relu", metavar="NAME")
-    parser.add_argument("--pooling", default="average", metavar="NAME")
+    parser.add_argument(
+        "--activation", default="relu", metavar="NAME", help="of a network by name (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--pooling", default="average", metavar="NAME", help="of a network by name (default: %(default)s)"
+    )
     parser.add_argument(
         "--input", default="28x28", type=picture_size, metavar="ROWSxCOLUMNS", help="size of a picture (default: 28x28)"
     )

@@ -1,7 +1,9 @@
 """``distlenet train``: train a network, in one process or under mpirun.
 
-distlenet train --data datasets/mnist.h5 --run runs/a
-mpirun -n 4 distlenet train --data datasets/mnist.h5 --run runs/a --recipe fast
+distlenet train --run runs/a
+mpirun -n 4 distlenet train --run runs/a --recipe fast --epochs 2
+distlenet train --run runs/a --resume
+distlenet train --run runs/own --model mynet.py:build
 """
 
 import argparse
@@ -9,16 +11,9 @@ import os
 from contextlib import ExitStack, suppress
 from typing import TYPE_CHECKING
 
-from distlenet.commands.options import (
-    add_overwrite,
-    add_settings,
-    add_training,
-    given_settings,
-    make_options,
-    real,
-    whole,
-)
-from distlenet.config import Config, build_config, check_names
+from distlenet.commands.options import Parser, add_overwrite, real, whole
+from distlenet.commands.run_options import add_run, given_settings, make_options
+from distlenet.config import FAULTS, Config, build_config, check_names
 from distlenet.paths import path_or
 
 if TYPE_CHECKING:
@@ -26,10 +21,36 @@ if TYPE_CHECKING:
     from distlenet.training.signals import Signals
 
 
-def configure(parser: argparse.ArgumentParser) -> None:
+def configure(parser: Parser) -> None:
     """Add the options."""
-    add_training(parser, "directory for the run's files", ("auto", "live", "plain", "quiet"))
-    parser.add_argument(
+    parser.usage = "%(prog)s --run DIR [options]"
+    displays = ("auto", "live", "plain", "quiet")
+    add_run(parser, "directory for the run's files", displays, "what the terminal shows (default: auto)", add_own)
+    faults = parser.section(FAULTS)
+    faults.add_argument(
+        "--checkpoint-every",
+        type=interval,
+        default=(0, None),
+        metavar="N|Nm",
+        help="save every N steps too, or every N minutes: 500, 10m",
+    )
+    faults.add_argument(
+        "--keep-newest", type=whole(1), default=2, metavar="K", help="newest checkpoints to keep (default: %(default)s)"
+    )
+    faults.add_argument(
+        "--keep-every", type=whole(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
+    )
+    faults.add_argument(
+        "--stall-after",
+        type=real(0),
+        metavar="SECONDS",
+        help="on many ranks: when nothing moves for so long, drop a rank or end the job (default: 60; 0: never)",
+    )
+
+
+def add_own(run: argparse._ArgumentGroup) -> None:
+    """Add what only train has to the group "run"."""
+    run.add_argument(
         "--resume",
         nargs="?",
         const="auto",
@@ -37,36 +58,12 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="auto|PATH",
         help="resume from the newest checkpoint of --run; a new run: from PATH",
     )
-    parser.add_argument(
+    run.add_argument(
         "--override", action="append", default=[], metavar="NAME", help="let a resumed run change this setting"
     )
-    parser.add_argument(
-        "--checkpoint-every",
-        type=interval,
-        default=(0, None),
-        metavar="N|Nm",
-        help="also save every N steps, or every N minutes (for example 500 or 10m)",
-    )
-    parser.add_argument(
-        "--keep-newest",
-        type=whole(1),
-        default=2,
-        metavar="K",
-        help="newest checkpoints that are kept (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--keep-every", type=whole(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
-    )
-    add_overwrite(parser, "the run that --run holds")
-    parser.add_argument("--check", action="store_true", help="only check the options and settings")
-    parser.add_argument("--log-every", type=whole(1), default=50, metavar="N", help="steps between journal lines")
-    parser.add_argument(
-        "--stall-after",
-        type=real(0),
-        metavar="SECONDS",
-        help="many ranks: end the job, or drop a rank, when nothing moves for so long (60; 0: never)",
-    )
-    add_settings(parser)
+    add_overwrite(run, "the run that --run holds")
+    run.add_argument("--check", action="store_true", help="only check the options and settings")
+    run.add_argument("--log-every", type=whole(1), default=50, metavar="N", help="steps between journal lines")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import numpy as np
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.layer import Parameter
 
-STREAM = 0  # the order of the data and the augmentation draw from streams 1 and 2 of the same seed
+STREAM = 0  # the order of the data and the augmentation draw from others of the same seed, see data/plan.py
 METHODS = ("he", "glorot", "fan-in", "normal")
 
 
