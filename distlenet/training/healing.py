@@ -50,40 +50,50 @@ class Healer:
             state.progress.divergences.pop()  # ranks were lost while the run ended: it ends again, for the same reason
         while True:
             try:
-                self._judge()  # a rank may have been lost during the last check
+                yield from self._judge()  # a rank may have been lost during the last check
                 for event in make():
                     yield event
                     if isinstance(event, StepDone):
-                        self._judge()
+                        yield from self._judge()  # within the loop: a patient run still obeys the votes of this step
                 return
             except (DivergedError, NonFiniteError) as error:
-                with in_agreement(self.comm):
-                    report = examine(state, self.leaves, self.recorder)
-                report = self.comm.broadcast(report)
-                if error.kind == "dead" and not (report["blind"] or state.progress.watch.wild):
-                    state.progress.watch.be_patient()
-                    advice = "too low a rate, too high a one, or too small initial weights"
-                    yield Notice(f"{error}, but the network is alive ({advice}): training continues", "warning")
-                else:
-                    yield from self._treat(error, report)
+                yield from self._treat(error, self._examine())
 
-    def _judge(self) -> None:
+    def _judge(self) -> Iterator[Event]:
         """Raise NonFiniteError if the state is not finite, DivergedError if the losses so far show a divergence.
 
-        Called after every step and at every restart, so the verdict comes at the same step however often the run saves
-        and whichever ranks are lost.
+        A run that only guesses may continue if its network is alive; yields a notice then. Called after every step and
+        at every restart, so the verdict comes at the same step however often the run saves and whichever ranks are
+        lost.
         """
-        progress, watch = self.state.progress, self.state.progress.watch
+        watch = self.state.progress.watch
         if not self.state.finite:
             raise explain_spoiled(self.state)
         if watch.verdict is None or self.limits[0] == "ignore":
             return
+        error = self._diverged()
+        if error.kind == "dead" and not (watch.wild or self._examine()["blind"]):
+            watch.be_patient()
+            advice = "too low a rate, too high a one, or too small initial weights"
+            yield Notice(f"{error}, but the network is alive ({advice}): training continues", "warning")
+        else:
+            raise error
+
+    def _examine(self) -> Report:
+        """Return the root's report for the post-mortem, on every rank."""
+        with in_agreement(self.comm):
+            report = examine(self.state, self.leaves, self.recorder)
+        return self.comm.broadcast(report)
+
+    def _diverged(self) -> DivergedError:
+        """Return the error for the verdict of the loss watch."""
+        progress, watch = self.state.progress, self.state.progress.watch
         if watch.verdict == "spike":
             what = f"the loss was far above its level of {watch.level:.3g} for {loss_watch.SPIKE_STEPS} steps"
         else:
             what = f"no better than guessing for {loss_watch.DEAD_STEPS} steps"
-        raise DivergedError(
-            watch.verdict,
+        return DivergedError(
+            str(watch.verdict),
             f"epoch {progress.epoch + 1}, step {progress.step}: {what}, the running loss is {watch.mean:.3g}",
         )
 

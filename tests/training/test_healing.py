@@ -16,7 +16,7 @@ from distlenet.runs import keeper
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.choice import find_checkpoint
 from distlenet.training import loss_watch
-from distlenet.training.events import Diverged
+from distlenet.training.events import CheckpointSaved, Diverged
 
 FLAGS = {
     **{"batch_size": 64, "shards": 8, "train_sample": 50, "rotate": 0.0, "shift": 0.0, "zoom": 0.0, "epochs": 8},
@@ -260,6 +260,12 @@ def test_a_hopeless_run_ends(digits, tmp_path):
 
 def test_a_network_that_is_alive_is_left_alone(digits, tmp_path):
     flags = {**FLAGS, "lr": 1e-6, "init": "he"}
-    session = sessions.train_run(digits, tmp_path / "run", flags=flags).expect()
+
+    def save_always(rank, state, signals):
+        signals.save = True  # also at the step where it is found alive
+
+    session = sessions.train_run(digits, tmp_path / "run", 1, save_always, flags=flags).expect()
     assert sum("the network is alive" in text for text in session.notices) == 1
+    reasons = [event.reason for event in session.events if isinstance(event, CheckpointSaved)]
+    assert reasons.count("requested") == FLAGS["epochs"] * STEPS - 1  # after every step but the first
     assert sessions.summary(tmp_path / "run")["divergences"] == []
