@@ -102,7 +102,7 @@ class Healer:
         state, divergences = self.state, self.state.progress.divergences
         policy, most = self.limits
         healing = policy == "heal" and len(divergences) < most
-        record = self._record(error.kind, healing)
+        record = self._record(error, healing)
         divergences.append(record)
         if not healing:
             yield Diverged(len(divergences), record, str(error), report, back_to=None)
@@ -118,15 +118,17 @@ class Healer:
         yield self.restarted()
         yield from save(state, self.comm, "healed")
 
-    def _record(self, kind: str, healing: bool) -> dict[str, Any]:
+    def _record(self, error: DivergedError | NonFiniteError, healing: bool) -> dict[str, Any]:
         """Return the record for the summary; nothing in it depends on the number of ranks."""
         progress, good = self.state.progress, self.state.good.progress
         factor = progress.factor * FACTOR
+        # a gradient that is not finite is found before the update of its step, all else after it
+        skipped = isinstance(error, NonFiniteError) and self.state.finite
         back = f"gone back to {good.coming}, the rate is {factor:g} of the schedule's"
         return {
-            "kind": kind,
+            "kind": error.kind,
             "epoch": progress.epoch,
-            "step": progress.step if kind == "non-finite" else progress.step - 1,  # that was not made, or showed it
+            "step": progress.step if skipped else progress.step - 1,  # 0-based: the step that failed or showed it
             "mean_loss": progress.watch.mean,
             "level": progress.watch.level,
             "action": back if healing else STOPPED,

@@ -118,6 +118,8 @@ def test_a_state_made_non_finite_by_an_update_is_not_saved(digits, tmp_path, ran
     if policy == "heal":
         assert done.code == 0
         assert any("gone back" in text for text in done.notices)
+        (record,) = sessions.summary(done.run)["divergences"]
+        assert (record["epoch"], record["step"]) == (1, 1)  # 0-based: step 13 of the run, with 11 in an epoch
     else:
         assert done.code == 8
         where = "the parameter C1/W" if what == "theta" else "the optimizer's velocity"
