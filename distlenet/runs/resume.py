@@ -70,14 +70,15 @@ def edits(directory: RunDirectory, origin: Checkpoint) -> list[Notice]:
     return [Notice(text, "warning")] * bool(edited)
 
 
-def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState) -> list[Notice]:
-    """Bring the files to where ``state`` is, restored from ``checkpoint``; root only.
+def bring_files(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState) -> list[Notice]:
+    """Set damaged checkpoints aside, and copy the files of a run elsewhere that ``checkpoint`` belongs to; root only.
 
-    Returns what the user should know. Raises OSError when the run directory cannot be written.
+    ``state`` was restored from it. Returns a warning if best.h5 is not that of the best epoch. Raises OSError if the
+    run directory cannot be written.
     """
     progress, best = state.progress, directory.checkpoints / "best.h5"
     for path in directory.saved():
-        if order_of(path) is None:  # out of the way, where it would push good ones out
+        if order_of(path) is None:  # set aside: as it ages it would push a good one out
             directory.rename(path)
     if not directory.contains(checkpoint.path):
         folder = checkpoint.path.absolute().parent
@@ -86,10 +87,8 @@ def go_on(checkpoint: Checkpoint, directory: LockedDirectory, state: TrainState)
             atomic.copy(folder / "best.h5", best)
         if folder.name == "checkpoints" and (folder.parent / "journal.jsonl").is_file():
             atomic.copy(folder.parent / "journal.jsonl", directory.journal)
-    notices = [Notice(f"resuming from {checkpoint.path}: {progress.coming}")]
     saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
-    if progress.best_epoch is not None and not saved_at_once and not is_best(best, state.best_theta):
-        what, number = "is that of another epoch" if best.exists() else "is missing", progress.best_epoch + 1
-        text = f"{best} {what}: the parameters of the best epoch, {number}, are in last.h5 alone"
-        notices.append(Notice(text, "warning"))
-    return notices
+    if progress.best_epoch is None or saved_at_once or is_best(best, state.best_theta):
+        return []
+    what, number = "is that of another epoch" if best.exists() else "is missing", progress.best_epoch + 1
+    return [Notice(f"{best} {what}: only last.h5 holds the parameters of the best epoch, {number}", "warning")]

@@ -11,7 +11,7 @@ from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.directory import LockedDirectory, RunDirectory, able_to
 from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.lock import REPLACING
-from distlenet.runs.resume import edits, find_source, go_on, settings_of
+from distlenet.runs.resume import bring_files, edits, find_source, settings_of
 from distlenet.runs.tensorboard import check_installed
 from distlenet.runs.writer import Writer, moved
 from distlenet.training.events import Event, Listener, Notice
@@ -115,7 +115,9 @@ class Root(OtherRank):
             directory.make_way(directory.journal)
             directory.detach(directory.journal)
             if origin:
-                self._notices += go_on(origin, directory, experiment.state)
+                where = experiment.state.progress.upcoming(experiment.leaves.plan.steps_per_epoch)
+                self._notices.append(Notice(f"resuming from {origin.path}: {where}"))
+                self._notices += bring_files(origin, directory, experiment.state)
                 self._notices += edits(directory, origin)
             journal = self._write(directory, experiment, resumed=origin is not None).journal
             directory.claim(os.environ.get(LAUNCHER))

@@ -75,8 +75,8 @@ class Session:
 
     def follow(self, experiment: Experiment) -> Iterator[None]:
         """Let the root show and write what happens, event by event; lost ranks do not end the run."""
-        pace, state = Pace(), experiment.state
-        with Watchdog(self.comm, lambda: state.progress.coming, self.options.stall_after) as watchdog:
+        pace, state, steps = Pace(), experiment.state, experiment.leaves.plan.steps_per_epoch
+        with Watchdog(self.comm, lambda: state.progress.upcoming(steps), self.options.stall_after) as watchdog:
             take_over = partial(self.take_over, experiment, watchdog)
             survivor = Survivor(state, experiment.leaves, self.comm, take_over)
             events = survivor.events(lambda: self.course(experiment, survivor, pace))

@@ -124,7 +124,8 @@ class Healer:
         factor = progress.factor * FACTOR
         # a gradient that is not finite is found before the update of its step, all else after it
         skipped = isinstance(error, NonFiniteError) and self.state.finite
-        back = f"gone back to {good.coming}, the rate is {factor:g} of the schedule's"
+        start = good.upcoming(self.leaves.plan.steps_per_epoch)
+        back = f"gone back to {start}, the rate is {factor:g} of the schedule's"
         return {
             "kind": error.kind,
             "epoch": progress.epoch,

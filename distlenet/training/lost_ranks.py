@@ -80,6 +80,5 @@ class Survivor:
                 break
             except RanksLost as again:
                 error = again
-        return (
-            f"{gone} of {size} ranks lost in {state.progress.coming}: continuing with {comm.size}, the step is repeated"
-        )
+        where = state.progress.upcoming(leaves.plan.steps_per_epoch)
+        return f"{gone} of {size} ranks lost in {where}: the remaining {comm.size} repeat it and continue"

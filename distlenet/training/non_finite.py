@@ -34,9 +34,10 @@ def explain_non_finite(
         where += f" (and in {len(found) - 1} other shards)"
     started = state.progress.steps > 0
     advice = "lower --lr" if started else "before the first update no --lr helps, choose another --init or --sigma"
+    step = state.progress.upcoming(leaves.plan.steps_per_epoch)
     return NonFiniteError(
-        f"{state.progress.coming}: NaN or infinity {where}; the update was skipped and the "
-        f"last checkpoint is untouched; {advice}, or look for the cause with --debug"
+        f"{step}: NaN or infinity {where}; the update was skipped and the last checkpoint is untouched; {advice}, or "
+        "look for the cause with --debug"
     )
 
 

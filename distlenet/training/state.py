@@ -70,10 +70,11 @@ class Progress:
         """The position for messages, counted from 1."""
         return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
 
-    @property
-    def coming(self) -> str:
-        """The step that comes next, for the user."""
-        return f"epoch {self.epoch + 1}, step {self.step + 1}"
+    def upcoming(self, steps_per_epoch: int) -> str:
+        """Return the next step for messages, or the evaluation if all steps of the epoch are complete."""
+        if self.step < steps_per_epoch:
+            return f"epoch {self.epoch + 1}, step {self.step + 1}"
+        return f"the evaluation of epoch {self.epoch + 1}"
 
 
 @dataclass(frozen=True)

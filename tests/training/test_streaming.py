@@ -108,16 +108,17 @@ def test_damaged_validation_images_are_found_before_the_first_step(copied, tmp_p
 
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_validation_images_damaged_during_training_cost_no_epoch(copied, tmp_path, whole, ranks):
-    mends = []
+    repairs = []
 
     def act(rank, state, signals):
         if rank == 0 and state.progress.steps == STEPS - 3:
-            mends.append(damage(copied, 3150))
+            repairs.append(damage(copied, 3150))
 
     sessions.train_run(copied, tmp_path / "run", ranks, act, flags=FLAGS).expect(4)
     assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").progress.step == STEPS
-    mends[0]()
-    assert sessions.train_run(copied, tmp_path / "run", 2, resume="auto").code == 0
+    repairs[0]()
+    done = sessions.train_run(copied, tmp_path / "run", 2, resume="auto").expect()
+    assert any(text.endswith("last.h5: the evaluation of epoch 1") for text in done.notices)
     assert sessions.results(tmp_path / "run") == sessions.results(whole)
     assert sessions.journal(tmp_path / "run") == sessions.journal(whole)
 
