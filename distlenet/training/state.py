@@ -197,11 +197,13 @@ def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> N
 
 
 def fingerprint(state: TrainState) -> str:
-    """Return the SHA-256 of the parameters and the optimizer's vectors."""
+    """Return the SHA-256 of all vectors: those of the state, its best parameters included, and of the good snapshot."""
     digest = hashlib.sha256()
-    for vector in (state.net.theta, *(state.optimizer.state[name] for name in sorted(state.optimizer.state))):
-        digest.update(vector.data)
-        advance()
+    for vectors in (state.vectors(), state.good.vectors):
+        for name in sorted(vectors):
+            digest.update(name.encode())
+            digest.update(vectors[name].data)
+            advance()
     return digest.hexdigest()
 
 
@@ -222,6 +224,6 @@ def check_replicas(state: TrainState, comm: Communicator) -> None:
     else:
         who = "no majority agrees: " + ", ".join(f"rank {rank}: {found[:8]}" for rank, found in enumerate(prints))
     raise ReplicaError(
-        f"after {state.progress.position}, the ranks no longer hold the same parameters: {who}; "
+        f"after {state.progress.position}, the ranks no longer hold the same state: {who}; "
         "nothing was written, resume from the last checkpoint with --resume auto (suspect faulty memory in that host)"
     )

@@ -16,8 +16,8 @@ STEPS = 7
 
 
 def flip(state: TrainState, what: str, place: int = 12345, bit: int = 3) -> None:
-    """Flip one bit of one number of ``what``: "theta" or one of the optimizer's vectors."""
-    vector = state.net.theta if what == "theta" else state.optimizer.state[what]
+    """Flip one bit of one number of ``what``: a vector of the state, or with "good/..." of its good snapshot."""
+    vector = (state.vectors() | {f"good/{name}": one for name, one in state.good.vectors.items()})[what]
     vector.view(np.uint32)[place] ^= np.uint32(1 << bit)
 
 
@@ -48,7 +48,7 @@ def good_checkpoints(run):
     return {name: checkpoint.progress.steps for name, checkpoint in found.items()}
 
 
-@pytest.mark.parametrize("what", ["theta", "velocity"])
+@pytest.mark.parametrize("what", ["theta", "optimizer/velocity"])
 @pytest.mark.parametrize(("ranks", "rank"), [(2, 0), (2, 1), (3, 0), (3, 2), (5, 3)])
 def test_a_flipped_bit_ends_the_run(digits, tmp_path, ranks, rank, what):
     # checkpoints at steps 4 and 8, epochs' ends at 7 and 14; the bit flips after step 9
@@ -92,7 +92,7 @@ def test_before_a_stop(digits, tmp_path):
 def test_two_ranks_of_five(digits, tmp_path):
     def act(rank, state, signals):
         if state.progress.steps == 3 and rank in (1, 4):
-            flip(state, "velocity", place=rank)
+            flip(state, "optimizer/velocity", place=rank)
 
     done = sessions.train_run(digits, tmp_path / "run", 5, act, flags={**FLAGS, "optimizer": "momentum"})
     assert "ranks 1, 4 of 5 differ from the others" in done.error
@@ -108,10 +108,18 @@ def test_every_bit_counts(digits, tmp_path, place, bit):
     assert good_checkpoints(done.run) == {}
 
 
-@pytest.mark.parametrize(("optimizer", "name"), [("adam", "mean"), ("adam", "square"), ("rmsprop", "square")])
-def test_every_vector_of_the_optimizer(digits, tmp_path, optimizer, name):
+@pytest.mark.parametrize(
+    ("optimizer", "name"),
+    [
+        *(("adam", f"optimizer/{name}") for name in ("mean", "square")),
+        ("rmsprop", "optimizer/square"),
+        *(("sgd", name) for name in ("best/theta", "good/theta")),
+    ],
+)
+def test_every_vector_of_the_state(digits, tmp_path, optimizer, name):
     flags = {**FLAGS, "optimizer": optimizer, "lr": 0.001}
-    done = sessions.train_run(digits, tmp_path / "run", 3, flip_on(2, STEPS, name), flags=flags).expect(10)
+    act = flip_on(2, STEPS + 2, name)
+    done = sessions.train_run(digits, tmp_path / "run", 3, act, flags=flags, save_steps=1).expect(10)
     assert "rank 2 of 3 differ" in done.error
 
 
