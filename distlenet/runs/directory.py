@@ -7,7 +7,6 @@ empty. In one that has it, other files may be added: they stay.
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 
 from distlenet import atomic
@@ -175,11 +174,8 @@ class LockedDirectory(RunDirectory):
         return True
 
     def rename(self, path: Path) -> None:
-        """Rename a file that is not ours, or damaged, to a name that is free; it is listed in ``moved``."""
-        names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
-        name = next(name for name in names if not path.with_name(name).exists())
-        os.replace(path, path.with_name(name))
-        self.moved.append(name)
+        """Set a file aside that is not ours, or damaged; its new name is listed in ``moved``."""
+        self.moved.append(ours.set_aside(path))
 
     def _remove_leftovers(self) -> None:
         """Remove what a run that was killed while it wrote a file left of it."""

@@ -13,7 +13,8 @@ from distlenet.config import Config
 from distlenet.data.slices import DatasetFacts
 from distlenet.runs.checkpoint_file import checkpoint_image, write_checkpoint, write_image
 from distlenet.runs.choice import order_of
-from distlenet.training.events import CheckpointSaved, Diverged, Event, RunStarted, SaveRequested, warner
+from distlenet.runs.ours import set_aside
+from distlenet.training.events import CheckpointSaved, Diverged, Event, Notice, RunStarted, SaveRequested, warner
 from distlenet.training.state import TrainState
 
 
@@ -68,10 +69,7 @@ class CheckpointKeeper:
         elif isinstance(event, Diverged) and event.back_to:
             self._owed = {name: owed for name, owed in self._owed.items() if owed.epoch <= event.back_to[1]}
             self._given_up = {name: epoch for name, epoch in self._given_up.items() if epoch <= event.back_to[1]}
-            best, order = self._directory / "best.h5", order_of(self._directory / "best.h5")
-            if order and order[1:] > event.back_to:  # no longer the best: that is in last.h5, once it is saved
-                with contextlib.suppress(OSError):
-                    best.unlink()
+            self._set_best_aside(event.back_to)
 
     def settle(self) -> None:
         """Write what is owed, as far as the disk allows, and last.h5 if the state is still the one to be saved."""
@@ -79,6 +77,15 @@ class CheckpointKeeper:
             self._write(name, owed.reason, partial(write_image, image=owed.image))
         if self._unsaved == self._here:
             self._save("last.h5", "last")
+
+    def _set_best_aside(self, back_to: tuple[int, int]) -> None:
+        """Rename best.h5 if it is of a later epoch than the run went back to: the run will find another best epoch."""
+        best = self._directory / "best.h5"
+        order = order_of(best)
+        if order and order[1:] > back_to:
+            with contextlib.suppress(OSError):
+                text = f"{best} is of an epoch that the run went back from: it is renamed {set_aside(best)}"
+                self._announce(Notice(text))
 
     @property
     def _here(self) -> tuple[int, int]:

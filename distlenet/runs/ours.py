@@ -2,9 +2,11 @@
 
 import base64
 import json
+import os
 import re
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 
 import h5py
@@ -125,6 +127,14 @@ def is_saved_name(name: str) -> bool:
     """Whether ``name`` is that of a checkpoint, or of one that was set aside."""
     aside = ASIDE.fullmatch(name)
     return CHECKPOINT.fullmatch(aside["name"] if aside else name) is not None
+
+
+def set_aside(path: Path) -> str:
+    """Rename the file ``path`` to a free name that ends in ".aside", and return that name. Raises OSError."""
+    names = (f"{path.name}.aside{f'-{number}' * (number > 1)}" for number in count(1))
+    name = next(name for name in names if not path.with_name(name).exists())
+    os.replace(path, path.with_name(name))
+    return name
 
 
 def is_leftover(path: Path) -> bool:

@@ -274,6 +274,8 @@ def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
     assert kept.good()["best.h5"] == 1 and not kept.keeper.failing
     kept.keeper.on(Diverged(2, {}, "", {}, back_to=(0, 0)))
     assert "best.h5" not in kept.good()
+    assert kept.good()["best.h5.aside"] == 1
+    assert any("it is renamed best.h5.aside" in event.text for event in kept.told(Notice))
 
 
 def test_the_last_is_written_at_the_end_if_there_is_room_by_then(tmp_path, monkeypatch):
