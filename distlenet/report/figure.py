@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH = 9.0  # inches of a figure as wide as the page
-HALF = 4.1  # of one that shares a row with another, or, on a narrow screen, stands above it
+HALF = 4.1  # of one that shares a row with another
 TEXT, QUIET, LINE, SURFACE, ERROR = "#1b1f24", "#4f5862", "#d0d6dd", "#ffffff", "#a3260f"
 COLOURS = ("#0b63b0", "#b3470a", "#00795a", "#a8478a", "#6a5acd", "#8a6d00", "#5b6570")
 # A figure is drawn in the colours of the light page; within the page they are the variables of its style sheet.
@@ -59,7 +59,7 @@ def new_figure(height: float, width: float = WIDTH) -> "Figure":
 
 
 def plain_text(text: str, length: int = 24) -> str:
-    """Return a class or layer name for a figure: one line, not too long, nothing that steers the type-setting."""
+    """Return a class or layer name for a figure: one line, not too long, no formula."""
     line = "".join(c if c.isprintable() else "?" for c in text)
     line = line if len(line) <= length else line[: length - 1] + "…"
     return line.replace("$", r"\$")  # else the start of a formula
@@ -157,10 +157,10 @@ def whole_numbers(axes: "Axes") -> None:
 
 
 def steps(run: Record) -> "dict[str, Figure]":
-    """Draw learning rate and loss of the batches by step; nothing if the journal has neither steps nor epochs."""
+    """Draw learning rate and loss of the batches by step; nothing if the journal has fewer than two steps or epochs."""
     by_step = len(run.steps) > len(run.epochs)
     entries = run.steps if by_step else run.epochs
-    if not entries:
+    if len(entries) < 2:
         return {}
     figures = {name: new_figure(2.8, HALF) for name in ("learning-rate", "batch-loss")}
     left, right = (figure.subplots() for figure in figures.values())

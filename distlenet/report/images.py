@@ -1,4 +1,4 @@
-"""The sections of the report for which the network looks at images: its answers, its layers, its mean gradient."""
+"""Sections of the report that need images: answers, outputs of layers, augmentation, mean gradient."""
 
 import numpy as np
 
@@ -31,9 +31,9 @@ def check_data(run: Run, digits: DigitFile) -> None:
 
 
 def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
-    """Return the images on which the report looks, and what to call them.
+    """Return the images that the report shows, and their name.
 
-    The test images only when the run is over and has read them itself: nothing must be chosen by them.
+    Test images only once the run is complete and has read them itself: nothing must be chosen by them.
     """
     slices = Slices.of(digits, run.checkpoint.config)
     if run.complete:
@@ -44,7 +44,7 @@ def shown_part(run: Run, digits: DigitFile) -> tuple[DatasetSlice, str]:
 
 
 def answers(reader: Reader, part: DatasetSlice) -> Answers:
-    """Let ``reader`` look at all images of ``part``; raises DataError if they are damaged."""
+    """Evaluate all images of ``part`` with ``reader``; raises DataError if they are damaged."""
     found: list[tuple[np.ndarray, ...]] = []
     for _, images, labels in part.read(range(part.chunks)):
         logits = reader.logits(images)  # (classes, n)
@@ -56,9 +56,9 @@ def answers(reader: Reader, part: DatasetSlice) -> Answers:
 
 
 def mean_gradient(reader: Reader, run: Run, digits: DigitFile) -> tuple[np.ndarray, str]:
-    """Return the mean gradient (parameters,) over some images, not augmented, and what these are.
+    """Return the mean gradient (parameters,) over some images, not augmented, and a description of these.
 
-    They are of the validation set; of the training set if nothing was held back.
+    Validation images, or training images if nothing was held back.
     """
     slices = Slices.of(digits, run.checkpoint.config)
     part, name = slices.validation or slices.sample, "validation" if slices.validation else "training"
@@ -67,12 +67,12 @@ def mean_gradient(reader: Reader, run: Run, digits: DigitFile) -> tuple[np.ndarr
     return reader.gradient(images, labels), f"{count} {name} images"
 
 
-def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...]) -> None:
+def by_class(book: Book, found: Answers, shown: str, names: tuple[str, ...]) -> None:
     """Add the confusion matrix, the table of classes, the worst pairs and the surest mistakes."""
     classes = len(names)
     section = book.section("Confusion matrix", half=classes <= pictures.NUMBERED)
     total = int(found.confusion.sum())
-    section.text(f"Of {total:,} {looked_at}; accuracy {accuracy(found.confusion):.2%}.")
+    section.text(f"Of {total:,} {shown}; accuracy {accuracy(found.confusion):.2%}.")
     caption = "True and predicted classes; the stronger the colour, the larger the share of the true class."
     book.figure(section, "confusion", pictures.confusion(found.confusion, names), caption)
     section = book.section("Classes", half=classes <= pictures.NUMBERED)
@@ -92,7 +92,7 @@ def by_class(book: Book, found: Answers, looked_at: str, names: tuple[str, ...])
     section = book.section("Most confident mistakes")
     tiles = pictures.mistakes(found, names)
     if tiles is None:
-        section.text(f"There is no mistake among the {looked_at}.")
+        section.text(f"There is no mistake among the {shown}.")
     else:
         section.tiles(tiles)
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHORT = 26  # letters of a cell that stay in one line
-LEGIBLE, MOST = 0.75, 1.3  # of its size: a figure is not made smaller, but scrolled, within its box; nor larger
+LEGIBLE, MOST = 0.75, 1.3  # a figure is scaled within these, and scrolled in its box where that is too wide
 CSS_PIXELS = 100  # for each inch of a figure
 
 
@@ -75,7 +75,7 @@ class Section:
         self.pieces.append({"kind": "answer", "image": image, "alt": alt, "bars": bars})
 
     def table(self, rows: Iterable[Sequence[object]], head: Sequence[str] = ()) -> None:
-        """Add a table; cells that are numbers stand at the right."""
+        """Add a table; numbers are aligned right."""
         rows = [list(row) for row in rows]
         if not rows:
             return
@@ -102,11 +102,11 @@ def _is_number(cell: object) -> bool:
 
 @dataclass(frozen=True)
 class Written:
-    """What was made."""
+    """A report that was written."""
 
     page: Path
     figures: int
-    notes: list[str]  # what is missing, and why
+    notes: list[str]  # sentences on what is missing, and why
 
 
 class Book:
@@ -129,7 +129,7 @@ class Book:
         return self.sections[-1]
 
     def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
-        """Add ``figure`` to ``section`` and to the files; None: there is nothing to show, and that is reported."""
+        """Add ``figure`` to ``section`` and to the files; None: a sentence says that there is none."""
         self.figures(section, {name: figure} if figure else {}, caption)
 
     def figures(self, section: Section, figures: "dict[str, Figure]", caption: str) -> None:
@@ -143,7 +143,7 @@ class Book:
             name = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
             svg, width = as_svg(figure), round(CSS_PIXELS * figure.get_figwidth())
             self.files[f"{name}.svg"] = svg.encode()
-            sizes = {"width": width, "least": round(LEGIBLE * width), "most": round(MOST * width)}
+            sizes = {"least": round(LEGIBLE * width), "most": round(MOST * width)}
             drawings.append({"svg": within_page(svg, name), **sizes})
         section.pieces.append({"kind": "figure", "drawings": drawings, "caption": caption})
 

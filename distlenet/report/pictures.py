@@ -31,7 +31,7 @@ WHITE = "#fefefe"  # on a cell that is dark on either page; other whites follow 
 
 @dataclass(frozen=True)
 class Answers:
-    """What the network answers on the images of ``part``."""
+    """The answers of the network on the images of ``part``."""
 
     part: DatasetSlice
     labels: np.ndarray  # (n,)
@@ -55,7 +55,7 @@ class Tile:
 
 @dataclass(frozen=True)
 class Tiles:
-    """Small pictures in rows; ``label`` says for all of them what they show."""
+    """Small pictures in rows; ``label`` describes all of them."""
 
     label: str
     tiles: list[Tile]
@@ -88,7 +88,7 @@ def png(values: np.ndarray, positive: tuple[int, ...] = POSITIVE) -> str:
 
 
 def image(pixels: np.ndarray, *caption: str) -> Tile:
-    """Return the image ``pixels`` (rows, columns), 0 to 1 with 1 for ink."""
+    """Return the image ``pixels`` (rows, columns), 0 to 1 where 1 is ink."""
     return Tile(png(pixels, INK), caption)
 
 
@@ -139,7 +139,7 @@ def mistakes(answers: Answers, names: Sequence[str]) -> Tiles | None:
 
 
 def augmented(images: np.ndarray, augmentation: Augmentation, seed: int) -> Tiles:
-    """Return ``images`` uint8 (n, rows, columns), and after each what the run's augmentation makes of it."""
+    """Return ``images`` uint8 (n, rows, columns), and after each some augmented copies."""
     count, rows, columns = images.shape
     resampler = Resampler(rows, columns, 0.0, 1.0)
     noise = augmentation.noise(seed, 0, 0, count * COPIES)
@@ -173,14 +173,14 @@ def kernels(name: str, weights: np.ndarray) -> Tiles:
 
 
 def scaled(values: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return ``values`` from -1 to 1, and the largest of them that is 1 there; what is not finite becomes 0."""
+    """Return ``values`` divided by the largest magnitude, and that; values that are not finite become 0."""
     values = np.where(np.isfinite(values), values, 0).astype(np.float64)
     largest = float(np.abs(values).max(initial=0.0)) or 1.0
     return values / largest, largest
 
 
 def features(name: str, output: np.ndarray) -> Tiles:
-    """Return what a layer outputs for one image: maps (C, H, W), or units (n,)."""
+    """Return the output of a layer for one image: maps (C, H, W), or units (n,)."""
     values, largest = scaled(output)
     if output.ndim == 1:
         return Tiles(f"{name}: {len(output)} units", [Tile(png(values[None]))], 1, "units", largest)
@@ -201,12 +201,12 @@ def likeliest(probabilities: np.ndarray, names: Sequence[str]) -> list[Bar]:
 
 
 def percent(share: float) -> str:
-    """Return a probability in words: a network is never quite sure."""
+    """Return a probability as text; never 100 %, which would be certainty."""
     return ">99.9 %" if share > 0.9995 else f"{100 * share:.1f} %"
 
 
 def histograms(net: Net) -> "dict[str, Figure]":
-    """Draw how the weights of each layer are distributed."""
+    """Draw the distribution of the weights of each layer."""
     figures = {}
     for name, parameter in net.parameters.items():
         if not parameter.is_weight:

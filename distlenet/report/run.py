@@ -1,4 +1,4 @@
-"""The report of one run: read, look, draw, write; and the sections that need no images."""
+"""The report of one run, and its sections that need no images."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -46,8 +46,9 @@ def write_report(
 ) -> Written:
     """Write the report of the run directory ``path`` to the directory ``out`` (default: ``path``/report).
 
-    ``data`` is the dataset of the run; None: ``usual_data`` if it is that, else the figures that need images are
-    left out and a note says so. ``say`` is told what is being done; ``trust`` says which code the network may be.
+    ``data`` is the dataset of the run; None: ``usual_data`` if the run was trained on it, else the figures
+    that need images are left out and a note says so. ``say`` gets each step of the work; ``trust`` names the code that
+    the network may run.
     Raises CheckpointError: no checkpoint; DataError: ``data`` is another dataset, or damaged; RunDirectoryError:
     ``out`` cannot be written; UntrustedCodeError.
     """
@@ -62,8 +63,9 @@ def write_report(
         if digits:
             digits.close()
     checkpoint = run.checkpoint
+    epochs = checkpoint.position[1]
     title = f"{checkpoint.config.model} on {checkpoint.dataset.name}"
-    subtitle = f"Run {run.path}, checkpoint {checkpoint.path.name} after {checkpoint.position[1]} epochs."
+    subtitle = f"Run {run.path}, checkpoint {checkpoint.path.name} after {epochs} epoch{'s' * (epochs != 1)}."
     say("writing")
     return book.write(out or path / "report", title, subtitle, run.notes)
 
@@ -92,10 +94,10 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     progress(book, run)
     gradient, sample = None, ""
     if digits:
-        say("looking at images")
-        part, looked_at = images.shown_part(run, digits)
+        say("evaluating images")
+        part, name = images.shown_part(run, digits)
         found = images.answers(reader, part)
-        images.by_class(book, found, looked_at, reader.class_names)
+        images.by_class(book, found, name, reader.class_names)
         images.through_the_layers(book, reader, found)
         images.augmentation(book, run, digits)
         gradient, sample = images.mean_gradient(reader, run, digits)
@@ -106,7 +108,7 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
 
 
 def results(book: Book, run: Run) -> None:
-    """Add what came of the run, and what is missing among its files."""
+    """Add the results of the run, and notes on its missing files."""
     section = book.section("Results")
     for note in run.notes:
         section.note(note)
@@ -134,7 +136,7 @@ def _result(name: str, value: Any) -> tuple[str, str]:
 
 
 def progress(book: Book, run: Run) -> None:
-    """Add the figure."""
+    """Add loss and error, learning rate and speed."""
     section = book.section("Learning")
     caption = "Loss and error after each epoch; accuracy is 100 % minus the error."
     book.figures(section, curves.learning(run), caption)
@@ -209,27 +211,27 @@ def settings(book: Book, run: Run) -> None:
 def happenings(book: Book, run: Run) -> None:
     """Add starts, resumptions, faults, recoveries and ends, in order."""
     section = book.section("Faults and recoveries")
-    rows = [(line.get("steps", "?"), *_told(line)) for line in run.happenings]
+    rows = [(line.get("steps", "?"), *_described(line)) for line in run.happenings]
     troubles = [row for row in rows if row[1] != "start" and row[1] != "end"]
     if run.happenings and not troubles:
         section.text("No fault: the journal has the start and the end of the run, and nothing else.")
     section.table(rows, ["step", "event", "details"])
 
 
-def _told(line: dict[str, Any]) -> tuple[str, str]:
+def _described(line: dict[str, Any]) -> tuple[str, str]:
     """Return a line of the journal as (kind, sentence)."""
     if line["kind"] == "notice":
         return str(line.get("level", "info")), str(line.get("text", ""))
     if line["kind"] == "end":
         return "end", str(line.get("status", "?"))
-    begun = number(line, "epoch"), number(line, "step")
-    if any(begun):
-        return "resumed", f"at epoch {(begun[0] or 0) + 1:.0f}, step {(begun[1] or 0) + 1:.0f}"
+    epoch, step = (number(line, key) or 0 for key in ("epoch", "step"))
+    if epoch or step:
+        return "resumed", f"at epoch {epoch + 1:.0f}, step {step + 1:.0f}"
     return "start", str(line.get("title", ""))
 
 
 def norms_by_epoch(run: Run, net: Net) -> tuple[list[int], dict[str, list[float]]]:
-    """Return the epochs of the checkpoints that were kept, and the norm of each weight array of ``net`` at these."""
+    """Return the epochs of the kept checkpoints, and the norm of each weight array of ``net`` at each of them."""
     found: dict[int, dict[str, float]] = {}
     for path in RunDirectory(run.path).saved():
         try:

@@ -56,7 +56,7 @@ def write_series_report(
 
 
 def overview(book: Book, series: Series) -> None:
-    """Add what all settings have in common: table, figures, and the settings in which they differ."""
+    """Add the table and figures of all settings, and the values in which they differ."""
     settings, by_setting = series.results["settings"], series.by_setting()
     keep = series.results["defective_runs"] == "kept"
     section = book.section("Results")
@@ -74,7 +74,10 @@ def overview(book: Book, series: Series) -> None:
     caption = "One dot a run, hollow if it healed; the line is the mean with its 95 % confidence interval."
     book.figure(section, "accuracy", strips(by_setting, spreads, keep), caption)
     section = book.section("Learning")
-    caption = "Every run thin, the mean thick, the band from the lowest to the highest run."
+    caption = (
+        "Every run thin, the mean thick, the band from the lowest to the highest run; after a single epoch, a bar is "
+        "the mean and its line goes from the lowest to the highest run."
+    )
     book.figures(section, curves(by_setting, keep), caption)
     values = differing(series)
     if values:
@@ -83,7 +86,7 @@ def overview(book: Book, series: Series) -> None:
 
 
 def _strip(series: Series) -> list[tuple[str, str]]:
-    """Return the facts on top: of one setting its accuracy, of several how many there are; runs, and their faults."""
+    """Return the facts on top: the accuracy of one setting, or the number of several; runs, and their faults."""
     settings, runs = series.results["settings"], series.runs
     spreads = [settings[label]["figures"].get("test_accuracy") for label in settings]
     if len(settings) > 1:
@@ -105,7 +108,7 @@ def _strip(series: Series) -> list[tuple[str, str]]:
 
 
 def setting(book: Book, label: str, runs: list[SeriesRun], out: Path) -> None:
-    """Add the runs of one setting, with links to their own reports, and what went wrong in them."""
+    """Add the runs of one setting, with links to their reports, and their divergences."""
     section = book.section(label)
     head = ["seed", *COMPARED.values(), "best epoch", "healed", "defect", "report"]
     section.table([_run_row(run, out) for run in runs], head)
@@ -128,7 +131,7 @@ def line_style(place: int) -> tuple[str, str]:
 
 
 def curves(by_setting: Runs, keep: bool) -> "dict[str, Figure]":
-    """Draw loss and error by epoch: every run thin, the mean thick, a band from the least to the most.
+    """Draw loss and error by epoch: every run thin, the mean thick, a band from the lowest to the highest.
 
     Of the validation images, or, where none were held back, of the training images. Runs that do not count are left
     out unless ``keep``.
@@ -179,7 +182,7 @@ def _at_one_epoch(title: str, values: dict[str, list[list[float]]]) -> "Figure":
     axes.margins(x=0.18)
     axes.set_xlim(left=0)
     axes.grid(True, axis="x")
-    axes.set_title(f"{title}, after the only epoch")
+    axes.set_title(title)
     return drawn
 
 

@@ -162,7 +162,7 @@ def test_the_figures_of_the_run_are_those_of_its_files(finished, digits, summary
     summary = summary_of(finished)
     for words in (
         f"test accuracy {100 * summary['test_accuracy']:.2f} %",
-        f"accuracy {summary['test_accuracy']:.2%}",  # counted anew by the report
+        f"accuracy {summary['test_accuracy']:.2%}",  # counted again by the report
         summary["theta_sha256"],
         "Of 1,350 test images",
         "No fault: the journal",
@@ -210,7 +210,7 @@ def test_another_dataset_is_refused(finished, other_size, undrawn):
     assert "name that file by --data" in written.notes[0]
 
 
-def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, digits, undrawn):
+def test_a_missing_journal_is_noted_and_the_checkpoint_knows_the_epochs(changed, digits, undrawn):
     (changed / "journal.jsonl").unlink()
     page, written = report(changed, digits)
     assert page.titles == SECTIONS[:-1] and len(written.notes) == 1
@@ -218,7 +218,7 @@ def test_a_missing_journal_is_told_and_the_checkpoint_knows_the_epochs(changed, 
     assert (changed / "report" / "loss.svg").exists()
 
 
-def test_a_damaged_journal_is_told(changed, digits, undrawn):
+def test_a_damaged_journal_is_noted(changed, digits, undrawn):
     journal = changed / "journal.jsonl"
     lines = journal.read_text().splitlines()
     strange = ['{"kind": "step"', "[]", "null", '"text"', "\x00\x01", '{"kind": "epoch", "epoch": "one"}', "[" * 5000]

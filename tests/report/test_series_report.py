@@ -1,4 +1,4 @@
-"""The page of many runs: every run is on it, damaged and moved ones are told, and nothing is fetched."""
+"""The page of many runs: every run is on it, damaged and moved ones are noted, and nothing is fetched."""
 
 import json
 import shutil
@@ -95,7 +95,7 @@ def test_reports_of_the_runs_are_linked(changed, digits, capsys):
     assert "wrote" in capsys.readouterr().out
 
 
-def test_what_is_missing_is_told(changed, undrawn):
+def test_missing_runs_are_noted(changed, undrawn):
     shutil.rmtree(changed / "few" / "seed-1")
     (changed / "few" / "seed-2" / "journal.jsonl").write_text("{}\n[")
     (changed / "results" / "seed-1" / "config.toml").write_text("a = ")
@@ -153,7 +153,7 @@ def test_curves_have_a_mean_and_a_band_and_leave_defective_runs_out():
 
 def test_curves_without_validation_images_show_the_training_images():
     runs = {"a": [some_run("a", [epoch(1.0, 0.5)])], "b": [some_run("b", [epoch(1.0, 0.5, validation=False)])]}
-    assert series_figures.curves(runs, keep=False)["loss"].axes[0].get_title() == "Training loss, after the only epoch"
+    assert series_figures.curves(runs, keep=False)["loss"].axes[0].get_title() == "Training loss"
 
 
 def test_series_of_one_epoch_are_bars():
