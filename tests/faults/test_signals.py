@@ -121,7 +121,7 @@ def test_sigusr1_saves_and_continues(soak, digits, tmp_path, setup):
     run = tmp_path / "run"
     with start(setup, digits, run) as job:
         job.process.send_signal(signal.SIGUSR1)
-        mpi_jobs.wait_for(lambda: "reason='requested'" in job.said(), job)
+        mpi_jobs.wait_for(lambda: "reason=requested " in job.said(), job)
         epochs = job.said().count(" epoch epoch=")
         mpi_jobs.wait_for(lambda: job.said().count(" epoch epoch=") > epochs + 1, job)
 
