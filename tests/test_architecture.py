@@ -40,6 +40,7 @@ FOREIGN = {  # the files, or the rooms, that import a package; all may import wh
     "flask": ("page/",),
     "werkzeug": ("page/",),
     "waitress": ("page/server.py",),
+    "IPython": ("ui/notebook.py",),
     "pickle": (),
 }
 WITHOUT_NUMPY = ("errors", "config", "cli", "__main__", "distlenet")

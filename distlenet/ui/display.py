@@ -56,6 +56,10 @@ def make_display(mode: str = "auto", stream: TextIO | None = None, again: str = 
         from distlenet.ui.live import LiveDisplay  # loads rich only if something is drawn
 
         return LiveDisplay(stream, again=again, hints=hints)
+    if kind == "notebook":
+        from distlenet.ui.notebook import NotebookDisplay
+
+        return NotebookDisplay(again=again, hints=hints)
     from distlenet.ui.plain import PlainDisplay
 
     return PlainDisplay(stream, quiet=kind == "quiet", again=again, hints=hints)

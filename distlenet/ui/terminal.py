@@ -43,12 +43,20 @@ def is_live(stream: TextIO) -> bool:
     return explain(stream)[0] == "live"
 
 
+def is_cell(stream: TextIO) -> bool:
+    """Whether ``stream`` is that of a notebook's cell."""
+    below = stream.stream if isinstance(stream, SafeStream) else stream
+    return type(below).__module__.split(".")[0] == "ipykernel"
+
+
 def explain(stream: TextIO) -> tuple[str, str]:
-    """Return the mode that "auto" chooses for ``stream``, "live" or "plain", and the reason.
+    """Return the mode that "auto" chooses for ``stream``, "live", "plain" or "notebook", and the reason.
 
     A terminal is not enough for "live". Open MPI gives every rank one, even if mpirun's output goes to a file; its
     window has no columns then. The environment variable COLUMNS does not tell the two cases apart.
     """
+    if is_cell(stream):  # behind it may be the terminal in which the notebook's server runs
+        return "notebook", "a notebook's cell"
     columns = window(stream)[0]
     try:
         terminal = stream.isatty()
@@ -64,7 +72,10 @@ def explain(stream: TextIO) -> tuple[str, str]:
 
 
 def choose(mode: str, stream: TextIO) -> str:
-    """Return "live", "plain" or "quiet": ``mode``, or for "auto" the mode that suits ``stream``."""
+    """Return "live", "plain", "quiet" or "notebook": ``mode``, or for "auto" the mode that suits ``stream``.
+
+    "live" in a notebook is "notebook": bars of a terminal cannot be drawn there.
+    """
     if mode not in MODES:
         raise ValueError(f"display mode: got {mode!r}, expected one of {', '.join(MODES)}")
-    return explain(stream)[0] if mode == "auto" else mode
+    return explain(stream)[0] if mode == "auto" or (mode == "live" and is_cell(stream)) else mode
