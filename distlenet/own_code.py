@@ -198,7 +198,7 @@ def _check_parameters(function: Callable[..., Any], takes: str, what: str) -> No
     except ValueError:  # no signature is known: the call will tell
         return
     except TypeError as error:
-        raise ConfigError(f"{what} takes {signature}, expected ({takes})") from error
+        raise ConfigError(f"{what} takes ({', '.join(signature.parameters)}), expected ({takes})") from error
 
 
 @contextmanager

@@ -188,10 +188,16 @@ def add_trust(parser: argparse._ActionsContainer, model: bool = True, dest: str 
     )
 
 
-def make_trust(args: argparse.Namespace, named: str | None, flags: Mapping[str, Any] | None = None) -> "Trust":
+def make_trust(
+    args: argparse.Namespace,
+    named: str | None,
+    flags: Mapping[str, Any] | None = None,
+    callbacks: Sequence[str] = (),
+) -> "Trust":
     """Return what the command line allows: the code that it names, and what --trust-code says.
 
-    ``named``: the network as it names it; ``flags``: all settings that it gives, of a command that trains.
+    ``named``: the network as it names it; of a command that trains, ``flags``: all settings that it gives, and
+    ``callbacks``.
     """
     from distlenet.own_code import Trust
 
@@ -207,4 +213,4 @@ def make_trust(args: argparse.Namespace, named: str | None, flags: Mapping[str, 
 
     settings = {**(flags or {}), "model": named}
     command = getattr(args, "words", ())
-    return Trust.in_settings(settings, files=args.trust_code, command=command, tell=tell)
+    return Trust.in_settings(settings, callbacks, files=args.trust_code, command=command, tell=tell)

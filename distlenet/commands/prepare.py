@@ -6,6 +6,7 @@ distlenet prepare synthetic              digits drawn by the program
 distlenet prepare emnist --split letters --from ~/emnist
 distlenet prepare csv --from train.csv   a table: label, then pixels
 distlenet prepare folder --from images   a folder of images for each class
+distlenet prepare mine.py:read --from x  a format of your own
 """
 
 import argparse
@@ -19,10 +20,10 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from distlenet.commands.options import picture_size, share, whole
-from distlenet.data.sources.formats import EMNIST_SPLITS, FORMATS
+from distlenet.commands.options import Parser, picture_size, share, whole
+from distlenet.data.sources.formats import EMNIST_SPLITS, FORMATS, Format, format_of
 from distlenet.errors import UsageError
-from distlenet.paths import as_path
+from distlenet.paths import as_path, is_custom
 from distlenet.streams import clean, say
 
 if TYPE_CHECKING:
@@ -33,25 +34,47 @@ COUNT, SEED = whole(1, 10**9), whole(0, 2**64 - 1)
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``distlenet prepare`` to ``parser``."""
-    datasets = parser.add_subparsers(dest="dataset", required=True, metavar="DATASET")
+    datasets = parser.add_subparsers(
+        dest="dataset", required=True, metavar="DATASET", help="one of these, or a format of your own: FILE.py:FUNCTION"
+    )
     for name, format_ in FORMATS.items():
-        command = datasets.add_parser(name, help=format_.help, description=format_.more or f"{format_.help}.")
-        if format_.place:
-            command.add_argument(
-                "--from", dest="place", type=as_path, required=not format_.published, metavar="PATH", help=format_.place
-            )
-        for option in format_.options:
-            flag, settings = OPTIONS[option]
-            command.add_argument(flag, **{"dest": option, **settings})
+        more = format_.more or f"{format_.help[0].upper()}{format_.help[1:]}."
+        add_format(datasets.add_parser(name, help=format_.help, description=more), name, format_)
+    datasets.choices = datasets._name_parser_map = WithOwn(datasets.choices)
+
+
+class WithOwn(dict[str, argparse.ArgumentParser]):
+    """Parsers by format; that of a format of the user's own is made when the command line names it."""
+
+    def __contains__(self, name: object) -> bool:
+        return is_custom(str(name)) or super().__contains__(name)
+
+    def __missing__(self, name: str) -> argparse.ArgumentParser:
+        format_ = format_of(name)
+        parser = Parser(prog=f"distlenet prepare {name}", description=format_.more)
+        add_format(parser, name.rpartition(":")[2], format_)
+        return parser
+
+
+def add_format(command: argparse.ArgumentParser, name: str, format_: Format) -> None:
+    """Add the options of ``format_`` to ``command``; by default it makes the dataset file ``name``."""
+    command.usage = f"%(prog)s {'--from PATH ' * (bool(format_.place) and format_.needs_place)}[options]"
+    if format_.place:
         command.add_argument(
-            "--out",
-            type=as_path,
-            default=Path(f"datasets/{name}.h5"),
-            metavar="FILE",
-            help="file to write (default: %(default)s)",
+            "--from", dest="place", type=as_path, required=format_.needs_place, metavar="PATH", help=format_.place
         )
-        command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
-        command.set_defaults(parser=command)
+    for option in format_.options:
+        flag, settings = OPTIONS[option]
+        command.add_argument(flag, **{"dest": option, **settings})
+    command.add_argument(
+        "--out",
+        type=as_path,
+        default=Path(f"datasets/{name}.h5"),
+        metavar="FILE",
+        help="file to write (default: %(default)s)",
+    )
+    command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
+    command.set_defaults(parser=command)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -59,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.data.sources.prepare import prepare
 
     _keep_sources(args)
-    format_ = FORMATS[args.dataset]
+    format_ = format_of(args.dataset)
     names = [OPTIONS[option][1].get("dest", option) for option in format_.options]
     options = {name: getattr(args, name) for name in names if getattr(args, name) is not None}
     read = partial(format_.read, getattr(args, "place", None), **options)

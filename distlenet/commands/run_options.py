@@ -99,6 +99,6 @@ def make_options(
         stall_after=float(os.environ.get(STALL_AFTER, "60")) if stall_after is None else stall_after,
         debug=args.debug,
         tensorboard=args.tensorboard,
-        trust=make_trust(args, flags.get("model"), flags),
+        trust=make_trust(args, flags.get("model"), flags, getattr(args, "callback", ())),
         **more,
     )

@@ -9,12 +9,13 @@ distlenet train --run runs/own --model mynet.py:build
 import argparse
 import os
 from contextlib import ExitStack, suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from distlenet.commands.options import Parser, add_overwrite, real, whole
 from distlenet.commands.run_options import add_run, given_settings, make_options
 from distlenet.config import FAULTS, Config, build_config, check_names
-from distlenet.paths import path_or
+from distlenet.paths import code_path, path_or
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator
@@ -62,6 +63,14 @@ def add_own(run: argparse._ArgumentGroup) -> None:
         "--override", action="append", default=[], metavar="NAME", help="let a resumed run change this setting"
     )
     add_overwrite(run, "the run that --run holds")
+    run.add_argument(
+        "--callback",
+        action="append",
+        default=[],
+        type=code_path,
+        metavar="FILE.py:FUNCTION",
+        help="call your function with each event, on the root; may be repeated",
+    )
     run.add_argument("--check", action="store_true", help="only check the options and settings")
     run.add_argument("--log-every", type=whole(1), default=50, metavar="N", help="steps between journal lines")
 
@@ -101,7 +110,10 @@ def configs(args: argparse.Namespace) -> list[Config]:
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, with ``signals`` listened to; return the exit code."""
+    from distlenet.parallel.agreement import in_agreement
     from distlenet.parallel.connect import run_ranks
+    from distlenet.runs.audits import compare_ranks, of_callbacks
+    from distlenet.runs.callbacks import load_callbacks
     from distlenet.runs.session import Session
 
     save_steps, save_seconds = args.checkpoint_every
@@ -123,8 +135,11 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
 
     def work(comm: "Communicator") -> int:
         signals.listen()
+        with in_agreement(comm):
+            own = replace(options, callbacks=load_callbacks(args.callback, options.trust))
+        compare_ranks(comm, lambda: of_callbacks(args.callback))
         with ExitStack() as displays:
-            return Session(options, comm, signals, lambda: make_listeners(args, displays)).run()
+            return Session(own, comm, signals, lambda: make_listeners(args, displays)).run()
 
     return run_ranks(work, args.debug)
 

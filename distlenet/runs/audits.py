@@ -8,7 +8,7 @@ ranks are compared; the functions below it list what is. Numerics and versions m
 import hashlib
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,6 +167,13 @@ def of_own_code(comm: Communicator, config: Config, parts: dict[str, Any]) -> li
             answer = parts[setting].answer if alike else None
             facts.append(Fact(f"{setting} {name} with a result", answer, ConfigError, computed))
     return facts
+
+
+def of_callbacks(names: Sequence[str]) -> list[Fact]:
+    """Return the callbacks that the command line names, and their code: any rank may become the root."""
+    code = "copy the same code to every host"
+    facts = [Fact(f"callback {name} with the source of", hash_code(name), ConfigError, code) for name in names]
+    return [Fact("option callback", list(names)), *facts]
 
 
 def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:

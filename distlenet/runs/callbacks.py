@@ -4,11 +4,30 @@ import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from distlenet.errors import CallbackError
+from distlenet.errors import CallbackError, ConfigError
+from distlenet.own_code import Trust, load
+from distlenet.paths import is_custom
 from distlenet.training.events import CheckpointSaved, Event
 from distlenet.training.signals import Signals
 
 Callback = Callable[[Event], object]  # what it returns is ignored
+
+
+def load_callbacks(names: Sequence[str], trust: Trust) -> tuple[Callback, ...]:
+    """Return the user's functions ``names``, FILE.py:FUNCTION each, which get one argument, the event.
+
+    Raises UntrustedCodeError if ``trust`` does not admit one; ConfigError if it cannot be loaded, or is no such
+    function.
+    """
+    functions = []
+    for name in names:
+        if not is_custom(name):
+            raise ConfigError(f"callback {name}: expected FILE.py:FUNCTION")
+        function, _ = load(name, trust, "callback", "event")
+        if isinstance(function, type):
+            raise ConfigError(f"callback {name} is a class, expected a function of one argument, the event")
+        functions.append(function)
+    return tuple(functions)
 
 
 class Callbacks:

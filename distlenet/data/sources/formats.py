@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from distlenet.errors import DataError
+from distlenet.paths import is_custom
 
 if TYPE_CHECKING:
     from distlenet.data.file.writer import Progress
@@ -24,7 +25,7 @@ class Format:
     reader: str  # "module.function"; called with place, progress and keywords, it returns a Dataset
     options: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that are always given
-    published: bool = False  # everybody has the same files
+    needs_place: bool = True  # False: what there is without --from is known, to the reader or to the user's function
     more: str = ""  # sentences for its own --help
     fingerprint: str = ""  # of the dataset file made of it, if it is always the same
 
@@ -46,7 +47,7 @@ FORMATS: dict[str, Format] = {
         "60,000 + 10,000 handwritten digits, verified",
         "directory of the four files (.gz or not)",
         "published.read_mnist",
-        published=True,
+        needs_place=False,
         more="Make MNIST's dataset file from --from, else $DISTLENET_MNIST, else the places where torchvision and "
         "keras keep it, else the network.",
         fingerprint="87654cf91ddfbbac7f37b6b72bf9941cf223753fa0ce6bf76c30cae138fe930b",
@@ -60,7 +61,7 @@ FORMATS: dict[str, Format] = {
         "published one.",
     ),
     **{
-        name: Format(text, _FILES, "published.read_published", (), {"name": name}, published=True)
+        name: Format(text, _FILES, "published.read_published", (), {"name": name}, needs_place=False)
         for name, text in (
             ("fashion", "Fashion-MNIST: ten kinds of clothes"),
             ("kmnist", "KMNIST: ten cursive hiragana"),
@@ -68,7 +69,7 @@ FORMATS: dict[str, Format] = {
         )
     },
     "emnist": Format(
-        "EMNIST: digits and letters, 10 to 62 classes", _FILES, "published.read_emnist", ("split",), published=True
+        "EMNIST: digits and letters, 10 to 62 classes", _FILES, "published.read_emnist", ("split",), needs_place=False
     ),
     "csv": Format(
         "a table: a line an image, a label and pixels",
@@ -89,3 +90,24 @@ FORMATS: dict[str, Format] = {
         ("size", *_DIVISION),
     ),
 }
+
+
+def format_of(name: str) -> Format:
+    """Return the format ``name``: a key of FORMATS, or code of the user's own, FILE.py:FUNCTION.
+
+    Only the command line names such code, and so allows it to run.
+    """
+    if not is_custom(name):
+        return FORMATS[name]
+    from distlenet.own_code import Trust
+
+    return Format(
+        "a format of your own",
+        "what your function gets, as a Path",
+        "own.read_own",
+        ("size", *_DIVISION),
+        {"code": name, "trust": Trust(others=(name,))},
+        needs_place=False,
+        more="Make a dataset file of what your function returns, a dict of arrays: x_train, y_train, x_test, y_test, "
+        "or images, labels.",
+    )
