@@ -214,7 +214,7 @@ def test_pictures_have_words():
         assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", text)), readme
 
 
-@pytest.mark.parametrize("room", ["nn", "data", "parallel", "training", "runs", "bench", "commands"])
+@pytest.mark.parametrize("room", ["nn", "data", "parallel", "training", "runs", "bench", "commands", "api"])
 def test_rooms_lead_to_their_page(room):
     assert f"({room}/README.md)" in READMES["distlenet/README.md"]
 
