@@ -8,8 +8,8 @@
     distlenet.evaluate(run, "datasets/mnist.h5").accuracy
     distlenet.launch(4, "train", data="datasets/mnist.h5", run="runs/b", recipe="fast")
 
-All errors that a user can meet are subclasses of ``distlenet.DistlenetError``, with one sentence each. What is named
-here is loaded when it is used: ``import distlenet`` alone loads neither numpy nor MPI.
+All errors that a user can meet are subclasses of ``distlenet.DistlenetError``, with one sentence each. The names are
+loaded on first use: ``import distlenet`` alone loads neither numpy nor MPI.
 """
 
 TYPE_CHECKING = False  # type checkers take it for True; typing, which has another, would have to be loaded

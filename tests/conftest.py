@@ -190,9 +190,9 @@ def only_sentence() -> Callable[..., None]:
     def check(done: mpi_jobs.Finished, code: int, *words: str) -> None:
         assert done.returncode == code, done.output
         assert "Traceback" not in done.output
-        said = [line for line in done.output.splitlines() if "distlenet: error:" in line]
-        assert len(said) == 1, done.output
+        message = [line for line in done.output.splitlines() if "distlenet: error:" in line]
+        assert len(message) == 1, done.output
         for word in words:
-            assert word in said[0], said[0]
+            assert word in message[0], message[0]
 
     return check

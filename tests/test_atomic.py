@@ -1,4 +1,4 @@
-"""Files that are replaced as a whole: what is on the disk, and in which order."""
+"""Files that are replaced as a whole: the order of flushes and renames."""
 
 import os
 from pathlib import Path
@@ -11,7 +11,7 @@ from distlenet.errors import RunDirectoryError
 
 @pytest.fixture
 def calls(monkeypatch):
-    """What is flushed to the disk and renamed, in order."""
+    """The flushes and renames, in order."""
     found: list[tuple] = []
     fsync, replace = os.fsync, os.replace
 
@@ -30,7 +30,7 @@ def calls(monkeypatch):
 
 @pytest.mark.parametrize("linked", [False, True])
 def test_a_power_cut_leaves_the_old_file_or_the_new_one(tmp_path, calls, linked):
-    # the content is on the disk before the name is, and the name before anybody is told
+    # first the content is flushed, then the file is renamed, then its directory is flushed
     target = path = tmp_path / "disk/file"
     path.parent.mkdir()
     path.write_text("old")
@@ -60,7 +60,7 @@ def test_a_body_that_fails(tmp_path, calls):
     assert [(file.name, file.read_text()) for file in tmp_path.iterdir()] == [("file", "old")]
 
 
-def test_a_file_that_cannot_be_flushed_does_not_take_the_name(tmp_path, monkeypatch):
+def test_a_file_that_cannot_be_flushed_is_not_renamed(tmp_path, monkeypatch):
     path = tmp_path / "file"
     path.write_text("old")
 
@@ -82,6 +82,6 @@ def test_a_link_is_replaced_or_followed(tmp_path, follow):
     assert (tmp_path / "far").read_text() == ("new" if follow else "old")
 
 
-def test_what_cannot_be_written_is_one_sentence_of_the_callers_kind(tmp_path):
+def test_a_failed_write_raises_one_sentence_of_the_callers_class(tmp_path):
     with pytest.raises(RunDirectoryError, match=r"^cannot write .*: it is a directory, expected a file$"):
         write(tmp_path, b"new", RunDirectoryError)

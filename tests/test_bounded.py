@@ -1,4 +1,4 @@
-"""Files that anybody may have written: read within bounds, or refused in one sentence."""
+"""Untrusted files are read within bounds, or refused in one sentence."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def test_toml_with_or_without_a_byte_order_mark(tmp_path, head):
         (b"recipe = {a = 1}", "recipe .* is unknown"),
     ],
 )
-def test_toml_that_is_none(tmp_path, content, says):
+def test_invalid_toml(tmp_path, content, says):
     path = tmp_path / "bad.toml"
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=says) as caught:
@@ -53,14 +53,14 @@ def test_toml_that_is_none(tmp_path, content, says):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file(tmp_path):
+def test_paths_that_are_not_files(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", tmp_path, "/dev/zero", tmp_path / "none"):
         with pytest.raises(ConfigError, match="cannot read the configuration"):
             build_config(file=path)
 
 
-def test_a_journal_of_any_line(tmp_path):
+def test_a_journal_of_arbitrary_lines(tmp_path):
     path = tmp_path / "journal.jsonl"
     good = {"kind": "step", "steps": 1}
     with path.open("wb") as file:
@@ -75,12 +75,12 @@ def test_a_journal_of_any_line(tmp_path):
 
 
 @pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), "1", None, True, [1], {"a": 1}])
-def test_what_is_no_number(value):
+def test_values_that_are_not_numbers(value):
     assert number({"a": value}, "a") is None
 
 
 @pytest.mark.parametrize("strange", ["x", [1], {"a": 1}, None, True, float("nan"), 10**400])
-def test_a_summary_and_a_journal_of_wild_types(tmp_path, strange):
+def test_a_summary_and_a_journal_of_wrong_types(tmp_path, strange):
     names = ("test_accuracy", "test_error", "val_accuracy", "parameters", "test_chance", "failure", "divergences")
     (tmp_path / "summary.json").write_text(json.dumps({"status": "complete", **dict.fromkeys(names, strange)}))
     epoch = {"kind": "epoch", "steps": 1, "epoch": strange, "running": strange, "images_per_second": strange}
@@ -95,7 +95,7 @@ def test_lines_are_whole(tmp_path):
     assert list(bounded.lines(path, longest=10)) == ["one", None, "y" * 8, "last"]
 
 
-def test_a_journal_of_more_lines_than_any_run(tmp_path):
+def test_a_journal_with_too_many_lines(tmp_path):
     path = tmp_path / "journal.jsonl"
     step, epoch, notice = (f'{{"kind": "{kind}", "steps": 1}}\n' for kind in ("step", "epoch", "notice"))
     most = {"step": 5, "epoch": 4, "other": 3}
@@ -117,7 +117,7 @@ def test_a_journal_of_more_lines_than_any_run(tmp_path):
         read_lines(path)
 
 
-def test_of_a_line_only_what_a_run_writes_is_kept(tmp_path):
+def test_unknown_parts_of_a_line_are_dropped(tmp_path):
     path = tmp_path / "journal.jsonl"
     line = {"kind": "start", "steps": 10**30, "facts": dict.fromkeys(map(str, range(100)), "x" * 3000), "more": [[]]}
     path.write_text(json.dumps(line | {"loss": [[]] * 1000, "running": {"loss": 1.0, "deep": {"a": {}}}}))
@@ -127,7 +127,7 @@ def test_of_a_line_only_what_a_run_writes_is_kept(tmp_path):
     assert len(found["facts"]) == 30 and len(found["facts"]["0"]) == 2000
 
 
-def test_a_file_that_is_mostly_a_hole(tmp_path):
+def test_a_sparse_file(tmp_path):
     path = tmp_path / "last.h5"
     path.write_bytes(SIGNATURE)
     with path.open("r+b") as file:

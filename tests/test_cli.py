@@ -14,16 +14,16 @@ from distlenet.cli import COMMANDS, main
 
 
 def test_help_names_every_command(distlenet):
-    said = distlenet("--help").expect().stdout
+    message = distlenet("--help").expect().stdout
     for name in COMMANDS:
-        assert f"\n  {name} " in said
+        assert f"\n  {name} " in message
 
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help(command, distlenet):
-    said = distlenet(command, "--help").expect().stdout
-    assert said.startswith(f"usage: distlenet {command}")
-    assert "--debug" in said
+    message = distlenet(command, "--help").expect().stdout
+    assert message.startswith(f"usage: distlenet {command}")
+    assert "--debug" in message
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_every_command_has_help(command, distlenet):
 )
 def test_wrong_usage_is_one_sentence(arguments, words, capsys):
     assert main(arguments) == 2
-    out, said = capsys.readouterr()
+    out, message = capsys.readouterr()
     assert out == ""
-    assert said.startswith("distlenet: error: ")
-    assert said.count("\n") == 1
+    assert message.startswith("distlenet: error: ")
+    assert message.count("\n") == 1
     for word in words:
-        assert word in said
+        assert word in message
 
 
 def test_no_command_shows_the_help(capsys):
     assert main([]) == 2
-    out, said = capsys.readouterr()
+    out, message = capsys.readouterr()
     assert out == ""
-    assert said.startswith("usage: distlenet") and "train a network" in said
+    assert message.startswith("usage: distlenet") and "train a network" in message
 
 
 def test_version(distlenet):
@@ -79,13 +79,13 @@ def test_version(distlenet):
 def test_without_the_packages(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "numpy", None)
     assert main(["train", "--run", "x"]) == 1
-    said = capsys.readouterr().err
-    assert "has no numpy: scripts/quickstart makes" in said and said.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "has no numpy: scripts/quickstart makes" in message and message.count("\n") == 1
 
 
-def test_every_error_has_an_exit_code_of_its_own():
+def test_every_error_has_its_own_exit_code():
     kinds = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, Exception)]
-    codes = [kind.exit_code for kind in kinds if "exit_code" in vars(kind)]  # a narrower kind may keep its parent's
+    codes = [kind.exit_code for kind in kinds if "exit_code" in vars(kind)]  # a subclass may keep its parent's
     assert len(set(codes)) == len(codes)
     assert all(0 < code < 126 for code in codes)
 
@@ -118,21 +118,21 @@ def test_an_error_that_another_process_reports(failing, capsys):
         assert capsys.readouterr() == ("", "")
 
 
-def test_debug_shows_where(failing, capsys):
+def test_debug_shows_the_traceback(failing, capsys):
     failing(errors.DataError("the file is torn"))
     assert main(["evaluate", "x", "--debug"]) == 4
-    said = capsys.readouterr().err
-    assert said.startswith("Traceback")
-    assert "the file is torn" in said.splitlines()[-1]
+    message = capsys.readouterr().err
+    assert message.startswith("Traceback")
+    assert "the file is torn" in message.splitlines()[-1]
 
 
-def test_defects_keep_their_traceback(failing, capsys):
+def test_bugs_keep_their_traceback(failing, capsys):
     failing(ZeroDivisionError("\x1b[2J"))
-    for options in ([], ["--debug"]):  # the tests' input is no terminal: no debugger
+    for options in ([], ["--debug"]):  # the tests' input is not a terminal: no debugger
         assert main(["evaluate", "x", *options]) == 1
-        said = capsys.readouterr().err
-        assert said.startswith("Traceback")
-        assert said.splitlines()[-1] == "ZeroDivisionError: \\x1b[2J"
+        message = capsys.readouterr().err
+        assert message.startswith("Traceback")
+        assert message.splitlines()[-1] == "ZeroDivisionError: \\x1b[2J"
 
 
 def test_debug_opens_a_debugger_at_a_terminal(tmp_path):
@@ -161,8 +161,8 @@ def test_interrupted(failing, capsys):
     assert capsys.readouterr().err == "distlenet: interrupted\n"
 
 
-def test_interrupted_when_all_is_done():
-    """Python's own end, which waits for threads, is interrupted without a traceback."""
+def test_interrupted_at_the_very_end():
+    """An interrupt while Python waits for threads at its end causes no traceback."""
     program = (
         "import os, signal, sys, threading; from distlenet import cli\n"
         "late = threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT))\n"
@@ -173,8 +173,8 @@ def test_interrupted_when_all_is_done():
     assert done.returncode in (0, -signal.SIGINT) and done.stderr == ""
 
 
-def test_the_reader_has_left(trained, digits):
-    # as with `| head -0`: no traceback, and the exit code of SIGPIPE
+def test_the_reader_of_a_pipe_has_ended(trained, digits):
+    # like `| head -0`: no traceback, and the exit code of SIGPIPE
     reader, writer = os.pipe()
     os.close(reader)
     program = (
@@ -207,6 +207,6 @@ def test_blas_threads(monkeypatch):
     assert done.stdout.split() == ["1", "3", "1", "1"]  # an explicit setting wins
 
 
-def test_wrong_usage_under_mpirun_is_said_once(runtime, distlenet, only_sentence):
+def test_wrong_usage_under_mpirun_is_reported_once(runtime, distlenet, only_sentence):
     done = distlenet("train", "--run", "x", "--epoochs", 3, runtime=runtime, ranks=3)
     only_sentence(done, 2, "did you mean '--epochs'")

@@ -1,4 +1,4 @@
-"""Paths of the user's: ``~`` is a home wherever it stands, and an empty word is no directory."""
+"""Paths given by the user: a leading ``~`` is always a home directory, and an empty word is refused."""
 
 import argparse
 import os
@@ -13,7 +13,7 @@ from distlenet.data.sources.published import read_mnist
 from distlenet.errors import ConfigError, DataError
 from distlenet.paths import as_path, code_path, path, path_or
 
-PATHS = ("DIR", "FILE", "RUN", "PATH", "IMAGE", "NETWORK", "CHECKPOINT")  # words of a metavar, or of a destination
+PATHS = ("DIR", "FILE", "RUN", "PATH", "IMAGE", "NETWORK", "CHECKPOINT")  # words in a metavar or destination
 
 
 @pytest.fixture
@@ -83,8 +83,8 @@ def test_no_path(home, word):
         path(word)
 
 
-def test_a_home_that_is_not_known(monkeypatch):
-    monkeypatch.setattr(os.path, "expanduser", lambda text: text)  # no HOME, no entry of the user
+def test_an_unknown_home(monkeypatch):
+    monkeypatch.setattr(os.path, "expanduser", lambda text: text)  # no HOME, and no entry for the user
     with pytest.raises(argparse.ArgumentTypeError, match="set HOME"):
         path("~/a")
 
@@ -111,11 +111,11 @@ def test_a_home_that_is_not_known(monkeypatch):
     ],
     ids=" ".join,
 )
-def test_what_is_no_path_is_refused_and_nothing_is_made(home, capsys, words):
+def test_invalid_paths_are_refused_and_nothing_is_created(home, capsys, words):
     assert cli.main(words) == 2
-    said = capsys.readouterr().err
-    assert said.startswith("distlenet: error:") and said.count("\n") == 1
-    assert "is empty" in said or "no user" in said
+    message = capsys.readouterr().err
+    assert message.startswith("distlenet: error:") and message.count("\n") == 1
+    assert "is empty" in message or "no user" in message
     assert os.listdir() == ["home"]
 
 
@@ -130,7 +130,7 @@ def test_in_one_word_with_its_option(home, digits, capsys):
     assert os.listdir() == ["home"]
 
 
-def test_a_network_of_ones_own(home):
+def test_a_user_defined_network(home):
     (home / "own.toml").write_text('model = "~/mynet.py:build"\n')
     for config in (
         build_config(file=home / "own.toml"),
@@ -143,7 +143,7 @@ def test_a_network_of_ones_own(home):
 
 
 def test_the_environment(home, monkeypatch):
-    for word, said in (("~/mnist", f"{home}/mnist"), (" ", "is empty"), ("~nobody-of-that-name", "no user")):
+    for word, message in (("~/mnist", f"{home}/mnist"), (" ", "is empty"), ("~nobody-of-that-name", "no user")):
         monkeypatch.setenv("DISTLENET_MNIST", word)
-        with pytest.raises(DataError, match=said):
+        with pytest.raises(DataError, match=message):
             read_mnist(None, silent)

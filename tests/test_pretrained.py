@@ -1,4 +1,4 @@
-"""The checkpoint that is part of the package: small, whole, and as good as it is said to be."""
+"""The checkpoint in the package: small, intact, and as accurate as documented."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def test_it_was_made_by_the_recipe():
     assert {**made.to_dict(), "seed": 0} == {**recipe.to_dict(), "seed": 0}
 
 
-def test_what_lies_in_the_working_directory_is_not_taken_for_it(tmp_path, monkeypatch, capsys):
+def test_a_file_in_the_working_directory_is_not_used_instead(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "pretrained").write_text("not a checkpoint")
     (tmp_path / "pretrained.h5").write_text("nor this")
@@ -35,7 +35,7 @@ def test_what_lies_in_the_working_directory_is_not_taken_for_it(tmp_path, monkey
     assert "pretrained is not" in capsys.readouterr().err
 
 
-def test_nor_is_a_run_directory_of_that_name(tmp_path, monkeypatch):
+def test_a_run_directory_of_that_name_is_not_used_instead(tmp_path, monkeypatch):
     (tmp_path / "pretrained/checkpoints").mkdir(parents=True)
     (tmp_path / "pretrained/checkpoints/best.h5").write_text("not a checkpoint")
     monkeypatch.chdir(tmp_path)

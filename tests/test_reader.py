@@ -1,4 +1,4 @@
-"""Probabilities come from the network's loss alone, whoever shows them."""
+"""All probabilities shown come from the network's loss."""
 
 import json
 
@@ -33,11 +33,11 @@ def test_the_probabilities_are_those_of_the_loss(settings, tmp_path):
         np.testing.assert_allclose(reader.probabilities(image), expected, rtol=1e-3, atol=1e-12)
         np.testing.assert_allclose(among, expected, rtol=1e-3, atol=1e-12)
         assert reader.best(image)[0] == (str(expected.argmax()), pytest.approx(expected.max(), rel=1e-3))
-    if "rubbish" in settings:  # the untrained distances lie far beyond 1, far within 300
+    if "rubbish" in settings:  # the untrained distances are far above 1 and far below 300
         assert expected.sum() < 1e-3 if settings["rubbish"] == 1 else 0 < expected.sum() <= 1
 
 
-def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, distlenet):
+def test_predict_and_the_page_show_the_probability_of_rubbish(tmp_path, distlenet):
     Image = pytest.importorskip("PIL.Image")
     checkpoint = untrained(tmp_path / "last.h5", model="lenet5-1998", init="fan-in", rubbish=70.0)
     Image.fromarray(255 - IMAGES[0]).resize((112, 112)).save(tmp_path / "digit.png")
@@ -53,8 +53,8 @@ def test_predict_and_the_page_tell_how_likely_it_is_none(tmp_path, distlenet):
     assert found["none"] == pytest.approx(1 - sum(found["probabilities"]), abs=1e-4) and found["none"] > 0.9
 
 
-def test_a_loss_with_probabilities_of_its_own(tmp_path):
-    """They are what is shown; ONNX, which cannot hold them, refuses."""
+def test_a_loss_with_its_own_probabilities(tmp_path):
+    """They are shown; export to ONNX, which cannot represent them, is refused."""
 
     class Cautious(SoftmaxCrossEntropy):
         def probabilities(self, logits):

@@ -60,7 +60,7 @@ def smaller(command: str) -> str:
 def base(tmp_path_factory) -> Path:
     """What the READMEs expect: datasets/mnist.h5 (drawn digits), the run runs/first, a photograph."""
     if not (Path(sys.executable).parent / "mpirun").exists():
-        pytest.skip("no mpirun beside this Python")
+        pytest.skip("no mpirun next to this Python")
     base = tmp_path_factory.mktemp("readme")
     (base / "datasets").mkdir()
     drawn.write(base / "datasets/mnist.h5", 1800, 200)

@@ -1,4 +1,4 @@
-"""The scripts a newcomer starts: their syntax, their help, and their sentences where Python does not fit."""
+"""The scripts for newcomers: their syntax, their help, and their errors if Python is unsuitable."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ def start(script: Path, *arguments: str, **environment: str) -> subprocess.Compl
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    """A copy of what the scripts read, under a path with a space, so that no real environment is touched."""
+    """A copy of the files that the scripts read, under a path with a space, so that no real environment is touched."""
     copy = tmp_path / "a checkout"
     for name in [*SHELL, "pyproject.toml"]:
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
@@ -33,7 +33,7 @@ def checkout(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def quickstart(checkout, tools):
-    """Start the copy's scripts/quickstart, with the tools alone on the PATH."""
+    """Start the copy's scripts/quickstart, with only the tools on the PATH."""
     return lambda *words, **more: start(checkout / "scripts/quickstart", *words, PATH=str(tools), **more)
 
 
@@ -110,7 +110,7 @@ def test_named_python_is_the_only_one_tried(quickstart, tools):
 
 
 def test_python_without_venv(quickstart, tools):
-    # As Debian's python3 without python3-venv: everything works but the import of ensurepip.
+    # like Debian's python3 without python3-venv: only the import of ensurepip fails
     base = getattr(sys, "_base_executable", sys.executable)
     stub = tools / "python3"
     hidden = "import sys; sys.modules['ensurepip'] = None; sys._base_executable = sys.argv[1]; exec(sys.argv[2])"
@@ -126,7 +126,7 @@ def test_run_directory_is_fixed(quickstart):
     refuses(quickstart("--run", "runs/b"), 2, "--run is set by this script")
 
 
-def test_foreign_folder_is_left_alone(quickstart, checkout, tools):
+def test_a_foreign_folder_is_not_touched(quickstart, checkout, tools):
     stub_python(tools, f'exec "{sys.executable}" "$@"')
     (checkout / ".venv").mkdir()
     (checkout / ".venv/mine").write_text("precious")
@@ -144,10 +144,10 @@ def test_the_other_runtime_is_refused(quickstart, checkout, tools):
 
 @pytest.fixture
 def ready(checkout, tools):
-    """A checkout whose environment is ready: its Python and its mpirun say what they are told and do nothing.
+    """A checkout whose environment is ready: its Python and its mpirun print their arguments and do nothing.
 
-    It holds a run; mpirun ends its training as if by Ctrl-C where there is a file ``interrupt``. No environment can be
-    made anew.
+    It holds a run. If a file ``interrupt`` exists, mpirun ends the training as if by Ctrl-C. No environment can be
+    rebuilt.
     """
     (tools / "mkdir").unlink()
     stub_python(tools, f'exec "{sys.executable}" "$@"')
@@ -170,7 +170,7 @@ def ready(checkout, tools):
 
 
 def made_for(checkout: Path, tools: Path, mpi: str = "openmpi", folder: Path | None = None, python: str = "") -> None:
-    """Write what scripts/environment.sh leaves in an environment that it has made."""
+    """Write the file by which scripts/environment.sh marks an environment that it has made."""
     find = '. scripts/environment.sh; find_python; "$python" -VV | cksum; cksum <pyproject.toml'
     done = works(run(["/bin/sh", "-c", find], cwd=checkout, env={"PATH": str(tools)}))
     version, packages = done.stdout.splitlines()
@@ -209,12 +209,12 @@ def test_the_runtime_of_the_environment_is_kept(quickstart, ready, tools):
     made_for(ready, tools, mpi="system")
     assert "is ready." in quickstart().stdout
     done = quickstart(DISTLENET_MPI="openmpi")
-    assert "The environment .venv is for another MPI: it is made anew, without what was installed" in done.stdout
+    assert "The environment .venv is for another MPI: it is rebuilt, and packages installed by hand" in done.stdout
 
 
 def test_an_unfinished_environment_knows_its_runtime(quickstart, ready, tools):
     made_for(ready, tools, mpi="mpich")
-    script = ready / ".venv/bin/python"  # whose pip does not install
+    script = ready / ".venv/bin/python"  # its pip does not install
     script.write_text(script.read_text() + 'case "$*" in *"pip install"*) exit 1 ;; esac\n')
     (ready / "pyproject.toml").write_text((ready / "pyproject.toml").read_text() + "\n")
     refuses(quickstart(), 1, "pip could not install")
@@ -229,13 +229,13 @@ def test_an_unfinished_environment_knows_its_runtime(quickstart, ready, tools):
         ("incomplete", "is incomplete"),
     ],
 )
-def test_the_reason_is_said(quickstart, ready, tools, state, reason):
+def test_the_reason_is_reported(quickstart, ready, tools, state, reason):
     made_for(ready, tools, **({} if state == "incomplete" else state))
     if state == "incomplete":
         before = (ready / ".venv/.distlenet").read_text().splitlines(keepends=True)
         (ready / ".venv/.distlenet").write_text("".join(["incomplete\n", *before[:3]]))
     done = quickstart()
-    assert f"The environment .venv {reason}: it is made anew" in done.stdout
+    assert f"The environment .venv {reason}: it is rebuilt" in done.stdout
 
 
 def test_wrong_options_are_refused_before_the_work(quickstart, ready):
@@ -249,30 +249,30 @@ def test_wrong_options_are_refused_before_the_work(quickstart, ready):
     refuses(quickstart(DISTLENET_RANKS="two"), 2, "DISTLENET_RANKS is 'two'")
 
 
-def test_an_interrupted_training_says_how_to_go_on(quickstart, ready):
+def test_an_interrupted_training_says_how_to_resume(quickstart, ready):
     (ready / "interrupt").touch()
     done = quickstart()
     assert done.returncode in (1, 130)
-    assert "What is saved is in runs/quickstart; go on with: scripts/quickstart --resume" in done.stderr
+    assert "The run is saved in runs/quickstart; resume it with scripts/quickstart --resume" in done.stderr
     assert " evaluate " not in done.stdout
 
 
 @pytest.mark.parametrize(
-    ("mpi", "said", "advice"),
+    ("mpi", "output", "advice"),
     [
         ("system", "because: mpi4py finds no MPI library (no libmpi)", "DISTLENET_MPI=openmpi"),
         ("openmpi", "because: it belongs to another MPI", "DISTLENET_MPI=mpich (or system"),
     ],
 )
-def test_an_mpi_that_does_not_work(quickstart, ready, tools, mpi, said, advice):
+def test_an_mpi_that_does_not_work(quickstart, ready, tools, mpi, output, advice):
     made_for(ready, tools, mpi=mpi)
     mpirun = ready / ".venv/bin/mpirun"
-    mpirun.write_text(f"#!/bin/sh\nfor rank in 1 2; do echo '{said}' >&2; done; exit 1\n")
+    mpirun.write_text(f"#!/bin/sh\nfor rank in 1 2; do echo '{output}' >&2; done; exit 1\n")
     (tools / "mpirun").symlink_to(mpirun)
     done = quickstart(DISTLENET_MPI=mpi)
     assert done.returncode == 1
     (sentence,) = done.stderr.strip().splitlines()
-    assert f"cannot start 2 ranks here: {said.removeprefix('because: ')}. Try" in sentence
+    assert f"cannot start 2 ranks here: {output.removeprefix('because: ')}. Try" in sentence
     assert advice in sentence
 
 
@@ -287,7 +287,7 @@ def test_only_root_is_allowed_to_run_as_root(quickstart, ready, tools, user, all
     assert len(started) == 1 and started[0].endswith(f"root={allowed}"), mpirun
 
 
-def test_lowest_versions_are_skipped_where_they_have_no_wheels(checkout, tools):
+def test_lowest_versions_are_skipped_if_they_have_no_wheels(checkout, tools):
     cases = '*_base_executable*) echo "$0"; exit ;; *"(3, 13)"*) exit 1 ;;'
     newer = (
         f'case "$2" in {cases} esac\n[ "$1" = --version ] && echo Python 3.14.0 && exit\nexec "{sys.executable}" "$@"'
@@ -309,7 +309,7 @@ def test_lowest_versions_are_those_of_pyproject(tmp_path):
     done = lowest_of((ROOT / "pyproject.toml").read_text(), tmp_path)
     found = dict(line.split("==") for line in done.stdout.splitlines())
     assert {"numpy", "h5py", "mpi4py", "rich", "pillow", "onnx", "flask", "pytest"} <= set(found)
-    assert not [line for line in done.stdout.splitlines() if "ruff" in line]  # has no lower bound alone
+    assert not [line for line in done.stdout.splitlines() if "ruff" in line]  # ruff's bound is not only a lower one
 
 
 def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
@@ -323,7 +323,7 @@ EXTRAS = "pictures,report,draw,export"
 
 
 def test_the_extras_are_installed_once(quickstart, ready, tools):
-    """What predict, draw, report and export need, before the training and without touching the environment's mark."""
+    """The extras of predict, draw, report and export, before the training and without changing the mark."""
     before = (ready / ".venv/.distlenet").read_text()
     done = works(quickstart())
     lines = done.stdout.splitlines()
@@ -340,13 +340,13 @@ def test_the_extras_are_installed_once(quickstart, ready, tools):
     ("fails", "missing"),
     [("*pip*install*", ["pictures", "report", "draw", "export"]), ("*pip*install*export*", ["export"])],
 )
-def test_training_goes_on_without_extras(quickstart, ready, fails, missing):
-    """No network, no wheel for this Python: what is missing is named, the next start tries again."""
+def test_training_continues_without_extras(quickstart, ready, fails, missing):
+    """No network, or no wheel for this Python: the missing extra is named, and the next start tries again."""
     python = ready / ".venv/bin/python"
     python.write_text(python.read_text() + f'case "$*" in {fails}) exit 1 ;; esac\n')
     for _ in range(2):
         done = works(quickstart())
-        assert f"not installed (see pip's message above): {' '.join(missing)}. Training goes on" in done.stderr
+        assert f"not installed (see pip's message above): {' '.join(missing)}. Training continues" in done.stderr
         assert any(line.startswith("mpirun") and " train " in line for line in done.stdout.splitlines())
         assert not (ready / ".venv/.distlenet-extras").exists()
 
@@ -358,7 +358,7 @@ def test_a_run_that_has_not_ended_is_not_replaced(quickstart, ready, status):
     if status is not None:
         summary.write_text(status)
     done = quickstart()
-    refuses(done, 1, "runs/quickstart has not ended. Resume it by scripts/quickstart --resume", "--overwrite.")
+    refuses(done, 1, "runs/quickstart is unfinished. Resume it with scripts/quickstart --resume", "--overwrite.")
     assert "2/5" not in done.stdout
     for option in ("--resume", "--overwrite", "--resume=auto"):
         assert "2/5" in quickstart(option).stdout

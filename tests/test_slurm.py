@@ -1,6 +1,6 @@
 """Training under a real one-node Slurm: srun, mpirun inside a batch job, signals, requeueing.
 
-A Slurm is looked for in this order; where there is none the tests are skipped:
+A Slurm is searched for in this order; without one the tests are skipped:
 
 * ``DISTLENET_SLURM`` names a program with three subcommands: ``start`` (returns when the node is idle),
   ``stop`` (cancels all jobs, ends the daemons) and ``env`` (prints lines ``export NAME=VALUE`` for the
@@ -31,11 +31,11 @@ SRUN = {"openmpi": "pmix", "mpich": "pmi2"}
 
 
 class Slurm:
-    """The clients of a Slurm: each call is bounded in time, and every job in its own time limit."""
+    """The clients of a Slurm: each call has a timeout, and each job a time limit."""
 
     def __init__(self, variables: dict[str, str]) -> None:
         self.env = mpi_jobs.environment(**variables)
-        # two ranks on whatever cores there are
+        # two ranks on any number of cores
         self.env["PRTE_MCA_rmaps_default_mapping_policy"] = ":oversubscribe"
 
     def run(self, *command: object) -> subprocess.CompletedProcess:
@@ -48,7 +48,7 @@ class Slurm:
         return done.stdout.strip()
 
     def needs(self, kind: str) -> None:
-        """Skip the test where srun has no --mpi=KIND."""
+        """Skip the test if srun has no --mpi=KIND."""
         done = self.run("srun", "--mpi=list")
         if kind not in (done.stdout + done.stderr).split():
             pytest.skip(f"this Slurm has no srun --mpi={kind}")
@@ -58,7 +58,7 @@ class Slurm:
 
 
 def find_slurm(folder: str) -> tuple[Slurm, str | None] | str:
-    """Return a working Slurm and the program to stop it by, or why there is none."""
+    """Return a working Slurm and the program that stops it, or the reason why it cannot be used."""
     script = os.environ.get("DISTLENET_SLURM", "")
     if not script:
         if not (shutil.which("sinfo") and shutil.which("srun")):
@@ -69,20 +69,20 @@ def find_slurm(folder: str) -> tuple[Slurm, str | None] | str:
             return f"DISTLENET_SLURM is not set, and sinfo does not answer: {reason}"
         return Slurm({name: value for name, value in os.environ.items() if name == "SLURM_CONF"}), None
     os.environ.setdefault("SLURM_LAB", folder)
-    # not to pipes: the daemons may keep them
+    # not to pipes: the daemons may keep them open
     started = subprocess.run(["timeout", "60", script, "start"], stdin=subprocess.DEVNULL, stdout=2, check=False)
     if started.returncode != 0:
         subprocess.run(["timeout", "60", script, "stop"], stdin=subprocess.DEVNULL, stdout=2, check=False)
         return f"DISTLENET_SLURM={script} start: exit code {started.returncode}"
-    said = subprocess.run([script, "env"], capture_output=True, text=True, timeout=30, check=True).stdout
-    words = [line.removeprefix("export ") for line in said.splitlines() if line.startswith("export ")]
+    output = subprocess.run([script, "env"], capture_output=True, text=True, timeout=30, check=True).stdout
+    words = [line.removeprefix("export ") for line in output.splitlines() if line.startswith("export ")]
     return Slurm(dict(shlex.split(word)[0].split("=", 1) for word in words)), script
 
 
 @pytest.fixture(scope="module")
 def slurm():
     before = os.environ.get("SLURM_LAB")
-    # not below pytest's folder, which is closed to others: munge wants a socket that all can reach
+    # not below pytest's folder, which is private: munge needs a socket that all users can reach
     with tempfile.TemporaryDirectory(prefix="slurm-", ignore_cleanup_errors=True) as folder:
         os.chmod(folder, 0o755)
         found = find_slurm(folder)
@@ -97,7 +97,7 @@ def slurm():
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory, digits, distlenet, summary_of):
-    """What one process comes to: the hash after SHORT and after LONG."""
+    """The hashes of one process after SHORT and after LONG."""
     hashes = {}
     for name, epochs in (("short", SHORT), ("long", LONG)):
         run = tmp_path_factory.mktemp("alone") / name
@@ -111,13 +111,13 @@ def training(digits: Path, run: Path, epochs: list[str]) -> list[str]:
 
 
 def saved_between(log: str) -> list[str]:
-    """Return the lines about checkpoints that were asked for by a signal."""
+    """Return the lines about checkpoints requested by a signal."""
     lines = [line for line in log.splitlines() if " checkpoint " in line and "path=" in line]
     return [line for line in lines if "reason=last" not in line and "reason=best" not in line]
 
 
 class BatchJob:
-    """A submitted scripts/slurm-job.sh of two ranks; leaving ``with`` cancels it."""
+    """A submitted scripts/slurm-job.sh with two ranks; leaving ``with`` cancels it."""
 
     def __init__(self, slurm: Slurm, runtime: mpi_jobs.Runtime, run: Path, launcher: str, arguments: list[str]) -> None:
         self.slurm, self.run, self.log = slurm, run, run.with_suffix(".log")
@@ -205,7 +205,7 @@ def test_srun_with_the_wrong_mpi_is_refused(slurm, openmpi, digits, tmp_path):
     assert "srun --mpi=pmix" in done.stderr
 
 
-def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, expected, summary_of):
+def test_sigusr1_to_srun_saves_and_continues(slurm, runtime, digits, tmp_path, expected, summary_of):
     kind, run, name = SRUN[runtime.name], tmp_path / "run", f"distlenet-test-{os.getpid()}-{runtime.name}"
     slurm.needs(kind)
     command = slurm.srun("-n", "2", f"--mpi={kind}", f"--job-name={name}", runtime.python, "-m", "distlenet", "train")
@@ -220,7 +220,7 @@ def test_sigusr1_to_srun_saves_and_goes_on(slurm, runtime, digits, tmp_path, exp
 
 @pytest.mark.parametrize("launcher", ["mpirun", "srun"])
 def test_job_script(slurm, runtime, launcher, digits, tmp_path, expected, summary_of):
-    # a save, then the queue again as at a time limit, then to the end: all in one job
+    # in one job: a save, then requeueing as at a time limit, then the end of the run
     if launcher == "srun":
         slurm.needs(SRUN[runtime.name])
     run = tmp_path / "run"
@@ -242,7 +242,7 @@ def test_job_script(slurm, runtime, launcher, digits, tmp_path, expected, summar
 
 
 def test_scontrol_requeue(slurm, openmpi, digits, tmp_path, expected, summary_of):
-    # as Slurm does it by itself after a preemption or a node failure
+    # as Slurm does after a preemption or a node failure
     run = tmp_path / "run"
     with BatchJob(slurm, openmpi, run, "mpirun", training(digits, run, LONG)) as job:
         job.until_training()

@@ -1,4 +1,4 @@
-"""Streams that are closed, full, without a reader or of a narrow encoding, and text that would steer a terminal."""
+"""Streams that are closed, full, without a reader or limited in encoding, and text that would control a terminal."""
 
 import errno
 import io
@@ -45,7 +45,7 @@ def test_a_lost_terminal_silences_the_stream():
     assert below.getvalue() == ""
 
 
-def test_a_full_disk_does_not_silence_the_stream_for_good():
+def test_a_full_disk_silences_the_stream_only_for_a_while():
     below = Failing()
     below.code = errno.ENOSPC
     stream = SafeStream(below)
@@ -55,13 +55,13 @@ def test_a_full_disk_does_not_silence_the_stream_for_good():
     assert below.getvalue() == "y"
 
 
-def test_a_closed_stream_is_no_error():
+def test_a_closed_stream_is_not_an_error():
     below = io.StringIO()
     below.close()
     SafeStream(below).write("x")
 
 
-def test_characters_the_stream_does_not_know_are_escaped():
+def test_characters_that_the_encoding_lacks_are_escaped():
     raw = io.BytesIO()
     stream = SafeStream(io.TextIOWrapper(raw, encoding="ascii"))
     stream.write("größe\n")
@@ -76,7 +76,7 @@ def test_shown_keeps_lines_and_tabs():
     text = "a\tb\r\nc\n\n"
     assert shown(text) == text
     assert shown("a\x1b[1mb\rc\n\x9b2J\u2066\x00") == "a\\x1b[1mb\\rc\n\\x9b2J\\u2066\\x00"
-    assert shown("\r") == "\\r"  # would overwrite what stands there
+    assert shown("\r") == "\\r"  # would overwrite the line
 
 
 def test_a_notice_is_given_once(capsys):
@@ -99,18 +99,18 @@ def test_a_line_is_written_in_one_piece():
 
 
 @pytest.mark.parametrize("markup", ["[red]a[/red]", ":smile:", "a\x1b[2Jb", "a\u202eb", "a\x07", "\x9b31m"])
-def test_consoles_show_outside_text_as_it_is(markup):
+def test_consoles_do_not_interpret_outside_text(markup):
     out = io.StringIO()
     console = SafeConsole(out, force_terminal=True, width=60, color_system="standard")
     grid = Table("column")
     grid.add_row(markup)
     console.print(markup, style="red")
     console.print(grid)
-    said = out.getvalue()
-    assert "\x1b[31m" in said  # our own colour
-    assert said.count(clean(markup)) == 2
-    assert not {"\u202e", "\x07", "\x9b"} & set(said)
-    assert "\x1b[2J" not in said
+    message = out.getvalue()
+    assert "\x1b[31m" in message  # our own colour
+    assert message.count(clean(markup)) == 2
+    assert not {"\u202e", "\x07", "\x9b"} & set(message)
+    assert "\x1b[2J" not in message
 
 
 def under(redirection, *arguments, **more):
@@ -189,11 +189,11 @@ def test_names_that_a_stream_cannot_show(name, encoding, digits, trained, tmp_pa
         for letter in "\xe9\u2603":
             if letter not in letter.encode(encoding, "ignore").decode(encoding):
                 shown_name = shown_name.replace(letter, letter.encode("ascii", "backslashreplace").decode())
-        assert shown_name in out + err or code == 2  # argparse writes names in a way of its own
+        assert shown_name in out + err or code == 2  # argparse formats names differently
 
 
 def capture(encoding, code, *arguments):
-    """Run the command line in this process, on streams of ``encoding``; return what they got."""
+    """Run the command line in this process, on streams of ``encoding``; return their content."""
     before = sys.stdout, sys.stderr
     streams = [io.TextIOWrapper(io.BytesIO(), encoding=encoding) for _ in before]
     sys.stdout, sys.stderr = streams

@@ -37,7 +37,7 @@ exec ip netns exec {prefix}-"$host" unshare --uts --mount --ipc sh -c '
 
 
 def missing() -> str | None:
-    """Return why there can be no hosts here, None if there can."""
+    """Return the reason why hosts cannot be created here, or None."""
     if os.geteuid() != 0:
         return "two hosts on one machine need root"
     for program in ("ip", "unshare", "mount", "hostname"):
@@ -48,12 +48,12 @@ def missing() -> str | None:
 
 
 class TwoHosts:
-    """The hosts h1 and h2 while the ``with`` block lasts; afterwards nothing is left of them."""
+    """The hosts h1 and h2, during the ``with`` block; nothing of them remains afterwards."""
 
     def __init__(self) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir="/tmp"))
         self.prefix = self.folder.name  # unique: other tests may run on this machine
-        self.disk = self.folder / "disk"  # on a host: its own disk, which is ``disk_of(host)``
+        self.disk = self.folder / "disk"  # each host sees its own disk here, see ``disk_of(host)``
         self.remote_shell = self.folder / "rsh"
 
     def __enter__(self) -> "TwoHosts":
@@ -85,7 +85,7 @@ class TwoHosts:
             ip("-n", self.space(host), "address", "add", f"{address}/24", "dev", LINK)
             ip("-n", self.space(host), "link", "set", "lo", "up")
             ip("-n", self.space(host), "link", "set", LINK, "up")
-        for host in ADDRESSES:  # a moment later; an MPI that starts before would choose the loopback
+        for host in ADDRESSES:  # the link comes up a moment later; an MPI that starts earlier would choose the loopback
             self._wait_for_link(host)
 
     def _wait_for_link(self, host: str) -> None:
@@ -108,12 +108,12 @@ class TwoHosts:
         return [str(self.remote_shell), host, shlex.join(command)]
 
     def mpirun(self, runtime: mpi_jobs.Runtime, each: int, *arguments: str) -> list[str]:
-        """Return the command line of ``each`` ranks of ``python arguments`` on either host, started on h1."""
+        """Return the command line of ``each`` ranks of ``python arguments`` per host, started on h1."""
         count = str(2 * each)
         if runtime.name == "openmpi":
             options = ["--prtemca", "plm_ssh_agent", str(self.remote_shell), "-n", count]
             options += ["--host", ",".join(f"{host}:{each}" for host in ADDRESSES)]
-            # both hosts have the same cores, so binding would put the first ranks of both on one and the same
+            # both hosts have the same cores, so binding would put the first ranks of both on the same core
             options += ["--bind-to", "none", "--mca", "pml", "ob1", "--mca", "btl", "self,sm,tcp"]
             options += ["--mca", "mpi_yield_when_idle", "1"]
         else:
@@ -122,15 +122,15 @@ class TwoHosts:
         return self.on("h1", runtime.mpirun, *options, runtime.python, *arguments)
 
     def bytes_sent(self, host: str) -> int:
-        """Return what ``host`` has sent over the cable until now."""
+        """Return the number of bytes that ``host`` has sent over the cable so far."""
         counter = f"/sys/class/net/{LINK}/statistics/tx_bytes"
         return int(subprocess.check_output(self.on(host, "cat", counter), timeout=10))
 
     def cut(self) -> None:
-        """Pull the cable: nothing arrives any more, and nobody is told."""
+        """Pull the cable: nothing arrives any more, without any notice."""
         ip("-n", self.space("h1"), "link", "set", LINK, "down")
 
-    def mend(self) -> None:
+    def reconnect(self) -> None:
         """Plug the cable in again."""
         ip("-n", self.space("h1"), "link", "set", LINK, "up")
 
@@ -139,17 +139,17 @@ class TwoHosts:
         return processes_in(self.space(host))
 
     def kill(self, host: str) -> None:
-        """End every process on ``host``, as a loss of its power would."""
+        """End every process on ``host``, like a power failure."""
         kill_in(self.space(host))
 
     def close(self) -> None:
-        """Remove the hosts, with whatever still runs on them."""
+        """Remove the hosts and end all processes on them."""
         remove(self.prefix)
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def ip(*arguments: str) -> str:
-    """Run iproute2's ``ip``; return what it says."""
+    """Run iproute2's ``ip``; return its output."""
     done = subprocess.run(["ip", *arguments], capture_output=True, text=True, timeout=10, check=False)
     if done.returncode:
         raise RuntimeError(f"ip {' '.join(arguments)}: {done.stderr.strip()}")
@@ -165,7 +165,7 @@ def processes_in(space: str) -> list[int]:
     """Return the numbers of all processes in a network namespace."""
     try:
         return [int(word) for word in ip("netns", "pids", space).split()]
-    except RuntimeError:  # there is no such namespace (any more)
+    except RuntimeError:  # no such namespace, or no longer
         return []
 
 
@@ -180,7 +180,7 @@ def kill_in(space: str) -> None:
 
 
 def remove(prefix: str) -> None:
-    """Remove the namespaces, and what belongs to them, whose names begin with ``prefix`` and a dash."""
+    """Remove the namespaces whose names start with ``prefix`` and a dash, and everything belonging to them."""
     for space in spaces():
         if space.startswith(f"{prefix}-"):
             kill_in(space)
@@ -193,7 +193,7 @@ def remove(prefix: str) -> None:
 
 
 def remove_leftovers() -> None:
-    """Remove the hosts of test runs that were killed before they could."""
+    """Remove the hosts left by test runs that were killed."""
     found = {path.name for path in NAMED.glob(f"{PREFIX}-*")} | set(spaces())
     found |= {path.name for path in Path("/tmp").glob(f"{PREFIX}-*")}
     for name in found:

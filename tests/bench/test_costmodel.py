@@ -68,7 +68,7 @@ def test_what_must_grow():
     assert scaling.efficiency(Plan(1, 8, 256), networks[0]) == 1
 
 
-def test_fit_finds_what_was_put_in():
+def test_fit_recovers_known_parameters():
     seconds = {(b, s): COMPUTE.step(s, b / s, s - 1) for b, s in costfit.LAYOUTS}
     found = costfit.fit_compute(seconds, COMPUTE.addition)
     assert list(vars(found).values()) == pytest.approx(list(vars(COMPUTE).values()))

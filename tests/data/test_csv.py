@@ -142,7 +142,7 @@ def test_images_that_are_not_square(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("1,2,3", "line 32 has 3 columns, expected 17 columns as in line 1"),
         ("1" + ",7" * 17, "line 32 has 18 columns"),
@@ -158,16 +158,16 @@ def test_images_that_are_not_square(tmp_path):
         ("1.5" + ",7" * 16, "line 32, column 1 is '1.5', expected a label: a whole number"),
     ],
 )
-def test_an_invalid_line_is_named(line, said, tmp_path, monkeypatch):
+def test_an_invalid_line_is_named(line, message, tmp_path, monkeypatch):
     monkeypatch.setattr(csvfile, "BLOCK_LINES", 7)
     table = write(tmp_path / "a.csv", [*list(rows())[:30], line, *list(rows())[30:]], KAGGLE)
     with pytest.raises(DataError) as raised:
         read_csv(table, silent)
-    assert said in str(raised.value) and "a.csv" in str(raised.value)
+    assert message in str(raised.value) and "a.csv" in str(raised.value)
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "is empty"),
         (b"\n1,2\n", "empty line"),
@@ -190,9 +190,9 @@ def test_an_invalid_line_is_named(line, said, tmp_path, monkeypatch):
         (b"# made by hand\n" * 4, "starts with #"),
     ],
 )
-def test_a_file_that_is_not_a_table_gives_one_sentence(content, said, tmp_path):
+def test_a_file_that_is_not_a_table_gives_one_sentence(content, message, tmp_path):
     (tmp_path / "a.csv").write_bytes(content)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_csv(tmp_path / "a.csv", silent)
 
 
@@ -253,7 +253,7 @@ def test_columns_by_name_or_number(header, options, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "header", "options", "said"),
+    ("lines", "header", "options", "message"),
     [
         (indexed(), None, {}, r"column 1, taken .*, numbers the rows \(0, 1, 2 ...\).*.*--label first"),
         (indexed(1), None, {}, "column 1, taken for the label, numbers the rows"),
@@ -275,8 +275,8 @@ def test_columns_by_name_or_number(header, options, tmp_path):
         ([line.replace(",", ",,", 1) for line in rows()], KAGGLE, {}, "line 2 has 18 columns, expected 17"),
     ],
 )
-def test_ambiguous_columns_are_refused(lines, header, options, said, tmp_path):
-    with pytest.raises(DataError, match=said):
+def test_ambiguous_columns_are_refused(lines, header, options, message, tmp_path):
+    with pytest.raises(DataError, match=message):
         read_csv(write(tmp_path / "a.csv", lines, header), silent, **options)
 
 

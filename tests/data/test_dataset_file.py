@@ -353,7 +353,7 @@ def test_a_file_that_is_cut_off(path, share):
     refused(path, f"{int(size * share):,} bytes, expected {size:,}" if share > 0.1 else "cannot open|damaged|cut off")
 
 
-def test_hdf5_of_another_kind_says_what_is_missing(tmp_path):
+def test_hdf5_of_another_kind_names_the_missing_parts(tmp_path):
     with h5py.File(tmp_path / "a.h5", "w") as file:
         file["train/images"] = TRAIN[0]
         file["x"] = 1

@@ -188,7 +188,7 @@ def test_files_left_by_file_managers_are_ignored(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("made", "said"),
+    ("made", "message"),
     [
         (("train/cat/0.png", "train/cat/young/0.png", "train/dog/0.png"), "young is a folder inside a class folder"),
         (("a/cat/0.png", "a/dog/0.png"), r"has 1 folders \(is it --from .*/a\?\), expected 2 to 256"),
@@ -202,10 +202,10 @@ def test_files_left_by_file_managers_are_ignored(tmp_path):
         (("0.png", "1.png"), "has 0 folders, expected 2 to 256"),
     ],
 )
-def test_pictures_with_an_ambiguous_class_are_refused(made, said, tmp_path):
+def test_pictures_with_an_ambiguous_class_are_refused(made, message, tmp_path):
     for name in made:
         picture(tmp_path / "all" / name, light_on_dark())
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_folder(tmp_path / "all", silent)
 
 

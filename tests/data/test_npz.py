@@ -77,7 +77,7 @@ def objects():
 
 
 @pytest.mark.parametrize(
-    ("arrays", "said"),
+    ("arrays", "message"),
     [
         ({"a": IMAGES}, r"holds a \(uint8 \(40, 6, 9\)\), expected x_train"),
         (four(x_test=IMAGES[:10, 1:]), r"the sizes \(5, 9\) and \(6, 9\), expected one size"),
@@ -108,8 +108,8 @@ def objects():
         (four(**{"\x1b[2J": IMAGES}), r"holds an array called '\\x1b\[2J.npy', expected names"),
     ],
 )
-def test_unsuitable_arrays_give_one_sentence(arrays, said, tmp_path):
-    with pytest.raises(DataError, match=said):
+def test_unsuitable_arrays_give_one_sentence(arrays, message, tmp_path):
+    with pytest.raises(DataError, match=message):
         read_npz(save(tmp_path / "a.npz", **arrays), silent)
 
 

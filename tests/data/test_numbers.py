@@ -45,7 +45,7 @@ def test_large_arrays_are_processed_in_pieces(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("array", "said"),
+    ("array", "message"),
     [
         (np.full((2, 1, 2), np.nan), r"holds NaN or infinity \(the first is nan in image 0 at \(0, 0\)\)"),
         ([[[0.0, 1]], [[2, np.inf]]], r"the first is inf in image 1 at \(0, 1\)"),
@@ -62,8 +62,8 @@ def test_large_arrays_are_processed_in_pieces(monkeypatch):
         (np.zeros((1, 1, 1), "M8[s]"), "of type datetime64"),
     ],
 )
-def test_values_that_would_change_are_refused(array, said):
-    with pytest.raises(DataError, match=said):
+def test_values_that_would_change_are_refused(array, message):
+    with pytest.raises(DataError, match=message):
         narrowed(array)
 
 
@@ -84,7 +84,7 @@ def test_whole_labels_of_every_type(dtype):
 
 
 @pytest.mark.parametrize(
-    ("labels", "said"),
+    ("labels", "message"),
     [
         ([0, 5.5], r"y: row 1 has label 5.5, expected a whole number of at least 0"),
         ([0.0, np.nan], "row 1 has label nan"),
@@ -99,8 +99,8 @@ def test_whole_labels_of_every_type(dtype):
         (np.array([None]), "of type object"),
     ],
 )
-def test_labels_that_are_not_whole_numbers(labels, said):
-    with pytest.raises(DataError, match=said):
+def test_labels_that_are_not_whole_numbers(labels, message):
+    with pytest.raises(DataError, match=message):
         whole_numbers(np.asarray(labels), "y")
 
 

@@ -49,7 +49,7 @@ def test_pieces_of_any_size(wanted, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (gzip.compress(CONTENT)[:-9], "is cut off"),
         (gzip.compress(CONTENT)[:-8] + bytes(8), "is damaged: incorrect data check"),
@@ -58,8 +58,8 @@ def test_pieces_of_any_size(wanted, tmp_path):
         (gzip.compress(b"a") + gzip.compress(b"") * 5000, "too many empty gzip members"),
     ],
 )
-def test_damaged_files(content, said, tmp_path):
-    with pytest.raises(DataError, match=said):
+def test_damaged_files(content, message, tmp_path):
+    with pytest.raises(DataError, match=message):
         unpacked(tmp_path / "a", content)
 
 
@@ -163,9 +163,9 @@ def test_files_that_would_fill_the_memory_take_almost_none(tmp_path):
     files.append(("csv", tmp_path / "plain.csv"))
     words = [f"{kind}:{path}" for kind, path in files]
     done = mpi_jobs.run([sys.executable, "-c", CHECK, *words], timeout=120)
-    *said, peak = done.stdout.splitlines()
-    assert not done.stderr and len(said) == len(files)
-    for (_, path), sentence in zip(files, said, strict=True):
+    *message, peak = done.stdout.splitlines()
+    assert not done.stderr and len(message) == len(files)
+    for (_, path), sentence in zip(files, message, strict=True):
         assert path.name in sentence and "was read" not in sentence, sentence
     assert "\\x1b[" not in done.stdout.replace("\\\\x1b[", "")  # a header's text is quoted
     assert int(peak) < 150_000  # KiB

@@ -1,4 +1,4 @@
-"""What the tests of faults share."""
+"""Fixtures shared by the tests of faults."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -10,14 +10,14 @@ from faults import runs
 
 @pytest.fixture(scope="session")
 def runtimes() -> list[mpi_jobs.Runtime]:
-    """The MPIs that are installed."""
+    """The installed MPIs."""
     found = [mpi_jobs.find_runtime(name) for name in ("openmpi", "mpich")]
     return [runtime for runtime in found if not isinstance(runtime, str)]
 
 
 @pytest.fixture(scope="session")
 def whole(once: Callable[..., Path], digits: Path) -> Path:
-    """The run of four epochs of eleven steps that nothing disturbs; tests may read it, not change it."""
+    """An undisturbed run of four epochs of eleven steps; tests may read it but not change it."""
 
     def train(run: Path) -> None:
         runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3)).expect()

@@ -1,4 +1,4 @@
-"""Small disks, folders without rights, and limits, for tests that have the means to make them."""
+"""Small disks, folders without permissions, and limits, for tests that may create them."""
 
 import os
 import subprocess
@@ -21,7 +21,7 @@ POWERLESS = (  # root, but permissions count: without the capabilities DAC_OVERR
 
 @contextmanager
 def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
-    """Give a disk of that size, mounted at ``place``; skip the test without the right to mount one."""
+    """Yield a disk of that size, mounted at ``place``; skip the test if mounting is not permitted."""
     place.mkdir()
     mounted = mount("-t", "tmpfs", "-o", f"size={mebibytes}m", "tmpfs", str(place))
     if mounted is not None:
@@ -33,7 +33,7 @@ def small_disk(place: Path, mebibytes: int) -> Iterator[Path]:
 
 
 def mount(*arguments: str) -> str | None:
-    """Call mount; return why it failed, None if it did not."""
+    """Call mount; return the reason if it failed, else None."""
     if os.getuid() != 0:
         return "only root can"
     try:
@@ -44,7 +44,7 @@ def mount(*arguments: str) -> str | None:
 
 
 def fill(disk: Path, spare: int) -> Path:
-    """Fill the disk but for about ``spare`` bytes; return the file to remove again."""
+    """Fill the disk except for about ``spare`` bytes; return the file to remove afterwards."""
     filler = disk / "filler"
     with filler.open("wb", buffering=0) as file:
         try:
@@ -56,18 +56,18 @@ def fill(disk: Path, spare: int) -> Path:
 
 
 def limited(size: int, command: list[str]) -> list[str]:
-    """Return the command line with no file larger than ``size`` bytes."""
+    """Return the command line for a process that cannot write files larger than ``size`` bytes."""
     return [sys.executable, "-c", LIMITED, str(size), *command]
 
 
 def powerless(command: list[str]) -> list[str]:
-    """Return the command line for a process that permissions stop, whoever we are."""
+    """Return the command line for a process that must obey file permissions, even if we are root."""
     return [sys.executable, "-c", POWERLESS, *command] if os.getuid() == 0 else command
 
 
 @contextmanager
 def no_writing(*folders: Path) -> Iterator[None]:
-    """Take the right to write to these folders away."""
+    """Remove write permission from these folders."""
     for folder in folders:
         folder.chmod(0o555)
     try:

@@ -1,4 +1,4 @@
-"""``many.py COMMANDS OUTCOMES``: one command line after the other, none stopping the next.
+"""``many.py COMMANDS OUTCOMES``: runs command lines one after another, even if some fail.
 
 COMMANDS is a JSON list of lists of arguments; OUTCOMES gets one JSON line for each: code, output, exception.
 """

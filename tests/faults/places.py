@@ -2,7 +2,7 @@
 
 JOBS is a JSON list of {"words": arguments, "place": number}; OUTCOMES gets a JSON line for each: exit code, output and
 the calls that changed files. The place -1 kills nothing; 2 * n ends the process before the n-th such call, 2 * n + 1
-after it. Each run is a fork of this process, which has loaded everything: a start takes no time.
+after it. Each run is a fork of this process, which has already loaded all modules, so it starts at once.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Short runs to do harm to, and what must be true of them afterwards."""
+"""Short runs to damage, and the checks that they must pass afterwards."""
 
 import os
 import sys
@@ -15,7 +15,7 @@ from distlenet.runs.directory import RunDirectory
 
 HERE = Path(__file__).resolve().parent
 SETTINGS = ["--batch-size", "64", "--shards", "4", "--log-every", "1", "--display", "plain"]
-FIRST_WRITES = "journal.jsonl"  # is there once the start is done
+FIRST_WRITES = "journal.jsonl"  # exists once the start is complete
 
 
 def train(digits: Path, run: Path, *options: object) -> list[str]:
@@ -26,7 +26,7 @@ def train(digits: Path, run: Path, *options: object) -> list[str]:
 def command(
     words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1, script: str | None = None
 ) -> list[str]:
-    """Return the command line of ``distlenet WORDS``, or of a ``script`` beside this file with these words."""
+    """Return the command line of ``distlenet WORDS``, or of a ``script`` next to this file with these words."""
     program = ["-m", "distlenet"] if script is None else [str(HERE / script)]
     if runtime is None:
         return [sys.executable, *program, *words]
@@ -39,7 +39,7 @@ def do(words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1
 
 
 def newest(run: Path) -> Checkpoint:
-    """Return the newest checkpoint; every one that is there must be good."""
+    """Return the newest checkpoint; all existing ones must be good."""
     checkpoint, damaged = newest_checkpoint(RunDirectory(run))
     assert not damaged, damaged
     return checkpoint
@@ -51,7 +51,7 @@ def saved(run: Path) -> list[Path]:
 
 
 def announced(output: str) -> bool:
-    """Whether the run said that it wrote a checkpoint."""
+    """Whether the run reported a checkpoint."""
     return any(" checkpoint " in line and "path=" in line for line in output.splitlines())
 
 
@@ -61,7 +61,7 @@ def leftovers(run: Path) -> list[str]:
 
 
 def same_end(run: Path, whole: Path) -> None:
-    """The run has ended like ``whole``, the undisturbed one: weights, choices, and each line of the journal once."""
+    """Check that the run ended like the undisturbed ``whole``: weights, choices, and each journal line once."""
     assert results(run) == results(whole)
     assert journal(run) == journal(whole)
     assert not leftovers(run)
@@ -71,7 +71,7 @@ def same_end(run: Path, whole: Path) -> None:
 def resumes(
     run: Path, whole: Path, words: list[str], runtime: mpi_jobs.Runtime | None = None, ranks: int = 1
 ) -> mpi_jobs.Finished:
-    """Go on with ``run``, to the same end as ``whole``; ``words`` are those that started it."""
+    """Resume ``run`` and check that it ends like ``whole``; ``words`` are those that started it."""
     done = do([*words, "--resume", "auto"], runtime, ranks).expect()
     assert "Traceback" not in done.output, done.output
     same_end(run, whole)
@@ -79,7 +79,7 @@ def resumes(
 
 
 def warnings(output: str) -> list[str]:
-    """Return the warnings that the run showed."""
+    """Return the warnings of the run."""
     return [line for line in output.splitlines() if line[8:].startswith(" warning ")]
 
 
@@ -92,7 +92,7 @@ def await_that(condition: Callable[[], object], what: str, timeout: float = mpi_
 
 
 def members(job: mpi_jobs.Job) -> set[int]:
-    """Return the processes of the running job: its first one and all that descend from it."""
+    """Return the processes of the running job: the first and all its descendants."""
     parents = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -112,11 +112,11 @@ def root_pid(run: Path, job: mpi_jobs.Job) -> int | None:
         pid = int((run / "lock").read_text().split()[1])
     except (OSError, IndexError):
         return None
-    return pid if pid in members(job) else None  # not one of an earlier job, or nobody's
+    return pid if pid in members(job) else None  # not one of an earlier job, and not a stale number
 
 
 class Paced:
-    """A run that halts before chosen steps, so that a test can do something between two of them."""
+    """A run that halts before chosen steps, so that a test can act between two steps."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -124,16 +124,16 @@ class Paced:
         self._step = -1
 
     def halt_at(self, step: int) -> None:
-        """Let the run go on until it has taken ``step`` steps."""
+        """Let the run continue until it has taken ``step`` steps."""
         new = self.folder / "new"
         new.write_text(str(step))
         os.replace(new, self.folder / "halt")
         self._step = step
 
     def wait(self, job: mpi_jobs.Job) -> None:
-        """Wait until it halts there."""
+        """Wait until it has halted."""
         mpi_jobs.wait_for((self.folder / f"halted-{self._step}").exists, job)
 
-    def go_on(self) -> None:
+    def continue_to_end(self) -> None:
         """Let it run to its end."""
         self.halt_at(10**9)

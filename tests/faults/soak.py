@@ -1,4 +1,4 @@
-"""Counts of faults survived: one in twenty by default, all with ``--soak``, which also writes a report."""
+"""Counts of survived faults: one in twenty by default, all with ``--soak``, which also writes a report."""
 
 import json
 import statistics
@@ -12,19 +12,19 @@ SHARE = 20
 
 
 class Soak:
-    """How many faults are tried, and what came of them."""
+    """The number of faults to try, and their outcomes."""
 
     def __init__(self, full: bool, report: Path) -> None:
         self.full, self._report = full, report
         self._faults: dict[str, dict] = {}
 
     def count(self, all_of_them: int) -> int:
-        """Return how many trials to make of ``all_of_them``."""
+        """Return how many of ``all_of_them`` to try."""
         return all_of_them if self.full else max(1, all_of_them // SHARE)
 
     @contextmanager
     def fault(self, name: str) -> Iterator["Fault"]:
-        """Collect the trials of one fault, put them on record, and fail if one of them was not survived."""
+        """Collect the trials of one fault, record them, and fail if one of them failed."""
         fault = Fault()
         try:
             yield fault
@@ -38,7 +38,7 @@ class Soak:
 
 @dataclass
 class Fault:
-    """The trials of one fault: ``with fault.trial("what is tried"): ...``."""
+    """The trials of one fault: ``with fault.trial("description"): ...``."""
 
     runs: int = 0
     failures: list[str] = field(default_factory=list)
@@ -47,7 +47,7 @@ class Fault:
 
     @contextmanager
     def trial(self, what: object) -> Iterator[None]:
-        """One trial; a failure is kept for later, so that the others are made all the same."""
+        """Run one trial; a failure is kept for later, so that the other trials run anyway."""
         self.runs += 1
         try:
             yield
@@ -55,15 +55,15 @@ class Fault:
             self.failures.append(f"--- {what}\n{traceback.format_exc(limit=-4)}")
 
     def saw(self, what: str) -> None:
-        """Count one more ``what``: the outcomes that are all right, but differ."""
+        """Count one more ``what``, one of several right outcomes."""
         self.seen[what] = self.seen.get(what, 0) + 1
 
     def time(self, what: str, seconds: float) -> None:
-        """Remember how long ``what`` took."""
+        """Record how long ``what`` took."""
         self.measured.setdefault(what, []).append(seconds)
 
     def summary(self) -> dict:
-        """Return what the report holds."""
+        """Return the content of the report."""
         times = {
             what: {"median": round(statistics.median(all_), 4), "max": round(max(all_), 4), "count": len(all_)}
             for what, all_ in self.measured.items()

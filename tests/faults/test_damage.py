@@ -1,4 +1,4 @@
-"""Damaged files: each is detected, in one sentence, or does no harm. Never a crash, never other numbers."""
+"""Damaged files: each is reported in one sentence, or harmless. No crash, and no wrong numbers."""
 
 import json
 import os
@@ -20,7 +20,7 @@ SENTENCE = "distlenet: error: "
 
 @pytest.fixture(scope="module")
 def stopped(tmp_path_factory, digits):
-    """A run that was stopped half-way through its second epoch: last.h5, last-1.h5, best.h5."""
+    """A run that was stopped halfway through its second epoch: last.h5, last-1.h5, best.h5."""
     run = tmp_path_factory.mktemp("stopped") / "run"
     script = [sys.executable, str(mpi_jobs.JOBS / "signalled.py"), "0", "SIGTERM", str(STOP)]
     assert mpi_jobs.run([*script, *runs.train(digits, run, *OPTIONS)]).returncode == 143
@@ -30,7 +30,7 @@ def stopped(tmp_path_factory, digits):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, digits, stopped):
-    """The same, gone on with to its end."""
+    """The same run, resumed to its end."""
     run = tmp_path_factory.mktemp("finished") / "run"
     shutil.copytree(stopped, run)
     assert runs.do([*runs.train(digits, run, *OPTIONS), "--resume", "auto"]).returncode == 0
@@ -38,7 +38,7 @@ def finished(tmp_path_factory, digits, stopped):
 
 
 def damages(path, soak, seed):
-    """Yield what was done to the file, and the damaged bytes; half of the flips are where the structures are."""
+    """Yield descriptions of damages and the damaged bytes; half of the flips are in HDF5's structures."""
     image, chance = path.read_bytes(), random.Random(seed)
     structures = where_structures_are(path)
     for length in [0, *(chance.randrange(len(image)) for _ in range(soak.count(CUTS) - 1))]:
@@ -52,7 +52,7 @@ def damages(path, soak, seed):
 
 
 def where_structures_are(path):
-    """Return the places of the bytes that belong to no array."""
+    """Return the offsets of the bytes that belong to no array."""
     size, arrays = path.stat().st_size, []
     if path.suffix == ".h5":
         with h5py.File(path) as file:
@@ -73,31 +73,31 @@ def run_all(commands, tmp_path):
     """Run the command lines, many in one process; return the outcome of each."""
     outcomes = []
     while len(outcomes) < len(commands):
-        todo, said = tmp_path / "commands.json", tmp_path / "outcomes.jsonl"
+        todo, message = tmp_path / "commands.json", tmp_path / "outcomes.jsonl"
         todo.write_text(json.dumps(commands[len(outcomes) : len(outcomes) + BATCH]))
-        said.unlink(missing_ok=True)
-        done = mpi_jobs.run([sys.executable, str(runs.HERE / "many.py"), str(todo), str(said)], timeout=300)
-        new = [json.loads(line) for line in said.read_text().splitlines()] if said.exists() else []
+        message.unlink(missing_ok=True)
+        done = mpi_jobs.run([sys.executable, str(runs.HERE / "many.py"), str(todo), str(message)], timeout=300)
+        new = [json.loads(line) for line in message.read_text().splitlines()] if message.exists() else []
         outcomes += new
-        if done.returncode:  # the process itself has died of the next one
+        if done.returncode:  # the next command crashed the process itself
             outcomes.append({"code": None, "output": done.output, "raised": f"left by {done.returncode}"})
     return outcomes
 
 
 def harmless_or_detected(outcome, codes):
-    """Whether the command succeeded; if not, it said why in one sentence, and left by one of the codes."""
+    """Whether the command succeeded; if not, check that it gave one sentence and one of the exit codes."""
     assert outcome["raised"] is None, outcome["raised"]
     if outcome["code"] == 0:
         return True
     assert outcome["code"] in codes, outcome
-    *before, last = outcome["output"].splitlines()  # a run may find damage only in what it reads at its end
+    *before, last = outcome["output"].splitlines()  # a run may find damage only at its end
     assert last.startswith(SENTENCE), outcome
     assert not any(SENTENCE in line or "Traceback" in line for line in before), outcome
     return False
 
 
 def try_all(fault, cases, tmp_path):
-    """Run the ``cases``: (what it is, command line, exit codes of detection, check(outcome) of success)."""
+    """Run the ``cases``: (description, command line, exit codes of detection, check(outcome) of success)."""
     for first in range(0, len(cases), BATCH):
         some = cases[first : first + BATCH]
         outcomes = run_all([words for _, words, _, _ in some], tmp_path)
@@ -110,7 +110,7 @@ def try_all(fault, cases, tmp_path):
 
 
 def shown(outcome, without):
-    """Return what a command printed as JSON, less the path it was given."""
+    """Return the JSON that a command printed, without its path argument."""
     found = json.loads(outcome["output"])
     del found[without]
     return found
@@ -158,22 +158,22 @@ def replace(path, image):
 
 
 def test_the_checkpoint_before_a_damaged_one(soak, digits, stopped, finished, tmp_path):
-    # --resume auto: there is always an older one, so the run goes on to the same end whatever the damage
-    with soak.fault("--resume auto beside a damaged checkpoint") as fault:
+    # --resume auto: an older checkpoint always exists, so the run is resumed to the same end after any damage
+    with soak.fault("--resume auto next to a damaged checkpoint") as fault:
         cases = []
         for number, (what, image) in enumerate(damages(stopped / "checkpoints/last.h5", soak, "newest")):
             run = tmp_path / f"run-{number}"
             copy(stopped, run)
             replace(run / "checkpoints/last.h5", image)
 
-            def goes_on(outcome, run=run):
+            def resumes_well(outcome, run=run):
                 told = "last.h5" in outcome["output"] and "passed over" in outcome["output"]
                 assert told or "resuming from" in outcome["output"]
                 runs.same_end(run, finished)
-                fault.saw("passed over, and said" if told else "used")
+                fault.saw("passed over, and reported" if told else "used")
                 shutil.rmtree(run)
 
-            cases.append((what, [*runs.train(digits, run, *OPTIONS), "--resume", "auto"], (), goes_on))
+            cases.append((what, [*runs.train(digits, run, *OPTIONS), "--resume", "auto"], (), resumes_well))
         try_all(fault, cases, tmp_path)
 
 
@@ -206,30 +206,30 @@ def test_a_damaged_dataset(soak, digits, finished, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["config.toml", "journal.jsonl", "summary.json"])
-def test_a_damaged_file_beside_the_checkpoints(soak, digits, stopped, finished, tmp_path, name):
+def test_a_damaged_file_next_to_the_checkpoints(soak, digits, stopped, finished, tmp_path, name):
     expected = runs.journal(finished)
-    with soak.fault(f"--resume auto beside a damaged {name}") as fault:
+    with soak.fault(f"--resume auto next to a damaged {name}") as fault:
         cases = []
         for number, (what, image) in enumerate(damages(stopped / name, soak, name)):
             run = tmp_path / f"run-{number}"
             copy(stopped, run)
             replace(run / name, image)
 
-            def goes_on(outcome, run=run):
+            def resumes_well(outcome, run=run):
                 assert runs.results(run) == runs.results(finished)
                 assert (run / "config.toml").read_bytes() == (finished / "config.toml").read_bytes()
                 if name == "journal.jsonl":
-                    check_what_the_damage_left(runs.journal(run), expected)
+                    check_remaining_lines(runs.journal(run), expected)
                 else:
                     runs.same_end(run, finished)
                 shutil.rmtree(run)
 
-            cases.append((what, [*runs.train(digits, run, *OPTIONS), "--resume", "auto"], (), goes_on))
+            cases.append((what, [*runs.train(digits, run, *OPTIONS), "--resume", "auto"], (), resumes_well))
         try_all(fault, cases, tmp_path)
 
 
-def check_what_the_damage_left(lines, expected):
-    """No line twice or out of order; all that came after the resume; one line at most that the damage changed."""
+def check_remaining_lines(lines, expected):
+    """No line is repeated or out of order, all after the resume exist, at most one was changed by the damage."""
     strange = [line for line in lines if line not in expected]
     assert len(strange) <= 1, strange
     places = [expected.index(line) for line in lines if line in expected]
@@ -239,7 +239,7 @@ def check_what_the_damage_left(lines, expected):
 
 
 def test_damaged_settings(soak, digits, stopped, finished, tmp_path):
-    # as --config of a resumed run: refused by name, or not different
+    # as --config of a resumed run: refused by name, or unchanged
     with soak.fault("a damaged configuration given by --config") as fault:
         cases = []
         for number, (what, image) in enumerate(damages(stopped / "config.toml", soak, "settings")):
@@ -247,10 +247,10 @@ def test_damaged_settings(soak, digits, stopped, finished, tmp_path):
             copy(stopped, run)
             settings.write_bytes(image)
 
-            def goes_on(outcome, run=run):
+            def resumes_well(outcome, run=run):
                 assert runs.results(run)["theta_sha256"] == runs.results(finished)["theta_sha256"]
                 shutil.rmtree(run)
 
             words = [*runs.train(digits, run), "--resume", "auto", "--config", str(settings)]
-            cases.append((what, words, (2, 3), goes_on))
+            cases.append((what, words, (2, 3), resumes_well))
         try_all(fault, cases, tmp_path)

@@ -1,4 +1,4 @@
-"""A run directory that is read-only, vanishes, or is wanted by two runs."""
+"""A run directory that is read-only, vanishes, or is claimed by two runs."""
 
 import os
 import random
@@ -22,10 +22,10 @@ def test_read_only_from_the_start(whole, digits, only_sentence, tmp_path):
             done = runs.do(runs.train(digits, disk / run, *OPTIONS, *options))
             only_sentence(done, 6, "cannot write the run directory", "read-only file system")
         for words in (["inspect", str(disk / "run")], ["evaluate", str(disk / "run"), "--data", str(digits)]):
-            assert runs.do(words).returncode == 0  # reading needs no right to write
+            assert runs.do(words).returncode == 0  # reading needs no write permission
 
 
-def test_no_right_to_write(whole, digits, only_sentence, tmp_path):
+def test_no_write_permission(whole, digits, only_sentence, tmp_path):
     shutil.copytree(whole, tmp_path / "run")
     with disks.no_writing(tmp_path / "run", tmp_path / "run/checkpoints", tmp_path):
         for run, options in [("new", []), ("run", ["--overwrite"]), ("run", ["--resume", "auto"])]:
@@ -49,13 +49,13 @@ def becomes_read_only(run, pace, digits, whole):
     with mpi_jobs.Job(disks.powerless(command)) as job:
         pace.wait(job)
         with disks.no_writing(run, run / "checkpoints"):
-            pace.go_on()
+            pace.continue_to_end()
             done = job.finish().expect(6)
     assert "Traceback" not in done.output
-    said = runs.warnings(done.output)
-    assert len([line for line in said if "permission denied" in line and "checkpoints" in line]) == 1, said
-    assert [line for line in said if "permission denied" in line and "summary.json" in line], said
-    assert "result status=complete" in done.output  # the figures are shown all the same
+    message = runs.warnings(done.output)
+    assert len([line for line in message if "permission denied" in line and "checkpoints" in line]) == 1, message
+    assert [line for line in message if "permission denied" in line and "summary.json" in line], message
+    assert "result status=complete" in done.output  # the figures are shown anyway
     runs.resumes(run, whole, words)
 
 
@@ -65,8 +65,8 @@ def test_vanishes(soak, whole, digits, tmp_path):
             chance, run = random.Random(number), tmp_path / f"run-{number}"
             with fault.trial(number):
                 done = interfere(digits, run, tmp_path / f"pace-{number}", chance.randrange(STEPS), remove).expect()
-                said = runs.warnings(done.output)
-                assert len(said) == 1 and "was removed during the run: it is made again" in said[0], done.output
+                message = runs.warnings(done.output)
+                assert len(message) == 1 and "was removed during the run: it is made again" in message[0], done.output
                 assert "Traceback" not in done.output
                 assert runs.results(run) == runs.results(whole)
                 assert runs.journal(run) == runs.journal(whole)
@@ -82,7 +82,7 @@ def interfere(digits, run, folder, step, act, runtime=None, ranks=1):
     with mpi_jobs.Job(runs.command(words, runtime, ranks, "paced.py")) as job:
         pace.wait(job)
         act(run)
-        pace.go_on()
+        pace.continue_to_end()
         return job.finish()
 
 
@@ -95,12 +95,12 @@ def block(run):
     run.write_text("in the way")
 
 
-def test_vanishes_for_good(digits, tmp_path):
+def test_vanishes_permanently(digits, tmp_path):
     done = interfere(digits, tmp_path / "run", tmp_path / "pace", 20, block).expect(6)
     assert "Traceback" not in done.output
-    said = runs.warnings(done.output)
-    assert len([line for line in said if "checkpoints" in line]) == 1, said
-    assert [line for line in said if "summary.json" in line], said
+    message = runs.warnings(done.output)
+    assert len([line for line in message if "checkpoints" in line]) == 1, message
+    assert [line for line in message if "summary.json" in line], message
     assert "result status=complete" in done.output
     assert (tmp_path / "run").read_text() == "in the way"
 
@@ -121,7 +121,7 @@ def test_taken_by_another_run(request, whole, digits, only_sentence, tmp_path, r
     try:
         done = interfere(digits, tmp_path / "run", tmp_path / "pace", 20, replace, runtime, ranks)
         only_sentence(done, 6, "is in use by another run")
-        other.go_on()
+        other.continue_to_end()
         assert jobs[0].finish().returncode == 0
     finally:
         for job in jobs:

@@ -1,4 +1,4 @@
-"""A full disk: the run says so, once, and goes on; what was saved stays good, and later saves succeed."""
+"""A full disk: the run reports it once and continues, saved files stay good, and later saves succeed."""
 
 import os
 import random
@@ -21,7 +21,7 @@ def test_full_for_a_while(soak, whole, digits, tmp_path):
         for number in range(soak.count(TRIALS)):
             with fault.trial(f"trial {number}"):
                 chance = random.Random(number)
-                end = ("goes on", "SIGTERM", "kill -9")[number % 3 if soak.full else 0]
+                end = ("continues", "SIGTERM", "kill -9")[number % 3 if soak.full else 0]
                 full_for_a_while(fault, disk, tmp_path / f"pace-{number}", digits, whole, chance, end)
             for path in disk.iterdir():
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
@@ -40,21 +40,21 @@ def full_for_a_while(fault, disk, folder, digits, whole, chance, end):
         before = runs.newest(run).progress.steps if runs.saved(run) else 0
         pace.halt_at(empties)
         pace.wait(job)
-        # something may have been saved, in the room of what it replaced; all that is there is good
+        # something may have been saved in the space of a replaced file; all existing files are good
         assert not before or runs.newest(run).progress.steps >= before
-        if end == "goes on":
+        if end == "continues":
             filler.unlink()
         else:
             os.kill(job.process.pid, signal.SIGTERM if end == "SIGTERM" else signal.SIGKILL)
-        pace.go_on()
+        pace.continue_to_end()
         done = job.finish()
     assert "Traceback" not in done.output, done.output
-    said = runs.warnings(done.output)
+    message = runs.warnings(done.output)
     for what in ("checkpoints", "journal.jsonl"):
-        assert len([line for line in said if "disk is full" in line and what in line]) <= 1, said
+        assert len([line for line in message if "disk is full" in line and what in line]) <= 1, message
     if spare < CHECKPOINT // 2:
-        assert [line for line in said if "disk is full" in line and "checkpoints" in line], done.output
-    if end == "goes on":
+        assert [line for line in message if "disk is full" in line and "checkpoints" in line], done.output
+    if end == "continues":
         assert done.returncode == 0, done.output
         runs.same_end(run, whole)
     else:
@@ -89,13 +89,13 @@ def test_limit_on_the_size_of_files(soak, whole, digits, tmp_path):
 
 
 def ends_well(done, words, run, whole, filler=None):
-    """The run did all, or said in words what it could not write; with room again it goes on to the right end."""
+    """The run wrote everything or reported each failure; once there is space again it resumes to the right end."""
     assert "Traceback" not in done.output, done.output
     outcome = "complete"
     if done.returncode == 0:
         runs.same_end(run, whole)
     else:
-        # the run's own words may not have had room either, where they go to a file
+        # if the run's output goes to a file, there may have been no space for it either
         assert done.returncode == 6, done.output
         refused = [line for line in done.output.splitlines() if line.startswith("distlenet: error:")]
         outcome = "refused" if refused else "done, but not all of it written"

@@ -1,4 +1,4 @@
-"""kill -9 of the root, at any moment: a good checkpoint is there, and the run goes on to the same bits."""
+"""kill -9 of the root at any moment: a good checkpoint exists, and the run resumes to the same bits."""
 
 import os
 import random
@@ -11,11 +11,11 @@ from faults import runs
 
 KILLS = 200
 OPTIONS = ["--epochs", "4", "--checkpoint-every", "3"]
-MPI_SHARE = 5  # one in so many is killed under an mpirun
+MPI_SHARE = 5  # one in this many is killed under an mpirun
 
 
 def kill_at_random(job, run, chance, life, launched):
-    """Kill the root: anywhere in its life, while it trains, or while it saves. Returns where that was."""
+    """Kill the root: at any time, while it trains, or while it saves. Return the moment."""
     pid = job.process.pid
     if launched:
         wait_or_end(job, lambda: runs.root_pid(run, job))
@@ -48,7 +48,7 @@ def saving(run):
 
 
 def alive(pid):
-    """Whether the process runs: one that has ended may still wait to be looked at."""
+    """Whether the process runs; one that has ended may still exist as a zombie."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
@@ -61,17 +61,17 @@ def wait_or_end(job, condition):
         assert time.monotonic() < patience
 
 
-def check_what_is_left(run, output):
-    """Every checkpoint is good; the newest is there if one was ever announced."""
+def check_remaining_files(run, output):
+    """Every checkpoint is good; the newest exists if any was ever announced."""
     if list((run / "checkpoints").glob("*.h5")) or runs.announced(output):
         return f"epoch {runs.newest(run).progress.epoch + 1}"
     return "no checkpoint yet"
 
 
 def test_kill_9_of_the_root(soak, runtimes, whole, digits, tmp_path):
-    begun = time.monotonic()
+    started = time.monotonic()
     assert runs.do(runs.train(digits, tmp_path / "measured", *OPTIONS)).returncode == 0
-    life = time.monotonic() - begun
+    life = time.monotonic() - started
     with soak.fault("kill -9 of the root") as fault:
         for number in range(soak.count(KILLS)):
             chance = random.Random(number)
@@ -95,7 +95,7 @@ def one_kill(fault, run, digits, whole, chance, launch, life):
             fault.time(f"from the kill to the end of all ranks, {launch.name}", time.monotonic() - killed)
         if moment != "after its end":
             assert done.returncode != 0
-        fault.saw(f"left: {check_what_is_left(run, done.output)}")
+        fault.saw(f"left: {check_remaining_files(run, done.output)}")
         if attempt:
             fault.saw("killed twice")
     if (run / "summary.json").exists():

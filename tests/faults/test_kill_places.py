@@ -28,20 +28,20 @@ COURSES = {
     GOES_BACK: ([*SMALL, *WILD, "--checkpoint-every", "1"], None),
     f"{GOES_BACK}, one newest checkpoint": ([*SMALL, *WILD, "--checkpoint-every", "1", "--keep-newest", "1"], None),
 }
-EVERY = 80  # places, of which one is tried unless all are
+EVERY = 80  # one in this many places is tried, unless all are
 BATCH = 60
 
 
 def run_all(jobs, tmp_path):
-    """Do the jobs, (place, words) each, one after the other; return their outcomes."""
+    """Do the jobs, (place, words) each, one after another; return their outcomes."""
     found = []
     for first in range(0, len(jobs), BATCH):
-        todo, said = tmp_path / "jobs.json", tmp_path / "outcomes.jsonl"
-        said.unlink(missing_ok=True)
+        todo, message = tmp_path / "jobs.json", tmp_path / "outcomes.jsonl"
+        message.unlink(missing_ok=True)
         some = [{"place": place, "words": list(map(str, words))} for place, words in jobs[first : first + BATCH]]
         todo.write_text(json.dumps(some))
-        mpi_jobs.run([sys.executable, str(runs.HERE / "places.py"), str(todo), str(said)], timeout=500).expect()
-        found += [json.loads(line) for line in said.read_text().splitlines()]
+        mpi_jobs.run([sys.executable, str(runs.HERE / "places.py"), str(todo), str(message)], timeout=500).expect()
+        found += [json.loads(line) for line in message.read_text().splitlines()]
     return found
 
 
@@ -50,7 +50,7 @@ def words_of(digits, run, options):
 
 
 def files(run):
-    """Return what must be equal: every name in the directory, and all but the times that files hold."""
+    """Return everything that must be equal: all names in the directory, and the files' contents without times."""
     found = {str(path.relative_to(run)): None for path in sorted(run.rglob("*"))}
     for path in sorted((run / "checkpoints").glob("*.h5*")):
         held = content(read_checkpoint(path))
@@ -92,7 +92,7 @@ def test_killed_at_every_call_that_changes_a_file(soak, digits, tmp_path, course
             jobs.append((-1, words_of(digits, run, [*again, "--resume", "auto"])))
         outcomes = run_all(jobs, tmp_path)
         for place, killed, resumed in zip(chosen, outcomes[::2], outcomes[1::2], strict=True):
-            if "--overwrite" in options and resumed["code"] in (3, 6):  # the old run is there, or part of it
+            if "--overwrite" in options and resumed["code"] in (3, 6):  # the old run exists, at least in part
                 fault.saw("refused until --overwrite is given again")
                 words = words_of(digits, tmp_path / f"run-{place}", options)
                 resumed = run_all([(-1, words)], tmp_path)[0]

@@ -15,14 +15,14 @@ import pytest
 from faults import runs
 
 RANKS = 4
-KILLS = 100  # runs, each with one to three of them
+KILLS = 100  # runs, each with one to three kills
 HANGS = 20
 MPIRUN_KILLS = 20
 HEAL_KILLS = 20
 STALL_AFTER = 2  # seconds
 LAUNCH = ["-n", RANKS, "--max-restarts", 3, "--stall-after", STALL_AFTER]
 OPTIONS = ["--epochs", "6"]
-# such a rate ends in infinity on any machine; it is halved until the run learns
+# this rate diverges to infinity on any machine; it is halved until the run learns
 DIVERGING = [
     *("--epochs", "2", "--recipe", "fast", "--optimizer", "sgd", "--schedule", "constant", "--lr", "16", "--clip", "0"),
     *("--init", "normal", "--max-heals", "12"),
@@ -31,7 +31,7 @@ DIVERGING = [
 
 @dataclass(frozen=True)
 class Undisturbed:
-    """A run that nothing happened to: its end, and how long it takes on all ranks."""
+    """An undisturbed run: its end, and how long it takes on all ranks."""
 
     data: Path
     run: Path  # of one process
@@ -68,9 +68,9 @@ def disturb(fault, undisturbed, run, moments, find, number):
     """Send the signal ``number`` to the process that ``find(job)`` chooses, at each of the ``moments``."""
     sent, early = 0, 0
     with launches.Launched(*LAUNCH, *runs.train(undisturbed.data, run, *OPTIONS)) as job:
-        begun = time.monotonic()
+        started = time.monotonic()
         for moment in moments:
-            while time.monotonic() - begun < moment and job.process.poll() is None:
+            while time.monotonic() - started < moment and job.process.poll() is None:
                 time.sleep(0.002)
             target = wait_for_target(job, find)
             if target is None:
@@ -85,7 +85,7 @@ def disturb(fault, undisturbed, run, moments, find, number):
         assert not job.left_behind(), done.output
     ends_like(run, undisturbed.run)
     fault.saw(f"{sent} in a run")
-    for what in ("restart", "Traceback"):  # neither is lost, but both are for a reader of the report to know
+    for what in ("restart", "Traceback"):  # neither is a loss, but the report counts both
         if what in done.output:
             fault.saw(f"with a {what.lower()}")
     if sent:
@@ -153,4 +153,4 @@ def test_kill_9_of_ranks_while_the_run_heals(soak, undisturbed, tmp_path):
                     done = job.finish().expect()
                     assert not job.left_behind(), done.output
                 ends_like(run, whole)
-                fault.saw("restart" if "restart" in done.output else "went on")
+                fault.saw("restart" if "restart" in done.output else "continued")

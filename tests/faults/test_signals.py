@@ -1,6 +1,6 @@
-"""Which signal to whom does what: in one process, under both MPIs and under launch. The default is a telling dozen.
+"""The effect of each signal, by target: in one process, under both MPIs and under launch. By default a dozen cases.
 
-A run saves and ends, or continues, and is called by its signal; no process and no folder stays behind.
+A run saves and ends, or continues, and names its signal; no process and no folder is left behind.
 """
 
 import os
@@ -24,14 +24,14 @@ SAVED, ENDED, MAYBE = "saved", "ended", "maybe saved"
 
 @dataclass(frozen=True)
 class Row:
-    """Signal ``name`` to ``target`` of a run started like ``setup``: exit code, and what is saved under which name."""
+    """Signal ``name`` to ``target`` of a run started like ``setup``: the exit code, and whether and why it saves."""
 
     setup: str
     target: str  # "start": what the user started; "group": its process group; "mpirun"; "rank": the last one
     name: str
     code: int
     saved: str = SAVED
-    called: str = ""  # the signal that the run names, where it is another one
+    called: str = ""  # the signal that the run names, if it is a different one
 
     def __str__(self) -> str:
         return f"{self.setup}-{self.target}-{self.name}"
@@ -42,10 +42,10 @@ ROWS = [
     *(Row(setup, target, name, END[name]) for setup in LAUNCHES for target in ("start", "group") for name in END),
     *(Row(setup, "rank", name, END[name]) for setup in ("openmpi", "mpich", *LAUNCHES) for name in END),
     *(Row(setup, "start", "KILL", -9, called="TERM") for setup in LAUNCHES),
-    # its ranks save, if they can within the time that is left to them
+    # its ranks save if the remaining time is enough
     *(Row("launch-openmpi", "mpirun", name, 128 + number, MAYBE) for name, number in (("KILL", 9), ("QUIT", 3))),
     Row("launch-mpich", "mpirun", "KILL", 137, ENDED),
-    # Open MPI's mpirun gives its ranks half a second after these, and calls all of them SIGTERM
+    # Open MPI's mpirun gives its ranks half a second after these, and sends SIGTERM for all of them
     *(Row("openmpi", target, name, 1, MAYBE) for target in ("start", "group") for name in ("HUP", "INT", "TERM")),
     *(Row("openmpi", "start", name, END[name]) for name in ("XCPU", "USR2")),
     *(Row("openmpi", "start", name, code, called="TERM") for name, code in (("QUIT", -3), ("KILL", -9))),
@@ -70,7 +70,7 @@ def pytest_generate_tests(metafunc):
 
 @contextmanager
 def start(setup, digits, run, *options):
-    """Give the job of a run that goes on until it is ended, once it has saved."""
+    """Return the job of a run that continues until it is ended, once it has saved."""
     words = runs.train(digits, run, "--epochs", 100_000, "--validation", 50, *options)
     kind = setup.removeprefix("launch-")
     runtime = None if kind == "one" else mpi_jobs.find_runtime(kind)
@@ -121,9 +121,9 @@ def test_sigusr1_saves_and_continues(soak, digits, tmp_path, setup):
     run = tmp_path / "run"
     with start(setup, digits, run) as job:
         job.process.send_signal(signal.SIGUSR1)
-        mpi_jobs.wait_for(lambda: "reason=requested " in job.said(), job)
-        epochs = job.said().count(" epoch epoch=")
-        mpi_jobs.wait_for(lambda: job.said().count(" epoch epoch=") > epochs + 1, job)
+        mpi_jobs.wait_for(lambda: "reason=requested " in job.output_so_far(), job)
+        epochs = job.output_so_far().count(" epoch epoch=")
+        mpi_jobs.wait_for(lambda: job.output_so_far().count(" epoch epoch=") > epochs + 1, job)
 
 
 def states(job):
@@ -139,11 +139,11 @@ def test_ctrl_z_stops_the_job_and_fg_continues_it(soak, digits, tmp_path, setup)
     with start(setup, digits, run) as job:
         job.process.send_signal(signal.SIGTSTP)
         mpi_jobs.wait_for(lambda: states(job) == {"T"}, job)
-        epochs = job.said().count(" epoch epoch=")
-        time.sleep(5)  # longer than --stall-after: neither watchdog nor MPI takes a rank for lost
-        assert job.said().count(" epoch epoch=") <= epochs + 1  # a line may have been on its way
+        epochs = job.output_so_far().count(" epoch epoch=")
+        time.sleep(5)  # longer than --stall-after: neither watchdog nor MPI considers a rank lost
+        assert job.output_so_far().count(" epoch epoch=") <= epochs + 1  # one line may still have been in flight
         job.process.send_signal(signal.SIGCONT)
-        mpi_jobs.wait_for(lambda: job.said().count(" epoch epoch=") > epochs + 3, job)
+        mpi_jobs.wait_for(lambda: job.output_so_far().count(" epoch epoch=") > epochs + 3, job)
         job.process.send_signal(signal.SIGHUP)
         done = job.finish()
         assert not job.left_behind()
@@ -192,10 +192,10 @@ def test_a_slow_save_after_mpirun_was_killed_is_finished_and_resumed(survivors_c
     with launches.Launched("-n", 2, "--max-restarts", 1, *words, PYTHONPATH=path) as job:
         mpi_jobs.wait_for(lambda: runs.saved(run), job)
         os.kill(job.mpirun(), signal.SIGKILL)
-        mpi_jobs.wait_for(lambda: "restart 1 of 1" in job.said() + job._read(1), job)
+        mpi_jobs.wait_for(lambda: "restart 1 of 1" in job.output_so_far() + job._read(1), job)
         if mark.exists():  # on a busy machine MPI may end the rank before its save has started
             assert (run / "checkpoints/last.h5").stat().st_mtime > mark.stat().st_mtime + 1.5
-        mpi_jobs.wait_for(lambda: "resuming from" in job.said(), job)
+        mpi_jobs.wait_for(lambda: "resuming from" in job.output_so_far(), job)
         job.process.send_signal(signal.SIGTERM)
         assert job.finish().returncode == 143
 
@@ -206,13 +206,13 @@ def test_a_signal_that_is_ignored_at_the_start_stays_ignored(digits, tmp_path):
     with launches.Marked(["nohup", *words]) as job:
         mpi_jobs.wait_for(lambda: runs.saved(run), job)
         job.process.send_signal(signal.SIGHUP)
-        epochs = job.said().count(" epoch epoch=")
-        mpi_jobs.wait_for(lambda: job.said().count(" epoch epoch=") > epochs + 1, job)
+        epochs = job.output_so_far().count(" epoch epoch=")
+        mpi_jobs.wait_for(lambda: job.output_so_far().count(" epoch epoch=") > epochs + 1, job)
         job.process.send_signal(signal.SIGTERM)
         assert job.finish().returncode == 143
 
 
-def test_an_identity_is_a_process_for_good():
+def test_an_identity_is_never_reused():
     from distlenet.processes import identity
 
     place, pid, birth = identity().split("-")

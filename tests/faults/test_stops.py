@@ -1,4 +1,4 @@
-"""Signals at any moment, to any process: the run saves, ends with its code, and goes on to the same bits."""
+"""Signals at any moment, to any process: the run saves, ends with its code, and resumes to the same bits."""
 
 import os
 import random
@@ -20,7 +20,7 @@ HANDLED = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, si
 
 @pytest.fixture(scope="module")
 def many_digits(tmp_path_factory):
-    """600 images to train on and 6,000 to evaluate after each epoch."""
+    """600 training images, and 6,000 to evaluate after each epoch."""
     return drawn.write_again(tmp_path_factory.mktemp("many") / "many.h5", 11)
 
 
@@ -70,10 +70,10 @@ def one_signal(fault, run, digits, undisturbed, chance, runtime, target, kind):
         assert status == "complete", done.output
         assert done.returncode == 0 or not ended, done.output  # a signal may hit the very end of a process
         runs.same_end(run, whole)
-        fault.saw(f"{kind}: the run went on" if kind == "SIGUSR1" else f"{kind}: too late, the run was complete")
+        fault.saw(f"{kind}: the run continued" if kind == "SIGUSR1" else f"{kind}: too late, the run was complete")
         return
     if target == "mpirun" and runtime.name == "openmpi":
-        # it sends SIGTERM for both, kills what is left soon after, and has a code of its own
+        # it sends SIGTERM for both, soon kills the remaining processes, and uses its own exit code
         kind, code, saved = "SIGTERM", 1, status != "no summary"
     else:
         code, saved = CODES[kind], True
@@ -108,7 +108,7 @@ def test_a_second_ctrl_c_ends_at_once(soak, digits, whole, tmp_path):
             words = runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3)
             pace.halt_at(random.Random(number).randrange(44))
             with fault.trial(number), mpi_jobs.Job(runs.command([str(pace.folder), *words], script="paced.py")) as job:
-                pace.wait(job)  # it does not end by itself before it is told to
+                pace.wait(job)  # it does not end on its own
                 job.process.send_signal(signal.SIGINT)
                 time.sleep(0.5)  # an earlier one counts as the same key press
                 assert job.process.poll() is None

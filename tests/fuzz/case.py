@@ -1,4 +1,4 @@
-"""A case of the random search: a run, and what happens to it on the way. All of it is drawn from one integer."""
+"""A case of the random search: a run and the faults that strike it, all drawn from one integer."""
 
 import random
 import shlex
@@ -15,17 +15,17 @@ LAUNCH = ("launch", "launch-mpich")
 WAYS = (ALONE, *MPIRUN, *LAUNCH)
 INSIDE = (ALONE, "threads", "mortals")  # pretend ranks in the process of the search: fast, and repeatable exactly
 CALLS = 12
-STALL_AFTER = 4  # seconds until `launch` drops a rank that was stopped
+STALL_AFTER = 4  # seconds until `launch` drops a stopped rank
 # where a fault strikes: the names of hook/sitecustomize.py, by how often a run passes there
 ONCE = ("start", "share", "test", "summary")
 EVERY_STEP = ("step", "sum", "update")
 EVERY_EPOCH = ("replicas", "evaluation", "checkpoint", "replace", "fsync", "write")  # or a few times
-HEALING = "examine"  # only where it diverges
+HEALING = "examine"  # only if it diverges
 PLACES = (*ONCE, *EVERY_STEP, *EVERY_EPOCH, HEALING)
 ROOT_ONLY = ("checkpoint", "replace", "fsync", "write")
 STOPS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGXCPU", "SIGUSR2")
 GOES_ON = ("SIGUSR1", "pause")
-# signals by what they are sent to; "pause": stopped and soon continued, "hang": stopped for good
+# signals by target; "pause": stopped and soon continued, "hang": stopped permanently
 OF_RANKS = {
     ALONE: ("SIGKILL", *STOPS, *GOES_ON),
     "openmpi": ("SIGKILL", *STOPS, *GOES_ON),
@@ -43,7 +43,7 @@ TAMPERED = ("cut journal", "damaged last.h5", "no last.h5", "no journal", "no be
 
 @dataclass(frozen=True)
 class Fault:
-    """A signal that a rank sends when it passes a place for the ``count``-th time, before or after what it does."""
+    """A signal that a rank sends when it calls a place for the ``count``-th time, before or after the call."""
 
     place: str
     count: int  # from 1
@@ -52,22 +52,22 @@ class Fault:
     signal: str  # of OF_RANKS
     target: str = "self"  # "self", "mpirun", "launch"
     delay: float = 0.0  # seconds; 0: at once
-    pause: float = 0.0  # seconds until a paused process is continued; of "full", the writes that fail
+    pause: float = 0.0  # seconds until a paused process is continued; for "full", the number of failing writes
 
 
 @dataclass(frozen=True)
 class Leg:
-    """One start of the run, how it is started, and what happens to it."""
+    """One start of the run: how it is started, and its faults."""
 
     way: str
     ranks: int
     faults: tuple[Fault, ...] = ()
-    tampered: str = ""  # what was done to the run directory before
+    tampered: str = ""  # a change to the run directory before the start
     elsewhere: bool = False  # resumes by --resume PATH, into another directory
 
     @property
     def survives(self) -> bool:
-        """Whether `distlenet launch` must bring the run to its end by itself."""
+        """Whether `distlenet launch` must complete the run without help."""
         ending = [
             fault
             for fault in self.faults
@@ -78,7 +78,7 @@ class Leg:
 
 @dataclass(frozen=True)
 class Phase:
-    """A run, or its continuation with other settings: what it is told, and the starts it takes."""
+    """A run, or its continuation with other settings: the settings and the starts it needs."""
 
     settings: tuple[tuple[str, Any], ...]
     overridden: tuple[str, ...] = ()  # settings of an earlier phase that change
@@ -91,7 +91,7 @@ class Case:
 
     seed: int
     small: Small
-    inside: bool  # starts no processes; so is each case of an even seed
+    inside: bool  # starts no processes; true for even seeds
     options: tuple[tuple[str, Any], ...]  # of `train`, not settings
     repeats_settings: bool  # a resume names the settings again
     phases: tuple[Phase, ...]
@@ -127,8 +127,8 @@ class Case:
             words += ["--override", ",".join(phase.overridden)]
         return words
 
-    def told(self) -> str:
-        """Return the case for a reader: the commands, and what strikes where."""
+    def description(self) -> str:
+        """Return the case as text: the commands, and the faults with their places."""
         lines = [f"seed {self.seed}: {self.small}"]
         for phase in self.phases:
             lines.append(f"  distlenet {shlex.join(self.words(phase, Path('DATA'), Path('RUN')))}")

@@ -1,4 +1,4 @@
-"""What must be equal in two runs of the same settings, whatever happened to one of them."""
+"""Compares two runs with the same settings, one of which was disturbed."""
 
 import re
 from pathlib import Path
@@ -19,8 +19,8 @@ KINDS = ("step", "epoch")
 def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
     """Return how the run in the directory ``run`` differs from the undisturbed ``whole``; [] if it does not.
 
-    ``tampered``: what the search did to its files, of which some is lost for good; ``complete``: it went to its end
-    (not to an error, after which the last checkpoint may be one that a signal asked for).
+    ``tampered`` lists the changes to its files, some of which are lost permanently. ``complete``: it reached its end
+    (and not an error, after which the last checkpoint may be one requested by a signal).
     """
     found = _unlike("summary", _summary(run), _summary(whole))
     found += _journals(run, whole, bool(tampered & {"cut journal", "no journal", "lost ranks"}))
@@ -32,9 +32,9 @@ def differences(run: Path, whole: Path, tampered: set[str], complete: bool) -> l
 
 
 def unsound(run: Path, keep_every: int | None) -> list[str]:
-    """Return what is wrong with the files of a complete run, undisturbed or not, looked at by themselves.
+    """Return the faults in the files of a complete run, disturbed or not, without comparing them.
 
-    ``keep_every``: None if some of the checkpoints that were to be kept may be missing.
+    ``keep_every`` is None if some of the kept checkpoints may be missing.
     """
     if not (run / "checkpoints" / "last.h5").exists():
         return ["no last.h5"]
@@ -52,7 +52,7 @@ def unsound(run: Path, keep_every: int | None) -> list[str]:
 
 
 def error_of(output: str, *folders: Path) -> list[str]:
-    """Return the sentences a job ended with, without what differs legitimately: ranks, places of files."""
+    """Return the sentences a job ended with, without the parts that may differ: ranks, paths."""
     found = [
         line.partition("distlenet: error:")[2].strip() for line in output.splitlines() if "distlenet: error:" in line
     ]
@@ -73,10 +73,10 @@ def _journals(run: Path, whole: Path, some_lost: bool) -> list[str]:
 def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> list[str]:
     mine, expected = ({path.name for path in (folder / "checkpoints").glob("*.h5")} for folder in (run, whole))
     lost = {"best.h5"} if "no best.h5" in tampered else set()
-    if tampered & {"elsewhere", "full"}:  # kept ones stay where they are; what a full disk refused is written later
+    if tampered & {"elsewhere", "full"}:  # kept ones stay in place; those that a full disk refused are written later
         lost |= {name for name in expected if name.startswith("epoch-")}
     if "full" in tampered and sessions.summary(run).get("unsaved"):
-        lost.add("last.h5")  # the run ended while its disk was full, and says so
+        lost.add("last.h5")  # the run ended while its disk was full, and reports that
     found = [f"no {name}" for name in sorted(expected - mine - lost) if not name.startswith("last-")]
     found += [f"an unexpected {name}" for name in sorted(mine - expected) if not name.startswith("last")]
     late = {"best.h5"} & expected if "full" in tampered else set()
@@ -84,7 +84,7 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
         one, other = (read_checkpoint(folder / "checkpoints" / name) for folder in (run, whole))
         if complete or name != "last.h5" or one.position == other.position:
             contents = [content(checkpoint) for checkpoint in (one, other)]
-            if "other settings" in tampered and name != "last.h5":  # saved before or after it went on with those
+            if "other settings" in tampered and name != "last.h5":  # saved before or after that resume
                 for facts in contents:
                     del facts["config"]
             found += _unlike(name, *contents)
@@ -92,7 +92,7 @@ def _checkpoints(run: Path, whole: Path, tampered: set[str], complete: bool) -> 
 
 
 def content(checkpoint: Checkpoint) -> dict[str, Any]:
-    """Return all that a checkpoint holds, but the times of its history: facts, and vectors as bytes."""
+    """Return the content of a checkpoint without the times in its history: facts, and vectors as bytes."""
     arrays = dict(checkpoint.now.vectors)
     if checkpoint.good:
         arrays |= {f"good/{name}": vector for name, vector in checkpoint.good.vectors.items()}

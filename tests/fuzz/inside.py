@@ -1,4 +1,4 @@
-"""The legs of a case on pretend ranks: threads of this process, which get signals, or die in their MPI calls."""
+"""The legs of a case on pretend ranks: threads of this process that get signals or die in their MPI calls."""
 
 import errno
 import os
@@ -34,7 +34,7 @@ class InnerTrial(Trial):
         deaths = {fault.rank: fault.count for fault in leg.faults if fault.signal == "death"}
         job = mortal.Job(leg.ranks, deaths) if leg.way == "mortals" else None
         self._came: list[Fault] = []
-        begun = time.monotonic()
+        started = time.monotonic()
         try:
             with mock.patch("os.fsync", self._disk(leg)):
                 session = sessions.train_run(
@@ -50,9 +50,9 @@ class InnerTrial(Trial):
         if job:
             self._came += [fault for fault in leg.faults if fault.signal == "death" and fault.rank in job.dead]
             self.log.append(f"    {dict(job.calls)} MPI calls, {session.codes}")
-        self.log.append(f"    exit code {code}, {time.monotonic() - begun:.1f} s\n{output}")
+        self.log.append(f"    exit code {code}, {time.monotonic() - started:.1f} s\n{output}")
         self.log += [f"    {notice}" for notice in session.notices]
-        return mpi_jobs.Finished(code, output, "", time.monotonic() - begun, time.time())
+        return mpi_jobs.Finished(code, output, "", time.monotonic() - started, time.time())
 
     def _options(self, phase: Phase, words: list[str], resume: str) -> dict:
         given = dict(self.case.options)
@@ -83,7 +83,7 @@ class InnerTrial(Trial):
         return act
 
     def _disk(self, leg: Leg) -> Callable[[int], None]:
-        """Return what stands in for os.fsync: it fails while the disk is said to be full."""
+        """Return the replacement of os.fsync: it fails while the disk is supposed to be full."""
         flush, calls = os.fsync, count(1)
 
         def fsync(descriptor: int) -> None:

@@ -1,4 +1,4 @@
-"""Networks of a user's own, for the random search."""
+"""User-defined networks for the random search."""
 
 import numpy as np
 

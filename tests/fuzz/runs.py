@@ -1,4 +1,4 @@
-"""Run a case: undisturbed in one process, and as drawn; and see that both come to the same end."""
+"""Runs a case undisturbed in one process, and as drawn, and checks that both end the same way."""
 
 import contextlib
 import json
@@ -19,19 +19,19 @@ from distlenet.errors import CheckpointError
 from distlenet.runs.checkpoint_file import read_checkpoint
 
 HOOK = Path(__file__).resolve().with_name("hook")
-TIMEOUT = 240.0  # seconds; a leg takes one or two, where the machine has nothing else to do
+TIMEOUT = 240.0  # seconds; a leg takes one or two on an idle machine
 FAREWELL = 20.0  # seconds for ranks to end after their mpirun
 RESTARTS = 4
 ENDS = (0, 3, 8, 14)  # exit codes that an undisturbed run may have: done, refused, not finite, diverged
 
 
 class Wrong(AssertionError):
-    """What the search looks for."""
+    """A fault found by the search."""
 
 
 @dataclass
 class Trial:
-    """A case on its way: the directories, and what was done to them."""
+    """A running case: its directories, and the changes to them."""
 
     case: Case
     folder: Path
@@ -71,7 +71,7 @@ class Trial:
         return any(is_good(path) for path in (self.run / "checkpoints").glob("*.h5"))
 
     def _disturb(self, phase: Phase, expected: mpi_jobs.Finished, first: bool) -> None:
-        """Start the phase as often as is drawn, and once more if it is not over by then."""
+        """Start the phase as often as drawn, and once more if it has not ended by then."""
         over = False
         for number, leg in enumerate(phase.legs):
             over = self._leg(phase, leg, expected, fresh=first and number == 0, first=first)
@@ -80,7 +80,7 @@ class Trial:
         self._expect(over, "the run did not come to its end")
 
     def _leg(self, phase: Phase, leg: Leg, expected: mpi_jobs.Finished, fresh: bool, first: bool) -> bool:
-        """Start it once; returns whether it came to the end of the undisturbed run."""
+        """Start it once; return whether it reached the end of the undisturbed run."""
         resume = "" if fresh else self._elsewhere or "auto"
         last = self.run / "checkpoints" / "last.h5"
         if leg.tampered and first:
@@ -103,7 +103,7 @@ class Trial:
         elif signals <= {*STOPS, "SIGUSR1", "pause"} and not (leg.way == "openmpi" and struck[0].target == "mpirun"):
             numbers = [signal.Signals[name] for name in signals & set(STOPS)]
             allowed = {expected.returncode, *(128 + number for number in numbers)}
-            if " result status=" in done.output:  # all is written: to a shell, a signal's own end is the same code
+            if " result status=" in done.output:  # everything is written; a shell reports the same code for a signal
                 allowed |= {-number for number in numbers}
             self._expect(code in allowed, f"exit code {code}, expected one of {sorted(allowed)}")
         if code != expected.returncode:
@@ -115,11 +115,11 @@ class Trial:
         return True
 
     def _struck(self, leg: Leg) -> list[Fault]:
-        """Return the faults of the leg, just started, that came to pass."""
+        """Return the faults of the last leg that occurred."""
         return [fault for number, fault in enumerate(leg.faults) if (self._marks / f"struck-{number}").exists()]
 
     def _start(self, leg: Leg, phase: Phase, run: Path, resume: str) -> mpi_jobs.Finished:
-        """Start the leg and see it end, without anything left behind."""
+        """Start the leg and wait for its end; nothing may be left behind."""
         words = self.case.words(phase, self.data, run, resume, self._can_resume())
         self._starts += 1
         self._marks = self.folder / f"leg-{self._starts}"
@@ -155,13 +155,13 @@ class Trial:
             raise Wrong(str(error)) from None
 
     def _tamper(self, how: str) -> None:
-        """Damage the run directory in a way that a resume repairs or passes over."""
+        """Damage the run directory in a way that a resume repairs or ignores."""
         what, _, name = how.partition(" ")
         path = self.run / ("journal.jsonl" if name == "journal" else name)
         path = path if path.exists() else self.run / "checkpoints" / name
         others = [other for other in (self.run / "checkpoints").glob("*.h5") if other != path and is_good(other)]
         if not path.exists() or (path.name == "last.h5" and not others):
-            return  # a run that has nothing left is refused
+            return  # a run without any checkpoint is refused
         content, chance = path.read_bytes(), random.Random(self.case.seed)
         if what == "no":
             path.unlink()
@@ -179,7 +179,7 @@ class Trial:
 
 
 def make_job(leg: Leg, words: list[str], variables: dict[str, str]) -> mpi_jobs.Job:
-    """Start the command in the leg's way."""
+    """Start the command in the way of the leg."""
     if leg.way in LAUNCH:
         python = sys.executable if leg.way == "launch" else os.environ["DISTLENET_MPICH_PYTHON"]
         stall_after = STALL_AFTER if any(fault.signal == "hang" for fault in leg.faults) else 60

@@ -1,4 +1,4 @@
-"""``scripts/test --fuzz MINUTES``: random runs, disturbed at random, must end as they do undisturbed.
+"""``scripts/test --fuzz MINUTES``: random runs with random faults must end as they do undisturbed.
 
 A case is drawn from one seed; ``--fuzz-seed SEED`` repeats it. The folder keeps the files of failures.
 """
@@ -25,7 +25,7 @@ from fuzz.runs import Trial, Wrong, without_missing
 
 
 def try_case(seed: int, folder: Path) -> str | None:
-    """Run the case in ``folder``; return what is wrong, None if nothing is: then only its report is left there."""
+    """Run the case in ``folder``; return the fault found, or None: then only the case's report is kept."""
     case = without_missing(Case.draw(seed))
     own, datasets, log, wrong = folder / f"seed-{seed}", folder / "data", [], None
     try:
@@ -37,7 +37,7 @@ def try_case(seed: int, folder: Path) -> str | None:
         wrong = str(error)
     except Exception as error:
         wrong = f"the search itself failed\n{''.join(traceback.format_exception(error))}"
-    report = "\n".join([case.told(), "", "What happened:", *log, *([f"WRONG: {wrong}"] if wrong else [])])
+    report = "\n".join([case.description(), "", "What happened:", *log, *([f"WRONG: {wrong}"] if wrong else [])])
     (folder / f"seed-{seed}.txt").write_text(report + "\n")
     if wrong:
         return report
@@ -46,7 +46,7 @@ def try_case(seed: int, folder: Path) -> str | None:
 
 
 def search(seeds: Iterator[int], minutes: float, jobs: int, folder: Path) -> list[int]:
-    """Try ``seeds``, ``jobs`` at a time, for so many ``minutes`` or until none is left; return those that failed."""
+    """Try ``seeds``, ``jobs`` at a time, for ``minutes`` or until all are tried; return those that failed."""
     end, tried, failed, running = time.monotonic() + 60 * minutes, 0, [], {}
     with ProcessPoolExecutor(jobs, mp_context=get_context("spawn"), max_tasks_per_child=20) as pool:
         while True:

@@ -1,4 +1,4 @@
-"""Random settings and options of a short run: common ones, extremes, and rates that are far too hot."""
+"""Random settings and options of a short run: common ones, extremes, and learning rates that are far too high."""
 
 import random
 from pathlib import Path
@@ -25,7 +25,7 @@ def draw_settings(chance: random.Random) -> tuple[Small, dict[str, Any]]:
     """Return a dataset and the settings of a run on it, by name."""
     model = chance.choice(MODELS)
     paper = model.startswith("lenet5-1998")
-    odd = chance.random() < 0.03  # a network that does not fit its images is refused, and always alike
+    odd = chance.random() < 0.03  # a network that does not fit its images is refused, always in the same way
     small = Small.draw(chance, *(28 if paper and not odd else None, 10 if paper and not odd else None))
     if model == "own":
         model = f"{OWN}:{chance.choice(NETWORKS)}"
@@ -51,7 +51,7 @@ def draw_settings(chance: random.Random) -> tuple[Small, dict[str, Any]]:
 
 
 def _draw_rarer(chance: random.Random, optimizer: str, small: Small) -> dict[str, Any]:
-    """Return settings that most runs leave alone."""
+    """Return settings that most runs do not change."""
     rarer: dict[str, Any] = {
         "sigma": chance.choice((0.0, 0.01, 1.0)),
         "max_heals": chance.choice((0, 1, 6)),

@@ -1,4 +1,4 @@
-"""Small datasets, made of one noisy picture a class: quick to write, and there is something to learn."""
+"""Small datasets of one noisy picture per class: quick to write, and learnable."""
 
 import random
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ SIDES = (12, 12, 13, 16, 28, 28)
 
 @dataclass(frozen=True)
 class Small:
-    """A dataset, by what it is made of."""
+    """The properties of a dataset."""
 
     side: int
     classes: int
@@ -22,7 +22,7 @@ class Small:
 
     @classmethod
     def draw(cls, chance: random.Random, side: int | None = None, classes: int | None = None) -> "Small":
-        """Return one of the search's datasets; ``side`` and ``classes`` where something needs them."""
+        """Return one of the search's datasets, with ``side`` and ``classes`` if given."""
         return cls(
             side=side or chance.choice(SIDES),
             classes=classes or chance.choice((2, 3, 10, 10, 26, 62)),
@@ -32,7 +32,7 @@ class Small:
         )
 
     def write(self, folder: Path) -> Path:
-        """Return the dataset's file in ``folder``, made if it is not there."""
+        """Return the dataset's file in ``folder``; write it if it does not exist."""
         path = folder / f"{self.side}-{self.classes}-{self.train}-{self.test}-{self.seed}.h5"
         if not path.exists():
             random = np.random.default_rng(self.seed)

@@ -1,4 +1,4 @@
-"""The random search itself: a few of its cases, what it draws, and that it would notice a difference."""
+"""The random search itself: a few of its cases, the variety of cases, and that it notices differences."""
 
 import importlib
 import json
@@ -19,7 +19,7 @@ SEEDS = (430, 978, 5527, 19971)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-def test_some_cases_end_as_they_do_undisturbed(seed, tmp_path):
+def test_some_disturbed_cases_end_like_undisturbed_ones(seed, tmp_path):
     drawn = without_missing(case.Case.draw(seed))
     (InnerTrial if drawn.inside else Trial)(drawn, tmp_path / "case", drawn.small.write(tmp_path)).check()
 
@@ -46,7 +46,7 @@ def test_all_kinds_of_cases_are_drawn():
 
 
 def test_every_place_where_a_fault_strikes_exists(monkeypatch):
-    importlib.import_module("distlenet.runs.session")  # the hook acts on what it loads
+    importlib.import_module("distlenet.runs.session")  # the hook acts when this is loaded
     monkeypatch.syspath_prepend(HOOK)
     monkeypatch.delitem(sys.modules, "sitecustomize", raising=False)
     hook = importlib.import_module("sitecustomize")
@@ -88,7 +88,7 @@ def test_a_difference_in_a_checkpoint_is_found(trained, tmp_path):
     assert "no best.h5" not in compare.differences(run, trained, {"no best.h5"}, complete=True)
 
 
-def test_steps_that_a_cut_journal_lost_are_no_difference(trained, tmp_path):
+def test_steps_lost_with_a_cut_journal_are_not_a_difference(trained, tmp_path):
     whole = shutil.copytree(trained, tmp_path / "whole")
     with (whole / "journal.jsonl").open("a") as file:
         file.write(json.dumps({"kind": "step", "steps": 22, "loss": 0.5}) + "\n")

@@ -127,8 +127,8 @@ def test_different_datasets_are_refused(hosts, runtime, tmp_path, distlenet):
     done = mpi_jobs.run(on_both(hosts, runtime, *train), timeout=TIMEOUT)
     assert done.returncode == 4, done.output
     assert "Traceback" not in done.output
-    (said,) = [line for line in done.output.splitlines() if "distlenet: error:" in line]
-    assert "rank 1 on h2 has a dataset with fingerprint" in said and "rank 0 on h1" in said
+    (message,) = [line for line in done.output.splitlines() if "distlenet: error:" in line]
+    assert "rank 1 on h2 has a dataset with fingerprint" in message and "rank 0 on h1" in message
     assert not (run / "checkpoints/last.h5").exists()
 
 

@@ -303,9 +303,9 @@ def test_a_restart_resumes_only_the_jobs_own_checkpoints(survivors_continue, dig
     runs.do(runs.train(digits, run, "--epochs", 2, "--keep-every", 1)).expect()
     words = runs.train(digits, tmp_path / name, *longer, "--resume", run / "checkpoints" / first_start[0])
     with launches.Launched("-n", 2, "--max-restarts", 1, *words) as job:
-        mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.said(), job)
+        mpi_jobs.wait_for(lambda: " epoch epoch=9/1000" in job.output_so_far(), job)
         kill_ranks(job)
-        mpi_jobs.wait_for(lambda: job.said().count("resuming from") == 2, job)
+        mpi_jobs.wait_for(lambda: job.output_so_far().count("resuming from") == 2, job)
         job.process.send_signal(signal.SIGTERM)
         done = job.finish()
     assert done.returncode == 143, done.output
@@ -329,11 +329,11 @@ def test_mpich(digits, tmp_path):
 
 def test_sigusr1_saves_and_training_continues(openmpi, digits, tmp_path):
     def epochs() -> int:
-        return job.said().count(" epoch epoch=")
+        return job.output_so_far().count(" epoch epoch=")
 
     with under_way(digits, tmp_path / "run") as job:
         job.process.send_signal(signal.SIGUSR1)
-        mpi_jobs.wait_for(lambda: "reason=requested " in job.said(), job)
+        mpi_jobs.wait_for(lambda: "reason=requested " in job.output_so_far(), job)
         before = epochs()
         mpi_jobs.wait_for(lambda: epochs() > before + 1, job)
         job.process.send_signal(signal.SIGTERM)

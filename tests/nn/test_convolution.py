@@ -38,7 +38,7 @@ def test_backward_is_the_derivative(case, n, seed):
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
-def test_equals_direct_convolution_whatever_the_tile(dtype, tolerance, case, n, seed):
+def test_equals_direct_convolution_for_any_tile(dtype, tolerance, case, n, seed):
     (layer, shape, phases, window), random = case, np.random.default_rng(seed)
     reference.connect(layer, shape, random, dtype, window)
     x = random.normal(size=(*shape, n)).astype(dtype)
@@ -60,7 +60,7 @@ def test_equals_direct_convolution_whatever_the_tile(dtype, tolerance, case, n, 
 @pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 16, 40])
 @pytest.mark.parametrize("size", [(12, 12), (12, 18), (24, 48), (28, 28), (7, 11)])
 @pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (4, 4)])
-def test_output_comes_split_for_the_pooling_that_follows(channels, size, window):
+def test_output_is_split_for_the_following_pooling(channels, size, window):
     layer = Conv2d(channels, 3, "same")
     reference.connect(layer, (2, *size), np.random.default_rng(0), np.float32, window)
     y = layer.forward(np.ones((1, 1, 2, *size, 3), np.float32))
@@ -86,7 +86,7 @@ def test_same_array_with_other_content_is_read_again():
     np.testing.assert_array_equal(layer.forward(x), once)
 
 
-def test_weights_are_read_at_every_forward():
+def test_weights_are_read_in_every_forward_pass():
     layer, random = Conv2d(4, 3), np.random.default_rng(1)
     reference.connect(layer, (2, 6, 6), random)
     x = random.normal(size=(1, 1, 2, 6, 6, 3))
@@ -110,7 +110,7 @@ def test_gradient_may_arrive_as_a_broadcast_view():
         np.testing.assert_array_equal(found, expected)
 
 
-def test_first_layer_spares_the_gradient_of_its_input():
+def test_first_layer_skips_the_gradient_of_its_input():
     layer, random = Conv2d(2, 3), np.random.default_rng(1)
     reference.connect(layer, (1, 5, 5), random)
     layer.needs_input_gradient = False
@@ -139,7 +139,7 @@ def test_shapes_of_the_paddings(padding, border):
         (lambda: Conv2d(6, 5).connect((784,)), r"pictures \(C, H, W\), got samples of shape \(784,\)"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(make, says):
+def test_unsuitable_shapes_give_one_sentence(make, says):
     with pytest.raises(ConfigError, match=says):
         make()
 

@@ -50,7 +50,7 @@ def test_buffers_do_not_leak_between_sizes():
     reference.check_buffers(lambda: Dense(10), (50,))
 
 
-def test_first_layer_spares_the_gradient_of_its_input():
+def test_first_layer_skips_the_gradient_of_its_input():
     layer = Dense(4)
     reference.connect(layer, (5,), np.random.default_rng(0))
     layer.needs_input_gradient = False
@@ -58,6 +58,6 @@ def test_first_layer_spares_the_gradient_of_its_input():
     assert layer.backward(np.ones((4, 2))) is None
 
 
-def test_pictures_are_refused_with_the_way_out():
+def test_pictures_are_refused_with_advice():
     with pytest.raises(ConfigError, match="put a Flatten before it"):
         Dense(10).connect((6, 5, 5))

@@ -164,7 +164,7 @@ def test_optimizer_descends(name):
     assert abs(theta).max() < 0.05 * start
 
 
-def test_unknown_optimizer_is_told_the_nearest():
+def test_an_unknown_optimizer_suggests_the_nearest():
     with pytest.raises(ConfigError, match="'nestrov' is unknown .did you mean 'nesterov'"):
         make("nestrov", np.ones(3))
 

@@ -58,7 +58,7 @@ def test_equals_one_window_at_a_time(kind, case, n, seed, ties):
 @KINDS
 @pytest.mark.parametrize("phases", [(2, 4), (4, 4)])
 def test_gradient_may_arrive_in_a_finer_split(kind, phases):
-    # as from an average pooling that follows at once
+    # as from an average pooling right after this layer
     layer, random = kind(2), np.random.default_rng(3)
     reference.connect(layer, (3, 8, 8), random)
     y = layer.forward(reference.split(reference.distinct(random, (3, 8, 8, 5)), phases))
@@ -95,13 +95,13 @@ def test_buffers_do_not_leak_between_sizes(kind, phases):
 
 
 @KINDS
-def test_rows_that_fill_no_window_are_left_out(kind):
+def test_rows_that_fill_no_window_are_dropped(kind):
     assert kind(2).connect((6, 7, 9)) == (6, 3, 4)
     assert kind(3, 2).connect((6, 8, 9)) == (6, 3, 4)
 
 
 @KINDS
-def test_what_does_not_fit_is_one_sentence(kind):
+def test_unsuitable_shapes_give_one_sentence(kind):
     with pytest.raises(ConfigError, match="3x3 window does not fit into 2x8"):
         kind(3).connect((1, 2, 8))
     with pytest.raises(ConfigError, match=r"pictures \(C, H, W\), got samples of shape \(784,\)"):
@@ -147,7 +147,7 @@ def test_a_border_of_one_value(phases):
     for _ in range(2):
         padded = layer.forward(reference.split(x, phases))
         np.testing.assert_array_equal(reference.join(padded), expected)
-        padded *= 2  # as a layer would that works in place
+        padded *= 2  # like a layer that works in place
 
 
 def test_vectors_are_refused():

@@ -166,8 +166,8 @@ def test_without_steps():
 
 def test_code_that_nobody_named_does_not_run(folder):
     (folder / "mine.py").write_text("raise SystemExit\n")
-    said = "as its {0}, which your command line does not.* distlenet COMMAND --{0} mine.py:Mine"
-    with pytest.raises(UntrustedCodeError, match=said.format("optimizer")):
+    message = "as its {0}, which your command line does not.* distlenet COMMAND --{0} mine.py:Mine"
+    with pytest.raises(UntrustedCodeError, match=message.format("optimizer")):
         build_optimizer(Config(optimizer="mine.py:Mine"), DECAYS)
-    with pytest.raises(UntrustedCodeError, match=said.format("schedule")):
+    with pytest.raises(UntrustedCodeError, match=message.format("schedule")):
         build_schedule("mine.py:Mine", 0.1, 30)

@@ -1,5 +1,5 @@
 def erase(images, random):  # (n, rows, columns) uint8, to be changed or not; a numpy Generator
-    """Blacken a square of a quarter of each image's height, anywhere."""
+    """Blacken a square of a quarter of each image's height at a random position."""
     n, rows, columns = images.shape
     down, right = random.integers(0, rows, n), random.integers(0, columns, n)
     for image, row, column in zip(images, down, right, strict=True):

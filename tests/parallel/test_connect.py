@@ -65,12 +65,12 @@ def alone(comm):
 
 
 @pytest.mark.parametrize(
-    ("work", "code", "said"),
+    ("work", "code", "message"),
     [(lambda comm: None, 0, ""), (lambda comm: 3, 3, ""), (agreed, 4, "distlenet: error: torn\n")],
 )
-def test_ranks_exit_with_the_code_of_their_work(capsys, work, code, said):
+def test_ranks_exit_with_the_code_of_their_work(capsys, work, code, message):
     assert run_ranks(work) == code
-    assert capsys.readouterr().err == said
+    assert capsys.readouterr().err == message
 
 
 @pytest.mark.parametrize(("work", "debug"), [(alone, False), (agreed, True)])

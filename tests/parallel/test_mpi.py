@@ -31,7 +31,7 @@ def test_collectives_on_1_to_5_ranks(runtime):
 
 
 @pytest.mark.parametrize(
-    ("failure", "code", "said"),
+    ("failure", "code", "message"),
     [
         ("ValueError", 1, "ValueError: a defect"),
         ("DistlenetError", 4, "distlenet: error: the disk is torn"),
@@ -40,16 +40,16 @@ def test_collectives_on_1_to_5_ranks(runtime):
         ("KeyboardInterrupt", 1, "KeyboardInterrupt"),
     ],
 )
-def test_a_failing_rank_ends_the_job(runtime, failure, code, said, tmp_path):
+def test_a_failing_rank_ends_the_job(runtime, failure, code, message, tmp_path):
     job = str(mpi_jobs.JOBS / "failing_rank.py")
     done = mpi_jobs.run(runtime.command(3, job, failure, str(tmp_path / "when")))
     assert done.returncode == code, done.output
     assert done.output.count("Traceback") == (failure in ("ValueError", "KeyboardInterrupt")), done.output
     lines = [line for line in done.output.splitlines() if line.startswith("[rank ")]
-    if said is None:
+    if message is None:
         assert not lines
     else:
-        assert lines[-1] == f"[rank 1/3] {said}"
+        assert lines[-1] == f"[rank 1/3] {message}"
         assert all(line.startswith("[rank 1/3] ") for line in lines)
 
 

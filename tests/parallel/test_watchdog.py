@@ -45,18 +45,18 @@ def whole(tmp_path_factory, digits):
 
 
 @pytest.mark.parametrize(
-    ("rank", "what", "said"),
+    ("rank", "what", "message"),
     [
         (2, "SIGSTOP", r"\[rank 0/3\] distlenet: error: no sign of life from rank 2: the job ends; resume from"),
         (0, "SIGSTOP", r"\[rank [12]/3\] distlenet: error: no sign of life from rank 0: the job ends; resume from"),
         (1, "HANG", r"distlenet: error: (this rank hangs, taking a step|rank 1 hangs): the job ends; resume from"),
     ],
 )
-def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, rank, what, said):
+def test_the_job_ends_with_a_good_checkpoint(runtime, digits, tmp_path, whole, rank, what, message):
     run = tmp_path / "run"
     done = mpi_jobs.run(runtime.command(3, *arguments(digits, run, rank, what)))
     assert done.returncode == RanksLost.exit_code, done.output
-    assert re.search(said, done.output), done.output
+    assert re.search(message, done.output), done.output
     for other in {0, 1, 2} - {rank}:
         place = r"epoch 2, step \d+, exchanging gradients, waiting for the others"
         assert re.search(rf"\[rank {other}/3\] no progress for [\d.]+ s in {place}", done.output), done.output
@@ -147,12 +147,12 @@ def measured(clock, seconds, computes=0.0, every=0.0, waits=False, helpers=0.0):
     It computes the share ``computes`` of the time and finishes a piece of work ``every`` so many seconds.
     """
     stillness = watchdog.Stillness(threading.get_ident(), 60.0)
-    begun, found = stillness._looked, []
+    started, found = stillness._looked, []
     for half in range(1, 2 * seconds + 1):
         clock.computed += computes / 2
         clock.helped += (computes + helpers) / 2
         clock.pieces += bool(every and half / 2 % every == 0)
-        found.append(stillness.measure(begun + half / 2, waits))
+        found.append(stillness.measure(started + half / 2, waits))
     return found
 
 

@@ -1,8 +1,8 @@
 """Accuracy by condition: python tests/pictures/measure.py runs/a [--count 300] [--seed 1] [--split test] [WORD ...].
 
 Real MNIST digits are the ink, those of --split from row --first on; a scene is measured if a WORD is in its name.
-What was tuned was tuned on the digits 55,000 to 59,999 of the training split, which the network is not
-trained on, and on seeds below 100; figures that are told are of the test split and seeds from 100.
+Parameters were tuned on digits 55,000 to 59,999 of the training split, on which the network is not trained, and on
+seeds below 100. Published figures are measured on the test split with seeds from 100.
 """
 
 import argparse

@@ -9,7 +9,7 @@ from report.test_report import Page
 
 from distlenet.cli import main
 from distlenet.errors import RunDirectoryError
-from distlenet.report import series_figures
+from distlenet.report import series as series_figures
 from distlenet.report.figure import SURFACE
 from distlenet.report.series import write_series_report
 from distlenet.series.record import differing, locate, read_series

@@ -1,4 +1,4 @@
-"""The dataset file: digits, labels and checksums in one HDF5 file, of which each rank reads its part.
+"""The dataset file: digits, labels and checksums in one HDF5 file. Each rank reads its part of it.
 
     with open_digit_file("datasets/mnist.h5") as digits:
         images, labels = digits.read("train", 0, 7500, verify=True)

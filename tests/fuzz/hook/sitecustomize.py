@@ -1,8 +1,8 @@
 """Strikes a training process from inside, at a place that it passes: see Fault in tests/fuzz/case.py.
 
 Python imports this file at its start wherever its folder is on PYTHONPATH. $DISTLENET_FUZZ names a folder with
-faults.json; each fault strikes once in the life of that folder, and leaves the file struck-<number> with the
-process that is stopped.
+faults.json; each fault strikes once in the life of that folder, and writes the file struck-<number> with the number of
+the stopped process.
 """
 
 import importlib.machinery
@@ -19,7 +19,7 @@ PLACES = {
     "start": "distlenet.runs.experiment:open_digit_file",
     "share": "distlenet.runs.session:broadcast_state",
     "step": "distlenet.training.loop:compute_leaves",
-    "sum": "distlenet.training.loop:is_finite",  # the sum is here, the update is not made
+    "sum": "distlenet.training.loop:is_finite",  # after the sum, before the update
     "update": "distlenet.nn.optimizers:Optimizer.step",
     "replicas": "distlenet.training.loop:check_replicas",  # before a save
     "evaluation": "distlenet.training.evaluation:evaluate",
@@ -31,12 +31,12 @@ PLACES = {
     "test": "distlenet.runs.session:final_test",
     "summary": "distlenet.runs.session:summarize",
 }
-LAST_MODULE = "distlenet.runs.session"  # when this is loaded, all others are
+LAST_MODULE = "distlenet.runs.session"  # once this is loaded, all others are too
 MPIRUNS = ("prterun", "mpirun", "mpiexec", "hydra")
 
 
 class Striker:
-    """The faults of this process, by place; ``passed`` counts how often each was passed."""
+    """The faults of this process, by place; ``passed`` counts the calls of each place."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.passed = folder, Counter()
@@ -45,7 +45,7 @@ class Striker:
         self.faults = [(number, fault) for number, fault in faults if fault["rank"] == rank]
 
     def install(self) -> None:
-        """Wrap the functions of all places; AttributeError where one is not there any more."""
+        """Wrap the functions of all places; AttributeError if one no longer exists."""
         for place, path in PLACES.items():
             module, _, names = path.partition(":")
             *outer, name = names.split(".")
