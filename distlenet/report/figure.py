@@ -33,7 +33,7 @@ CURVES = (
 )
 STYLE: Any = {  # matplotlib's names
     **{"text.color": TEXT, "axes.labelcolor": QUIET, "xtick.color": QUIET, "ytick.color": QUIET},
-    **{"axes.edgecolor": LINE, "axes.facecolor": "none", "figure.facecolor": "none", "grid.color": LINE},
+    **{"axes.edgecolor": LINE, "axes.facecolor": "none", "figure.facecolor": SURFACE, "grid.color": LINE},
     **{"axes.spines.top": False, "axes.spines.right": False, "axes.axisbelow": True, "grid.linewidth": 0.6},
     **{"axes.titlesize": 10, "axes.titleweight": "bold", "axes.titlelocation": "left", "axes.titlepad": 9},
     **{"axes.labelsize": 9, "xtick.labelsize": 8.5, "ytick.labelsize": 8.5, "legend.fontsize": 8.5},
