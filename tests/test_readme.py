@@ -1,6 +1,7 @@
 """Every command of every README runs, in the order of the text, on little data; what the text names exists."""
 
 import importlib
+import json
 import os
 import re
 import shlex
@@ -67,6 +68,11 @@ def base(tmp_path_factory) -> Path:
     train = ["train", "--data", base / "datasets/mnist.h5", "--recipe", "fast", "--run", base / "runs/first"]
     mpi_jobs.distlenet(*train, "--epochs", 1).expect()
     photograph(base / "photo.jpg")
+    lines = [
+        json.dumps({"pixels": image.tolist(), "label": int(label)})
+        for image, label in zip(*draw_digits(60, seed=1), strict=True)
+    ]
+    (base / "digits.jsonl").write_text("\n".join(lines))
     program = base / "bin/distlenet"
     program.parent.mkdir()
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m distlenet "$@"\n')
