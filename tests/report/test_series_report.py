@@ -60,6 +60,7 @@ def test_the_page_of_a_comparison(compared):
     spread = results["settings"]["few"]["figures"]["test_accuracy"]
     assert f"few 2 {100 * spread['mean']:.2f} ± {100 * spread['deviation']:.2f}" in page.text
     assert "still 2 - - - - - none 2 of 2" in page.text
+    assert "settings 3 runs 6 time of all runs" in page.text and "healed 0 defective 2 date 2" in page.text
     assert "batch_size 64 128 256" in page.text and "lr 0.14 0.14 0.0" in page.text
 
 

@@ -5,7 +5,9 @@ import math
 import os
 from types import SimpleNamespace
 
-from distlenet.runs.journal import Journal
+import pytest
+
+from distlenet.runs.journal import Journal, origin
 from distlenet.runs.record import counting, read_lines
 from distlenet.training.events import Diverged, Notice, RunFinished, RunStarted, StepDone
 
@@ -131,3 +133,18 @@ def test_of_a_run(trained):
     epochs = [line for line in found if line["kind"] == "epoch"]
     assert [line["epoch"] for line in epochs] == [0, 1]
     assert all(math.isfinite(line["running"]["loss"]) for line in epochs)
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["/usr/bin/distlenet", "train", "--run", "a b"], "distlenet train --run 'a b'"),
+        (["/lib/distlenet/__main__.py", "train"], "distlenet train"),
+        (["/lib/pytest/__main__.py", "tests"], None),  # a program of another's, as a notebook is
+        ([], None),
+    ],
+)
+def test_a_start_tells_date_host_and_the_command_of_distlenet(words, command, monkeypatch):
+    monkeypatch.setattr("sys.argv", words)
+    found = origin()
+    assert found.get("command") == command and found["date"].startswith("20") and found["host"]
