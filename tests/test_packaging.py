@@ -127,3 +127,12 @@ def test_an_installed_wheel_works(installed, tmp_path):
     python(*command, "report", "run", "--data", "digits.h5", cwd=tmp_path, **own)
     assert (tmp_path / "run/report/report.html").stat().st_size > 10_000
     assert "mnist" in python(*command, "inspect", "pretrained", cwd=tmp_path, **own).lower()
+
+
+def test_the_workflow_tests_the_versions_that_the_metadata_names():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(project["classifiers"]))
+    workflow = (ROOT / ".github/workflows/test.yml").read_text(encoding="utf-8")
+    assert re.findall(r'"(3\.\d+)"', workflow) == named
+    assert project["requires-python"] == f">={named[0]}"
+    assert "run: .ci/run" in workflow
