@@ -45,7 +45,8 @@ def find_blas() -> Blas | None:
     """Return the loaded BLAS, None if it is none of LIBRARIES or its threads cannot be set."""
     for word, variable, patterns, (get, put) in LIBRARIES:
         paths = [path for path in mapped_files(word) if ".so" in path]
-        for path in sorted(paths, key=lambda path: "numpy" not in path):  # scipy may have loaded one of its own
+        # numpy's wheel has its own, and scipy, which has another, may have been loaded too
+        for path in sorted(paths, key=lambda path: ("numpy.libs" not in path, "scipy.libs" in path, path)):
             library = ctypes.CDLL(path, mode=os.RTLD_NOLOAD | os.RTLD_LAZY)
             for pattern in patterns:
                 with contextlib.suppress(AttributeError):  # another build's names

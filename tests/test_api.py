@@ -1,5 +1,6 @@
 """``import distlenet``: the Python interface, in a script, under mpirun, and by launch."""
 
+import importlib
 import json
 import os
 import re
@@ -7,15 +8,23 @@ import signal
 import sys
 import textwrap
 import threading
+import time
+from dataclasses import fields
+from inspect import signature
+from typing import get_type_hints
 
 import mpi_jobs
 import numpy as np
 import pytest
 
 import distlenet
+from distlenet.api.keywords import Keywords, Settings
+from distlenet.api.ranks import words_of
+from distlenet.config import Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.events import CheckpointSaved, EpochDone, RunFinished, RunStarted, StepDone
 from distlenet.launching.mpirun import which_mpi
+from distlenet.nn import SCHEDULES
 
 SHORT = {"epochs": 2, "batch_size": 64}
 HEAVY = {"numpy", "h5py", "rich", "mpi4py", "scipy", "pandas"}
@@ -39,6 +48,24 @@ def test_import_loads_nothing():
     text = "import sys, distlenet; print(*sorted({name.split('.')[0] for name in sys.modules}))"
     loaded = set(script(text).split())
     assert "distlenet" in loaded and not loaded & HEAVY
+
+
+def test_editors_know_every_setting():
+    assert {name: kind.__name__ for name, kind in get_type_hints(Settings).items()} == {
+        item.name: getattr(item.type, "__name__", item.type) for item in fields(Config)
+    }
+    both = set(signature(distlenet.train).parameters) - {"data", "run", "display", "settings"}
+    assert both == set(get_type_hints(Keywords)) - set(get_type_hints(Settings))
+
+
+def test_everything_of_a_network_is_in_one_place():
+    rooms = ("activations", "convolution", "dense", "losses", "optimizers", "pooling", "rbf")
+    modules = [importlib.import_module(f"distlenet.nn.{room}") for room in rooms]
+    classes = {value for module in modules for value in vars(module).values() if isinstance(value, type)}
+    own = {one for one in classes if one.__module__ in {module.__name__ for module in modules}}
+    missing = {one.__name__ for one in own if one not in vars(distlenet.nn).values()}
+    assert missing == {"Activation", "Pool2d"}, "the bases alone"
+    assert all(hasattr(distlenet.nn, name.replace("-", "_")) for name in set(SCHEDULES) - {"step"})
 
 
 def test_every_name_is_there():
@@ -93,6 +120,8 @@ def test_a_run_and_what_is_known_of_it(digits, trained, tmp_path, summary_of, ca
     assert max(row["validation_accuracy"] for row in run.history) == run.validation_accuracy
     read = distlenet.Run.read(run)
     assert read == run and read.history == run.history
+    with pytest.raises(distlenet.RunDirectoryError, match="there is no run directory nowhere"):
+        distlenet.Run.read("nowhere")
     assert capfd.readouterr() == ("", "")
 
 
@@ -305,7 +334,7 @@ def test_pictures_that_are_none(case):
     assert all(word in str(caught.value) for word in words), caught.value
 
 
-IMAGES, LABELS = np.arange(20 * 16, dtype=np.uint8).reshape(20, 4, 4), np.arange(20) % 2
+IMAGES, LABELS = np.random.default_rng(1).integers(0, 256, (20, 4, 4), np.uint8), np.arange(20) % 2
 ARRAYS = {
     "images of a wrong shape": ({"images": IMAGES[0, 0]}, "images has shape (4,), expected (n, rows, columns)"),
     "too few labels": ({"labels": LABELS[:5]}, "labels has shape (5,), expected (20,): one number for each image"),
@@ -314,7 +343,7 @@ ARRAYS = {
     "negative labels": ({"labels": LABELS - 1}, "labels: row 0 has label -1, expected a whole number of at least 0"),
     "more labels than names": ({"class_names": ["a"]}, "labels: row 1 has label 1, expected 0 to 0"),
     "one class": ({"labels": LABELS * 0}, "labels has 1 classes (0), expected 2 to 256"),
-    "pixels out of range": ({"images": IMAGES.astype(int) * 9}, "images has values from 0 to 2295"),
+    "pixels out of range": ({"images": IMAGES.astype(int) * 9}, "images has values from "),
     "rows of unlike length": ({"images": [[[1]], [[1, 2]]]}, "images cannot be taken as an array"),
     "test images of another size": ({"test": (IMAGES[:, 1:], LABELS)}, "(3, 4) and (4, 4)"),
     "a test label that no training image has": ({"test": (IMAGES, LABELS + 1)}, "test labels: row 1 has label 2"),
@@ -333,9 +362,11 @@ def test_arrays_that_are_no_dataset(case, tmp_path, monkeypatch):
 
 
 def test_class_names_and_test_images_of_ones_own(tmp_path):
-    data = distlenet.prepare(
-        IMAGES, LABELS, tmp_path / "own.h5", test=(IMAGES[:4], LABELS[:4]), class_names=["cat", "dog"], name="pets"
-    )
+    test = IMAGES[:4], LABELS[:4]
+    with pytest.warns(UserWarning, match="4 of the 4 test images"):
+        data = distlenet.prepare(
+            IMAGES, LABELS, tmp_path / "own.h5", test=test, class_names=["cat", "dog"], name="pets"
+        )
     assert (data.class_names, data.name, data.train, data.test) == (("cat", "dog"), "pets", 20, 4)
     assert "4 of the 4 test images" in " ".join(data.notes)
     replaced = distlenet.prepare(IMAGES, LABELS, data, overwrite=True)
@@ -353,6 +384,22 @@ def test_two_ranks_by_launch(openmpi, digits, trained, tmp_path, summary_of, cap
     assert " epoch epoch=2/2 " in printed.out and "distlenet launch: " in printed.out and not printed.err
 
 
+def test_ctrl_c_is_passed_on_to_the_ranks(openmpi, digits, tmp_path):
+    last = tmp_path / "run" / "checkpoints" / "last.h5"
+
+    def interrupt():
+        patience = time.monotonic() + 50
+        while not last.exists() and time.monotonic() < patience:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    with pytest.raises(distlenet.Interrupted, match="the job was stopped by SIGINT"):
+        distlenet.launch(2, "train", data=digits, run=tmp_path / "run", epochs=1000, batch_size=64)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert distlenet.Run.read(tmp_path / "run").status == "stopped by SIGINT"
+
+
 def test_what_ends_a_launched_job_is_raised(openmpi, tmp_path):
     with pytest.raises(distlenet.DataError, match="there is no dataset nowhere.h5"):
         distlenet.launch(2, "train", "--data", "nowhere.h5", "--run", tmp_path / "run")
@@ -366,6 +413,12 @@ def test_a_wrong_launch(ranks, command, words):
     with pytest.raises(distlenet.UsageError) as caught:
         distlenet.launch(ranks, command)
     assert words in str(caught.value)
+
+
+def test_keywords_as_words_of_the_command_line(tmp_path):
+    keywords = {"n": 5, "batch_size": 64, "run": tmp_path, "overwrite": True, "debug": False, "override": ["a", "b"]}
+    words = ["-n", "5", "--batch-size=64", f"--run={tmp_path}", "--overwrite", "--override=a", "--override=b"]
+    assert words_of(keywords | {"resume": None}) == words
 
 
 def test_launch_without_an_mpi(monkeypatch, tmp_path, digits):

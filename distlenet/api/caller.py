@@ -91,4 +91,4 @@ def trust(settings: Mapping[str, Any], trust_code: bool) -> Trust:
 
 def tell(text: str) -> None:
     """Tell the caller what they should know."""
-    warnings.warn(text, stacklevel=2)
+    warnings.warn(text, stacklevel=3)  # of the line that called the function that tells it

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from distlenet.api.caller import as_path, in_keywords
+from distlenet.api.caller import as_path, in_keywords, tell
 from distlenet.data.file.writer import Progress
 from distlenet.data.sources.dataset import SEED, Dataset, as_labels, as_pictures, divided, one_size
 from distlenet.data.sources.numbers import as_blocks, as_pixels, whole_numbers
@@ -29,7 +29,7 @@ class PreparedDataset:
     test: int  # images
     fingerprint: str  # SHA-256 of all images and labels
     written: bool  # False: the file held the same images already
-    notes: tuple[str, ...]  # sentences on what is legal and seldom meant: test images that are training images too
+    notes: tuple[str, ...]  # sentences on what is allowed and seldom intended
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -65,7 +65,8 @@ def prepare(
         overwrite: replace a file that holds other data.
 
     Raises DataError: arrays of a wrong shape, type or range, labels out of range, a file that exists and holds other
-    data, a disk that is full. UsageError: a wrong argument.
+    data, a disk that is full. UsageError: a wrong argument. Warns of what is allowed and seldom intended: test images
+    that are training images too, for example.
 
     >>> data = distlenet.prepare(images, labels, "datasets/own.h5")
     >>> distlenet.train(data, "runs/own")
@@ -86,7 +87,10 @@ def prepare(
         def read(progress: Progress) -> Dataset:
             return dataset(given, class_names, out, test_share, int(seed), title)
 
-        return described(prepare_file(out, read, force=overwrite))
+        prepared = prepare_file(out, read, force=overwrite)
+        for note in prepared.notes:
+            tell(note)
+        return described(prepared)
 
 
 def dataset(

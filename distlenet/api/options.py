@@ -1,18 +1,17 @@
 """The keywords of ``distlenet.train`` -> the options of a run."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
 from distlenet.api.caller import as_path, trust
+from distlenet.api.keywords import Callback
 from distlenet.config import Config
 from distlenet.errors import ConfigError, UsageError, nearest
 from distlenet.handshake import STALL_AFTER
 from distlenet.runs.experiment import RunOptions
-from distlenet.training.events import Event
 
-Callback = Callable[[Event], object]
 COUNTS = {"save_steps": 0, "keep_newest": 1, "keep_every": 0, "log_every": 1}  # keyword: the least number
 
 
@@ -23,7 +22,7 @@ def run_options(
     recipe: str | None = None,
     config: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
-    override: Sequence[str] = (),
+    override: str | Sequence[str] = (),
     callbacks: Callback | Sequence[Callback] = (),
     overwrite: bool = False,
     save_seconds: float | None = None,

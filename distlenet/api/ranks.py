@@ -97,13 +97,13 @@ def words_of(options: dict[str, object]) -> list[str]:
     """Return keywords as words of the command line."""
     words: list[str] = []
     for name, value in options.items():
-        flag = f"--{name.replace('_', '-')}"
+        flag = f"--{name.replace('_', '-')}" if len(name) > 1 else f"-{name}"
         if value is True:
             words.append(flag)
         elif value is not None and value is not False:
             values = value if isinstance(value, list | tuple) else [value]
             for one in values:
-                words.append(f"{flag}={word(one)}")
+                words += [f"{flag}={word(one)}"] if len(name) > 1 else [flag, word(one)]
     return words
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.api.caller import as_path
+from distlenet.errors import RunDirectoryError
 from distlenet.runs.columns import EPOCHS, cells
 from distlenet.runs.record import read_record
 
@@ -51,10 +52,15 @@ class Run:
     def read(cls, path: str | os.PathLike[str]) -> "Run":
         """Return the run in the directory ``path``, ended or not; what is damaged or missing is left out.
 
+        Raises RunDirectoryError if ``path`` is no directory.
+
         >>> distlenet.Run.read("runs/a").history[-1]["validation_accuracy"]
         0.9914
         """
-        record = read_record(Path(as_path(path, "path")), steps=False)
+        folder = Path(as_path(path, "path"))
+        if not folder.is_dir():
+            raise RunDirectoryError(f"there is no run directory {folder}")
+        record = read_record(folder, steps=False)
         return cls(record.path, record.summary, rows(record.epochs))
 
 

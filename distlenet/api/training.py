@@ -5,10 +5,11 @@ import signal
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import Unpack
 
 from distlenet.api.caller import CallersSignals, borrowed, communicator, in_keywords, tell
-from distlenet.api.options import Callback, run_options
+from distlenet.api.keywords import Callback, Keywords, Settings
+from distlenet.api.options import run_options
 from distlenet.api.run import Run, rows
 from distlenet.errors import Interrupted, Stopped, UsageError, nearest
 from distlenet.parallel.agreement import all_or_nothing
@@ -29,7 +30,7 @@ def train(
     config: str | os.PathLike[str] | None = None,
     resume: str | os.PathLike[str] | None = None,
     overwrite: bool = False,
-    override: Sequence[str] = (),
+    override: str | Sequence[str] = (),
     display: str | None = "auto",
     callbacks: Callback | Sequence[Callback] = (),
     save_steps: int = 0,
@@ -41,7 +42,7 @@ def train(
     tensorboard: bool = False,
     debug: bool = False,
     trust_code: bool = False,
-    **settings: Any,
+    **settings: Unpack[Settings],
 ) -> Run:
     """Train a network on the dataset file ``data``, as ``distlenet train`` does; return the run, in directory ``run``.
 
@@ -120,7 +121,7 @@ def train(
 
 
 def training_events(
-    data: str | os.PathLike[str], run: str | os.PathLike[str], **options: Any
+    data: str | os.PathLike[str], run: str | os.PathLike[str], **options: Unpack[Keywords]
 ) -> Generator[Event, None, None]:
     """Train as ``train`` does, and yield what happens, for a display of one's own: see ``distlenet.events``.
 

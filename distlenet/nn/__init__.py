@@ -17,43 +17,72 @@ Conventions:
 """
 
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
-from distlenet.nn.convolution import Conv2d
+from distlenet.nn.convolution import Conv2d, PartialConv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.inspection import list_layers, outline
 from distlenet.nn.layer import Layer, Parameter
+from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.models import MODELS, build_net, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
-from distlenet.nn.optimizers import OPTIMIZERS, Optimizer
-from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
+from distlenet.nn.optimizers import OPTIMIZERS, SGD, Adam, LevenbergMarquardt, Momentum, Nesterov, Optimizer, RMSProp
+from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
+from distlenet.nn.rbf import RBF
 from distlenet.nn.rules import build_optimizer, build_schedule
-from distlenet.nn.schedules import SCHEDULES
+from distlenet.nn.schedules import (
+    SCHEDULES,
+    Schedule,
+    constant,
+    cosine,
+    inverse_time,
+    one_cycle,
+    published,
+    step_decay,
+)
 
 __all__ = [
     "ELU",
     "MODELS",
     "OPTIMIZERS",
+    "RBF",
     "SCHEDULES",
+    "SGD",
+    "Adam",
     "AveragePool2d",
     "Conv2d",
     "Dense",
     "Flatten",
     "Layer",
     "LeakyReLU",
+    "LevenbergMarquardt",
+    "MAPLoss",
     "MaxPool2d",
+    "Momentum",
+    "Nesterov",
     "Net",
     "Optimizer",
+    "Pad2d",
     "Parameter",
+    "PartialConv2d",
+    "RMSProp",
     "ReLU",
     "ScaledTanh",
+    "Schedule",
     "Sequential",
     "Sigmoid",
+    "SoftmaxCrossEntropy",
     "Tanh",
     "TrainablePool2d",
     "build_net",
     "build_optimizer",
     "build_schedule",
+    "constant",
+    "cosine",
     "input_statistics",
+    "inverse_time",
     "lenet5",
     "list_layers",
+    "one_cycle",
     "outline",
+    "published",
+    "step_decay",
 ]
