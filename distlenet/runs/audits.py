@@ -1,8 +1,8 @@
-"""What all ranks must have in common before a run starts, although each reads it for itself.
+"""Comparing the ranks before a run starts: each reads options, data and code for itself, and all must be the same.
 
-A rank may be given another command line, see another file under the same name, or run other code. Left alone, it
-would train a network of its own, and the run would end as if all were well. ``compare_ranks`` is the one place where
-ranks are compared; the functions below it list what is. Numerics and versions may differ: the user is warned.
+A rank may get another command line, see another file under the same name, or run other code. It would then train a
+different network, and nobody would notice. ``compare_ranks`` does the comparison; the functions below it list the facts
+to compare. Numerics and versions may differ; the user is warned.
 """
 
 import hashlib
@@ -25,15 +25,15 @@ from distlenet.numerics import numerics, sha256
 from distlenet.own_files import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
-# Each rank may have its own: files that are compared by their content, what the settings are made of (they are
-# compared as a whole), which code the user lets run, what the root calls, and the memory that a rank may use.
+# These may differ between ranks: files compared by their content, the sources of the settings (compared as a whole),
+# which user-defined code may run, the root's callbacks, and the memory limit.
 OWN_OPTIONS = ("data", "recipe", "config_file", "flags", "resume", "trust", "callbacks")
 OWN_SETTINGS = ("memory_limit",)
 
 
 @dataclass(frozen=True)
 class Fact:
-    """Something that ranks must have in common: ``what`` and its ``value`` (JSON); ``error``, ``advice``: if not."""
+    """A fact that must be equal on all ranks: its name ``what`` and ``value`` (JSON), and the error if it differs."""
 
     what: str
     value: Any
@@ -42,7 +42,7 @@ class Fact:
 
 
 def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> None:
-    """Raise the error of the first fact that a rank does not share with rank 0; the same on every rank."""
+    """Raise the error of the first fact that differs from rank 0's on any rank; the same error on every rank."""
     if comm.size == 1:
         return
     facts = list_facts()
@@ -63,7 +63,7 @@ def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> N
 
 
 def narrowed(what: str, found: Any, expected: Any) -> tuple[str, str, str]:
-    """Return what differs and both values, in a few words: of lists and tables the first part that does."""
+    """Return the name of the difference and both values, shortened; for lists and dicts, of the first difference."""
     pairs: list[tuple[Any, Any, Any]] = []
     if isinstance(found, dict) and isinstance(expected, dict):
         pairs = [(key, found.get(key), expected.get(key)) for key in {**expected, **found}]
@@ -76,7 +76,7 @@ def narrowed(what: str, found: Any, expected: Any) -> tuple[str, str, str]:
 
 
 def short(value: Any) -> str:
-    """Return a value to read: a hash by its first digits."""
+    """Return a value for a message, shortened; a hash is cut to its first digits."""
     if isinstance(value, str) and len(value) == 64 and set(value) <= set("0123456789abcdef"):
         return value[:12]
     text = "none" if value is None else repr(value)
@@ -84,7 +84,7 @@ def short(value: Any) -> str:
 
 
 def of_package() -> list[Fact]:
-    """Return the program itself."""
+    """Return the facts about the program itself."""
     advice = "install the same version on every host"
     return [
         Fact("distlenet version", distlenet.__version__, LaunchError, advice),
@@ -101,44 +101,44 @@ def hash_package(folder: Path = PACKAGE) -> str:
 
 
 def of_options(options: dict[str, Any]) -> list[Fact]:
-    """Return what a run is asked to do besides its settings. Of a checkpoint to resume, the root alone reads."""
+    """Return the facts about a run's options other than settings. Only the root reads a checkpoint to resume from."""
     given = {name: value for name, value in options.items() if name not in OWN_OPTIONS}
     given["resume"] = options["resume"] if options["resume"] in (None, "auto") else "PATH"
     return [Fact(f"option {name}", list(v) if isinstance(v, tuple) else v) for name, v in given.items()]
 
 
 def of_settings(config: Config, label: str = "setting") -> list[Fact]:
-    """Return the settings in effect, whatever file or option they come from."""
+    """Return the effective settings, from whatever file or option they come."""
     return [Fact(f"{label} {name}", value) for name, value in config.to_dict().items() if name not in OWN_SETTINGS]
 
 
 def of_dataset(digits: DigitFile) -> list[Fact]:
-    """Return what decides which data it is, and how it is normalised."""
+    """Return the facts that identify the dataset and its normalisation."""
     advice = "copy the same file to every host"
     found = {
         "fingerprint": digits.fingerprint,
         "image shape": list(digits.image_shape),
         "classes": list(digits.class_names),
         "pixel mean": digits.mean,
-        "pixel deviation": digits.std,
+        "pixel standard deviation": digits.std,
     }
     return [Fact(f"a dataset with {name}", value, DataError, advice) for name, value in found.items()]
 
 
 def of_parameters(net: Net) -> list[Fact]:
-    """Return the parameters that were read from a checkpoint."""
+    """Return the hash of the parameters read from a checkpoint."""
     advice = "copy the same checkpoint to every host"
     return [Fact("a checkpoint with parameters", sha256(net.theta), CheckpointError, advice)]
 
 
 def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
-    """Return the network as it was built and initialised, and the code that built it if that is a user's own.
+    """Return the facts about the network as built and initialised, and about its code if it is user-defined.
 
-    Numbers that were computed are left out where the ranks' numerics are unlike: their last bits may differ, and
-    all ranks take the root's parameters.
+    Computed numbers are left out if the ranks' numerics differ, because their last bits may differ then. All ranks take
+    the root's parameters in any case.
     """
     code = "copy the same code to every host"
-    built = f"{model} must build the same network on every rank: let it draw nothing without a seed and ask for no host"
+    built = f"{model} must build the same network on every rank: use a fixed seed, and do not depend on the host"
     facts = [
         Fact(f"{model} with the source of", hash_code(model), ConfigError, code),
         Fact(f"{model} with layer", list_layers(net), ConfigError, built),
@@ -154,10 +154,10 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
 
 
 def of_own_code(comm: Communicator, config: Config, parts: dict[str, Any]) -> list[Fact]:
-    """Return the code of the user's own besides the network, and what it answered when it was tried.
+    """Return the facts about user-defined code other than the network: its source and the results of a trial.
 
-    ``parts``: what was made of it, by the name of the setting. The answers are left out where the ranks' numerics are
-    unlike.
+    ``parts`` holds the objects made from it, by the name of the setting. The results are left out if the ranks'
+    numerics differ.
     """
     alike, facts = len({str(row) for row in comm.allgather(numerics())}) == 1, []
     for setting, name in config.code.items():
@@ -177,8 +177,8 @@ def of_callbacks(names: Sequence[str]) -> list[Fact]:
 
 
 def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
-    """Return whether all ranks compute with the same numerics, and warnings: of unlike ones, of unlike versions, of
-    crowded cores.
+    """Return whether all ranks have the same numerics, and warnings about different numerics or versions, or too few
+    cores.
     """
     versions = {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": comm.description}
     rows = comm.allgather([os.uname().nodename, numerics(), os.cpu_count(), versions])
@@ -187,7 +187,7 @@ def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
     if unlike:
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "
-            f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on like hosts"
+            f"({rows[unlike[0]][1]} against {rows[0][1]}): the last bits will differ from those of a run on equal hosts"
         )
     for rank, (host, _, _, found) in enumerate(rows):
         if found != rows[0][3]:
@@ -198,5 +198,5 @@ def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
         threads = sum(row[1]["threads"] or 1 for row in rows if row[0] == host)
         cores = next(row[2] for row in rows if row[0] == host)
         if threads > cores:
-            warnings.append(f"{host}: {threads} BLAS threads over all ranks, but {cores} cores: expect it to be slow")
+            warnings.append(f"{host}: the ranks have {threads} BLAS threads, but the host {cores} cores: this is slow")
     return not unlike, warnings

@@ -1,4 +1,4 @@
-"""Callbacks: functions of the user's own that the root calls with every event of a run, see training/events.py."""
+"""Callbacks: user-defined functions that the root calls with every event of a run (see training/events.py)."""
 
 import traceback
 from collections.abc import Callable, Sequence
@@ -10,7 +10,7 @@ from distlenet.paths import is_custom
 from distlenet.training.events import CheckpointSaved, Event
 from distlenet.training.signals import Signals
 
-Callback = Callable[[Event], object]  # what it returns is ignored
+Callback = Callable[[Event], object]  # the result is ignored
 
 
 def load_callbacks(names: Sequence[str], trust: Trust) -> tuple[Callback, ...]:
@@ -31,15 +31,15 @@ def load_callbacks(names: Sequence[str], trust: Trust) -> tuple[Callback, ...]:
 
 
 class Callbacks:
-    """A listener that calls ``functions``, in their order, with every event.
+    """A listener that calls ``functions`` in order with every event.
 
-    One that raises an error ends the run: all ranks stop at the next step, with everything saved, and no callback is
-    called any more. KeyboardInterrupt stops the run as Ctrl-C does. All ranks wait while a callback works.
+    If one raises an error, the run ends: all ranks stop at the next step, with everything saved, and no further
+    callback is called. KeyboardInterrupt stops the run like Ctrl-C. All ranks wait while a callback runs.
     """
 
     def __init__(self, functions: Sequence[Callback], signals: Signals) -> None:
         self._functions, self._signals = functions, signals
-        self._what = ""  # the sentence on the first error
+        self._what = ""  # describes the first error
         self._error: BaseException | None = None
         self._saved: Path | None = None
 
@@ -63,7 +63,7 @@ class Callbacks:
 
     @property
     def failure(self) -> CallbackError | None:
-        """The error that ends the run, None if no callback raised one."""
+        """The error that ends the run, or None if no callback failed."""
         if self._error is None:
             return None
         saved = f"the run is saved in {self._saved}, resume it from there" if self._saved else "nothing was saved yet"
@@ -73,6 +73,6 @@ class Callbacks:
 
 
 def _line(error: BaseException) -> str:
-    """Return where ``error`` was raised, " (plot.py, line 3)"; "" where that is not known."""
+    """Return where ``error`` was raised, " (plot.py, line 3)", or "" if unknown."""
     frames = traceback.extract_tb(error.__traceback__)
     return f" ({Path(frames[-1].filename).name}, line {frames[-1].lineno})" if len(frames) > 1 else ""

@@ -1,4 +1,4 @@
-"""A checkpoint in memory: all that a run needs to go on, or a prediction to start.
+"""A checkpoint in memory: everything needed to resume a run or to use its network.
 
 ``checkpoint_file.py`` writes it to an HDF5 file and reads it back.
 """
@@ -19,16 +19,16 @@ from distlenet.numerics import is_finite
 from distlenet.own_code import NOTHING, Trust, is_custom
 from distlenet.training.state import Progress, Running, Snapshot, TrainState
 
-LARGEST_META = 32 * MIB  # bytes of the facts as JSON: the history of some 70,000 epochs
+LARGEST_META = 32 * MIB  # bytes of JSON, enough for the history of about 70,000 epochs
 
 
 def check(progress: Progress) -> None:
-    """Raise ValueError, TypeError, KeyError or OverflowError if no run can have come to ``progress``."""
+    """Raise ValueError, TypeError, KeyError or OverflowError if no run can have this ``progress``."""
     sums, watch = asdict(progress.running).values(), asdict(progress.watch).values()
     epoch, accuracy = progress.best_epoch, progress.best_accuracy
     sound = (
         all(type(count) is int and count >= 0 for count in (progress.epoch, progress.step, progress.steps))
-        and progress.epoch + progress.step <= progress.steps < 2**63  # an epoch has one step at least
+        and progress.epoch + progress.step <= progress.steps < 2**63  # an epoch has at least one step
         and all(type(value) in (int, float) and isfinite(value) for value in sums)
         and (progress.running.count > 0 or progress.step == 0)
         and all(type(value) in (int, float, type(None)) for value in watch)
@@ -46,21 +46,21 @@ def check(progress: Progress) -> None:
 class Checkpoint:
     """A checkpoint in memory, its checksums verified.
 
-    ``trust`` says which code ``build_net`` may run: none, unless whoever opened the file handed on the user's word.
+    ``trust`` tells which user-defined code ``build_net`` may run; by default none.
     """
 
     path: Path
     meta: dict[str, Any]  # JSON: "config", "dataset", "numerics", "layers", "code" (SHA-256 by setting)
     now: Snapshot
-    good: Snapshot | None = None  # a state to go back to, where it is not the state itself
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of /parameters, if the file has them: "C1/W" ...
+    good: Snapshot | None = None  # the state to go back to, if it differs from ``now``
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)  # of /parameters by name ("C1/W"), if present
     trust: Trust = NOTHING
 
     @classmethod
     def of(cls, path: Path, facts: dict[str, Any], trust: Trust) -> "Checkpoint":
-        """Return the checkpoint ``path`` without its vectors, from the facts of format 2.
+        """Return the checkpoint ``path`` without its vectors, from ``facts`` of format 2.
 
-        Raises TypeError, KeyError, ValueError or OverflowError, if they make no sense.
+        Raises TypeError, KeyError, ValueError or OverflowError if they make no sense.
         """
         meta = {name: facts[name] for name in ("config", "dataset", "numerics")}
         code = facts.get("code") or {}
@@ -80,7 +80,7 @@ class Checkpoint:
         return cls(path, meta, now, good, trust=trust)
 
     def facts(self) -> dict[str, Any]:
-        """Return all but the vectors, JSON, as a file of format 2 holds it."""
+        """Return everything except the vectors as JSON of format 2."""
         good = asdict(self.good.progress) if self.good else None
         return {"progress": asdict(self.progress), "good": good, **self.meta}
 
@@ -91,7 +91,7 @@ class Checkpoint:
 
     @property
     def position(self) -> tuple[int, int]:
-        """Steps and complete epochs of the run: after an epoch's last step its evaluation is still to come."""
+        """Steps and complete epochs of the run. An epoch is complete after its evaluation."""
         return self.progress.steps, self.progress.epoch
 
     @property
@@ -107,18 +107,18 @@ class Checkpoint:
 
     @property
     def best_theta(self) -> np.ndarray | None:
-        """The parameters (parameters,) of the best epoch so far, if one was chosen."""
+        """The parameters (parameters,) of the best epoch so far, None without one."""
         return self.now.vectors.get("best/theta")
 
     @property
     def averaged(self) -> np.ndarray:
-        """The parameters (parameters,) that answer: their average over the steps, if one was kept."""
+        """The parameters (parameters,) to use for predictions: the average over the steps if the optimizer kept one."""
         return self.now.vectors.get("optimizer/average", self.theta)
 
     def at_best(self) -> "Checkpoint":
-        """Return what this knows of the best epoch so far, itself if none was chosen.
+        """Return a checkpoint with the best parameters so far, or this one without a best epoch.
 
-        The optimizer's vectors of that epoch are not known: no run can go on from it.
+        No run can be resumed from it, because it lacks the optimizer's vectors of that epoch.
         """
         epoch, best = self.progress.best_epoch, self.best_theta
         if best is None or epoch is None:
@@ -143,9 +143,9 @@ class Checkpoint:
 
     @property
     def model(self) -> str:
-        """The network: as the command line names it where it is the user's own and ``trust`` names one.
+        """The name of the network; a user-defined one is replaced by the one that the command line names, if any.
 
-        Raises ConfigError if the command line names another one than that known by name.
+        Raises ConfigError if the command line names another network than the checkpoint's built-in one.
         """
         model = self.config.model
         named = self.trust.named
@@ -165,14 +165,14 @@ class Checkpoint:
                 raise UntrustedCodeError(f"{self.path}: {error}") from error
 
     def expected_size(self) -> int | None:
-        """Return the number of parameters of a network known by name; None of any other, which may be of any size."""
+        """Return the number of parameters of a built-in network, or None for a user-defined one."""
         try:
             return None if is_custom(self.config.model) else self._build().size
-        except CheckpointError:  # of a newer version, perhaps: it may be whole
+        except CheckpointError:  # perhaps written by a newer version, and not damaged
             return None
 
     def parameter_shapes(self) -> dict[str, tuple[int, ...]]:
-        """Return the shapes of the parameters by name, "C1/W"; no code is run for it."""
+        """Return the shapes of the parameters by name ("C1/W"), without running user-defined code."""
         if self.shapes or is_custom(self.config.model):
             return self.shapes
         return {name: parameter.shape for name, parameter in self._build().parameters.items()}
@@ -180,8 +180,8 @@ class Checkpoint:
     def build_net(self) -> Net:
         """Return the network with the checkpoint's parameters.
 
-        Raises CheckpointError if they do not fit or are not finite, UntrustedCodeError if the network is code that
-        ``trust`` does not admit.
+        Raises CheckpointError if they do not fit or are not finite, UntrustedCodeError if ``trust`` does not admit the
+        network's code.
         """
         self.admit()
         net = self._build()
@@ -194,13 +194,13 @@ class Checkpoint:
             wrong = self.averaged.size - np.count_nonzero(np.isfinite(self.averaged))
             raise CheckpointError(
                 f"{self.path} has {wrong:,} of {self.averaged.size:,} parameters that are NaN or infinite: its run "
-                "diverged, and the network can compute nothing; use a checkpoint of an earlier epoch"
+                "diverged, and the network is useless; use a checkpoint of an earlier epoch"
             )
         trained = self.meta["code"].get("model")
         if net.code_sha256 and trained and trained != net.code_sha256:
             self.trust.tell(
                 f"{self.model} has changed since {self.path} was trained (its SHA-256 was {trained:.12}, is now "
-                f"{net.code_sha256:.12}): the layers are the same, but they may compute something else"
+                f"{net.code_sha256:.12}): the layers are the same, but they may compute other results"
             )
         net.theta[:] = self.averaged
         return net
@@ -215,18 +215,18 @@ class Checkpoint:
             raise CheckpointError(f"{self.path} holds a network this version cannot build: {error}") from error
 
     def _check_layers(self, net: Net) -> None:
-        """Raise CheckpointError if the code builds another network by now than the one that was trained."""
+        """Raise CheckpointError if the code now builds another network than the one that was trained."""
         trained, now = self.meta.get("layers"), list_layers(net)
         if isinstance(trained, list) and trained != now:
             differing = next((pair for pair in zip(trained, now, strict=False) if pair[0] != pair[1]), None)
             what = f"{differing[0]!s:.200} is now {differing[1]}" if differing else f"{len(trained)} are now {len(now)}"
             raise CheckpointError(
                 f"{self.path} was trained with other layers than {self.model} has now: {what}; bring the code "
-                "back to what it was, or train anew"
+                "back to its former version, or train again"
             )
 
     def restore(self, state: TrainState) -> None:
-        """Bring ``state`` to the checkpoint's position; its network and optimizer must be of the same kind."""
+        """Set ``state`` to that of the checkpoint; its network and optimizer must be of the same kind."""
         kind = state.vectors().keys() - {"best/theta"}
         if self.theta.shape != state.net.theta.shape or self.now.vectors.keys() - {"best/theta"} != kind:
             raise CheckpointError(
@@ -234,7 +234,7 @@ class Checkpoint:
                 f"{state.net.size} and {sorted(state.optimizer.state)}: it belongs to another model or optimizer"
             )
         if self.good and self.good.vectors.keys() - {"best/theta"} != kind:
-            raise CheckpointError(f"{self.path} holds a state to go back to that is of another kind than its own")
+            raise CheckpointError(f"{self.path} holds a good state of another kind than its current one")
         for moment in filter(None, (self.now, self.good)):
             if any(vector.shape != self.theta.shape for vector in moment.vectors.values()):
                 size = self.theta.size

@@ -1,8 +1,8 @@
-"""The arrays of a checkpoint file, which may come from anybody: looked at before memory is taken, and verified.
+"""The arrays of a checkpoint file from an untrusted source: checked before memory is allocated, then verified.
 
-Only the names that a checkpoint has are read. Each array is a plain one in the file itself, of as many numbers as
-/theta, and all together are no larger than the file, so that what is read is bounded by what the network needs.
-/parameters is the same numbers as /theta, by name and shape: it is compared, and never held in memory.
+Only arrays with names of a checkpoint are read. Each is a plain dataset in the file itself, with as many numbers as
+/theta, and together they are no larger than the file. So the memory is bounded by the needs of the network.
+/parameters holds the numbers of /theta by name and shape. It is compared with /theta, but never held in memory.
 """
 
 import hashlib
@@ -20,18 +20,18 @@ from distlenet.data.file.hdf5 import attribute, datasets
 from distlenet.errors import CheckpointError
 from distlenet.runs.checkpoint import LARGEST_META
 
-PIECE = 4 * MIB  # numbers that are read at a time where an array is verified only
+PIECE = 4 * MIB  # numbers read at a time to verify an array without holding it
 LARGEST_SUMS = 16 * MIB  # bytes of the list of checksums
 MOST_PARAMETERS = 10_000  # arrays in /parameters
-MOST_VECTORS = 20  # of the length of theta: optimizer, best epoch, a state to go back to, parameters by name
-OTHERS = 64 * MIB  # bytes of all else in a file
+MOST_VECTORS = 20  # arrays of the length of theta: optimizer, best epoch, good state, parameters by name
+OTHERS = 64 * MIB  # bytes of everything else in a file
 VECTOR = re.compile(r"(good/)?(((?!parameters)\w+/)?theta|optimizer/[\w-]+)")
 PARAMETER = re.compile(r"parameters/.{1,300}")
 KNOWN = re.compile(f"{VECTOR.pattern}|{PARAMETER.pattern}")
 
 
 class CheckpointArrays:
-    """The arrays of the open ``file``, by name; ``meta`` is the JSON of its facts.
+    """The arrays of the open ``file`` by name; ``meta`` holds its facts as JSON.
 
     Raises CheckpointError and ForeignError.
     """
@@ -51,7 +51,7 @@ class CheckpointArrays:
         self._sums: dict[str, str] = {}
 
     def check_meta(self) -> None:
-        """Read the checksums, and check that of /meta."""
+        """Read the checksums and verify /meta."""
         path, largest = self._path, 4 * MOST_VECTORS * self.size + OTHERS
         if path.stat().st_size > largest:
             raise CheckpointError(
@@ -65,7 +65,7 @@ class CheckpointArrays:
         self._verify("meta", hashlib.sha256(self.meta).hexdigest())
 
     def check(self) -> None:
-        """Check the names, types, shapes and sizes of all arrays, and the checksum of /meta."""
+        """Check the names, types, shapes and sizes of all arrays, and verify /meta."""
         path = self._path
         self.check_meta()
         known = [name for name in self._sums if KNOWN.fullmatch(name)]
@@ -96,7 +96,7 @@ class CheckpointArrays:
         return {name.removeprefix("parameters/"): self._found[name].shape for name in names}
 
     def read(self, name: str, mapped: bool = False) -> np.ndarray:
-        """Return the array ``name`` (parameters,) float32, verified; ``mapped``: it stays in the file, read-only."""
+        """Return the array ``name`` (parameters,) float32, verified; if ``mapped``, as a read-only memory map."""
         dataset = self._found[name]
         offset = dataset.id.get_offset() if mapped else None
         array = dataset[...] if offset is None else np.memmap(self._path, "<f4", "r", offset, dataset.shape)
@@ -112,7 +112,7 @@ class CheckpointArrays:
         self._verify(name, found.hexdigest())
 
     def verify_parameters(self, theta: "np.ndarray | h5py.Dataset | None" = None) -> None:
-        """Verify /parameters, and that it is ``theta`` (default: that of the file) by name."""
+        """Verify /parameters, and that its numbers are those of ``theta`` (default: the file's)."""
         theta, start = self._found["theta"] if theta is None else theta, 0
         for name in self.shapes:
             found, same = hashlib.sha256(), True
@@ -123,7 +123,7 @@ class CheckpointArrays:
                 start += piece.size
             self._verify(f"parameters/{name}", found.hexdigest())
             if not same:
-                raise CheckpointError(f"{self._path}: /parameters/{name} is not what /theta holds of it")
+                raise CheckpointError(f"{self._path}: /parameters/{name} differs from its part of /theta")
 
     def _verify(self, name: str, found: str) -> None:
         if self._sums.get(name) != found:

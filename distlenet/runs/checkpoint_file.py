@@ -4,11 +4,11 @@
     with h5py.File("runs/a/checkpoints/last.h5") as file:
         theta, c1 = file["theta"][:], file["parameters/C1/W"][:]
 
-``/theta`` is the flat parameter vector, ``/parameters/<layer>/<W|b>`` the same by name and shape,
-``/optimizer/<name>`` the optimizer's vectors, ``/best/theta`` the parameters of the best epoch so far.
-``/good/...`` is the like of a state to go back to if the run diverges, where it is not the state itself.
-``/meta`` is JSON: progress (position, history, ...), that of the state to go back to, configuration, dataset, numerics,
-layers. The attribute ``sha256`` holds the checksum of every array. Files of format 1 are converted on reading.
+``/theta`` is the flat parameter vector; ``/parameters/<layer>/<W|b>`` holds the same numbers by name and shape.
+``/optimizer/<name>`` are the optimizer's vectors, ``/best/theta`` the parameters of the best epoch so far.
+``/good/...`` holds the same vectors of the good state to go back to, if it differs from the current one. ``/meta`` is
+JSON: the progress of both states (position, history, ...), configuration, dataset, numerics, layers. The attribute
+``sha256`` holds the checksum of every array. Files of format 1 are converted when they are read.
 """
 
 import hashlib
@@ -40,7 +40,7 @@ from distlenet.runs.checkpoint_arrays import CheckpointArrays
 from distlenet.training.state import Snapshot, TrainState
 
 FORMAT = 2
-PIECE = 2**26  # bytes that are written, and waited for, at a time
+PIECE = 2**26  # bytes that are written and flushed to the disk at a time
 UNREADABLE = (OSError, LookupError, ValueError, TypeError, RuntimeError, AttributeError, ArithmeticError, MemoryError)
 
 
@@ -52,9 +52,9 @@ def write_checkpoint(
     dataset: DatasetFacts,
     make_way: Callable[[], None] = lambda: None,
 ) -> None:
-    """Write ``state`` to ``path``: whole, or not at all. Raises OSError (a full disk, no permission).
+    """Write ``state`` to ``path`` as a whole, or not at all. Raises OSError (a full disk, no permission).
 
-    ``make_way`` is called when all is on the disk, just before the file takes its name.
+    ``make_way`` is called after all bytes are on the disk, just before the file is renamed to ``path``.
     """
     write_image(path, checkpoint_image(state, config, dataset), make_way)
 
@@ -62,7 +62,7 @@ def write_checkpoint(
 def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -> bytes:
     """Return the bytes of the checkpoint file of ``state``.
 
-    The file is laid out in memory first: HDF5 itself does not take a full disk gracefully.
+    The file is built in memory first, because HDF5 does not handle a full disk gracefully.
     """
     meta = {
         "config": config.to_dict(),
@@ -81,10 +81,10 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
 
 
 def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda: None) -> None:
-    """Write the bytes of a checkpoint file: whole, or not at all; see write_checkpoint."""
-    # a link among the checkpoints is renamed with the age of what it leads to: it is not written through
+    """Write the bytes of a checkpoint file as a whole, or not at all; see write_checkpoint."""
+    # replaces a symbolic link instead of writing through it
     with replacing(path) as temporary, temporary.open("wb") as file:
-        for start in range(0, len(image), PIECE):  # a disk that fails does so here, with the older files in place
+        for start in range(0, len(image), PIECE):  # if the disk fails here, the older files are still in place
             file.write(memoryview(image)[start : start + PIECE])
             file.flush()
             os.fsync(file.fileno())
@@ -93,7 +93,7 @@ def write_image(path: Path, image: bytes, make_way: Callable[[], None] = lambda:
 
 
 def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
-    """Return the bytes of a checkpoint file of ``arrays``, by name, and of ``meta``, as JSON."""
+    """Return the bytes of a checkpoint file with ``arrays`` by name and the JSON ``meta``."""
     image = io.BytesIO()
     with hdf5_to(image, "latest") as (file, _):
         sums = {"meta": hashlib.sha256(meta.encode()).hexdigest()}
@@ -109,11 +109,11 @@ def lay_out(arrays: dict[str, np.ndarray], meta: str) -> bytes:
 
 
 def read_checkpoint(path: Path, trust: Trust | None = None, mapped: bool = False) -> Checkpoint:
-    """Read ``path`` and verify every checksum; raises CheckpointError in one sentence, whatever is wrong.
+    """Read ``path`` and verify every checksum; raises CheckpointError with one sentence, whatever is wrong.
 
-    NewerFormatError, which is one, where the file is of a format that a newer version writes. With ``trust``, which
-    says which code its network may be, UntrustedCodeError before anything large is read. ``mapped`` arrays stay in the
-    file, for a look at a checkpoint of any size.
+    A file of a newer format raises NewerFormatError, a subclass. If ``trust`` is given and does not admit the network's
+    code, raises UntrustedCodeError before anything large is read. ``mapped`` arrays are memory maps, so that a
+    checkpoint of any size can be inspected.
     """
     with _opened(path, trust) as (checkpoint, arrays):
         arrays.check()
@@ -126,7 +126,7 @@ def read_checkpoint(path: Path, trust: Trust | None = None, mapped: bool = False
 
 
 def read_order(path: Path) -> tuple[int, int, int]:
-    """Return how new the checkpoint ``path`` is, see Progress.order; all of it is verified, and nothing kept.
+    """Return the checkpoint's sort key, see Progress.order. Verifies the whole file without keeping it in memory.
 
     Raises CheckpointError like ``read_checkpoint``.
     """
@@ -140,9 +140,9 @@ def read_order(path: Path) -> tuple[int, int, int]:
 
 @contextmanager
 def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint, CheckpointArrays]]:
-    """Give the checkpoint ``path`` without its arrays, and these; what goes wrong becomes a CheckpointError.
+    """Open ``path`` and yield the checkpoint without vectors, and its arrays; any fault becomes a CheckpointError.
 
-    With ``trust``, raises UntrustedCodeError if its network is code that is not admitted.
+    If ``trust`` is given and does not admit the network's code, raises UntrustedCodeError.
     """
     path = Path(path)
     try:
@@ -156,7 +156,7 @@ def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint
                 facts = upgraded(facts) if version == 1 else facts
                 checkpoint = Checkpoint.of(path, facts, trust or NOTHING)
             except Exception:
-                arrays.check_meta()  # is it damaged, or only strange?
+                arrays.check_meta()  # if the file is damaged, report that instead
                 raise
             if trust:
                 checkpoint.admit()
@@ -194,9 +194,9 @@ def _check_format(path: Path, file: h5py.File) -> int:
 
 
 def upgraded(facts: dict[str, Any]) -> dict[str, Any]:
-    """Return the facts of a file of format 1 as those of format 2; raises like ``Checkpoint.of``.
+    """Convert the facts of a file of format 1 to format 2; raises like ``Checkpoint.of``.
 
-    Older files hold no health: no rate factor, divergences, loss watch and state to go back to.
+    Files of older versions lack "health": rate factor, divergences, loss watch and the good state.
     """
     position, best, health = facts["position"], facts["best"], facts.get("health") or {}
     good, watch = health.get("good"), health.get("watch", {"guessing": log(len(facts["dataset"]["class_names"]))})

@@ -1,4 +1,4 @@
-"""Which checkpoint of a run: its newest, its best, or the one that a path names."""
+"""Choosing a checkpoint of a run: its newest, its best, or the one that a path names."""
 
 import contextlib
 import os
@@ -21,14 +21,14 @@ PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by
 def newest_checkpoint(
     directory: RunDirectory, trust: Trust | None = None, mapped: bool = False
 ) -> tuple[Checkpoint, list[CheckpointError]]:
-    """Return the newest good checkpoint of the run, and why others were passed over.
+    """Return the newest good checkpoint of the run, and the errors of those that were skipped.
 
-    Raises CheckpointError if there is none, NewerFormatError if one is of a newer format: it is not damaged,
-    and to go back behind it would lose work.
+    Raises CheckpointError if there is none. Raises NewerFormatError if one has a newer format: it is not damaged, and
+    skipping it would lose work.
     """
     damaged: list[CheckpointError] = []
     good: list[tuple[tuple[int, int, int], str]] = []
-    for path in directory.saved():  # all are verified, but only one is held in memory
+    for path in directory.saved():  # verifies all, but holds only one in memory
         try:
             good.append((read_order(path), path.name))
         except NewerFormatError:
@@ -42,14 +42,14 @@ def newest_checkpoint(
 
 
 def order_of(path: Path) -> tuple[int, int, int] | None:
-    """Return how new the checkpoint ``path`` is, None if it is none, or damaged."""
+    """Return the sort key of the checkpoint ``path``, or None if it is missing, damaged or not a checkpoint."""
     with contextlib.suppress(CheckpointError):
         return read_order(path)
     return None
 
 
 def is_best(path: Path, best_theta: np.ndarray | None) -> bool:
-    """Whether ``path`` is a good checkpoint that answers by the parameters ``best_theta``."""
+    """Whether ``path`` is a good checkpoint with the parameters ``best_theta``."""
     with contextlib.suppress(CheckpointError):
         return best_theta is not None and np.array_equal(read_checkpoint(path).averaged, best_theta)
     return False
@@ -61,14 +61,13 @@ def find_checkpoint(
     trust: Trust | None = None,
     mapped: bool = False,
 ) -> Checkpoint:
-    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, else its newest).
+    """Return the checkpoint that ``path`` names: a file, or a run directory (its best, otherwise its newest).
 
-    ``trust`` says which code its network may be; code that it does not admit is refused before anything large is read.
-    ``mapped``: its arrays stay in the file.
+    If best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them too.
+    "pretrained" always names the checkpoint of this package; a run of that name is ./pretrained.
 
-    Where best.h5 is missing or damaged, the best parameters come from the newest good checkpoint, which holds them
-    too. ``tell`` is called with what the user should know. Raises CheckpointError.
-    "pretrained" always names the one that is part of this package: a run of that name is ./pretrained.
+    ``trust`` tells which user-defined code the network may run; other code is refused before anything large is read.
+    ``mapped`` arrays stay in the file. ``tell`` is called with sentences for the user. Raises CheckpointError.
     """
     path = PRETRAINED if path == "pretrained" else Path(path)
     try:
@@ -79,7 +78,7 @@ def find_checkpoint(
             later = _later_best(path / "checkpoints" / "last.h5", best, trust, mapped)
             if later is None:
                 return best
-            tell(f"{best.path} is not that of the best epoch: the best parameters are taken from {later.path}")
+            tell(f"{best.path} is not from the best epoch: the best parameters are taken from {later.path}")
             return later
         if not (path / "checkpoints").is_dir():
             inside = f"; is it {path.parent}?" if path.name == "checkpoints" else ""
@@ -88,7 +87,7 @@ def find_checkpoint(
         raise CheckpointError(f"cannot read {path}: {why_not_written(error)}") from error
     newest, damaged = newest_checkpoint(RunDirectory(path), trust, mapped)
     for fault in damaged:
-        tell(f"{fault}: passed over")
+        tell(f"{fault}: skipped")
     checkpoint = newest.at_best()
     if checkpoint is not newest:
         tell(f"{path} has no good best.h5: the parameters of its best epoch are taken from {newest.path}")
@@ -98,9 +97,9 @@ def find_checkpoint(
 
 
 def _later_best(last: Path, best: Checkpoint, trust: Trust | None, mapped: bool) -> Checkpoint | None:
-    """Return the best parameters that ``last`` knows of, if ``best`` does not hold them.
+    """Return the best parameters that ``last`` holds, if ``best`` does not hold them.
 
-    It could not be written after that epoch, or the run went back to before it.
+    ``best`` may be outdated because it could not be written, or because the run went back.
     """
     with contextlib.suppress(CheckpointError):
         newest = read_checkpoint(last, trust, mapped)

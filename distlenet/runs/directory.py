@@ -1,7 +1,7 @@
 """The run directory: config.toml, journal.jsonl, checkpoints/, summary.json; one run at a time.
 
-Its mark is the file ``lock``. A directory that has none is used only if all in it is recognised as ours, or it is
-empty. In one that has it, other files may be added: they stay.
+The file ``lock`` marks it. A directory without it is used only if it is empty, or if all its files are recognised as a
+run's. Other files may be added to a marked directory; they stay.
 """
 
 import os
@@ -16,18 +16,18 @@ from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
 from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 
-NAMED = 4  # entries in the way that a sentence names
+NAMED = 4  # number of unexpected entries that an error names
 
 
 def listed(names: list[str]) -> str:
-    """Return ``names`` for a sentence: the first NAMED of them, and how many more there are."""
+    """Return the first NAMED of ``names`` for a sentence, and the number of the others."""
     more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
     return f"{', '.join(map(repr, names[:NAMED]))}{more}"
 
 
 @contextmanager
 def able_to(do: str) -> Iterator[None]:
-    """Make an OSError of the block a RunDirectoryError: cannot ``do``, "read the run directory runs/a"."""
+    """Turn an OSError in the block into a RunDirectoryError "cannot ``do``", for example "read the run directory"."""
     try:
         yield
     except OSError as error:
@@ -35,7 +35,7 @@ def able_to(do: str) -> Iterator[None]:
 
 
 class RunDirectory:
-    """The files of one run, to look at: nothing is changed."""
+    """The files of one run, only for reading."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -44,28 +44,28 @@ class RunDirectory:
         self.summary = self.path / "summary.json"
 
     def check(self) -> None:
-        """Raise RunDirectoryError unless a run may write here; nothing is changed.
+        """Raise RunDirectoryError unless a run may write here; changes nothing.
 
-        The directory may be a link; within it links are refused.
+        The directory itself may be a symbolic link, but links in it are refused.
         """
         with able_to(f"read the run directory {self.path}"):
             if not self.path.is_dir():
-                return  # there is none yet; a file in its place is an error of whoever makes the directory
-            if not is_mark(self.path / "lock") and (found := ours.strangers(self.path)):
+                return  # it does not exist yet; if it is a file, making the directory will fail
+            if not is_mark(self.path / "lock") and (found := ours.foreign_entries(self.path)):
                 raise RunDirectoryError(
-                    f"{self.path} is not a run directory: it has {listed(found)}, which no run wrote; give the run a "
-                    f"directory of its own, for example --run {self.path / 'run'}"
+                    f"{self.path} is not a run directory: it has {listed(found)}, which no run wrote; choose another "
+                    f"directory, for example --run {self.path / 'run'}"
                 )
             self._check_names()
 
     def _check_names(self) -> None:
-        """Look at what has a name of ours."""
+        """Check the entries that have names of a run's files."""
         for name in (*ours.FILES, *ours.FOLDERS):
             path, expected = self.path / name, "a file" if name in ours.FILES else "a directory"
             found = kind(path)
             if found not in (None, expected):
                 raise RunDirectoryError(
-                    f"{path} is {found}, expected {expected}: links and the like in a run directory are not followed; "
+                    f"{path} is {found}, expected {expected}: links and special files in a run directory are refused; "
                     "remove it, or choose another --run"
                 )
         if kind(self.path / "lock") and not ours.FILES["lock"](self.path / "lock"):
@@ -75,31 +75,31 @@ class RunDirectory:
 
     @property
     def state(self) -> str | None:
-        """What was being done here when a process was killed, None if its run had started."""
+        """The activity here when a process was killed (see lock.py), None if its run had started."""
         return notes(self.path / "lock").get(STATE)
 
     def check_resumable(self) -> None:
-        """Raise RunDirectoryError where "auto" would resume what is left of a run that was being replaced, or made."""
+        """Raise RunDirectoryError if "auto" would resume the remains of a run that was being replaced or copied."""
         if self.state == REPLACING and self.saved():
             raise RunDirectoryError(
-                f"the run in {self.path} was being replaced when the process was killed: replace it by --overwrite, or "
-                "resume it by --resume and the name of a checkpoint that is left"
+                f"the run in {self.path} was being replaced when the process was killed: replace it with --overwrite, "
+                "or resume it with --resume and the path of a remaining checkpoint"
             )
         if self.state == COPYING:
             raise RunDirectoryError(
-                f"a run that was to resume a checkpoint from elsewhere was killed before it started in {self.path}: "
-                "name that checkpoint again by --resume PATH"
+                f"a run that should resume a checkpoint from elsewhere was killed before it started in {self.path}: "
+                "name that checkpoint again with --resume PATH"
             )
 
     def holds_run(self) -> bool:
-        """Whether a run has left anything here."""
+        """Whether a run has left files here."""
         return bool(kind(self.journal) or kind(self.summary) or self.saved())
 
     def contains(self, path: str | os.PathLike[str]) -> bool:
-        """Whether the file ``path`` lies in the directory, or is one that the run's checkpoints are links to."""
+        """Whether the file ``path`` lies in the directory, or one of the run's checkpoints is a link to it."""
         path = Path(path)
-        here = {os.path.realpath(self.path), os.path.realpath(self.checkpoints)}  # folders in here may be other runs
-        folders = {os.path.dirname(os.path.realpath(path)), os.path.realpath(path.parent)}  # a link may lead elsewhere
+        here = {os.path.realpath(self.path), os.path.realpath(self.checkpoints)}  # other folders may be other runs
+        folders = {os.path.dirname(os.path.realpath(path)), os.path.realpath(path.parent)}  # path may be a link
         linked = os.path.realpath(path) in map(os.path.realpath, self.saved())
         return path.is_file() and (linked or bool(folders & here))
 
@@ -108,7 +108,7 @@ class RunDirectory:
         return [path for path in self.checkpoint_files() if ours.CHECKPOINT.fullmatch(path.name)]
 
     def checkpoint_files(self) -> list[Path]:
-        """Return the files in checkpoints/ that have a name of ours, renamed ones included."""
+        """Return the files in checkpoints/ with names of checkpoints, including those set aside."""
         try:
             names = sorted(os.listdir(self.checkpoints))
         except (FileNotFoundError, NotADirectoryError):
@@ -117,12 +117,12 @@ class RunDirectory:
 
 
 class LockedDirectory(RunDirectory):
-    """A run directory that this process has made, if there was none, and locked. Only the root rank has one."""
+    """A run directory that this process has locked, and created if necessary. Only the root rank has one."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Make and lock it; raises RunDirectoryError: not writable, not a run's, or in use by a live run."""
+        """Create and lock it; raises RunDirectoryError if it is not writable, not a run's, or used by a live run."""
         super().__init__(path)
-        self.moved: list[str] = []  # files under our names that were not recognised, by the names they have now
+        self.moved: list[str] = []  # new names of files that were set aside because they are not a run's, or damaged
         self.check()
         with able_to(f"write the run directory {self.path}"):
             self.checkpoints.mkdir(parents=True, exist_ok=True)
@@ -130,16 +130,16 @@ class LockedDirectory(RunDirectory):
             self._remove_leftovers()
 
     def start(self, overwrite: bool = False, copies: bool = False) -> None:
-        """Prepare the directory for a new run, noted as not started yet until ``claim``.
+        """Prepare the directory for a new run, which counts as not started until ``claim``.
 
-        Raises RunDirectoryError if it holds a run already, unless that is to be replaced (``overwrite``): that run's
-        files are removed and nothing else. ``copies``: the run starts from a checkpoint elsewhere.
+        Raises RunDirectoryError if it already holds a run. With ``overwrite``, that run's files (and nothing else) are
+        removed instead. ``copies``: the run starts from a checkpoint elsewhere.
         """
         with able_to(f"write the run directory {self.path}"):
             if self.holds_run() and self.state not in (COPYING, PREPARING):
                 if not overwrite:
                     raise RunDirectoryError(
-                        f"{self.path} already holds a run: resume it by --resume auto, replace it by --overwrite, "
+                        f"{self.path} already holds a run: resume it with --resume auto, replace it with --overwrite, "
                         "or choose another --run"
                     )
                 self._lock.note(**{STATE: REPLACING})
@@ -147,16 +147,16 @@ class LockedDirectory(RunDirectory):
             self._lock.note(**{STATE: COPYING if copies else PREPARING})
 
     def claim(self, job: str | None) -> None:
-        """Note that the run starts from what is here, and the ``job`` of `distlenet launch` it belongs to.
+        """Note that the run has started, and the ``job`` of `distlenet launch` that it belongs to.
 
         From now on it can be resumed. Raises OSError.
         """
         self._lock.note(**({JOB: job} if job else {}))
 
     def reclaim(self) -> bool:
-        """Make and lock the directory again if somebody has removed it; returns whether it was so.
+        """Create and lock the directory again if somebody has removed it; returns whether that was the case.
 
-        Raises RunDirectoryError if another run has it by now or it became a link, OSError if it cannot be made.
+        Raises RunDirectoryError if another run uses it now or it became a link, OSError if it cannot be created.
         """
         if not self._lock.is_there:
             self.check()
@@ -178,7 +178,7 @@ class LockedDirectory(RunDirectory):
         self.moved.append(ours.set_aside(path))
 
     def _remove_leftovers(self) -> None:
-        """Remove what a run that was killed while it wrote a file left of it."""
+        """Remove the unfinished files of a run that was killed while writing."""
         folders = [self.path / name for name in ours.FOLDERS]
         for folder in (self.path, *filter(is_real_directory, folders)):
             for path in list(folder.iterdir()):
@@ -186,7 +186,7 @@ class LockedDirectory(RunDirectory):
                     path.unlink()
 
     def _remove_run(self) -> None:
-        """Remove the run's files and nothing else; its checkpoints first, so that they are not resumed."""
+        """Remove the run's files and nothing else; checkpoints first, so that they cannot be resumed later."""
         for path in self.checkpoint_files():
             if path.is_symlink() or ours.is_checkpoint(path, damaged=True):
                 path.unlink()
@@ -199,28 +199,29 @@ class LockedDirectory(RunDirectory):
             path.unlink(missing_ok=True)
 
     def make_way(self, path: Path) -> None:
-        """Rename the file ``path`` if it is not recognised as ours: another program's, or edited by hand."""
+        """Set the file ``path`` aside if it is not recognised as a run's: another program's, or edited by hand."""
         if kind(path) == "a file" and not ours.recognises(path):
             self.rename(path)
 
     def detach(self, path: Path) -> None:
-        """Give the file ``path`` a copy of its own if it has a second name, which would change with it."""
+        """Replace the file ``path`` by a copy if it has a second hard link, which would change with it."""
         if kind(path) == "a file" and path.stat().st_nlink > 1:
             atomic.copy(path, path)
 
     def close(self) -> None:
-        """Lift the lock."""
+        """Release the lock."""
         self._lock.close()
 
     def write_text(self, name: str, text: str) -> None:
         """Write a file of the directory as a whole; raises RunDirectoryError.
 
-        A file in its place that is not recognised as ours is renamed, and listed in ``moved``.
+        An existing file that is not recognised as a run's is set aside and listed in ``moved``.
         """
         path = self.path / name
         with able_to(f"write {path}"):
             path.parent.mkdir(exist_ok=True)
             if path.parent != self.path and not is_real_directory(path.parent):
-                raise RunDirectoryError(f"cannot write {path}: {path.parent} is {kind(path.parent)}, not followed")
+                found = kind(path.parent)
+                raise RunDirectoryError(f"cannot write {path}: {path.parent} is {found}, expected a directory")
             self.make_way(path)
         atomic.write(path, text, RunDirectoryError)

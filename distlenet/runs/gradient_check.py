@@ -11,14 +11,14 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.runs.experiment import Experiment
 from distlenet.training.events import Event, LayersWatched, Notice
 
-WRONG = 1e-4  # relative deviation from finite differences above which a gradient is wrong
-IMAGES = 4  # that the gradient is checked on
+WRONG = 1e-4  # a gradient is wrong above this relative difference from finite differences
+IMAGES = 4  # number of images for the check
 
 
 def watch_closely(experiment: Experiment, comm: Communicator, announce: Callable[[Event], None]) -> None:
-    """The checks of --debug: the gradient of the actual network, then every number of every layer.
+    """Check the gradient of the actual network, then watch every number of every layer: for --debug.
 
-    Raises DataError, on every rank, if images that one of them streams cannot be read.
+    Raises DataError on every rank if a rank cannot read its images.
     """
     net, leaves = experiment.state.net, experiment.leaves
     with in_agreement(comm):
@@ -28,7 +28,7 @@ def watch_closely(experiment: Experiment, comm: Communicator, announce: Callable
 
 
 def check_network(net: Net, model: str, x: np.ndarray, labels: np.ndarray) -> Notice:
-    """Return what the gradient check finds in a copy of ``net`` that computes in float64.
+    """Return the result of the gradient check on a copy of ``net`` that computes in float64.
 
     ``x`` is (1, rows, columns, n) float64, ``labels`` (n,).
     """
@@ -42,7 +42,7 @@ def check_network(net: Net, model: str, x: np.ndarray, labels: np.ndarray) -> No
 
 
 def judge(net: Net, x: np.ndarray, labels: np.ndarray) -> Notice:
-    """Return what the gradient check of ``net`` (float64) finds; a layer whose backward pass is wrong is named."""
+    """Return the result of the gradient check of ``net`` (float64), naming layers with a wrong backward pass."""
     layers = check_layers(net, x)
     if coarse := [layer for layer in layers if layer.dtype != np.float64]:
         text = f"no gradient check: layer {coarse[0].name} ({coarse[0].kind}) computes in {coarse[0].dtype} instead of "
@@ -53,7 +53,7 @@ def judge(net: Net, x: np.ndarray, labels: np.ndarray) -> Notice:
     checks = check_gradients(net, x, labels)
     worst = max(checks, key=lambda check: check.worst)
     text = (
-        f"gradient check of {len(checks)} parameters: largest deviation from finite differences "
+        f"gradient check of {len(checks)} parameters: largest difference from finite differences "
         f"{worst.worst:.1e} ({worst.name})"
     )
     if worst.worst < WRONG:
@@ -62,7 +62,7 @@ def judge(net: Net, x: np.ndarray, labels: np.ndarray) -> Notice:
     if wrong:
         return Notice(f"{text}; the backward pass of {', '.join(wrong)} does not fit its forward pass", "warning")
     return Notice(
-        f"{text}; each layer alone is right: does one that says output_is_free = True read its output in backward, or "
-        "one that says shares_arrays = True write to its argument?",
+        f"{text}; each layer alone is right: does a layer with output_is_free = True read its output in backward, or "
+        "one with shares_arrays = True write to its argument?",
         "warning",
     )

@@ -1,7 +1,7 @@
-"""The journal: one JSON object a line, for every interval of steps and every epoch. Lines are only ever added.
+"""The journal: one JSON object per line for every interval of steps and every epoch. Lines are only ever added.
 
-A run that is resumed, or goes back by itself, does steps again: their earlier lines stay. Which lines count is decided
-by whoever reads them, see ``counting`` in record.py.
+A run that is resumed, or goes back by itself, repeats steps, and their earlier lines stay. The reader decides which
+lines count, see ``counting`` in record.py.
 """
 
 import contextlib
@@ -35,8 +35,8 @@ def origin() -> dict[str, str]:
 class Journal:
     """A listener that writes journal.jsonl, each line at once and whole.
 
-    ``every``: steps between two lines of kind "step". Lines that a full disk refuses are kept and written when it has
-    room again; ``announce`` is told once. Raises OSError if the file cannot be opened.
+    ``every``: steps between two lines of kind "step". If the disk is full, lines are buffered and written once it has
+    room again; one warning is announced. Raises OSError if the file cannot be opened.
     """
 
     def __init__(
@@ -46,21 +46,21 @@ class Journal:
         self._attempts = Attempts(warner(announce), "training continues, lines are buffered")
         self._file = self._open()
         size = os.fstat(self._file).st_size
-        torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"  # a last line that was cut short is ended
+        torn = size > 0 and os.pread(self._file, 1, size - 1) != b"\n"  # a cut-off last line
         self._waiting = [b"\n"] * torn
 
     def _open(self) -> int:
         return open_regular(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT)
 
     def complete(self, history: Sequence[dict[str, Any]]) -> list[str]:
-        """Add the epochs of ``history``, a state's, from the first on that is missing.
+        """Add the epochs of a state's ``history`` from the first missing one on.
 
-        An epoch that took another course counts as missing, and the lines of its steps no longer count. Returns a
-        note if lines are damaged.
+        An epoch with other results counts as missing, and the lines of its steps no longer count. Returns a note if
+        lines are damaged.
         """
         try:
             lines, damaged = read_lines(self._path, steps=False)
-        except OSError:  # longer than any run's: it is only added to
+        except OSError:  # longer than the journal of any run: leave it, only append
             return []
         known = {line["epoch"]: line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
 
@@ -76,7 +76,7 @@ class Journal:
         return damaged
 
     def restore(self) -> None:
-        """Write the file again, with all it held, if somebody has removed it. Raises OSError."""
+        """Write the file again with all its content if somebody has removed it. Raises OSError."""
         with contextlib.suppress(FileNotFoundError):
             if os.path.samestat(os.fstat(self._file), os.stat(self._path)):
                 return

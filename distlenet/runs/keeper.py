@@ -1,4 +1,4 @@
-"""The checkpoint keeper: a listener of the root's that writes last, best and every n-th checkpoint."""
+"""The checkpoint keeper: a listener of the root that writes the last, the best and every n-th checkpoint."""
 
 import contextlib
 import os
@@ -19,13 +19,14 @@ from distlenet.training.state import TrainState
 
 
 class CheckpointKeeper:
-    """Writes ``last.h5`` when asked to save, ``best.h5`` after the best epoch so far, and ``epoch-0010.h5``
-    every ``every`` epochs (0: never). The ``newest`` last ones are kept: last.h5, last-1.h5, ...
+    """Writes ``last.h5`` on request, ``best.h5`` after the best epoch so far, ``epoch-0010.h5`` every ``every`` epochs.
 
-    A disk that fails or is full does not end the run: the earlier files stay as they were, and the user is told, once
-    until a save succeeds again. A best or kept checkpoint that could not be written is owed: it is written at the next
-    chance. ``announce`` passes events on to the other listeners. ``resumed``: what a kill left undone is done first.
-    ``most_owed``: bytes of kept checkpoints that wait in memory; the best one waits whatever its size.
+    ``every`` is 0 for never. The ``newest`` last checkpoints are kept: last.h5, last-1.h5, ... ``announce`` passes
+    events to all listeners. A keeper of a ``resumed`` run first completes a save that was interrupted by a kill.
+
+    A failing or full disk does not end the run. The earlier files stay unchanged, and the user is warned, once until a
+    save succeeds again. A best or kept checkpoint that could not be written is owed: it waits in memory and is written
+    at the next chance. At most ``most_owed`` bytes of kept checkpoints wait; the best one always does.
     """
 
     def __init__(
@@ -45,20 +46,20 @@ class CheckpointKeeper:
         self._most_owed = most_owed
         self._warn = warner(announce)
         self._attempts = Attempts(self._warn, "training continues, earlier checkpoints stay")
-        self._unsaved: tuple[int, int] | None = None  # the place that last.h5 should be of, and is not
+        self._unsaved: tuple[int, int] | None = None  # position of the state that could not be saved as last.h5
         self._owed: dict[str, Owed] = {}
-        self._given_up: dict[str, int] = {}  # name: complete epochs then
+        self._given_up: dict[str, int] = {}  # name -> number of epochs complete at that time
 
     @property
     def failing(self) -> bool:
-        """Whether something that should be saved is not."""
+        """Whether a checkpoint is missing that should have been saved."""
         return bool(self._unsaved or self._owed or self._given_up)
 
     def on(self, event: Event) -> None:
         """See Listener."""
         if isinstance(event, SaveRequested):
             self._unsaved = None
-            # best first: a kill in between leaves an older "last", and the epoch is done again
+            # best first: after a kill in between, the older last.h5 makes a resumed run repeat the epoch
             for name, reason in self._due():
                 self._save(name, reason)
             self.settle()
@@ -72,7 +73,7 @@ class CheckpointKeeper:
             self._set_best_aside(event.back_to)
 
     def settle(self) -> None:
-        """Write what is owed, as far as the disk allows, and last.h5 if the state is still the one to be saved."""
+        """Write owed checkpoints as far as the disk allows, and last.h5 if the unsaved state is the current one."""
         for name, owed in list(self._owed.items()):
             self._write(name, owed.reason, partial(write_image, image=owed.image))
         if self._unsaved == self._here:
@@ -92,7 +93,7 @@ class CheckpointKeeper:
         return self._state.progress.steps, self._state.progress.epoch
 
     def _due(self) -> list[tuple[str, str]]:
-        """Return what is to be saved between two epochs, besides last.h5: (name, reason) each."""
+        """Return (name, reason) of the checkpoints due between two epochs, other than last.h5."""
         state, due = self._state, []
         if state.progress.epoch and state.progress.step == 0:
             if state.progress.best_epoch == state.progress.epoch - 1:
@@ -102,7 +103,7 @@ class CheckpointKeeper:
         return due
 
     def _complete(self) -> None:
-        """Write what a process that was killed in a save had not written yet, of the moment that is resumed."""
+        """Write the checkpoints of the resumed state that a process killed during the save did not write."""
         here = self._state.progress.order
         for name, reason in self._due():
             if order_of(self._directory / name) != here:
@@ -110,15 +111,15 @@ class CheckpointKeeper:
         last, newest = self._directory / "last.h5", self._directory / "last-1.h5"
         if not last.exists() and newest.exists() and order_of(newest) == here:
             with contextlib.suppress(OSError):
-                os.replace(newest, last)  # killed between two renames: the younger one of them is taken back
+                os.replace(newest, last)  # killed between two renames: undo the first one
         elif order_of(last) != here:
             self._save("last.h5", "last")
 
     def _age(self) -> None:
-        """Move last.h5 to last-1.h5 and so on, up to the first that is missing; a kill in between leaves every file
-        whole, and the rest to be done.
+        """Rename last.h5 to last-1.h5 and so on, up to the first missing number.
 
-        Older ones, of a process that was asked to keep more, are removed; nothing is while there is no last.h5.
+        A kill in between leaves all files complete. Surplus files of a process that kept more are removed. Nothing is
+        removed while last.h5 is missing.
         """
         if not (self._directory / "last.h5").exists():
             return
@@ -126,7 +127,7 @@ class CheckpointKeeper:
         there = list(takewhile(Path.exists, names))
         for younger, older in reversed(list(zip(there, names[1:], strict=False))):
             os.replace(younger, older)
-        # up to the first that is missing; what comes after is the user's
+        # up to the first missing number; files after a gap are not this run's
         surplus = (self._directory / f"last-{age}.h5" for age in count(max(1, self._newest)))
         for path in reversed(list(takewhile(Path.exists, surplus))):
             path.unlink()
@@ -135,7 +136,7 @@ class CheckpointKeeper:
         state, config, dataset = self._state, self._config, self._dataset
         make_way = self._age if name == "last.h5" else lambda: None
         saved = self._write(name, reason, lambda path: write_checkpoint(path, state, config, dataset, make_way))
-        if name == "last.h5":  # it is written again anyway, of a later moment, and never owed
+        if name == "last.h5":  # never owed, because a later one replaces it anyway
             self._unsaved = None if saved else self._here
         elif not saved:
             self._owe(name, reason)
@@ -151,7 +152,7 @@ class CheckpointKeeper:
             self._warn(f"{name} is given up: more than {most} MiB of checkpoints would wait in memory for the disk")
 
     def _write(self, name: str, reason: str, write: Callable[[Path], None]) -> bool:
-        """Call ``write`` with the path of the file; returns whether it is written."""
+        """Call ``write`` with the path of the file; returns whether that succeeded."""
         path = self._directory / name
         if not self._attempts.do(path, lambda: write(path)):
             return False
@@ -165,6 +166,6 @@ class CheckpointKeeper:
 class Owed:
     """A checkpoint that could not be written."""
 
-    epoch: int  # complete epochs then
+    epoch: int  # number of epochs complete at that time
     reason: str
     image: bytes

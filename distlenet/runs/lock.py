@@ -1,10 +1,10 @@
-"""The file ``lock`` of a run directory: it keeps others out while a run is on, and marks the directory as a run's.
+"""The file ``lock`` of a run directory: it keeps other processes out during a run, and marks the directory as a run's.
 
-    process 4711 on node3           who locked it last; the lock itself is the system's, and ends with the process
+    process 4711 on node3           the last process that locked it; the system releases the lock when it ends
     distlenet run directory
-    state replacing                 optional: notes, see JOB and STATE
+    state replacing                 optional notes, see JOB and STATE
 
-It is never written in place but replaced by each run that takes it, so it may belong to a colleague.
+Each run replaces the file instead of writing to it, so the file may belong to another user.
 """
 
 import contextlib
@@ -18,25 +18,25 @@ from distlenet.bounded import head, open_regular
 from distlenet.errors import RunDirectoryError
 
 MARK = "distlenet run directory"
-HOLDER = re.compile(rb"process \d+ on [^\n]{1,200}(\n|$)")  # the whole file, where an older version wrote it
+HOLDER = re.compile(rb"process \d+ on [^\n]{1,200}(\n|$)")  # older versions wrote only this line
 ATTEMPTS = 50
-JOB, STATE = "job", "state"  # what is noted: the job of `distlenet launch` whose run this is; what is being done
-REPLACING, COPYING, PREPARING = "replacing", "copying", "preparing"  # by STATE, until the run starts: removing an old
-# run; copying a checkpoint here from elsewhere; making a new run
+JOB, STATE = "job", "state"  # names of notes: the job of `distlenet launch` that started the run; the current activity
+# values of STATE until the run starts: removing an old run, copying a checkpoint from elsewhere, making a new run
+REPLACING, COPYING, PREPARING = "replacing", "copying", "preparing"
 
 
 class Lock:
-    """A lock that this process holds until it closes it, or ends."""
+    """A lock that this process holds until it closes it or ends."""
 
     def __init__(self, path: Path) -> None:
-        """Take the lock ``path``; raises RunDirectoryError if another process has it, OSError."""
+        """Take the lock ``path``; raises RunDirectoryError if another process holds it, OSError."""
         self.path = path
         for _ in range(ATTEMPTS):
             earlier, made = _open(path)
             try:
                 fcntl.flock(earlier, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if not _is_at(earlier, path):
-                    continue  # another process has replaced it in between
+                    continue  # another process has just replaced it
                 self.notes = notes(path)
                 self._descriptor = self._replace()
             except BlockingIOError:
@@ -53,7 +53,7 @@ class Lock:
                 return
             finally:
                 os.close(earlier)
-        raise RunDirectoryError(f"{path.parent} is in use: other runs are being started in it all the time")
+        raise RunDirectoryError(f"{path.parent} is in use: other processes keep starting runs in it")
 
     def _replace(self) -> int:
         temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
@@ -78,18 +78,18 @@ class Lock:
         os.fsync(descriptor)
 
     def note(self, **values: str) -> None:
-        """Replace the notes by these. Raises OSError."""
+        """Replace all notes by ``values``. Raises OSError."""
         if values != self.notes:
             self.notes = values
             self._write(self._descriptor)
 
     @property
     def is_there(self) -> bool:
-        """Whether the file that is locked still has its name; raises OSError."""
+        """Whether the locked file still exists under its name; raises OSError."""
         return _is_at(self._descriptor, self.path)
 
     def close(self) -> None:
-        """Lift the lock, if it is held."""
+        """Release the lock if it is held."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
@@ -101,13 +101,13 @@ def is_mark(path: Path) -> bool:
 
 
 def notes(path: Path) -> dict[str, str]:
-    """Return what is noted in the lock file ``path``, nothing if there is none."""
+    """Return the notes in the lock file ``path``, empty if it does not exist."""
     lines = (head(path, 2000) or b"").decode(errors="replace").splitlines()
     return dict(line.partition(" ")[::2] for line in lines[2:]) if lines[1:2] == [MARK] else {}
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """Open the lock file; returns its descriptor, and whether it was made."""
+    """Open the lock file, or create it; returns its descriptor, and whether it was created."""
     with contextlib.suppress(FileNotFoundError):
         return _open_existing(path), False
     with contextlib.suppress(FileExistsError):
@@ -117,10 +117,10 @@ def _open(path: Path) -> tuple[int, bool]:
 
 def _open_existing(path: Path) -> int:
     try:
-        return open_regular(path, os.O_RDWR)  # NFS locks nothing that is open for reading alone
+        return open_regular(path, os.O_RDWR)  # NFS does not lock a file that is open only for reading
     except FileNotFoundError:
         raise
-    except OSError:  # a colleague's, or one with a second name: it is not written to
+    except OSError:  # not writable: it belongs to another user, or has a second hard link
         return open_regular(path)
 
 

@@ -1,4 +1,4 @@
-"""Which files are this program's: known by their name AND by what they hold. Nothing else is removed or replaced."""
+"""Recognises this program's files by their name AND their content. No other file is ever removed or replaced."""
 
 import base64
 import json
@@ -16,17 +16,17 @@ from distlenet.config import Config
 from distlenet.data.file.hdf5 import SIGNATURE
 from distlenet.runs.lock import is_mark
 
-PART = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.part")  # what `replacing` leaves when it is killed
+PART = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.part")  # left behind if `replacing` is killed
 CHECKPOINT = re.compile(r"(last|last-\d+|best|epoch-\d{4,})\.h5")
 ASIDE = re.compile(r"(?P<name>.+)\.aside(-\d+)?")
-GENERATOR = '<meta name="generator" content="distlenet">'  # of a report's page
-SOFTWARE = "distlenet"  # of a report's figures
-EARLIER_PAGE = b"<style>\nbody { font: 15px/1.5 system-ui, sans-serif; color: #222;"  # of versions without GENERATOR
+GENERATOR = '<meta name="generator" content="distlenet">'  # in a report's page
+SOFTWARE = "distlenet"  # in a report's figures
+EARLIER_PAGE = b"<style>\nbody { font: 15px/1.5 system-ui, sans-serif; color: #222;"  # pages without GENERATOR
 SETTINGS = {"model", "epochs", "batch_size", "shards", "seed", "lr", "optimizer"}  # in every config.toml
 
 
 def is_journal(path: Path) -> bool:
-    """Whether ``path`` is a run's journal; an empty one is, since a run may be killed before its first line."""
+    """Whether ``path`` is a run's journal. It may be empty, since a run may be killed before its first line."""
     content = head(path)
     if content is None:
         return False
@@ -41,16 +41,16 @@ def is_summary(path: Path) -> bool:
 
 
 def is_config(path: Path) -> bool:
-    """Whether ``path`` is a run's config.toml: all the settings, one a line, and nothing else."""
+    """Whether ``path`` is a run's config.toml: all settings, one per line, and nothing else."""
     lines = (head(path) or b"").decode(errors="replace").splitlines()
     names = {line.partition(" = ")[0] for line in lines}
     return names >= SETTINGS and len(names) == len(lines) and names <= Config.__dataclass_fields__.keys()
 
 
 def is_checkpoint(path: Path, damaged: bool = False) -> bool:
-    """Whether ``path`` is a checkpoint; with ``damaged`` also an HDF5 file that does not open, or an empty file.
+    """Whether ``path`` is a checkpoint, and not a symbolic link.
 
-    A link is none.
+    With ``damaged``, an HDF5 file that cannot be opened and an empty file count too.
     """
     start = head(path, len(SIGNATURE))
     if start != SIGNATURE:
@@ -73,7 +73,7 @@ def is_postmortem(path: Path) -> bool:
 
 
 def is_events(path: Path) -> bool:
-    """Whether ``path`` is an event file for TensorBoard of ours: other programs number theirs by the clock."""
+    """Whether ``path`` is this program's event file for TensorBoard; other programs number theirs by the time."""
     named = re.fullmatch(r"events\.out\.tfevents\.\d{6}\..+", path.name)
     return named is not None and b"brain.Event:2" in (head(path, 100) or b"")
 
@@ -119,7 +119,7 @@ FOLDERS: dict[str, Callable[[Path], bool]] = {
 
 
 def recognises(path: Path) -> bool:
-    """Whether ``path``, in a run directory or in one of its folders, is ours."""
+    """Whether ``path``, in a run directory or one of its folders, is this program's file."""
     return (FILES.get(path.name) or FOLDERS.get(path.parent.name, lambda path: False))(path)
 
 
@@ -138,7 +138,7 @@ def set_aside(path: Path) -> str:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether ``path`` is an unfinished file of a run that was killed while it wrote it."""
+    """Whether ``path`` is an unfinished file, left by a run that was killed while writing it."""
     part = PART.fullmatch(path.name)
     if not part or kind(path) != "a file":
         return False
@@ -148,7 +148,7 @@ def is_leftover(path: Path) -> bool:
     return name in FILES or may_be_in_it or (folder == "checkpoints" and is_saved_name(name))
 
 
-def strangers(directory: Path) -> list[str]:
+def foreign_entries(directory: Path) -> list[str]:
     """Return the entries of ``directory`` (a folder's as "report/notes.txt") that no run has written."""
     found = []
     for path in sorted(directory.iterdir()):
@@ -161,10 +161,10 @@ def strangers(directory: Path) -> list[str]:
 
 
 def remove_folder(directory: Path, name: str) -> None:
-    """Remove what is ours in the folder ``name`` of a run directory, and the folder if nothing else is in it."""
+    """Remove this program's files in the folder ``name`` of a run directory, and then the folder if it is empty."""
     folder = directory / name
     if is_real_directory(folder):
-        for path in list(filter(FOLDERS[name], folder.iterdir())):  # a figure is known by the page, too
+        for path in list(filter(FOLDERS[name], folder.iterdir())):  # list first: the page identifies its figures
             path.unlink()
         if not any(folder.iterdir()):
             folder.rmdir()

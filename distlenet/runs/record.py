@@ -1,7 +1,7 @@
-"""Reading a run: its checkpoint, its summary, and of its journal the steps and epochs that count, each once.
+"""Reading a run: its checkpoint, its summary, and the steps and epochs of its journal that count, each once.
 
-A journal may come from anybody. Of each line only what a run writes is kept, so that a journal takes little more than
-its size, and there are no more lines of each kind than in the longest of runs.
+A journal may come from an untrusted source. Only the keys that a run writes are kept of each line, so that it takes
+little more memory than its size, and the number of lines of each kind is limited to that of the longest run.
 """
 
 import math
@@ -22,19 +22,19 @@ Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
 BY_JOURNAL = ("kind", "steps", "status", "date", "host", "command")  # of a line, besides the fields of its event
 KNOWN = {name: name for name in (*BY_JOURNAL, *(f.name for event in EVENTS for f in fields(event)))}
-MOST = {"step": 1_000_000, "epoch": 100_000, "other": 10_000}  # lines of a kind; others: starts, notices, ends
+MOST = {"step": 1_000_000, "epoch": 100_000, "other": 10_000}  # lines of each kind; other: starts, notices, ends
 LONGEST_TEXT = 2000  # characters
-MOST_ENTRIES = 30  # of an object within a line
-STEP = '{"kind": "step", '  # as a run begins such a line
+MOST_ENTRIES = 30  # entries of an object within a line
+STEP = '{"kind": "step", '  # the start of such a line
 
 
 @dataclass(frozen=True)
 class Record:
-    """A run as its files tell it, ended or not; ``notes`` are sentences on what is missing or damaged among them."""
+    """The content of a run's files, finished or not; ``notes`` are sentences about missing or damaged files."""
 
     path: Path
     epochs: list[Line]  # EpochDone's fields, in order; see training/events.py
-    steps: list[Line]  # StepDone's fields, of the steps that the journal has
+    steps: list[Line]  # StepDone's fields, for the steps in the journal
     happenings: list[Line]  # lines of kind start, notice, end
     summary: dict[str, Any]  # empty while the run has not ended
     notes: list[str]
@@ -47,23 +47,23 @@ class Record:
 
 @dataclass(frozen=True)
 class Run(Record):
-    """A run with a checkpoint: the best, else the newest."""
+    """A run with its best checkpoint, otherwise its newest."""
 
     checkpoint: Checkpoint
 
 
 def read_record(path: Path, steps: bool = True, history: Sequence[dict[str, Any]] = ()) -> Record:
-    """Read journal and summary of the run directory ``path``; what is missing or damaged is noted.
+    """Read journal and summary of the run directory ``path``; notes tell what is missing or damaged.
 
-    Epochs that the journal lacks come from the ``history`` of a checkpoint. ``steps``: whether those are wanted too.
+    Epochs missing in the journal come from the ``history`` of a checkpoint. ``steps``: whether to read steps too.
     """
     journal, lines, notes = path / "journal.jsonl", list[Line](), list[str]()
     try:
         lines, notes = read_lines(journal, steps)
     except OSError as error:
         notes.append(
-            f"cannot read {journal} ({error.strerror}): the curves end where the newest checkpoint does, and what "
-            "happened on the way is not known"
+            f"cannot read {journal} ({error.strerror}): the curves end at the newest checkpoint, and the run's notices "
+            "are missing"
         )
     by_epoch = {entry["epoch"]: entry for entry in history}
     by_epoch |= {line["epoch"]: line for line in counting(lines, "epoch") if type(line.get("epoch")) is int}
@@ -73,10 +73,10 @@ def read_record(path: Path, steps: bool = True, history: Sequence[dict[str, Any]
 
 
 def read_run(path: Path, trust: Trust = NOTHING) -> Run:
-    """Read the run directory ``path``; ``trust`` says which code its network may be.
+    """Read the run directory ``path``; ``trust`` tells which user-defined code its network may run.
 
-    A journal or summary that is missing or damaged is noted; the curves then come from the newest checkpoint as
-    far as that knows them. Raises CheckpointError when there is no good checkpoint at all.
+    Notes tell if journal or summary are missing or damaged; the curves then come from the newest checkpoint, as far as
+    it holds them. Raises CheckpointError if there is no good checkpoint.
     """
     if not (path / "checkpoints").is_dir():
         raise CheckpointError(
@@ -88,12 +88,12 @@ def read_run(path: Path, trust: Trust = NOTHING) -> Run:
     except CheckpointError:  # a damaged best.h5
         checkpoint = replace(newest, trust=trust)
     record = read_record(path, history=newest.progress.history)
-    notes = [*(f"{error}: passed over" for error in damaged), *record.notes]
+    notes = [*(f"{error}: skipped" for error in damaged), *record.notes]
     return Run(**vars(record) | {"notes": notes, "checkpoint": checkpoint})
 
 
 def read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
-    """Return the summary.json ``path``, empty if there is no good one; ``notes`` are told why."""
+    """Return the summary.json ``path``; if it cannot be read, return an empty one and add the reason to ``notes``."""
     try:
         summary = bounded.read_json(path)
         if isinstance(summary, dict):
@@ -107,7 +107,7 @@ def read_summary(path: Path, notes: list[str]) -> dict[str, Any]:
 
 
 def divergences(summary: dict[str, Any]) -> list[str]:
-    """Return a sentence for each time the run of ``summary`` diverged: where, how, and what was done."""
+    """Return a sentence for each divergence in ``summary``: where, its kind, and the action."""
     records = summary.get("divergences")
     found = []
     for record in records if isinstance(records, list) else []:
@@ -118,9 +118,9 @@ def divergences(summary: dict[str, Any]) -> list[str]:
 
 
 def read_lines(path: Path, steps: bool = True, most: Mapping[str, int] = MOST) -> tuple[list[Line], list[str]]:
-    """Return the good lines of the journal ``path``, without ``steps`` not these; and a note if others are damaged.
+    """Return the good lines of the journal ``path`` (those of steps only if ``steps``), and a note about damaged ones.
 
-    Raises OSError, also where it has more lines than a run writes: ``most`` of a kind.
+    Raises OSError, also if it has more lines of a kind than ``most``, which no run writes.
     """
     lines, damaged, counts = [], 0, dict.fromkeys(most, 0)
     for text in bounded.lines(path):
@@ -128,7 +128,7 @@ def read_lines(path: Path, steps: bool = True, most: Mapping[str, int] = MOST) -
             continue
         try:
             line = _kept(bounded.parse_json(text or ""))  # None: longer than any line
-        except (ValueError, TypeError, KeyError):  # TypeError: no object
+        except (ValueError, TypeError, KeyError):  # TypeError: not an object
             damaged += 1
             continue
         kind = line["kind"] if line["kind"] in most else "other"
@@ -140,13 +140,13 @@ def read_lines(path: Path, steps: bool = True, most: Mapping[str, int] = MOST) -
 
 
 def _kept(line: Any) -> Line:
-    """Return what a run writes of ``line``, a line of a journal; raises TypeError, KeyError if it is none."""
+    """Return the entries of a journal's ``line`` that a run writes; raises TypeError or KeyError if it is none."""
     kind = str(line["kind"])[:LONGEST_TEXT]
     return {KNOWN[key]: short(value) for key, value in line.items() if key in KNOWN} | {"kind": KNOWN.get(kind, kind)}
 
 
 def short(value: Any, inside: bool = False) -> Any:
-    """Return ``value`` of a line: a number, a short text or an object of these; None for anything else."""
+    """Return a line's ``value`` if it is a number, a text (cut if long) or an object of these, otherwise None."""
     if isinstance(value, float) or value is None:
         return value
     if isinstance(value, str):
@@ -160,10 +160,10 @@ def short(value: Any, inside: bool = False) -> Any:
 
 
 def counting(lines: list[Line], kind: str) -> list[Line]:
-    """Return those of ``lines`` of ``kind``, "step" or "epoch", that led to where the run is, in order.
+    """Return the ``lines`` of ``kind`` ("step" or "epoch") that led to the run's current state, in order.
 
-    A run that is resumed from an earlier point, or goes back by itself, does steps again: the later line counts, and
-    none of a step or epoch after the one that it went back to.
+    A run that is resumed from an earlier point, or goes back by itself, repeats steps. Then the later lines count, and
+    earlier lines about steps or epochs after that point do not.
     """
     found: list[Line] = []
     for line in lines:
@@ -178,7 +178,7 @@ def counting(lines: list[Line], kind: str) -> list[Line]:
 
 
 def number(entry: Line, *keys: str) -> float | None:
-    """Return the finite number at ``entry[key][key]...``, None if there is none."""
+    """Return the finite number at ``entry[key][key]...``, or None."""
     value: Any = entry
     for key in keys:
         value = value.get(key) if isinstance(value, dict) else None
@@ -187,6 +187,6 @@ def number(entry: Line, *keys: str) -> float | None:
 
 
 def numbers(entries: list[dict[str, Any]], *keys: str) -> list[float]:
-    """Return the number at ``keys`` of every entry, NaN where there is none: matplotlib leaves that out."""
+    """Return the number at ``keys`` of every entry; missing ones are NaN, which matplotlib leaves out."""
     found = (number(entry, *keys) for entry in entries)
     return [math.nan if value is None else value for value in found]

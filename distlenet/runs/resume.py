@@ -17,14 +17,14 @@ from distlenet.training.state import TrainState
 
 
 def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None, list[Notice]]:
-    """Return the checkpoint to resume from, and what the user should know; root only.
+    """Return the checkpoint to resume from, and notices for the user; root only.
 
-    ``source`` is a path, or "auto": the newest good checkpoint of ``directory``, None if it holds none yet. Raises
-    UsageError where it is another checkpoint of ``directory``, CheckpointError when it cannot be read, or holds
-    settings that this version does not know.
+    ``source`` is a path, or "auto" for the newest good checkpoint of ``directory`` (None if it holds none yet). Raises
+    UsageError if it is an older checkpoint of ``directory``, CheckpointError if it cannot be read or holds settings
+    that this version does not know.
     """
     if source == "auto" and not directory.saved():
-        own = ", with the settings of its config.toml where no others are given" if settings_of(directory) else ""
+        own = ", with the settings of its config.toml unless others are given" if settings_of(directory) else ""
         return None, [Notice(f"nothing to resume from yet: the run starts from the beginning{own}")]
     damaged: list[CheckpointError] = []
     if source == "auto":
@@ -33,38 +33,38 @@ def find_source(directory: RunDirectory, source: str) -> tuple[Checkpoint | None
         checkpoint, damaged = _newest_as(source, directory)
     else:
         checkpoint = read_checkpoint(Path(source))
-    _ = checkpoint.config  # of a newer version, which has more settings, it is whole and nothing to pass over
-    return checkpoint, [Notice(f"{error}: passed over", "warning") for error in damaged]
+    _ = checkpoint.config  # raises for settings of a newer version: such a checkpoint is not damaged, and not skipped
+    return checkpoint, [Notice(f"{error}: skipped", "warning") for error in damaged]
 
 
 def _newest_as(source: str, directory: RunDirectory) -> tuple[Checkpoint, list[CheckpointError]]:
-    """Return the newest checkpoint of ``directory``, see newest_checkpoint, if ``source`` is as new."""
+    """Return the newest checkpoint of ``directory`` (see newest_checkpoint) if ``source`` is equally new."""
     order = read_order(Path(source))
     with contextlib.suppress(CheckpointError):
         checkpoint, damaged = newest_checkpoint(directory)
         if checkpoint.progress.order == order:
             return checkpoint, damaged
     raise UsageError(
-        f"{source} is not the newest checkpoint of {directory.path}, from which alone that run resumes: to train from "
-        "it, give the new run a directory of its own, --run NEW"
+        f"{source} is not the newest checkpoint of {directory.path}, and a run resumes only from its newest: to train "
+        "from it, choose a new directory, --run NEW"
     )
 
 
 def settings_of(directory: RunDirectory) -> dict[str, Any] | None:
-    """Return the settings of a run that ended before it saved anything, None if ``directory`` holds none."""
+    """Return the settings in ``directory`` of a run that ended before its first checkpoint, or None."""
     path = directory.path / "config.toml"
     return build_config("standard", path).to_dict() if is_config(path) else None
 
 
 def edits(directory: RunDirectory, origin: Checkpoint) -> list[Notice]:
-    """Return a notice if somebody has edited config.toml to change the run that is resumed."""
+    """Return a notice if the config.toml of the resumed run was edited, since that does not change the run."""
     path = directory.path / "config.toml"
     if not path.is_file():
         return []
     try:
         edited = changes(origin.config, build_config(file=path, base=origin.meta["config"]))
     except ConfigError:
-        return []  # it is renamed, and that is reported
+        return []  # it will be renamed, and that is reported
     names = ", ".join(f"{name} = {new!r} (the run has {old!r})" for name, old, new, _ in edited)
     text = f"{path} was edited: {names}. The run keeps its own settings: change one by --override NAME and its flag"
     return [Notice(text, "warning")] * bool(edited)
@@ -90,5 +90,5 @@ def bring_files(checkpoint: Checkpoint, directory: LockedDirectory, state: Train
     saved_at_once = progress.step == 0 and progress.best_epoch == progress.epoch - 1
     if progress.best_epoch is None or saved_at_once or is_best(best, state.best_theta):
         return []
-    what, number = "is that of another epoch" if best.exists() else "is missing", progress.best_epoch + 1
+    what, number = "is from another epoch" if best.exists() else "is missing", progress.best_epoch + 1
     return [Notice(f"{best} {what}: only last.h5 holds the parameters of the best epoch, {number}", "warning")]

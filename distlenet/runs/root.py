@@ -1,4 +1,4 @@
-"""What only the root does in a run: show it, and write its files. The other ranks have a twin that does nothing."""
+"""The work of the root in a run: showing it and writing its files. Other ranks have a class that does nothing."""
 
 import os
 import time
@@ -22,29 +22,29 @@ PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lo
 
 
 class OtherRank:
-    """What every rank but the root has: nobody listens to its events, and it writes nothing."""
+    """Stands in for Root on all other ranks: nobody listens to the events, and nothing is written."""
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []
 
     def announce(self, event: Event) -> None:
-        """Tell every listener of ``event``; a listener may announce events of its own."""
+        """Pass ``event`` to every listener; listeners may announce further events."""
         for listener in self.listeners:
             listener.on(event)
 
     def find_origin(self) -> dict[str, Any] | None:
-        """Return the ``meta`` of the checkpoint to resume from, if there is one."""
+        """Return the ``meta`` of the checkpoint to resume from, None for a new run."""
         return None
 
     def begin(self, experiment: Experiment) -> list[Notice]:
-        """Restore the state, if the run is resumed, and start writing; returns what the user should know."""
+        """Restore the state of a resumed run and start writing; returns notices for the user."""
         return []
 
     def take_over(self, experiment: Experiment) -> None:
-        """Go on writing in place of a root that was lost."""
+        """Continue writing in place of a lost root."""
 
     def catch_up(self, state: TrainState) -> None:
-        """Write what is missing of what led to ``state``, after ranks were lost."""
+        """After ranks were lost, add to the journal what is missing up to ``state``."""
 
     def finish(self, summary: dict[str, Any]) -> int:
         """Write the summary; returns an exit code."""
@@ -56,12 +56,12 @@ class OtherRank:
         return None
 
     def close(self) -> None:
-        """Let go of everything: the process goes on to other runs."""
-        self.listeners.clear()  # they know who announces: none of them would be let go
+        """Release everything, because the process may start other runs."""
+        self.listeners.clear()  # breaks reference cycles: listeners hold this object's announce method
 
 
 class Root(OtherRank):
-    """The root's: ``views`` are shown every event before it is written down in the run directory."""
+    """The root: ``views`` get every event before it is written to the run directory."""
 
     def __init__(self, options: RunOptions, signals: Signals, views: list[Listener], others: list[Listener]) -> None:
         super().__init__()
@@ -74,9 +74,10 @@ class Root(OtherRank):
         self._writer: Writer | None = None
 
     def find_origin(self) -> dict[str, Any] | None:
-        """See OtherRank; a run that resumes in its own directory locks it first.
+        """See OtherRank. A run that resumes in its own directory locks it first.
 
-        Where there is no checkpoint yet, the settings alone. Raises RunDirectoryError, CheckpointError, UsageError.
+        If the directory holds no checkpoint yet, returns only its settings. Raises RunDirectoryError, CheckpointError,
+        UsageError.
         """
         options, directory = self._options, RunDirectory(self._options.run_directory)
         directory.check()
@@ -89,12 +90,12 @@ class Root(OtherRank):
             own = directory.holds_run() if auto else directory.contains(options.resume)
         if own and options.overwrite and not auto:
             raise UsageError(
-                f"{options.resume} belongs to the run that --overwrite would remove: leave that out to resume the run "
-                f"in {directory.path}, or choose another --run"
+                f"{options.resume} belongs to the run that --overwrite would remove: leave out --overwrite to resume "
+                f"the run in {directory.path}, or choose another --run"
             )
         if auto:
             if options.overwrite and directory.state == REPLACING:
-                return None  # it was being replaced when the process was killed: that is finished
+                return None  # a process was killed while it replaced the run: finish that
             directory.check_resumable()
         if own:
             self._directory = LockedDirectory(directory.path)
@@ -103,11 +104,11 @@ class Root(OtherRank):
         return self._origin.meta if self._origin else {"config": settings} if settings else None
 
     def begin(self, experiment: Experiment) -> list[Notice]:
-        """See OtherRank; a new run replaces an older one only here, when all else is known to be right."""
-        origin, self._origin = self._origin, None  # its arrays are copied
+        """See OtherRank. A new run replaces an older one only here, after everything else was checked."""
+        origin, self._origin = self._origin, None  # its arrays are copied and can be freed
         if origin:
             origin.restore(experiment.state)
-        if self._directory is None:  # a new run, or one that was started elsewhere
+        if self._directory is None:  # a new run, or one resumed from another directory
             self._directory = LockedDirectory(self._options.run_directory)
             self._directory.start(self._options.overwrite, copies=origin is not None)
         directory = self._directory
@@ -127,7 +128,7 @@ class Root(OtherRank):
         return self._notices + moved(directory)
 
     def take_over(self, experiment: Experiment) -> None:
-        """Go on where a root that was lost left off: its lock is lifted as soon as the system has buried it."""
+        """See OtherRank. Waits for the lock, which the system releases once the lost root is gone."""
         for attempt in range(PATIENCE):
             try:
                 self._directory = directory = LockedDirectory(self._options.run_directory)
@@ -139,7 +140,7 @@ class Root(OtherRank):
         self._write(directory, experiment, resumed=False)
 
     def _write(self, directory: LockedDirectory, experiment: Experiment, resumed: bool) -> Writer:
-        """Write from now on."""
+        """Start writing."""
         with able_to(f"write the run directory {directory.path}"):
             self._writer = writer = Writer(directory, self._options, experiment, self.announce, resumed)
         self.listeners.append(writer)
@@ -152,7 +153,7 @@ class Root(OtherRank):
             self._writer.journal.complete(state.progress.history)
 
     def finish(self, summary: dict[str, Any]) -> int:
-        """See OtherRank; what cannot be written is reported: the run is done, and its figures are shown."""
+        """See OtherRank. Failures to write are reported, not raised: the run is complete, and its figures are shown."""
         return self._writer.finish(summary) if self._writer else 0
 
     @property
@@ -161,7 +162,7 @@ class Root(OtherRank):
         return self._callbacks.failure
 
     def close(self) -> None:
-        """See OtherRank; lifts the lock."""
+        """See OtherRank. Releases the lock."""
         super().close()
         self._writer = None
         if self._directory:

@@ -1,4 +1,4 @@
-"""One run from its options to its summary: the loop and what is around it."""
+"""One run from its options to its summary: everything around the training loop."""
 
 import time
 from collections import deque
@@ -26,7 +26,7 @@ from distlenet.training.state import broadcast_state
 
 
 class Session:
-    """A run on one rank. ``make_views`` makes its displays, once this rank is the root."""
+    """A run on one rank. ``make_views`` creates the displays if this rank becomes the root."""
 
     def __init__(
         self, options: RunOptions, comm: Communicator, signals: Signals, make_views: Callable[[], list[Listener]]
@@ -36,9 +36,9 @@ class Session:
         self._started = time.perf_counter()
 
     def run(self) -> int:
-        """Train, evaluate, write the summary; return the exit code, also of a run that a signal stopped.
+        """Train, evaluate, write the summary; return the exit code, also if a signal stopped the run.
 
-        Raises, on every rank, the error by which any other run ended.
+        Raises any other error that ended the run, on every rank.
         """
         finished = RunFinished()
         for event in self.events():
@@ -46,21 +46,20 @@ class Session:
         return self.outcome(finished)
 
     def outcome(self, finished: RunFinished) -> int:
-        """Return the exit code of a run that ended by the event ``finished``, or raise its error; see ``run``."""
-        failure = finished.failure or self.root.callback_failure  # a callback may fail at the last event of all
+        """Return the exit code of a run that ended with the event ``finished``, or raise its error; see ``run``."""
+        failure = finished.failure or self.root.callback_failure  # a callback may fail at the last event
         if failure is None or isinstance(failure, Stopped):
             return finished.code
         try:
             raise failure
         finally:
-            del finished, failure  # a traceback holds this function, and with the failure network and data
+            del finished, failure  # the traceback refers to this frame; it must not keep network and data alive
 
     def events(self) -> Iterator[Event]:
-        """Train, evaluate, write the summary; yield what happens once the root has shown and written it.
+        """Train, evaluate, write the summary; yield the events after the root has shown and written them.
 
-        On other ranks there are fewer events: nothing is written there. Whoever does not take all events asks the run
-        to stop by its ``signals``, and then takes the rest. An error that ends a run is in the last event; raises those
-        of the preparation.
+        Other ranks yield fewer events, because they write nothing. To stop early, ask for it by ``signals`` and take
+        the remaining events. An error that ends the run is in the last event. Errors of the preparation are raised.
         """
         heard = Heard()
         self.root.listeners.append(heard)
@@ -74,26 +73,26 @@ class Session:
             self.root.close()
 
     def follow(self, experiment: Experiment) -> Iterator[None]:
-        """Let the root show and write what happens, event by event; lost ranks do not end the run."""
+        """Let the root show and write each event. Lost ranks do not end the run."""
         pace, state, steps = Pace(), experiment.state, experiment.leaves.plan.steps_per_epoch
         with Watchdog(self.comm, lambda: state.progress.upcoming(steps), self.options.stall_after) as watchdog:
             take_over = partial(self.take_over, experiment, watchdog)
             survivor = Survivor(state, experiment.leaves, self.comm, take_over)
             events = survivor.events(lambda: self.course(experiment, survivor, pace))
             while True:
-                with np.errstate(all="ignore"):  # non-finite numbers are looked for explicitly, once a step
+                with np.errstate(all="ignore"):  # each step checks explicitly for non-finite numbers
                     event = next(events, None)
                     if event is None:
                         return
                     pace.note(event)
                     self.root.announce(event)
-                yield  # not within errstate: that would be the caller's too
+                yield  # outside of errstate, which would otherwise apply to the caller too
 
     def course(self, experiment: Experiment, survivor: Survivor, pace: Pace) -> Iterator[Event]:
-        """Yield the events from the state reached to the end of the run.
+        """Yield the events from the current state to the end of the run.
 
         After the preparation, ranks exchange messages only in here. When ranks are lost, some of the others may be
-        further along, up to the very last message: all of them start here again.
+        further along, up to the last message of the run. All of them start here again.
         """
         failure: DistlenetError | None = None
         tested: dict[str, Any] = {}
@@ -113,13 +112,13 @@ class Session:
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
-        # the others wait until it is written: if the root is lost before, one of them writes it
+        # the other ranks wait until it is written; if the root is lost before that, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
         history = experiment.state.progress.history
         yield RunFinished(summary, failure.exit_code if failure else code, failure, history)
 
     def blamed(self) -> CallbackError | None:
-        """Return the error of the root's callback that asked the run to stop, if one did; all ranks take part."""
+        """Return the error of a callback if one asked the run to stop; a collective operation."""
         failure = self.root.callback_failure
         text = self.comm.broadcast(failure and str(failure))
         return failure or (CallbackError(text) if text else None)
@@ -132,7 +131,7 @@ class Session:
         yield from train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
 
     def prepare(self) -> Experiment:
-        """Set everything up, resume if asked to, and announce the start."""
+        """Set up the run, resume it if requested, and announce the start."""
         with in_agreement(self.comm):
             origin = self.root.find_origin()
         experiment = set_up(self.options, self.comm, self.signals, self.comm.broadcast(origin))
@@ -143,7 +142,7 @@ class Session:
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm)
-        if not alike:  # each rank computes the gradient's norm itself: on other CPUs its last bit may differ
+        if not alike:  # each rank computes the gradient's norm itself, and its last bit may differ on other CPUs
             experiment.state.optimizer.agree = self.comm.broadcast
         for text in warnings:
             self.root.announce(Notice(text, "warning"))
@@ -152,7 +151,7 @@ class Session:
         return experiment
 
     def appoint_root(self) -> bool:
-        """Make this rank the root if it is the first of those left. Returns whether it just became root."""
+        """Make this rank the root if it is the first remaining one. Returns whether it has just become root."""
         appointed = self.comm.is_root and not isinstance(self.root, Root)
         if appointed:
             self.root = Root(self.options, self.signals, self._make_views(), self.root.listeners)
@@ -176,12 +175,12 @@ class Heard:
         self.on = self._events.append  # see Listener
 
     def take(self) -> Iterator[Event]:
-        """Yield the events that came since the last time."""
+        """Yield the events since the last call."""
         while self._events:
             yield self._events.popleft()
 
 
 def bare(error: DistlenetError) -> DistlenetError:
-    """Return ``error`` without the functions in which it was raised: they hold the network, its data and the error."""
+    """Return ``error`` without its traceback, whose frames would keep network and data alive."""
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)

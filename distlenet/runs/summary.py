@@ -1,4 +1,4 @@
-"""The figures at the end of a run: what summary.json holds."""
+"""The final figures of a run, written to summary.json."""
 
 import resource
 import time
@@ -11,16 +11,16 @@ from distlenet.parallel import Communicator
 from distlenet.runs.experiment import Experiment
 from distlenet.training.events import Event, StepDone
 
-RECENT = 50_000  # steps whose times are kept: a long run must not fill the memory with them
+RECENT = 50_000  # number of steps whose times are kept, to bound the memory of a long run
 
 
 class Pace:
-    """How fast this process trains; counted from when it is made."""
+    """The training speed of this process since this object was created."""
 
     def __init__(self) -> None:
         self._started = time.perf_counter()
-        self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, of which exchange) of each
-        self.images = 0  # trained on
+        self.steps: deque[tuple[float, float]] = deque(maxlen=RECENT)  # (seconds, seconds of exchange) of each step
+        self.images = 0  # number of images trained on
 
     def note(self, event: Event) -> None:
         """Count a step."""
@@ -30,12 +30,12 @@ class Pace:
 
     @property
     def seconds(self) -> float:
-        """Seconds since then."""
+        """Seconds since this object was created."""
         return time.perf_counter() - self._started
 
 
 def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: float, pace: Pace) -> dict[str, Any]:
-    """Return the summary; all ranks take part. ``seconds`` were trained for, at ``pace``."""
+    """Return the summary of a training that took ``seconds``; a collective operation."""
     state, images = experiment.state, pace.images
     return {
         "status": status,
@@ -59,12 +59,12 @@ def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: 
 
 
 def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
-    """Return the median over the steps of the shortest exchange of any rank, over the median step.
+    """Return the median over the steps of the shortest exchange of any rank, divided by the median step time.
 
-    The shortest: a rank that waits for a late one spends that time in the exchange as well.
+    The shortest counts, because a rank that waits for a late one spends that time in the exchange too.
     """
     exchanges = comm.allgather([round(exchange, 7) for _, exchange in steps])
-    common = min(map(len, exchanges))  # after a loss, ranks may have counted a repeated step differently
+    common = min(map(len, exchanges))  # after a loss, ranks may have counted different numbers of steps
     if not common:
         return 0.0
     exchange = np.array([values[:common] for values in exchanges]).min(axis=0)
@@ -72,7 +72,7 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
 
 
 def final_test(experiment: Experiment) -> dict[str, Any]:
-    """Read the test set, once, with the parameters chosen on the validation set, if there is one."""
+    """Evaluate the test set once, with the parameters chosen on the validation set if there is one."""
     state = experiment.state
     chosen = "last" if state.averaged is state.net.theta else "average"
     if state.progress.best_epoch is not None:
@@ -83,7 +83,8 @@ def final_test(experiment: Experiment) -> dict[str, Any]:
         "test_accuracy": result.accuracy,
         "test_error": 1 - result.accuracy,
         "test_loss": result.loss,
-        "test_chance": float(result.confusion.sum(axis=1).max() / result.confusion.sum()),  # always the same answer
+        # the accuracy of always answering with the most frequent class
+        "test_chance": float(result.confusion.sum(axis=1).max() / result.confusion.sum()),
         "val_accuracy": state.progress.best_accuracy,
         "evaluated": chosen,
     }

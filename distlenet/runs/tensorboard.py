@@ -1,7 +1,7 @@
 """Event files for TensorBoard: the run's figures as curves and histograms, in RUN/tensorboard/.
 
-Every start of the run writes a file of its own. It begins by saying from which step on earlier points do not
-count any more, and so does going back within a run: no point is shown twice. Steps are those of the whole run.
+Every start of the run writes a new file. Its first entry tells TensorBoard to drop earlier points from that step on.
+The same entry is written when the run goes back, so no point is shown twice. Steps count from the start of the run.
 """
 
 import os
@@ -21,11 +21,11 @@ from distlenet.training.events import EpochDone, Event, RunStarted, StepDone, wa
 from distlenet.training.postmortem import Recorder
 from distlenet.training.state import TrainState
 
-BINS = 40  # of a histogram
+BINS = 40  # of each histogram
 
 
 def check_installed() -> None:
-    """Raise UsageError, naming the extra, if the library that event files need is missing."""
+    """Raise UsageError, which names the extra, if the library for event files is missing."""
     try:
         import tensorboardX  # noqa: F401
     except ImportError as error:
@@ -33,9 +33,9 @@ def check_installed() -> None:
 
 
 class TensorBoard:
-    """A listener that writes event files to ``directory``: every ``every`` steps, and after each epoch.
+    """A listener that writes event files to ``directory``, every ``every`` steps and after each epoch.
 
-    A full disk does not end the run: points are lost, and ``announce`` is told, once until it has room again.
+    A full disk does not end the run. Points are lost, and a warning is announced, once until a write succeeds again.
     """
 
     def __init__(
@@ -61,16 +61,16 @@ class TensorBoard:
                 self._histogram(event.step, f"gradients/{name}", gradient)
 
     def _begin(self, event: RunStarted) -> None:
-        """Say that what was written of later steps does not count."""
+        """Tell TensorBoard to drop the points of later steps."""
         from tensorboardX.proto.event_pb2 import SessionLog
 
-        # with an evaluation still to come, the latest step's place is where its figures will stand
+        # if the evaluation is still to come, its figures will be written at the latest step
         evaluated = event.step < event.steps_per_epoch
         log = SessionLog(status=SessionLog.START)
         self._write(event.epoch * event.steps_per_epoch + event.step + evaluated, session_log=log)
 
     def _gradient_norms(self) -> dict[str, float]:
-        """Return the norms of the latest step's mean gradient, before any clipping: of each weight, and of all."""
+        """Return the norms of the latest step's mean gradient before clipping: of each weight and of the whole."""
         _, _, norms = self._recorder.steps[-1]
         parameters = self._state.net.parameters
         found = {f"gradient_norm/{name}": norm for name, norm in norms.items() if parameters[name].is_weight}
@@ -130,7 +130,7 @@ def of_epoch(event: EpochDone) -> dict[str, float]:
 
 
 def append(path: Path, content: bytes) -> None:
-    """Append one record to the file ``path``, whole or not at all: length, content, and a checksum of each.
+    """Append a record to the file ``path``, whole or not at all: length, content, and a checksum of each.
 
     The format is TensorFlow's TFRecord. Raises OSError.
     """

@@ -1,4 +1,4 @@
-"""What the root writes while a run goes on: journal, checkpoints, post-mortems, event files, a summary."""
+"""The root's writing during a run: journal, checkpoints, post-mortems, event files, summary."""
 
 import contextlib
 import json
@@ -17,9 +17,9 @@ from distlenet.training.postmortem import Report, short
 
 
 class Writer:
-    """A listener that writes what happens: journal, checkpoints, post-mortems, event files.
+    """A listener that writes journal, checkpoints, post-mortems and event files.
 
-    When somebody has removed the run directory, it is made again before something is saved.
+    If somebody removes the run directory, it is made again before the next save.
     """
 
     def __init__(
@@ -32,7 +32,7 @@ class Writer:
     ) -> None:
         state, config = experiment.state, experiment.config
         self._directory, self._config, self._announce = directory, config, announce
-        self._owed: dict[str, str] = {}  # name: text, of post-mortems that could not be written
+        self._owed: dict[str, str] = {}  # name -> text of post-mortems that could not be written yet
         self.journal = Journal(directory.journal, state, options.log_every, announce)
         self._keeper = CheckpointKeeper(
             directory.checkpoints,
@@ -62,7 +62,7 @@ class Writer:
             try:
                 self._write_owed()
             except RunDirectoryError as error:
-                self._announce(Notice(f"no post-mortem yet: {error}", "warning"))
+                self._announce(Notice(f"the post-mortem is not written yet: {error}", "warning"))
         elif isinstance(event, SaveRequested | RunFinished):
             with contextlib.suppress(RunDirectoryError):
                 self._write_owed()
@@ -73,10 +73,10 @@ class Writer:
             del self._owed[name]
 
     def _reclaim(self) -> None:
-        """Make the run directory again if somebody has removed it; raises RunDirectoryError if another run has it."""
+        """Make the run directory again if it was removed; raises RunDirectoryError if another run uses it."""
         try:
             removed = self._directory.reclaim()
-        except OSError:  # whoever writes next meets the same trouble, and reports it
+        except OSError:  # the next write fails for the same reason, and reports it
             return
         if removed:
             text = f"{self._directory.path} was removed during the run: it is made again, without older checkpoints"
@@ -86,7 +86,7 @@ class Writer:
                 self._directory.write_text("config.toml", self._config.to_toml())
 
     def finish(self, summary: dict[str, Any]) -> int:
-        """Write the summary; returns an exit code, not 0 if something is missing in the directory."""
+        """Write the summary; returns an exit code, which is not 0 if a file could not be written."""
         self._keeper.settle()
         if self._keeper.failing:
             summary["unsaved"] = True
@@ -105,21 +105,21 @@ class Writer:
 
 
 def moved(directory: LockedDirectory) -> list[Notice]:
-    """Return a notice of the files that were renamed since the last time."""
+    """Return a notice about the files that were set aside since the last call."""
     names, directory.moved = directory.moved, []
     text = f"not written by a run, edited since, or damaged, and therefore renamed: {', '.join(names)}"
     return [Notice(text, "warning")] * bool(names)
 
 
 def in_words(record: dict[str, Any], what: str, report: Report) -> str:
-    """Return a post-mortem to read: ``record`` and the sentence ``what`` say what happened and what was done."""
+    """Return a post-mortem as text, from the ``record`` of a divergence, the sentence ``what``, and its ``report``."""
     lines = [
         f"{record['kind']}: {what}",
         f"done about it: {record['action']}",
         "",
         *(f"* {finding}" for finding in report["findings"]),
         "",
-        f"{'':14} {'units dead':>22} {'values zero':>22} {'deviation':>24}",
+        f"{'':14} {'units dead':>22} {'values zero':>22} {'std. deviation':>24}",
         f"{'layer':14} {'good':>11}{'now':>11} {'good':>11}{'now':>11} {'good':>12}{'now':>12}",
     ]
     for before, layer in zip(report["good"]["layers"], report["now"]["layers"], strict=True):

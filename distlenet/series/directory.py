@@ -58,7 +58,7 @@ class SeriesDirectory:
                     f"series a directory of its own, for example --run {path / 'series'}"
                 )
             for run in runs:
-                found = ours.strangers(run) if run.is_dir() and not is_mark(run / "lock") else []
+                found = ours.foreign_entries(run) if run.is_dir() and not is_mark(run / "lock") else []
                 if found:
                     raise RunDirectoryError(
                         f"{run}, which is to hold a run of the series, has {listed(found)}, which no run wrote: move "
@@ -90,7 +90,7 @@ def _is_of_series(path: Path, folders: set[Path]) -> bool:
 
 def _is_run(path: Path) -> bool:
     marked = RUN.fullmatch(path.name) and is_real_directory(path)
-    return bool(marked) and (is_mark(path / "lock") or not ours.strangers(path))
+    return bool(marked) and (is_mark(path / "lock") or not ours.foreign_entries(path))
 
 
 def save(directory: Path, results: dict[str, Any], rows: Rows, title: str) -> None:

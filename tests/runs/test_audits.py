@@ -81,7 +81,7 @@ def disagree_on(kind, words, options, ranks=2):
         ({"flags": {"train_sample": 60}}, "setting train_sample 60, "),
         ({"flags": {"test_curve": True}}, "setting test_curve True, "),
         ({"flags": {"shards": 2, "batch_size": 64}}, "setting shards 2, "),
-        ({"recipe": "fast"}, "setting weight_decay 0.0001, "),
+        ({"recipe": "fast"}, "setting rotate 0.0, "),
         ({"save_steps": 5}, "option save_steps 5, rank 0 on {} has 0"),
         ({"stall_after": 60.0}, "option stall_after 60.0, "),
         ({"override": ("lr",)}, "option override ['lr'], "),

@@ -121,7 +121,7 @@ ATTACKS = {
     "external group": (external_group, "/optimizer is an external link"),
     "soft group": (soft_group, "/best is a soft link"),
     "link to a pipe": (link_to_a_pipe, "/parameters is an external link"),
-    "swapped": (swapped, "/parameters/C1/W is not what /theta holds of it"),
+    "swapped": (swapped, "/parameters/C1/W differs from its part of /theta"),
     "unlisted": (unlisted, "theta"),
     "climbing name": (renamed, "a checkpoint has no array 'optimizer/../velocity'"),
     "unknown array": (put("extra/x", np.zeros(5, "f4")), "a checkpoint has no array 'extra/x'"),

@@ -47,7 +47,7 @@ def test_new(lock, tmp_path):
 
 def test_a_run_is_not_replaced_by_accident(lock, tmp_path):
     fill(tmp_path / "run")
-    with pytest.raises(RunDirectoryError, match=r"already holds a run: resume it by --resume auto"):
+    with pytest.raises(RunDirectoryError, match=r"already holds a run: resume it with --resume auto"):
         lock().start()
     assert "complete" in (tmp_path / "run/summary.json").read_text()
     assert (tmp_path / "run/checkpoints/last.h5").exists()

@@ -494,7 +494,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
     else:
         last.write_bytes(last.read_bytes()[: 4321 if harm == "cut off" else 0])
     done = resume(digits, stopped, ranks).expect()
-    assert [text for text in done.notices if str(last) in text and "passed over" in text]
+    assert [text for text in done.notices if str(last) in text and "skipped" in text]
     assert [text for text in done.notices if text.startswith("resuming from") and "epoch 2, step 1" in text]
     assert last.with_name("last.h5.aside").exists()  # out of the way, where it would age a good one out
     check_same_run(stopped, whole)
@@ -524,7 +524,7 @@ def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet)
     with (stopped / "journal.jsonl").open("a") as journal:
         journal.write("torn\n[]\n")
     done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet").expect()
-    for words in ("passed over", "renamed: last.h5.aside", "damaged line"):
+    for words in ("skipped", "renamed: last.h5.aside", "damaged line"):
         said = [line for line in done.output.splitlines() if words in line]
         assert len(said) == 1, done.output
         assert " warning " in said[0]
