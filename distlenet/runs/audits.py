@@ -198,5 +198,5 @@ def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
         threads = sum(row[1]["threads"] or 1 for row in rows if row[0] == host)
         cores = next(row[2] for row in rows if row[0] == host)
         if threads > cores:
-            warnings.append(f"{host}: the ranks have {threads} BLAS threads, but the host {cores} cores: this is slow")
+            warnings.append(f"{host}: all ranks together have {threads} BLAS threads on {cores} cores: this is slow")
     return not unlike, warnings

@@ -79,10 +79,11 @@ def test_a_chain_of_stops(digits, tmp_path, whole, chain):
     sessions_of = sessions.parts(digits, tmp_path / "run", FLAGS, *chain)
     check_same_run(tmp_path / "run", whole)
     for before, after in zip(chain, sessions_of[1:], strict=False):
-        # a signal between two steps is acted upon in the next one, in the evaluation at once
+        # a signal between two steps takes effect in the next one, during an evaluation at once
         step = before[1] if before[1] % STEPS == 0 else before[1] + 1
         epoch, step = (step // STEPS, step % STEPS) if step % STEPS else (step // STEPS - 1, STEPS)
-        assert any(f"last.h5: epoch {epoch + 1}, step {step + 1}" in text for text in after.notices), after.notices
+        where = f"the evaluation of epoch {epoch + 1}" if step == STEPS else f"epoch {epoch + 1}, step {step + 1}"
+        assert any(text.endswith(f"last.h5: {where}") for text in after.notices), after.notices
 
 
 @settings(derandomize=True, deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
