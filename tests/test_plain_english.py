@@ -75,7 +75,7 @@ def text_files() -> list[Path]:
         and "__pycache__" not in path.parts
         and path.is_file()
         and path != Path(__file__)
-        and str(path.relative_to(ROOT)).startswith(CLEAN)
+        and (path.suffix == ".md" or str(path.relative_to(ROOT)).startswith(CLEAN))
     )
 
 
