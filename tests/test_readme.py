@@ -192,6 +192,12 @@ def test_the_first_page_is_read_at_one_sitting():
     assert len(text.split()) <= WORDS
 
 
+def test_the_loop_is_as_short_as_promised():
+    promised = int(re.search(r"the training loop is one file of (\d+) lines", READMES["README.md"])[1])
+    lines = (ROOT / "distlenet/training/loop.py").read_text(encoding="utf-8").count("\n")
+    assert abs(lines - promised) <= promised / 10
+
+
 @cache
 def anchors(path: Path) -> set[str]:
     """Return the anchors of a README's headings, as a host of repositories makes them."""
