@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.errors import DistlenetError, OwnCodeError
 from distlenet.nn.layer import Parameter
 from distlenet.nn.net import Net
 
@@ -30,21 +31,43 @@ def hash_answer(net: Net) -> str | None:
     It depends on everything that the network's code has read, be it from a file or the environment. None if the
     network does not give the same answer twice, or cannot be copied or run.
     """
+    try:
+        answers = [_answer(copy.deepcopy(net)) for _ in range(2)]
+    except Exception:
+        return None  # a fault in the user's code: training will report it
+    return answers[0] if answers[0] == answers[1] else None
+
+
+def check_computes(net: Net, model: str) -> None:
+    """Raise OwnCodeError if ``net``, made by the user's code ``model``, cannot compute the gradient of random images.
+
+    A copy is asked. A network that cannot be copied is not: training will report its faults.
+    """
+    try:
+        own = copy.deepcopy(net)
+    except Exception:
+        return
+    try:
+        _answer(own)
+    except DistlenetError:
+        raise
+    except Exception as error:
+        what = f"the gradient of {SAMPLES} random images failed: {type(error).__name__}: {error}"
+        raise OwnCodeError(f"model {model}: {what}") from error
+
+
+def _answer(net: Net) -> str:
+    """Return the SHA-256 of the loss and gradient that ``net`` computes for random images."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((*net.input_shape, SAMPLES)).astype(net.theta.dtype)
     labels = rng.integers(net.output_shape[0], size=SAMPLES)
-    before, answers = np.random.get_state(), []  # noqa: NPY002
+    before, gradient = np.random.get_state(), np.zeros_like(net.theta)  # noqa: NPY002
     try:
         with np.errstate(all="ignore"):
-            for _ in range(2):
-                own, gradient = copy.deepcopy(net), np.zeros_like(net.theta)
-                loss, _ = own.loss_and_grad(x.copy(), labels, gradient)
-                answers.append(hashlib.sha256(np.float64(loss).tobytes() + gradient.tobytes()).hexdigest())
-    except Exception:
-        return None  # a fault in the user's code: training will report it
+            loss, _ = net.loss_and_grad(x, labels, gradient)
     finally:
         np.random.set_state(before)  # noqa: NPY002
-    return answers[0] if answers[0] == answers[1] else None
+    return hashlib.sha256(np.float64(loss).tobytes() + gradient.tobytes()).hexdigest()
 
 
 def _describe(value: Any, within: list[int]) -> Iterator[str]:

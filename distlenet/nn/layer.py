@@ -6,7 +6,7 @@ from typing import Literal
 
 import numpy as np
 
-from distlenet.errors import ConfigError
+from distlenet.errors import ConfigError, OwnCodeError
 from distlenet.nn.split import plain, to_plain, to_split
 
 Direction = Literal["forward", "backward", "curvature"]
@@ -131,7 +131,7 @@ def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarr
     An empty array stands for the gradient that nobody needs.
 
     A layer that does not share arrays is given copies, its parameters' gradients start at zero, and it may set
-    them in any way. Raises ConfigError if it returns an array of another shape than expected.
+    them in any way. Raises OwnCodeError if it returns an array of another shape than expected.
     """
     function: Callable[[np.ndarray], np.ndarray | None] = getattr(layer, direction)
     if layer.shares_arrays:
@@ -167,7 +167,7 @@ def _expected(layer: Layer, direction: Direction, array: np.ndarray | None, shap
     """Return ``array`` if it has ``shape``."""
     if array is None or array.shape != shape:
         found = "None" if array is None else f"one of shape {array.shape}"
-        raise ConfigError(
+        raise OwnCodeError(
             f"layer {layer.name} ({type(layer).__name__}): {direction} returned {found}, expected an array of shape "
             f"{shape}: that of one sample as connect has it, and the samples last"
         )

@@ -6,11 +6,11 @@ from typing import TypeVar
 import numpy as np
 
 from distlenet.config import Config
-from distlenet.errors import ConfigError, nearest
+from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d, PartialConv2d
 from distlenet.nn.dense import Dense, Flatten
-from distlenet.nn.layer import Layer
+from distlenet.nn.layer import Direction, Layer, run_layer
 from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.net import Net, Sequential
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
@@ -177,8 +177,33 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, tr
             f"model {model} is a network from {tuple(net.input_shape)} to {net.output_shape}, expected one from "
             f"{input_shape} to {(classes,)}: use the function's arguments input_shape and classes"
         )
-    net.code_sha256 = source.sha256
+    net.code_sha256, net.run = source.sha256, guarded_run(model)
     return net
+
+
+def guarded_run(model: str) -> Callable[[Layer, Direction, np.ndarray], np.ndarray]:
+    """Return run_layer for the user's network ``model``: any error of its layers becomes an OwnCodeError.
+
+    But for FloatingPointError, which --debug asks for.
+    """
+
+    def run(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
+        try:
+            return run_layer(layer, direction, value)
+        except DistlenetError as error:
+            raise type(error)(f"model {model}: {error}") from error
+        except FloatingPointError:
+            raise
+        except Exception as error:
+            shape = value.shape
+            if len(shape) == 6:  # split by phase
+                shape = (shape[2], shape[0] * shape[3], shape[1] * shape[4], shape[5])
+            raise OwnCodeError(
+                f"model {model}: layer {layer.name} ({type(layer).__name__}): {direction} of an array of shape {shape} "
+                f"failed: {type(error).__name__}: {error}"
+            ) from error
+
+    return run
 
 
 def _pick(choices: Mapping[str, Choice], name: str, kind: str) -> Choice:

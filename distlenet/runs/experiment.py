@@ -12,6 +12,7 @@ from distlenet.data.plan import Plan
 from distlenet.data.slices import DatasetFacts, Slices
 from distlenet.errors import ConfigError, DataError
 from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
+from distlenet.nn.fingerprint import check_computes
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import numerics
 from distlenet.own_code import NOTHING, Trust, source_sha256
@@ -127,6 +128,8 @@ def set_up(
     resampler = Resampler(*digits.image_shape, mean, std)
     with in_agreement(comm):
         state = make_state(config, dataset, options.trust)
+        if "model" in config.code:
+            check_computes(state.net, config.model)
         steps = config.epochs * plan.steps_per_epoch
         schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay, options.trust)
         augmentation = build_augmentation(config, *digits.image_shape, options.trust)

@@ -46,14 +46,14 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
     for slot, shard in enumerate(leaves.shards):
         try:
             x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
+            if not len(labels):
+                bus.clear(slot)
+                bus.set_tail(slot, **votes)
+            else:
+                loss, correct = state.net.loss_and_grad(x, labels, bus.gradient(slot))
+                bus.set_tail(slot, loss=loss, correct=correct, count=len(labels), **votes)
         except (DataError, OwnCodeError):
             bus.leaves[slot] = np.nan  # makes all ranks stop at this step and look for the cause
             continue
-        if not len(labels):
-            bus.clear(slot)
-            bus.set_tail(slot, **votes)
-        else:
-            loss, correct = state.net.loss_and_grad(x, labels, bus.gradient(slot))
-            bus.set_tail(slot, loss=loss, correct=correct, count=len(labels), **votes)
         advance()
         votes = {}  # each rank votes once

@@ -75,6 +75,54 @@ def test_an_augmentation_at_fault_on_one_rank_saves_the_run(digits, ranks):
     assert sha256_of("run") == sha256_of("undisturbed")
 
 
+LAYER = """import pathlib
+
+from distlenet.nn import Dense, Flatten, Layer, Sequential
+
+
+class Mine(Layer):
+    def forward(self, x):
+        return x{forward}
+
+    def backward(self, dy):
+        return dy{backward}
+
+
+def build(input_shape, classes):
+    return Sequential(input_shape, Flatten(), Dense(9), Mine(), Dense(classes))
+"""
+
+
+@pytest.mark.parametrize(
+    ("forward", "backward", "says"),
+    [
+        ("[20]", "", "forward of an array of shape (9, 2) failed: IndexError: index 20 is out of bounds"),
+        ("", " / None", "backward of an array of shape (9, 2) failed: TypeError: "),
+        ("[1:]", "", "forward returned one of shape (8, 2), expected an array of shape (9, 2)"),
+        ("", "[1:]", "backward returned one of shape (8, 2), expected an array of shape (9, 2)"),
+    ],
+)
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_layer_at_fault(digits, forward, backward, says, ranks):
+    Path("net.py").write_text(LAYER.format(forward=forward, backward=backward))
+    done = train(digits, "run", ranks, flags={"model": "net.py:build"}, trust=Trust("net.py:build"))
+    done.expect(3, "model net.py:build: layer mine1 (Mine): ", says)
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_a_layer_at_fault_on_one_rank_saves_the_run(digits, ranks):
+    def spoil(rank, state, signals):
+        if state.progress.steps == STEPS + 2:
+            flag.touch()
+
+    flag = Path("spoiled").absolute()
+    Path("net.py").write_text(LAYER.format(forward=f"[pathlib.Path({str(flag)!r}).exists() :]", backward=""))
+    options = {"flags": {**FLAGS, "model": "net.py:build"}, "trust": Trust("net.py:build", others=TRUST.others)}
+    train(digits, "run", ranks, spoil, **options).expect(3, "model net.py:build: layer mine1 (Mine): forward returned")
+    assert read_checkpoint(Path("run/checkpoints/last.h5")).progress.steps == STEPS + 2
+
+
 @pytest.mark.parametrize("kind", ["optimizer", "schedule"])
 def test_a_rule_at_fault_saves_the_run(digits, kind):
     if kind == "optimizer":
