@@ -32,6 +32,7 @@ from distlenet.paths import is_custom
 
 LARGEST = 16 * MIB  # bytes of a source file
 LONGEST = 1000  # characters of a name that a file holds
+ROLES = {"model": "network"}  # what a sentence calls the code of a setting, where that is not its name
 
 
 @dataclass(frozen=True)
@@ -114,28 +115,43 @@ class Trust:
 
     def admit(self, name: str, what: str = "model") -> Source:
         """Return where the code ``name`` of a ``what`` is, which may be run; raises UntrustedCodeError."""
-        if name == self.named or name in self.others:
-            return find_source(name)
-        role = "network" if what == "model" else what
-        if problem := _malformed(name):
-            raise UntrustedCodeError(f"a file names the code {name[:LONGEST]!r} as its {role}: {problem}")
-        source, again = find_source(name), self._again(f"--{what}", name)
-        if outside := _leads_outside(source.place):
-            raise UntrustedCodeError(
-                f"a file names {source} as its {role}: {outside}, and a file may only name code in the working "
-                f"directory; if you trust it: {again}"
-            )
-        if not self.files:
-            raise UntrustedCodeError(
-                f"a file names {source} as its {role}, which your command line does not: it is not run; if you trust "
-                f"it: {again}"
-            )
-        if source.sha256:
+        self.check({what: name})
+        source = find_source(name)
+        if source.sha256 and not self.names(name):
             self.tell(f"running {source}, trusted by --trust-code")
         return source
 
+    def names(self, name: str) -> bool:
+        """Whether the command line names the code ``name``."""
+        return name == self.named or name in self.others
+
+    def check(self, code: Mapping[str, str]) -> None:
+        """Raise UntrustedCodeError unless all ``code``, by what it is, may be run: one sentence names what may not."""
+        refused: dict[str, Source] = {}
+        for what, name in code.items():
+            if self.names(name):
+                continue
+            role, again = ROLES.get(what, what), self._again(f"--{what}", name)
+            if problem := _malformed(name):
+                raise UntrustedCodeError(f"a file names the code {name[:LONGEST]!r} as its {role}: {problem}")
+            source = find_source(name)
+            if outside := _leads_outside(source.place):
+                raise UntrustedCodeError(
+                    f"a file names {source} as its {role}: {outside}, and a file may only name code in the working "
+                    f"directory; if you trust it: {again}"
+                )
+            if not self.files:
+                refused[what] = source
+        if refused:
+            named = " and ".join(f"{source} as its {ROLES.get(what, what)}" for what, source in refused.items())
+            again = self._again(*(word for what, source in refused.items() for word in (f"--{what}", source.name)))
+            it, runs = ("them", "they are not run") if len(refused) > 1 else ("it", "it is not run")
+            raise UntrustedCodeError(
+                f"a file names {named}, which your command line does not: {runs}; if you trust {it}: {again}"
+            )
+
     def _again(self, *words: str) -> str:
-        """Return the command line with ``words`` added to it."""
+        """Return the command line with ``words``, options and their values in turn, added to it."""
         command, *rest = self.command or ("COMMAND", "...")
         return f"distlenet {shlex.join([command, *words])} {shlex.join(rest)}".rstrip().replace(" ...", "")
 

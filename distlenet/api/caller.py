@@ -80,8 +80,9 @@ class CallersTrust(Trust):
     """What code may run, as the caller's keywords say."""
 
     def _again(self, *words: str) -> str:
-        """Return the keyword that is missing: ("--model", "net.py:build") -> "model='net.py:build'"."""
-        return f"{words[0].lstrip('-')}={words[-1]!r}"
+        """Return the keywords that are missing: ("--model", "net.py:build") -> "model='net.py:build'"."""
+        pairs = zip(words[::2], words[1::2], strict=True)
+        return ", ".join(f"{option.lstrip('-')}={name!r}" for option, name in pairs)
 
 
 def trust(settings: Mapping[str, Any], trust_code: bool) -> Trust:

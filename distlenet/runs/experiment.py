@@ -110,6 +110,7 @@ def set_up(
         check_names(options.override, "--override")
         base = origin["config"] if origin else None
         config = build_config(options.recipe, options.config_file, options.flags, base)
+        options.trust.check(config.code)
         digits = open_digit_file(options.data)
     given = of_options(vars(options))
     compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])

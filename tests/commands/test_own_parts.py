@@ -1,6 +1,7 @@
 """An optimizer, a schedule, an augmentation, a callback and a format of a user's own, on the real command line."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from distlenet.data.file.dataset_file import open_digit_file
 
 OWN = Path(__file__).parent.parent / "own"
 NAMED = ["--optimizer", "lion.py:Lion", "--schedule", "waves.py:waves", "--augmentation", "erase.py:erase"]
+NAMED_IN_ORDER = [*NAMED[-2:], *NAMED[:-2]]  # of the settings
 SHORT = ["--epochs", 2, "--batch-size", 64, "--lr", 0.002, "--display", "quiet"]
 
 
@@ -37,7 +39,9 @@ def test_resumed_by_the_rules_of_trust(digits, folder, distlenet, only_sentence)
     distlenet(*train, *NAMED, cwd=folder).expect()
     more = [*train, "--epochs", 3, "--override", "epochs", "--resume"]
     refused = distlenet(*more, cwd=folder)
-    only_sentence(refused, 3, "a file names lion.py:Lion", "as its optimizer", "train --optimizer lion.py:Lion")
+    only_sentence(refused, 3, "lion.py:Lion (", "as its optimizer and waves.py:waves (", "they are not run")
+    again = shlex.split(refused.stderr.rpartition("if you trust them: distlenet ")[2])
+    assert again == ["train", *NAMED_IN_ORDER, *map(str, more[1:])]
     said = distlenet(*more, "--trust-code", cwd=folder).expect().stderr
     for name in NAMED[1::2]:
         assert f"running {name} ({folder}/" in said
