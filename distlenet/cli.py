@@ -58,7 +58,7 @@ def list_commands() -> str:
 
 
 def complete(line: str) -> NoReturn:
-    """Answer the shell, which wants the ``line`` up to the cursor completed, and leave.
+    """Print the shell's completions of ``line``, up to the cursor, and exit.
 
     The words behind ``launch`` are completed as the command that they start.
     """
@@ -101,7 +101,7 @@ def _unwritten(output: SafeStream) -> int:
     """Return the exit code for output that was lost, and report it; 0 if none was."""
     if output.failure is None:
         return 0
-    if getattr(output.failure, "errno", None) == errno.EPIPE:  # as after `| head`: nothing to complain about
+    if getattr(output.failure, "errno", None) == errno.EPIPE:  # as after `| head`: not an error
         return 141
     return report(OutputError(f"cannot write to the standard output: {reason(output.failure)}"))
 
@@ -121,11 +121,11 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911
             return UsageError.exit_code
         command = next((word for word in arguments if not word.startswith("-")), None)
         args = build_parser(command).parse(arguments)
-        args.words = tuple(arguments)  # a refusal repeats them, with what is missing
+        args.words = tuple(arguments)  # a refusal repeats them and adds what is missing
         return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():
-            return 0  # rank 0 has the same command line: it says so, and its exit code is that of the job
+            return 0  # rank 0 has the same command line, reports the error, and its exit code is the job's
         if error.exit_code in ORDERLY:
             tell_launcher(error.exit_code)
         if "--debug" in arguments and not error.reported:

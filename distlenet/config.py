@@ -140,14 +140,14 @@ class Config:
 CODE = tuple(item.name for item in fields(Config) if item.metadata.get("code"))  # settings that may name code
 
 # The method of LeCun et al. 1998 (Proc. IEEE 86(11), section III and appendix C), on all 60,000 images, evaluated
-# after the last step. What differs, and why; settled on the validation set:
-# - 32 images a step, not one: ranks have something to share. lr is for the mean gradient of those: 5e-5 an image,
-#   a tenth of the published 5e-4.
-# - The rate first rises over a hundredth of the run, the curvature is estimated every 2,000 images of the first
-#   pass, not only before it, and no parameter goes further than step_limit in a step. The curvature grows a
-#   thousandfold in the first few thousand images: without the limit nothing is learned at all.
-# - The rate falls in a straight line over 12 passes; "published" has the paper's own levels.
-# - The paper does not say what j is, nor shows its output codes: 10, and pictures of our own.
+# after the last step. It differs in these points; all numbers were chosen on the validation set:
+# - 32 images per step, not one, so that ranks can share a step. lr applies to their mean gradient: 5e-5 per image, a
+#   tenth of the published 5e-4.
+# - The rate first rises over a hundredth of the run. The curvature is estimated every 2,000 images of the first pass,
+#   not only before it. No parameter moves further than step_limit in a step. The curvature grows a thousandfold in
+#   the first few thousand images: without the limit the network learns nothing.
+# - The rate falls linearly over 12 passes; "published" has the paper's own levels.
+# - The paper gives neither j nor its output codes: j is 10, the codes are our own bitmaps.
 LENET5_1998: dict[str, Any] = {
     **{"model": "lenet5-1998", "init": "fan-in", "epochs": 12, "batch_size": 32, "shards": 4, "validation": 0},
     **{"optimizer": "levenberg-marquardt", "lr": 0.0016, "schedule": "one-cycle", "warmup": 0.01},
@@ -155,9 +155,9 @@ LENET5_1998: dict[str, Any] = {
 }
 
 RECIPES: dict[str, dict[str, Any]] = {
-    # settled on the validation set, default shards and batch size
+    # chosen on the validation set, with the default shards and batch size
     "standard": {},
-    # distortion, decay and average settled on the last 10,000 training images; then trained on all 60,000
+    # distortion, decay and average were chosen on the last 10,000 training images; it trains on all 60,000
     "best": {
         **{"epochs": 40, "batch_size": 128, "lr": 0.1, "validation": 0, "elastic": 1.0, "weight_decay": 2e-4},
         "average": 0.999,

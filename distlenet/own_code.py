@@ -37,7 +37,7 @@ ROLES = {"model": "network"}  # what a sentence calls the code of a setting, whe
 
 @dataclass(frozen=True)
 class Source:
-    """Where the code ``name`` is; ``path`` is None if it was not found, or is no Python source."""
+    """The source of the code ``name``; ``path`` is None if it was not found, or is not Python source."""
 
     name: str  # as it was given
     place: str  # FILE.py or package.module
@@ -66,7 +66,7 @@ def source_sha256(name: str) -> str | None:
 
 
 def find_source(name: str) -> Source:
-    """Return where the code ``name`` is; nothing of it runs."""
+    """Return the source of the code ``name``, without running it."""
     place, _, function = name.rpartition(":")
     path, content = None, None
     try:
@@ -114,7 +114,7 @@ class Trust:
         return cls(names.pop("model", None), others=(*names.values(), *callbacks), **more)
 
     def admit(self, name: str, what: str = "model") -> Source:
-        """Return where the code ``name`` of a ``what`` is, which may be run; raises UntrustedCodeError."""
+        """Return the source of the code ``name``, a ``what``, if it may run; raises UntrustedCodeError."""
         self.check({what: name})
         source = find_source(name)
         if source.sha256 and not self.names(name):
@@ -160,7 +160,7 @@ NOTHING = Trust()
 
 
 def _malformed(name: str) -> str:
-    """Return what is wrong with a name that stands in a file, "" if nothing is."""
+    """Return why ``name``, read from a file, is malformed; "" if it is not."""
     place, _, function = name.rpartition(":")
     if len(name) > LONGEST or not name.isprintable():
         return f"expected at most {LONGEST} printable characters"
@@ -171,7 +171,7 @@ def _malformed(name: str) -> str:
 
 
 def _leads_outside(place: str) -> str:
-    """Return why the file ``place`` is outside the working directory, "" if it is not, or is a module."""
+    """Return why the file ``place`` is outside the working directory; "" if it is inside, or is a module."""
     path = PurePath(place)
     if not place.endswith(".py"):
         return ""

@@ -1,4 +1,4 @@
-"""``distlenet doctor``: what this machine and this launch are like, and what to mend.
+"""``distlenet doctor``: facts about this machine and launch, and what to fix.
 
 distlenet doctor
 mpirun -n 4 distlenet doctor --run runs/a --json
@@ -49,12 +49,12 @@ def run(args: argparse.Namespace) -> int:
     except LaunchError as error:
         misfit, comm = error, Serial()
         if launched_rank() != 0:
-            return 0  # each process believes to be alone: the first one speaks, and its exit code is the job's
+            return 0  # each process believes it is alone: the first one reports, and its exit code is the job's
     return run_ranks(lambda comm: examine(args, comm, misfit), args.debug, comm)
 
 
 def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError | None") -> int:
-    """Show the report, on the root; other ranks only tell of themselves. Return the exit code."""
+    """Show the report, on the root; other ranks only send their facts. Return the exit code."""
     from distlenet.doctor.rank import describe_rank
     from distlenet.parallel.agreement import on_root
 

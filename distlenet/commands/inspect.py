@@ -10,7 +10,7 @@ import json
 from distlenet.commands.options import add_checkpoint, add_json
 from distlenet.streams import note, say
 
-PIECE = 2**22  # numbers that are looked at at a time
+PIECE = 2**22  # numbers that are checked at a time
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -53,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         if isinstance(value, dict):
             say(f"{name}:")
             for key, entry in value.items():
-                say(f"  {key:16} {in_words(entry)}")
+                say(f"  {key:18} {in_words(entry)}")
         else:
             say(f"{name:14} {value}")
-    print("all checksums are right")
+    print("all checksums match")
     return 0
 
 

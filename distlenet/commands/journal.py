@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from distlenet.runs.columns import Column
     from distlenet.runs.record import Line
 
-CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images")  # a window has no room for all
+CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images")  # a terminal is too narrow for all
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
             start = (head(path.resolve(), 2000) or b"").decode(errors="replace")
             if start.partition("\r\n")[0] not in earlier:
                 raise RunDirectoryError(
-                    f"{path} exists, and is no table of a journal: choose another --csv, or add --overwrite"
+                    f"{path} exists, and is not a table that journal wrote: choose another --csv, or add --overwrite"
                 )
         atomic.write(path, as_csv(columns, entries), RunDirectoryError, follow_links=True)
         say(f"wrote {args.csv}: {len(entries)} {'steps' if args.steps else 'epochs'} of {args.run_directory}")

@@ -81,14 +81,14 @@ def run(args: argparse.Namespace) -> int:
 
 
 def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argparse.Namespace) -> None:
-    """Refuse more ranks than shards or processes, by LaunchError: the ranks themselves would say it too late."""
+    """Refuse more ranks than shards or processes, by LaunchError: the ranks would report it too late."""
     from distlenet.config import check_ranks
     from distlenet.errors import CheckpointError, LaunchError, RunDirectoryError
 
     try:
         settings = module.configs(inner) if hasattr(module, "configs") else []
     except (CheckpointError, RunDirectoryError):
-        settings = []  # the ranks report it in full, and another host may see other files
+        settings = []  # the ranks report it in full, and other hosts may see other files
     teams = getattr(inner, "side_by_side", 1)
     for config in settings:
         check_ranks(config, -(-args.ranks // teams))
@@ -134,12 +134,12 @@ def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None
 
 
 def explain_unknown(args: argparse.Namespace, unknown: list[str]) -> None:
-    """Raise UsageError for options that launch does not know, but the command behind it does."""
+    """Raise UsageError for options of the command that stand before it."""
     from distlenet.errors import UsageError
 
     name, command = unknown[0].split("=")[0], next((word for word in args.arguments if word in COMMANDS), None)
     if command and name in options(parser_of(command)):
         raise UsageError(
-            f"{name} is an option of {command}, not of launch: give it behind the command, as in "
+            f"{name} is an option of {command}, not of launch: give it after the command, as in "
             f"`distlenet launch -n 4 {command} {name} ...`"
         )

@@ -37,7 +37,7 @@ class Layout(argparse.HelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse, but an unknown option is answered with the nearest known one, by our own error."""
+    """argparse with our own error, which suggests the nearest known option."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": Layout, **settings})

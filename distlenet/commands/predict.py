@@ -67,7 +67,7 @@ def standard_input() -> bytes:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether ``path`` is a file or pipe, but no checkpoint: those are HDF5. One that is missing tells by its name."""
+    """Whether ``path`` is a file or pipe, but no checkpoint: those are HDF5. A missing one is judged by its name."""
     if str(path) == "-" or path.is_fifo():
         return True
     if not path.exists():

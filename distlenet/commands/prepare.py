@@ -78,7 +78,7 @@ def add_format(command: argparse.ArgumentParser, name: str, format_: Format) -> 
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do what ``args`` ask for and print what was made; returns 0, raises DistlenetError."""
+    """Make the dataset file and print what it holds; return 0. Raises DistlenetError."""
     from distlenet.data.sources.prepare import prepare
 
     _keep_sources(args)
@@ -102,7 +102,7 @@ def _keep_sources(args: argparse.Namespace) -> None:
 
 def _report(prepared: "Prepared") -> list[str]:
     file = prepared.file
-    did = "wrote" if prepared.written else "unchanged, holds the same digits already, verified:"
+    did = "wrote" if prepared.written else "unchanged, already holds the same images, verified:"
     made_up = " (NOT MNIST: made up by the program)" if file.name == "drawn digits" else ""
     (rows, columns), names = file.image_shape, file.class_names
     validation = f" --validation {prepared.validation}" if prepared.validation else ""
@@ -158,7 +158,7 @@ def _lines() -> Callable[[str, int, int], None]:
     return progress
 
 
-# the options of the formats: flag, and what argparse is told, the destination too where it is not the key
+# the options of the formats: flag, and keywords for argparse, with dest where it differs from the key
 OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
     "train": ("--train", {"type": COUNT, "help": "training images (default: 60000)"}),
     "test images": ("--test", {"dest": "test", "type": COUNT, "help": "test images (default: 10000)"}),
@@ -167,7 +167,7 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
         {
             "type": COUNT,
             "metavar": "N",
-            "help": "draw only N training images and repeat them: a large file soon, to measure speed with",
+            "help": "draw only N training images and repeat them: quickly makes a large file, for speed tests",
         },
     ),
     "digits": ("--seed", {"dest": "seed", "type": SEED, "help": "which digits (default: 1998)"}),

@@ -62,7 +62,7 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
 
 
 def name_of(args: argparse.Namespace) -> str:
-    """Return in a few words what is repeated."""
+    """Return a short name for the series: recipe and settings."""
     given = ", ".join(f"{name}={value}" for name, value in given_settings(args).items() if name != "seed")
     base = args.recipe or args.config or "standard"
     return f"{base} with {given}" if given else base
@@ -100,7 +100,7 @@ def run_trials(
     make_rows: Callable[[dict[str, Any]], "Rows"],
     title: str,
 ) -> int:
-    """Train the trials and show what came of them; return the exit code. An interrupted series is resumed."""
+    """Train the trials and show their results; return the exit code. An interrupted series is resumed."""
     from distlenet.parallel.agreement import in_agreement, on_root
     from distlenet.parallel.connect import run_ranks
     from distlenet.series.directory import SeriesDirectory

@@ -1,11 +1,11 @@
 """Rotation, shift, zoom and distortion as ONE map, resampled once, bilinearly, a whole leaf at a time.
 
-A map is linear in a few fixed fields over the picture: the row, the column, one (the affine part), and for
-distortions smooth bumps around the knots of a grid. So all source places of a leaf are one matrix product.
+A map is linear in a few fixed fields over the image: the row, the column, one (the affine part), and for distortions
+smooth bumps around the knots of a grid. So the source positions of a whole leaf are one matrix product.
 
-Everything runs in (pixels, samples) order, the order the network wants. Each output pixel asks where in
-the picture it comes from; the four pixels around that place are fetched and blended. The pictures lie in
-a frame of background, so that places outside need no special case.
+All arrays are in (pixels, samples) order, as the network expects. Each output pixel has a source position; the four
+pixels around it are interpolated. The images have a border of background, so that positions outside need no special
+case.
 """
 
 from dataclasses import dataclass
@@ -19,16 +19,16 @@ from distlenet.errors import ConfigError, nearest
 from distlenet.own_code import NOTHING, Trust
 from distlenet.paths import is_custom
 
-BEFORE, AFTER = 1, 2  # width of the frame before the first and after the last row and column
-KNOTS = 5  # of a distortion, down and right
+BEFORE, AFTER = 1, 2  # width of the border before the first and after the last row and column
+KNOTS = 5  # of a distortion, in each direction
 
 
 @dataclass(frozen=True)
 class Augmentation:
     """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
-    factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, by which each
-    place is moved down and right, the same for neighbours (elastic distortion, after Simard, Steinkraus and
-    Platt 2003). All zero: the map changes nothing. ``own`` is a function of the user's that changes the images first.
+    factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, of the
+    displacement of each position, down and right; neighbours move alike (elastic distortion, after Simard, Steinkraus
+    and Platt 2003). All zero: the map changes nothing. ``own`` is a function of the user's that is applied first.
     """
 
     rotate: float = 0.0
@@ -53,22 +53,22 @@ class Augmentation:
     def noise(self, seed: int, epoch: int, step: int, batch_size: int) -> np.ndarray:
         """Draw for a whole global batch (batch_size, 4), uniform in [-1, 1): angle, down, right, zoom.
 
-        With ``elastic``, each row goes on with the moves of the knots, down and right: 2 * KNOTS**2 more.
-        Row ``shard * leaf + place`` belongs to that place of that shard's leaf: a picture's fate depends
-        on its place in the global batch alone, never on who computes it.
+        With ``elastic``, each row has 2 * KNOTS**2 more: the displacements of the knots, down and right. Row
+        ``shard * leaf + i`` belongs to image i of that shard's leaf: how an image is augmented depends on its position
+        in the global batch alone, never on the rank.
         """
         columns = 4 + 2 * KNOTS**2 if self.elastic else 4
         return 2 * random_stream(seed, NOISE, epoch, step).random((batch_size, columns)) - 1
 
     def maps(self, noise: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        """Return, for each sample, how output places map to source places: (2, fields, N) float32.
+        """Return, for each sample, how output positions map to source positions: (2, fields, N) float32.
 
-        ``noise`` is that of N samples. Source row = m[0, 0] * row + m[0, 1] * column + m[0, 2], likewise the
-        column with m[1]; output places count from the centre, source places from the frame's corner. With
-        ``elastic``, the places move by the ``bumps`` times what follows in m.
+        ``noise`` is that of N samples. Source row = m[0, 0] * row + m[0, 1] * column + m[0, 2], likewise the column
+        with m[1]. Output positions count from the centre, source positions from the border's corner. With ``elastic``,
+        the positions are displaced by the ``bumps`` times the rest of m.
         """
         angle = np.deg2rad(self.rotate) * noise[:, 0]
-        scale = 1 / (1 + self.zoom * noise[:, 3])  # a picture twice as large is read half as far apart
+        scale = 1 / (1 + self.zoom * noise[:, 3])  # to double the size, sample half as far apart
         cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
         down, right = (
             BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1],
@@ -98,9 +98,10 @@ def build_augmentation(config: Config, rows: int, columns: int, trust: Trust = N
 
 
 def bumps(rows: int, columns: int) -> np.ndarray:
-    """Return (rows * columns, KNOTS**2): Gaussians around a grid of knots over the picture, as wide as it is.
+    """Return (rows * columns, KNOTS**2): Gaussians around the knots of a grid over the image.
 
-    Scaled so that independent moves of deviation 1 give every place a move of deviation 1.
+    Scaled so that independent displacements of the knots, of standard deviation 1, give every position a displacement
+    of standard deviation 1.
     """
     down, right = (
         np.exp(-0.5 * ((np.arange(length)[:, None] * (KNOTS - 1) / max(1, length - 1) - np.arange(KNOTS)) ** 2))
@@ -111,7 +112,7 @@ def bumps(rows: int, columns: int) -> np.ndarray:
 
 
 class Resampler:
-    """Turns leaves of uint8 pictures into the network's input; owns the buffers for it.
+    """Turns leaves of uint8 images into the network's input, in buffers of its own.
 
     ``mean`` and ``std`` normalise: output = (pixel / 255 - mean) / std.
     """
@@ -136,7 +137,7 @@ class Resampler:
         out, framed, flat, source, whole, index, corner, first, limit, zeros = self._buffer(n)
         framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
         np.matmul(self.fields[:, : maps.shape[1]], maps, out=source)  # (2, pixels, N): source row and column
-        np.maximum(source, zeros, out=source)  # beyond the frame is like on it: background
+        np.maximum(source, zeros, out=source)  # beyond the border there is background, as on it
         np.minimum(source, limit, out=source)
         np.floor(source, out=whole)
         source -= whole  # the fractions
@@ -180,7 +181,7 @@ class Resampler:
             pixels = self.rows * self.columns
             height, width = self.rows + BEFORE + AFTER, self.columns + BEFORE + AFTER
             flat = np.zeros(n * height * width + width + 1, np.float32)
-            exact = np.float32 if flat.size < 2**24 else np.float64  # counts all pixels; float32 up to 17,000 digits
+            exact = np.float32 if flat.size < 2**24 else np.float64  # for pixel indices; float32 up to 17,000 images
             limit = np.empty((2, 1, n), np.float32)
             limit[0], limit[1] = height - 1.5, width - 1.5
             self._buffers[n] = (

@@ -3,6 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
@@ -32,7 +33,8 @@ def hash_answer(net: Net) -> str | None:
     network does not give the same answer twice, or cannot be copied or run.
     """
     try:
-        answers = [_answer(copy.deepcopy(net)) for _ in range(2)]
+        with _random_state_kept():
+            answers = [_answer(copy.deepcopy(net)) for _ in range(2)]
     except Exception:
         return None  # a fault in the user's code: training will report it
     return answers[0] if answers[0] == answers[1] else None
@@ -48,7 +50,8 @@ def check_computes(net: Net, model: str) -> None:
     except Exception:
         return
     try:
-        _answer(own)
+        with _random_state_kept():
+            _answer(own)
     except DistlenetError:
         raise
     except Exception as error:
@@ -56,17 +59,24 @@ def check_computes(net: Net, model: str) -> None:
         raise OwnCodeError(f"model {model}: {what}") from error
 
 
+@contextmanager
+def _random_state_kept() -> Iterator[None]:
+    """Leave numpy's global generator as it was."""
+    before = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(before)  # noqa: NPY002
+
+
 def _answer(net: Net) -> str:
     """Return the SHA-256 of the loss and gradient that ``net`` computes for random images."""
     rng = np.random.default_rng(1)
     x = rng.standard_normal((*net.input_shape, SAMPLES)).astype(net.theta.dtype)
     labels = rng.integers(net.output_shape[0], size=SAMPLES)
-    before, gradient = np.random.get_state(), np.zeros_like(net.theta)  # noqa: NPY002
-    try:
-        with np.errstate(all="ignore"):
-            loss, _ = net.loss_and_grad(x, labels, gradient)
-    finally:
-        np.random.set_state(before)  # noqa: NPY002
+    gradient = np.zeros_like(net.theta)
+    with np.errstate(all="ignore"):
+        loss, _ = net.loss_and_grad(x, labels, gradient)
     return hashlib.sha256(np.float64(loss).tobytes() + gradient.tobytes()).hexdigest()
 
 

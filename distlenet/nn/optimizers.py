@@ -1,12 +1,12 @@
 """Optimizers: a few lines of arithmetic on the flat parameter vector.
 
-``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place, given the MEAN gradient of the
-global batch, which is scaled down to the norm ``clip`` if it is longer (0: never). All state is in
-``state``, vectors of the length of theta by name, so that a checkpoint can hold it; ``steps`` counts the
-updates. With ``average``, ``state["average"]`` follows theta: an exponential moving average with that decay,
-the mean of all steps so far while they are few (Polyak and Juditsky 1992). Weight decay is decoupled from the
-gradient's statistics where that matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr *
-weight_decay * theta, weights only.
+``step(theta, gradient, lr)`` changes ``theta`` (parameters,) in place. ``gradient`` is the MEAN gradient of the global
+batch; if its norm exceeds ``clip``, it is scaled down to that norm (0: never). All state is in ``state``: vectors of
+the length of theta, by name, so that a checkpoint can hold it. ``steps`` counts the updates.
+
+With ``average``, ``state["average"]`` is an exponential moving average of theta with that decay. While there are few
+steps, it is their mean (Polyak and Juditsky 1992). Weight decay is decoupled from the gradient's statistics where that
+matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, for weights only.
 """
 
 from collections.abc import Callable
@@ -17,10 +17,11 @@ from distlenet.config import Config
 
 
 class Optimizer:
-    """Base: holds the state and the work space; ``decays`` (parameters,) is 1 where decay applies.
+    """Base: holds the state and work arrays; ``decays`` (parameters,) is 1 where weight decay applies.
 
-    ``takes`` are the fields of Config that a rule reads, besides weight_decay, clip and average; ``agree`` makes one
-    number of what ranks on unlike CPUs found to be the gradient's norm.
+    ``state_names`` are the vectors of the state, zeros at the start. ``takes`` are the fields of Config that an update
+    reads from ``settings``, in addition to weight_decay, clip and average. ``agree`` makes the gradient's norm equal on
+    ranks with different CPUs.
     """
 
     state_names: tuple[str, ...] = ()
@@ -42,14 +43,14 @@ class Optimizer:
     def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
         if self.clip:
-            # the one number here whose last bit depends on the CPU, which orders the additions
+            # the only number here whose last bit depends on the CPU: BLAS orders the additions
             norm = self.agree(float(np.sqrt(np.dot(gradient, gradient))))
-            if norm > self.clip:  # one wild batch must not throw the network out of its valley (Pascanu et al. 2013)
+            if norm > self.clip:  # one extreme batch must not undo the training (Pascanu et al. 2013)
                 gradient *= theta.dtype.type(self.clip / norm)
         self.steps += 1
         self.update(theta, gradient, theta.dtype.type(lr))
         if self.average:
-            new = 1 - min(self.average, 1 - 1 / self.steps)  # the share of this step: all of it for the first
+            new = 1 - min(self.average, 1 - 1 / self.steps)  # the weight of this step; 1 for the first
             np.subtract(theta, self.state["average"], out=self._work)
             self._work *= theta.dtype.type(new)
             self.state["average"] += self._work
@@ -154,9 +155,9 @@ class Adam(Optimizer):
 class LevenbergMarquardt(Optimizer):
     """theta_k -= lr / (mu + h_k) * g_k, no parameter further than ``step_limit`` (LeCun et al. 1998, appendix C).
 
-    Stochastic diagonal Levenberg-Marquardt: h is the diagonal second derivative of the mean loss, never
-    negative, which the training loop puts into ``state["curvature"]`` now and then. It knows the curvature
-    where it was estimated: where that grows faster, ``step_limit`` (0: none) keeps the steps short.
+    Stochastic diagonal Levenberg-Marquardt: h is the diagonal second derivative of the mean loss, never negative. The
+    training loop estimates it from time to time and writes it to ``state["curvature"]``. Between two estimates the
+    curvature may grow: ``step_limit`` (0: none) then keeps the steps short.
     """
 
     state_names = ("curvature",)

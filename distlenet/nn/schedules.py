@@ -1,4 +1,4 @@
-"""Learning-rate schedules: pure functions of the step, so that a position is all a resume needs."""
+"""Learning-rate schedules: pure functions of the step, so that a resumed run needs only its position."""
 
 from collections.abc import Callable
 from math import cos, pi
@@ -44,9 +44,9 @@ def one_cycle(peak: float, steps: int, warmup: float = 0.15, start: float = 0.04
 def published(peak: float, steps: int, warmup: float = 0.01) -> Schedule:
     """The rates of LeCun et al. 1998 relative to their first: 1 for 2 of 20 passes, then 0.4, 0.2, 0.1, 0.02.
 
-    They gave 5e-4 for 2 passes, 2e-4 for 3, 1e-4 for 3, 5e-5 for 4, 1e-5 for the rest: here for the same
-    shares of ``steps``. Their schedule had no warm-up; here the rate first rises in a straight line, that
-    reaches ``peak`` after the share ``warmup`` of ``steps``.
+    The paper's rates were 5e-4 for 2 passes, 2e-4 for 3, 1e-4 for 3, 5e-5 for 4, 1e-5 for the rest; here they apply to
+    the same shares of ``steps``. The paper had no warm-up. Here the rate first rises linearly to ``peak``, over the
+    share ``warmup`` of ``steps``.
     """
 
     def rate(step: int) -> float:

@@ -36,7 +36,7 @@ from distlenet.training.state import TrainState
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a run is asked to do, besides the settings that decide its mathematics."""
+    """The options of a run, in addition to the settings that decide its mathematics."""
 
     data: str
     run_directory: str
@@ -60,7 +60,7 @@ class RunOptions:
 
 @dataclass(frozen=True)
 class Experiment:
-    """One rank's share of a run that is about to start."""
+    """One rank's part of a run that is about to start."""
 
     config: Config
     dataset: DatasetFacts
@@ -74,7 +74,7 @@ class Experiment:
     recorder: Recorder = field(default_factory=Recorder)
 
     def started(self, comm: Communicator) -> RunStarted:
-        """Return the event that opens a run, or its continuation."""
+        """Return the first event of a run, or of a resumed one."""
         config, plan, validation, progress = self.config, self.plan, self.slices.validation, self.state.progress
         numbers = numerics()
         streamed = " (streamed)" if self.leaves.streamed else ""
@@ -122,7 +122,7 @@ def set_up(
         notices = compare(origin, config, dataset, options.override) if origin and "dataset" in origin else []
         tests = owned_shards(comm.rank, comm.size, digits.length("test"))
         digits.verify("test", tests.start, tests.stop)  # now, not after hours of training
-        if held := slices.validation:  # nor after the first epoch
+        if held := slices.validation:  # not after the first epoch
             mine = owned_shards(comm.rank, comm.size, len(held))
             digits.verify("train", held.start + mine.start, held.start + mine.stop)
     plan = Plan(len(slices.train), config.shards, config.batch_size, config.seed)
@@ -147,7 +147,7 @@ def set_up(
 
 
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
-    """Compare a checkpoint's ``meta`` with the run that is to resume from it; returns what the user should know.
+    """Compare a checkpoint's ``meta`` with the run that resumes from it; return notices for the user.
 
     Raises ConfigError when a setting that decides the mathematics differs and is not named in
     ``override``, DataError when the dataset is another.
@@ -177,12 +177,12 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
                 f"{what}: this would change its results; bring it back to what it was, or insist by --override {name}"
             )
         notices.append(what)
-    # the mean and deviation of its pixels are no part of the fingerprint, and another model may have its own
+    # the fingerprint does not cover the mean and standard deviation of the pixels; another model may have its own
     then, here = (found["mean"], found["std"]), (dataset.mean, dataset.std)
     if then != here and meta["config"].get("model", config.model) == config.model:
         raise DataError(
-            f"the run was started with pixels of mean {then[0]!r} and deviation {then[1]!r}, the dataset now says "
-            f"{here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
+            f"the run was started with pixels of mean {then[0]!r} and standard deviation {then[1]!r}, the dataset now "
+            f"has {here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
         )
     now = numerics()
     unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]

@@ -44,7 +44,7 @@ def test_for_people(trained, distlenet):
         "kernel",
     ):
         assert words in text, text
-    assert lines[-1] == "all checksums are right"
+    assert lines[-1] == "all checksums match"
     assert "\x1b" not in done.stdout
 
 

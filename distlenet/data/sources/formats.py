@@ -1,4 +1,4 @@
-"""What ``distlenet prepare`` makes dataset files of, as a table; a reader is loaded when it is used."""
+"""The table of formats that ``distlenet prepare`` reads; a reader is loaded when it is used."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,19 +18,19 @@ EMNIST_SPLITS = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")
 
 @dataclass(frozen=True)
 class Format:
-    """A format: its help, what ``--from`` names, its reader in this package, and the options that this takes."""
+    """A format: its help, its reader in this package, and the options that this takes."""
 
     help: str
-    place: str  # empty: it is read from no place
+    place: str  # help of --from; empty: there is no --from
     reader: str  # "module.function"; called with place, progress and keywords, it returns a Dataset
     options: tuple[str, ...] = ()
     fixed: Mapping[str, Any] = field(default_factory=dict)  # keywords that are always given
-    needs_place: bool = True  # False: what there is without --from is known, to the reader or to the user's function
+    needs_place: bool = True  # False: the reader, or the user's function, does without --from
     more: str = ""  # sentences for its own --help
     fingerprint: str = ""  # of the dataset file made of it, if it is always the same
 
     def read(self, place: Path | None, progress: "Progress", **options: Any) -> "Dataset":
-        """Read the dataset at ``place``; raises DataError, also if a published one has no place."""
+        """Read the dataset at ``place``; raises DataError, also if a published dataset is not found."""
         module, _, function = self.reader.partition(".")
         read = getattr(import_module(f"distlenet.data.sources.{module}"), function)
         try:
