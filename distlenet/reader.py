@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from distlenet.data.augmentation import Resampler
 from distlenet.data.slices import CHUNK
@@ -47,7 +48,7 @@ class Reader:
         self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
         self._lock = threading.Lock()  # the layers' buffers serve one call at a time
 
-    def predict(self, images: np.ndarray) -> Predictions:
+    def predict(self, images: ArrayLike) -> Predictions:
         """Return what ``images`` show; of many, a few hundred are worked on at a time.
 
         ``images`` are (n, rows, columns), or (rows, columns) for a single one, of the size the network was trained
@@ -61,8 +62,8 @@ class Reader:
         >>> reader.predict(images).labels[:3]
         array([7, 2, 1])
         """
-        images = np.asarray(images)
-        pixels = as_bytes(images, self.image_shape)
+        given = np.asarray(images)
+        pixels = as_bytes(given, self.image_shape)
         starts = range(0, len(pixels), CHUNK)
         with one_thread():
             parts = [self.likely(self.logits(pixels[start : start + CHUNK])).T for start in starts]
@@ -70,7 +71,7 @@ class Reader:
         numbered = all(name.isdecimal() and len(name) < 19 for name in self.class_names)
         values = np.array([int(name) if numbered else place for place, name in enumerate(self.class_names)])
         labels = values[probabilities.argmax(axis=1)]
-        single = images.ndim == 2
+        single = given.ndim == 2
         return Predictions(
             self.class_names, probabilities[0] if single else probabilities, labels[0] if single else labels
         )

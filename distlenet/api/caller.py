@@ -22,6 +22,7 @@ KEYWORDS = {
     "--force": "overwrite=True",
     "--trust-code": "trust_code=True",
     "--out": "path",
+    "your command line": "your call",
 }
 
 
@@ -92,4 +93,4 @@ def trust(settings: Mapping[str, Any], trust_code: bool) -> Trust:
 
 def tell(text: str) -> None:
     """Tell the caller what they should know."""
-    warnings.warn(text, stacklevel=3)  # of the line that called the function that tells it
+    warnings.warn(keywords(text), stacklevel=3)  # of the line that called the function that tells it

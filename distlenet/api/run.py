@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +12,19 @@ from distlenet.runs.columns import EPOCHS, cells
 from distlenet.runs.record import read_record
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Run:
     """A run and its results; it may be given wherever its path may."""
 
     path: Path  # the run directory
-    summary: Mapping[str, Any] = field(repr=False)  # all figures: what summary.json holds
-    history: list[dict[str, Any]] = field(repr=False)  # a row for each epoch, of plain numbers: for pandas.DataFrame
+    summary: Mapping[str, Any]  # all figures: what summary.json holds
+    history: list[dict[str, Any]]  # a row for each epoch, of plain numbers: for pandas.DataFrame
 
     def __fspath__(self) -> str:
         return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, status={self.status!r}, test_accuracy={self.test_accuracy!r})"
 
     @property
     def status(self) -> str | None:

@@ -4,8 +4,10 @@ import os
 import signal
 from collections.abc import Generator, Sequence
 from contextlib import ExitStack
+from inspect import GEN_RUNNING, getgeneratorstate
 from pathlib import Path
 from typing import Unpack
+from weakref import WeakValueDictionary
 
 from distlenet.api.caller import CallersSignals, borrowed, communicator, in_keywords, tell
 from distlenet.api.keywords import Callback, Keywords, Settings
@@ -106,6 +108,7 @@ def train(
             trust_code=trust_code,
             **settings,
         )
+        make_way(options.run_directory)
         with borrowed(signals := CallersSignals()):
             comm = communicator()
             signals.listen()
@@ -137,7 +140,23 @@ def training_events(
     ...         print(event.epoch + 1, event.validation.accuracy)
     """
     with in_keywords():
-        return events_of(run_options(data, run, **options))
+        asked = run_options(data, run, **options)
+        make_way(asked.run_directory)
+        _open[os.path.realpath(asked.run_directory)] = events = events_of(asked)
+        return events
+
+
+_open: WeakValueDictionary[str, Generator[Event, None, None]] = WeakValueDictionary()  # run directory: who trains in it
+
+
+def make_way(directory: str) -> None:
+    """Stop the run of a generator of this process that nobody takes events from: it would keep ``directory`` locked.
+
+    A loop that ended by an error leaves one: the error's traceback, which a notebook keeps, refers to the generator.
+    """
+    events = _open.get(os.path.realpath(directory))
+    if events is not None and getgeneratorstate(events) != GEN_RUNNING:  # else another thread takes events
+        events.close()
 
 
 def events_of(options: RunOptions) -> Generator[Event, None, None]:
