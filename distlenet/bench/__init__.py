@@ -1,4 +1,4 @@
-"""What this machine reaches: the real training loop on made-up pictures, compared with PyTorch where installed.
+"""Benchmarks of this machine: the real training loop on random pictures, compared with PyTorch if installed.
 
 ``race``, ``growth`` and ``costmodel`` are programs of their own, ``worker`` and ``exchange`` ranks of the jobs that
 are timed: started by ``python -m``, they run one BLAS thread a rank, as the command line does.

@@ -1,4 +1,4 @@
-"""Where the time goes: by layer, by part of the training step, and by leaf size."""
+"""How the time is spent: by layer, by part of the training step, and by leaf size."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ LEAF_SIZES = (8, 16, 32, 64, 128)
 
 
 class Stopwatch:
-    """Adds up the seconds spent in methods that it was put on; ``laps`` are the sums between two ``lap()``."""
+    """Adds up the seconds spent in the methods that it times; ``laps`` holds the sums between two calls of ``lap``."""
 
     def __init__(self) -> None:
         self.laps: dict[str, list[float]] = defaultdict(list)
@@ -38,7 +38,7 @@ class Stopwatch:
             finally:
                 self._sums[name] += perf_counter() - start
 
-        object.__setattr__(owner, method, timed)  # of a frozen dataclass as well
+        object.__setattr__(owner, method, timed)  # works for a frozen dataclass too
         try:
             yield
         finally:
@@ -56,14 +56,14 @@ class Stopwatch:
 
 
 def _batch(net: Net, samples: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return random pictures, labels, and room for the gradient."""
+    """Return random pictures, labels, and an array for the gradient."""
     random = np.random.Generator(np.random.Philox(1))
     x = random.standard_normal((*net.input_shape, samples), np.float32)
     return x, random.integers(0, 10, samples), np.empty(net.size, np.float32)
 
 
 def time_layers(leaf: int, rounds: int) -> dict[str, dict[str, float]]:
-    """Return microseconds, forward and backward, of each layer for a leaf of so many pictures."""
+    """Return the microseconds of each layer, forward and backward, for a leaf of that many pictures."""
     net = network()
     batch, watch = _batch(net, leaf), Stopwatch()
     with ExitStack() as stack:
@@ -104,7 +104,7 @@ def time_parts(batch_size: int, shards: int, rounds: int) -> dict[str, float]:
                 watch.laps.clear()
                 whole.clear()
     parts = {name: 1e3 * seconds for name, seconds in watch.medians().items()}
-    parts["load"] -= parts["augment"]  # which is done as part of it
+    parts["load"] -= parts["augment"]  # augmentation runs within it
     parts["other"] = 1e3 * median(whole) - sum(parts.values())
     return parts
 

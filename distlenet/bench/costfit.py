@@ -15,7 +15,7 @@ LAYOUTS = ((8, 1), (32, 1), (64, 1), (64, 8), (256, 4), (256, 8), (256, 32))
 
 
 def measure_steps(cases: Sequence[tuple[int, int, int]], steps: int, rounds: int) -> list[list[float]]:
-    """Return the seconds of a step by case (ranks, batch, shards), every round's fastest; the cases take turns."""
+    """Return the seconds of a step for each case (ranks, batch, shards), the fastest of each round, in turn."""
     found: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):
         for seconds, (ranks, batch, shards) in zip(found, cases, strict=True):
@@ -35,7 +35,7 @@ def measure_addition(floats: int, rounds: int) -> float:
 
 
 def fit_compute(seconds: dict[tuple[int, int], float], addition: float) -> Compute:
-    """Fit the time of a step, least squares of the relative errors."""
+    """Fit the time of a step by least squares of the relative errors."""
     rows, targets = [], []
     for (batch, shards), value in seconds.items():
         rows.append([1 / value, shards / value, batch / value])
@@ -45,14 +45,14 @@ def fit_compute(seconds: dict[tuple[int, int], float], addition: float) -> Compu
 
 
 def traffic(ranks: int, shards: int, floats: int) -> Traffic:
-    """Return what a rank sends and receives in one exchange, all ranks one alike."""
+    """Return the traffic of a rank in one exchange, with equal ranks."""
     own = max(nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks))
     messages = 2 * (ranks - 1) * (own + 1)
     return Traffic(messages, messages * 4 * floats / ranks, 0.0)
 
 
 def fit_transport(report: dict[str, Any]) -> Transport:
-    """Fit latency, overhead and copying to what ``bench/exchange.py`` printed, least squares of relative errors."""
+    """Fit latency, overhead and copying to the output of ``bench/exchange.py``, by least squares of relative errors."""
     rows, targets = [], []
     for floats, shards, value in report["rows"]:
         sent = traffic(report["ranks"], shards, floats)
@@ -62,7 +62,7 @@ def fit_transport(report: dict[str, Any]) -> Transport:
 
 
 def positive(rows: np.ndarray, targets: np.ndarray) -> list[float]:
-    """Return the least squares solution without negative entries: the most negative ones are left out."""
+    """Return the least squares solution without negative entries, by dropping the most negative ones."""
     kept = list(range(rows.shape[1]))
     while True:
         solution = np.linalg.lstsq(rows[:, kept], targets, rcond=None)[0]
@@ -81,13 +81,13 @@ def run_exchange(ranks: int, mpirun: str | None = None, repeats: int = REPEATS) 
 
 
 def gradient_seconds(report: dict[str, Any]) -> float:
-    """Return the time of the exchange of one gradient, a partial sum a rank."""
+    """Return the time of the exchange of one gradient, with one partial sum per rank."""
     return next(
         seconds for floats, shards, seconds in report["rows"] if (floats, shards) == (GRADIENT, report["ranks"])
     )
 
 
 def fastest(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return one report: the smallest of each row over ``reports``, as other programs only ever add time."""
+    """Return one report with the smallest value of each row over ``reports``, since other programs only add time."""
     rows = [[*same[0][:2], min(row[2] for row in same)] for same in zip(*(r["rows"] for r in reports), strict=True)]
     return reports[0] | {"rows": rows}

@@ -20,13 +20,13 @@ def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def strong(batch: int, per_host: int) -> list[Plan]:
-    """Return the plans of one batch on more and more ranks: a shard a rank at least, leaves of 64 images at most."""
+    """Return plans of one batch on more and more ranks: at least one shard per rank, at most 64 images per leaf."""
     shards = [max(8, ranks, batch // 64) for ranks in RANKS]
     return [Plan(ranks, count, batch, min(per_host, ranks)) for ranks, count in zip(RANKS, shards, strict=True)]
 
 
 def weak(leaves: int, per_host: int) -> list[Plan]:
-    """Return the plans of ``leaves`` leaves of 32 images on every rank."""
+    """Return plans with ``leaves`` leaves of 32 images on every rank."""
     return [Plan(ranks, leaves * ranks, LEAF * leaves * ranks, min(per_host, ranks)) for ranks in RANKS]
 
 
@@ -42,7 +42,7 @@ def efficiencies(network: str, tcp: Transport, compute: Compute, per_host: int) 
 
 
 def ways(network: str, tcp: Transport, compute: Compute, per_host: int) -> str:
-    """Return the table of the exchange's milliseconds by each way, and what overlapping would save."""
+    """Return the table of the exchange's milliseconds for each algorithm, and the gain from overlapping."""
     rows = []
     for way in ("direct", "hierarchical", "halving"):
         cells = [f"{1e3 * exchanging(plan, wire(network, tcp), way=way):.2f}" for plan in weak(1, per_host)]
@@ -52,21 +52,21 @@ def ways(network: str, tcp: Transport, compute: Compute, per_host: int) -> str:
 
 
 def parameters(compute: Compute, transports: dict[str, Transport]) -> str:
-    """Return the parameters in microseconds, nanoseconds a byte."""
+    """Return the parameters in microseconds, or nanoseconds per byte."""
     rows = [[name, f"{1e6 * value:.2f} us"] for name, value in vars(compute).items()]
     for name, by in transports.items():
         rows += [
-            [f"{name}: latency of a phase", f"{1e6 * by.latency:.2f} us"],
-            [f"{name}: overhead of a message, at either end", f"{1e6 * by.overhead:.2f} us"],
-            [f"{name}: a byte, at either end", f"{1e9 * by.copy:.3f} ns"],
+            [f"{name}: latency per phase", f"{1e6 * by.latency:.2f} us"],
+            [f"{name}: overhead per message, at either end", f"{1e6 * by.overhead:.2f} us"],
+            [f"{name}: time per byte, at either end", f"{1e9 * by.copy:.3f} ns"],
         ]
     return table(["parameter", "value"], rows)
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--measure", action="store_true", help="fit to this machine first: takes half a minute")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each job is run (%(default)s)")
+    parser.add_argument("--measure", action="store_true", help="fit to this machine first, in about half a minute")
+    parser.add_argument("--rounds", type=int, default=3, help="runs of each job (%(default)s)")
     parser.add_argument("--tcp", metavar="MPIRUN", help="with --measure: words that start Python on 2 hosts' ranks")
     parser.add_argument("--ranks-per-host", type=int, default=1, choices=(1, 2, 4, 8, 16, 32))
 
@@ -106,7 +106,7 @@ def measure(rounds: int, tcp: str | None, transports: dict[str, Transport]) -> t
             what = f"{name}, {floats:,} floats, {sent.messages:.0f} messages"
             rows.append(compare(what, sent.time(transports[name]), [report["rows"][place][2] for report in reports]))
     cores = len(os.sched_getaffinity(0))
-    crowd = max(1.0, 4 / cores)  # the processor's work takes turns
+    crowd = max(1.0, 4 / cores)  # ranks that share cores take turns
     exchange = [costfit.gradient_seconds(costfit.run_exchange(4)) for _ in range(rounds)]
     predicted = crowd * exchanging(Plan(4, 4, 4, 4), transports["TCP"], transports["shared memory"])
     rows.append(compare(f"the exchange alone on 4 ranks, {cores} cores", predicted, exchange))

@@ -1,4 +1,4 @@
-"""One core: whole training steps and inference, in turn with PyTorch and with bare matrix products."""
+"""One core: whole training steps and inference, compared in turn with PyTorch and with bare matrix products."""
 
 from statistics import median
 from typing import Any
@@ -17,7 +17,7 @@ INFERENCE_BATCH = 64
 
 
 def compare_engines(batch_size: int, shards: int, rounds: int, beside_pytorch: bool) -> dict[str, Any]:
-    """Time everything on one core; returns images/s and shares, see ``commands/bench.py``."""
+    """Time everything on one core; returns images/s and shares (see ``commands/bench.py``)."""
     plain = Config(batch_size=batch_size, shards=shards, rotate=0.0, shift=0.0, zoom=0.0)
     training, augmented = steps(Serial(), plain), steps(Serial(), Config(batch_size=batch_size, shards=shards))
     net = network()
@@ -25,7 +25,7 @@ def compare_engines(batch_size: int, shards: int, rounds: int, beside_pytorch: b
     a = np.ones((PEAK_SIZE, PEAK_SIZE), np.float32)
     product = np.empty_like(a)
 
-    def infer() -> None:  # a global batch in pieces that fit the cache
+    def infer() -> None:  # the global batch in pieces that fit into the cache
         for _ in range(batch_size // INFERENCE_BATCH):
             net.forward(x)
 

@@ -15,11 +15,11 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import on_root
 from distlenet.parallel.connect import run_ranks
 
-GRADIENT = 61_712  # floats: LeNet-5 with the bus's tail, nearly
+GRADIENT = 61_712  # floats, about the size of LeNet-5 with the bus's tail
 LENGTHS = (64, 4_096, 16_384, GRADIENT)
-UNEVEN = ((64, 7), (64, 31), (16_384, 7))  # (length, shards a rank): such runs end in 3 or 5 tree nodes
+UNEVEN = ((64, 7), (64, 31), (16_384, 7))  # (length, shards per rank): leaves 3 or 5 tree nodes
 REPEATS = 200
-BATCHES, WARMUP = 5, 5  # the repeats of a case are cut into batches that take turns
+BATCHES, WARMUP = 5, 5  # the repeats of a case are divided into batches that take turns
 
 
 def work(comm: Communicator, repeats: int) -> None:

@@ -29,9 +29,9 @@ from distlenet.training.events import StepDone
 from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 
-WORK = "--work"  # how a rank of a job is called: then come the dataset, the memory limit and the steps
+WORK = "--work"  # first argument of a job's rank, followed by dataset, memory limit and steps
 DISTINCT = 60_000  # digits that are drawn; larger sets repeat them
-MEASURED = {  # of each job: heading, factor to its unit, decimals
+MEASURED = {  # measured values: heading, factor to the unit, decimals
     "start": ("start, s", 1, 2),
     "step": ("step, ms", 1e3, 3),
     "quick": ("quick, ms", 1e3, 3),
@@ -46,12 +46,12 @@ MEASURED = {  # of each job: heading, factor to its unit, decimals
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("--sizes", type=int, nargs="+", default=[60_000, 600_000, 6_000_000], metavar="N")
-    parser.add_argument("--memory-limits", type=int, nargs="+", default=[128], metavar="MiB", help="of each rank")
+    parser.add_argument("--memory-limits", type=int, nargs="+", default=[128], metavar="MiB", help="per rank")
     parser.add_argument("--ranks", type=int, default=2)
-    parser.add_argument("--steps", type=int, default=2000, help="timed steps of a job (%(default)s)")
-    parser.add_argument("--rounds", type=int, default=3, help="jobs of each size (%(default)s)")
-    parser.add_argument("--cold", action="store_true", help="have the system forget a file before each job reads it")
-    parser.add_argument("--folder", type=as_path, help="where the files are made and kept (default: they are deleted)")
+    parser.add_argument("--steps", type=int, default=2000, help="timed steps per job (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=3, help="jobs per size (%(default)s)")
+    parser.add_argument("--cold", action="store_true", help="drop the system's cache of a file before each job")
+    parser.add_argument("--folder", type=as_path, help="where to make and keep the files (default: they are deleted)")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,13 +83,13 @@ def make_file(folder: Path, size: int) -> Path:
 
 
 def forget(path: Path) -> None:
-    """Ask the system to drop what it holds of a file in memory: the next reader waits for the disk."""
+    """Ask the system to drop a file from its cache, so that the next reader waits for the disk."""
     with path.open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
-    """Be one rank of a job: train on ``path`` for a step and ``steps`` timed ones.
+    """Run as one rank of a job: train on ``path`` for one step, then for ``steps`` timed ones.
 
     The root prints JSON, of each figure the largest of all ranks.
     """
@@ -112,7 +112,7 @@ def work(comm: Communicator, path: str, limit: int, steps: int) -> None:
 
 
 def memory(name: str) -> int:
-    """Return bytes of this process's memory: VmHWM, the most it ever had, or RssAnon, without mapped files."""
+    """Return bytes of this process's memory: VmHWM (its peak) or RssAnon (without mapped files)."""
     for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines():
         if line.startswith(f"{name}:"):
             return 1024 * int(line.split()[1])
@@ -120,7 +120,7 @@ def memory(name: str) -> int:
 
 
 def row(size: int, limit: int, found: list[dict]) -> list[str]:
-    """Return a row of the table: medians over the jobs; of the quick steps and CPU times, the least."""
+    """Return a row of the table: medians over the jobs, but the least quick step and CPU time."""
     cells = [f"{size:,}", str(limit), "streamed" if found[0]["streamed"] else "in memory"]
     for name, (_, factor, decimals) in MEASURED.items():
         values = [job[name] for job in found]

@@ -1,4 +1,4 @@
-"""The same network, batch and update in PyTorch, for comparison; nothing else here needs it.
+"""The same network, batch and update in PyTorch, for comparison; no other module needs PyTorch.
 
 Run as a program it is one rank of DistributedDataParallel over gloo:
     RANK=0 WORLD_SIZE=2 MASTER_ADDR=127.0.0.1 MASTER_PORT=29500 python -m distlenet.bench.pytorch 128 100
@@ -12,7 +12,7 @@ from time import perf_counter
 from typing import Any
 
 LAYOUTS = ("NCHW", "channels_last")
-VARIANTS = (*LAYOUTS, "compiled")  # the last: NCHW by torch.compile, where there is a C++ compiler
+VARIANTS = (*LAYOUTS, "compiled")  # compiled: NCHW with torch.compile, if a C++ compiler exists
 
 
 def available() -> bool:
@@ -23,7 +23,7 @@ def available() -> bool:
 
 
 def build(layout: str) -> Any:
-    """Return LeNet-5 as a torch module, its pictures stored in ``layout``."""
+    """Return LeNet-5 as a torch module for pictures in ``layout``."""
     import torch
     from torch import nn
 
@@ -48,7 +48,7 @@ def build(layout: str) -> Any:
 
 
 def variants(batch_size: int) -> dict[str, tuple[Callable[[], None], Callable[[], None]]]:
-    """Return a training step and an inference of each variant that works here, by name."""
+    """Return a training step and an inference for each variant that works here, by name."""
     found = {}
     for variant in VARIANTS:
         net = build(variant)
@@ -56,7 +56,7 @@ def variants(batch_size: int) -> dict[str, tuple[Callable[[], None], Callable[[]
         try:
             for call in pair:
                 call()
-        except Exception:  # torch.compile says in many ways that it finds no compiler
+        except Exception:  # torch.compile raises many kinds of errors if it finds no compiler
             continue
         found[variant] = pair
     return found
@@ -69,7 +69,7 @@ def _format(layout: str) -> Any:
 
 
 def training_step(net: Any, layout: str, batch_size: int) -> Callable[[], None]:
-    """Return a function that takes one step on a batch that is ready in memory, normalised."""
+    """Return a function that takes one step on a normalised batch in memory."""
     import torch
     from torch.nn.functional import cross_entropy
 
@@ -99,7 +99,7 @@ def inference(net: Any, layout: str, batch_size: int) -> Callable[[], None]:
 
 
 def main() -> None:
-    """Be one rank: time ``steps`` steps for either layout; rank 0 prints JSON: images/s by layout."""
+    """Run as one rank: time ``steps`` steps for either layout; rank 0 prints JSON: images/s by layout."""
     import os
 
     import torch.distributed as dist

@@ -1,4 +1,4 @@
-"""The race: a recipe trained here and by PyTorch's DistributedDataParallel, seed by seed, in turn.
+"""The race: a recipe is trained by distlenet and by PyTorch's DistributedDataParallel, in turn for each seed.
 
 Prints a line a run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
 process, from its start to its end. Without PyTorch distlenet races alone.
@@ -19,9 +19,9 @@ from distlenet.paths import path
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
-    parser.add_argument("--recipe", default="fast", help="the settings to race with (%(default)s)")
-    parser.add_argument("--seeds", type=int, default=5, help="how many runs each (%(default)s)")
-    parser.add_argument("--ranks", type=int, default=2, help="of each run (%(default)s)")
+    parser.add_argument("--recipe", default="fast", help="recipe to train (%(default)s)")
+    parser.add_argument("--seeds", type=int, default=5, help="runs of each program (%(default)s)")
+    parser.add_argument("--ranks", type=int, default=2, help="ranks per run (%(default)s)")
     parser.add_argument("--data", default="datasets/mnist.h5", type=path, help="dataset file (%(default)s)")
 
 

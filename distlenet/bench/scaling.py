@@ -1,4 +1,4 @@
-"""What a training step costs on P ranks: a model, to think beyond the machine at hand. See SCALING.md.
+"""A cost model of a training step on P ranks, for machines that are not at hand. See SCALING.md.
 
 A step is the leaves of the busiest rank one after the other, its local additions, the exchange, the update:
 
@@ -12,32 +12,32 @@ from dataclasses import dataclass, replace
 
 from distlenet.parallel.tree import owned_shards
 
-FLOATS = 61_714  # LeNet-5 with the bus's tail, nearly: 61,706 + 8
-HIDEABLE = 0.53  # of a leaf's time: the backward pass below the dense layers, which hold 96 % of the gradient
+FLOATS = 61_714  # about the size of LeNet-5 with the bus's tail: 61,706 + 8
+HIDEABLE = 0.53  # share of a leaf's time: the backward pass below the dense layers, which hold 96 % of the gradient
 
 
 @dataclass(frozen=True)
 class Compute:
     """One core, in seconds."""
 
-    fixed: float  # of a step: the update and the checks
-    leaf: float  # of a leaf, whatever its size: gradients of the size of the parameters, calls
-    image: float  # of an image in a leaf
-    addition: float  # of one addition of two gradients
+    fixed: float  # per step: the update and the checks
+    leaf: float  # per leaf of any size: gradients of the size of the parameters, calls
+    image: float  # per image in a leaf
+    addition: float  # per addition of two gradients
 
     def step(self, leaves: int, leaf: float, additions: int) -> float:
-        """Return the time of ``leaves`` leaves of ``leaf`` images, ``additions`` and the update."""
+        """Return the time of ``leaves`` leaves of ``leaf`` images, ``additions`` additions and the update."""
         return self.fixed + leaves * (self.leaf + self.image * leaf) + additions * self.addition
 
 
 @dataclass(frozen=True)
 class Transport:
-    """What messages cost over one way of sending them, in seconds."""
+    """The cost of messages over one kind of connection, in seconds."""
 
-    latency: float  # of a phase: from the last message sent to its arrival
-    overhead: float  # of a message, for the one who sends it and again for the one who receives it
-    copy: float  # of a byte sent or received: the processor's work
-    bandwidth: float = float("inf")  # bytes a second out of a host, for all its ranks together
+    latency: float  # per phase: from the last message sent to its arrival
+    overhead: float  # per message, once for its sender and once for its receiver
+    copy: float  # per byte sent or received: the processor's work
+    bandwidth: float = float("inf")  # bytes per second out of a host, for all its ranks together
 
 
 # Fitted on two cores of an AMD EPYC (Zen 5), Open MPI 5.0.11: SCALING.md has the commands and the errors
@@ -45,7 +45,7 @@ COMPUTE = Compute(fixed=44.7e-6, leaf=248.6e-6, image=22.6e-6, addition=4.0e-6)
 SHARED_MEMORY = Transport(latency=2.22e-6, overhead=0.49e-6, copy=0.111e-9)
 TCP = Transport(latency=3.08e-6, overhead=3.26e-6, copy=0.177e-9)
 WIRES = {"1 Gbit/s": (1e9, 25e-6), "10 Gbit/s": (10e9, 10e-6), "100 Gbit/s": (100e9, 5e-6)}  # bits/s, assumed latency
-PAYLOAD = 0.94  # of Ethernet's bits are the messages'
+PAYLOAD = 0.94  # share of Ethernet's bits that carry the messages
 
 
 def wire(name: str, tcp: Transport = TCP) -> Transport:
@@ -56,14 +56,14 @@ def wire(name: str, tcp: Transport = TCP) -> Transport:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What the busiest rank sends and receives in both phases of an exchange, and its host's share of the wire."""
+    """The traffic of the busiest rank in both phases of an exchange, and that of its host."""
 
     messages: float
     sent: float  # bytes, by one rank
     host: float  # bytes out of one host
 
     def time(self, by: Transport, phases: int = 2) -> float:
-        """Return the time over ``by``; one rank's copying and the wire go on at the same time."""
+        """Return the time over ``by``; a rank copies while the wire transmits."""
         if not self.messages:
             return 0.0
         return phases * by.latency + by.overhead * self.messages + max(by.copy * self.sent, self.host / by.bandwidth)
@@ -74,7 +74,7 @@ def nodes(run: range, shards: int) -> int:
     count, start = 0, run.start
     while start < run.stop:
         reach = 1
-        # the largest node that begins here and lies within the run; beyond the last shard there is nothing
+        # the largest node that starts here and lies within the run; it may extend beyond the last shard
         while start % (2 * reach) == 0 and min(start + 2 * reach, shards) <= run.stop and start + reach < shards:
             reach *= 2
         start, count = start + reach, count + 1
@@ -82,7 +82,7 @@ def nodes(run: range, shards: int) -> int:
 
 
 def direct(ranks: int, per_host: int, shards: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
-    """Return the traffic within a host and between hosts of what ``parallel/mpi.py`` does: all to all, directly."""
+    """Return the traffic within a host and between hosts of ``parallel/mpi.py``'s algorithm: all to all, directly."""
     own = max(nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks))
     chunk = 4 * floats / ranks
     pairs = 2 * (own + 1)  # messages with one peer: nodes and a sum, sent and received
@@ -123,7 +123,7 @@ def hierarchical(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traff
 
 @dataclass(frozen=True)
 class Plan:
-    """A way to train: so many ranks, shards and images a step."""
+    """A number of ranks, shards and images per step."""
 
     ranks: int
     shards: int
@@ -132,12 +132,12 @@ class Plan:
 
     @property
     def leaves(self) -> int:
-        """Return the leaves of the busiest rank."""
+        """Return the number of leaves of the busiest rank."""
         return -(-self.shards // self.ranks)
 
 
 def computing(plan: Plan, by: Compute = COMPUTE, cores: int | None = None) -> float:
-    """Return the time of a step without its exchange; fewer ``cores`` than ranks take turns."""
+    """Return the time of a step without its exchange; ranks take turns if there are fewer ``cores``."""
     own = plan.leaves - nodes(range(plan.leaves), plan.shards)
     alone = by.step(plan.leaves, plan.batch / plan.shards, own)
     return alone * max(1.0, plan.ranks / cores) if cores else alone
@@ -160,7 +160,7 @@ def step_time(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str =
 
 
 def efficiency(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str = "direct") -> float:
-    """Return images/s a rank over those of one rank alone with leaves of 32 and a batch of 256."""
+    """Return images/s per rank, divided by those of a single rank with leaves of 32 and a batch of 256."""
     alone = 256 / computing(Plan(1, 8, 256), compute)
     return plan.batch / step_time(plan, far, compute, way) / plan.ranks / alone
 

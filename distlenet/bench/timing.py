@@ -1,4 +1,4 @@
-"""Fair timing on a noisy machine: the things compared take turns, in this process or as jobs of their own."""
+"""Fair timing on a noisy machine: the compared tasks take turns, in this process or as separate jobs."""
 
 import argparse
 import json
@@ -49,7 +49,7 @@ def as_program(
     description: str | None,
     arguments: Sequence[str] | None = None,
 ) -> int:
-    """Run a measurement with the options that ``configure`` adds: as started by ``python -m``."""
+    """Run a measurement with the options that ``configure`` adds, when started by ``python -m``."""
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
     )
@@ -71,7 +71,7 @@ def start(ranks: int, *words: object, mpirun: str | None = None) -> str:
 
 
 def last_json(output: str) -> dict[str, Any]:
-    """Return the last JSON object that a job printed, as a line of its own."""
+    """Return the last JSON object that a job printed on a separate line."""
     found = [line for line in output.splitlines() if line.startswith("{")]
     if not found:
         raise LaunchError(f"a timed job gave no result, but printed: {output.strip()[-500:] or 'nothing'}")
@@ -113,7 +113,7 @@ def run_torch(ranks: int, module: str, *words: object) -> dict[str, Any]:
 def compare_jobs(
     ranks: int, rounds: int, steps: int, batch_size: int, shards: int, with_pytorch: bool
 ) -> dict[str, list[dict[str, Any]]]:
-    """Run each job ``rounds`` times, in turn; returns what their roots printed, by job.
+    """Run each job ``rounds`` times, in turn; returns the output of their roots, by job.
 
     The jobs are "1", "2", "4", ... ranks up to ``ranks``, and "ddp", PyTorch's on as many.
     """

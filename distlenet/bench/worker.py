@@ -28,8 +28,8 @@ def work(comm: Communicator, count: int, batch_size: int, shards: int) -> None:
     add_up = comm.allreduce
     if comm.size > 1:
         from distlenet.parallel.mpi import allreduce_by_mpi as add_up
-    # in turn, without the ranks' waiting for one another: the exchange, and MPI's own sum of a vector that is added up
-    # within each rank already
+    # in turn, without waiting for other ranks: the exchange, and MPI's own sum of a vector that each rank has already
+    # added up
     leaves = np.zeros((len(owned_shards(comm.rank, comm.size, shards)), GRADIENT), np.float32)
     vector, exchanges, sums = leaves[0].copy(), [], []
     for _ in range(count):
@@ -45,7 +45,7 @@ def work(comm: Communicator, count: int, batch_size: int, shards: int) -> None:
         "reduce_share": reduce_share([(event.seconds, event.exchange_seconds) for event in timed], comm),
         "exchange_microseconds": 1e6 * median(exchanges),
         "allreduce_microseconds": 1e6 * median(sums),
-        # on a busy machine the median is the neighbours' doing: the cost model looks at the fastest step
+        # on a busy machine other programs determine the median, so the cost model uses the fastest step
         "fastest_step": min(seconds),
     }
     on_root(comm, lambda: print(json.dumps(report), flush=True))

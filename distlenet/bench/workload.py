@@ -1,4 +1,4 @@
-"""A training run on random pictures, as large as one is asked for: the real loop, without files."""
+"""A training run of any size on random pictures: the real loop, without files."""
 
 from collections.abc import Iterator
 
@@ -19,8 +19,8 @@ from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
-MULTIPLY_ADDS = 416_520  # of LeNet-5 forward, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
-FIRST_LAYER = 117_600  # whose input needs no gradient
+MULTIPLY_ADDS = 416_520  # LeNet-5's forward pass, per picture: 117,600 + 240,000 + 48,000 + 10,080 + 840
+FIRST_LAYER = 117_600  # its input needs no gradient
 TRAINING_FLOPS = 2 * (3 * MULTIPLY_ADDS - FIRST_LAYER)  # forward, weight gradients, input gradients
 
 
@@ -48,7 +48,7 @@ class RandomDigits:
 
 
 class Workload:
-    """One rank's state and leaves of such a run."""
+    """One rank's state and leaves in such a run."""
 
     def __init__(self, comm: Communicator, config: Config, images: int = 16_384) -> None:
         self.comm = comm
@@ -63,7 +63,7 @@ class Workload:
         )
 
     def steps(self) -> Iterator[StepDone]:
-        """Train for ever; yields every step with its time."""
+        """Train forever; yields every step with its time."""
         options = LoopOptions(build_schedule("constant", 0.01, 1), 10**6, Signals())
         for event in train(self.state, self.leaves, NoEvaluation(), options, self.comm):
             if isinstance(event, StepDone):
@@ -71,15 +71,15 @@ class Workload:
 
 
 def steps(comm: Communicator, config: Config, images: int = 16_384) -> Iterator[StepDone]:
-    """Train for ever on ``images`` pictures; yields every step with its time."""
+    """Train forever on ``images`` pictures; yields every step with its time."""
     return Workload(comm, config, images).steps()
 
 
 class NoEvaluation(EpochEnd):
-    """An end of the epoch at which nothing is evaluated."""
+    """An epoch end without evaluation."""
 
     def __init__(self) -> None:
-        """Have nothing to evaluate."""
+        """Do nothing."""
 
     def run(self, state: TrainState, schedule: Schedule, pace: EpochPace) -> Iterator[Event]:
         """Yield nothing."""

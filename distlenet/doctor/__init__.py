@@ -1,5 +1,5 @@
-"""What ``distlenet doctor`` finds out about a machine and a launch, and what it advises.
+"""The checks of ``distlenet doctor`` on a machine and a launch, and its advice.
 
-``rank`` is what each process says of itself, ``mpirun`` whether the launcher fits the MPI library,
-``advice`` what is wrong and what to do about it, in words. Nothing here prints.
+``rank`` describes each process, ``mpirun`` checks whether the launcher fits the MPI library, and ``advice`` explains
+problems and solutions. Nothing here prints.
 """

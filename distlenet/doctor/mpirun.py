@@ -1,6 +1,6 @@
 """The MPI library that mpi4py would load, the mpirun on the PATH, and whether they belong together.
 
-Both are asked in processes of their own with a time limit: a broken MPI can hang, or end its process.
+Both are tested in separate processes with a time limit, because a broken MPI can hang or end its process.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ FT_VALUES = ("1", "true", "t", "yes", "y", "on", "enabled")
 
 
 def ask_library(limit: float = LIMIT) -> dict[str, str]:
-    """Return what ``parallel.mpi_library.loaded_library`` says in another process, or {"error": why}."""
+    """Return the result of ``parallel.mpi_library.loaded_library`` in another process, or {"error": why}."""
     command = python_command("distlenet.parallel.mpi_library")
     try:
         return json.loads(ask(command, "loading MPI", limit).splitlines()[-1])
@@ -27,7 +27,7 @@ def ask_library(limit: float = LIMIT) -> dict[str, str]:
 
 
 def describe_mpirun(limit: float = LIMIT) -> dict[str, str | None]:
-    """Return the mpirun on the PATH and the one to use, with the MPI and the version the former is of.
+    """Return the mpirun on the PATH with its MPI and version, and the mpirun to use.
 
     {"on_path": file or None, "to_use": file or None, "name": "Open MPI"|"MPICH"|"?", "version": ...}, and "error".
     """
@@ -44,17 +44,17 @@ def describe_mpirun(limit: float = LIMIT) -> dict[str, str | None]:
 
 
 def belongs(library: Mapping[str, str], mpirun: Mapping[str, str | None]) -> bool | None:
-    """Return whether the mpirun on the PATH starts ranks of this library; None where that cannot be told."""
+    """Return whether the mpirun on the PATH can start ranks of this library; None if unknown."""
     if "error" in library or "?" in (mpirun["name"], library["name"]):
         return None
     if mpirun["name"] != library["name"]:
-        # the children of MPICH start each other's programs: they share one launcher protocol
+        # MPICH and its derivatives can start each other's programs, since they share one launcher protocol
         return None if "Open MPI" not in (mpirun["name"], library["name"]) else False
     return str(mpirun["version"]).split(".")[0] == library["version"].split(".")[0]
 
 
 def check_before_start(environment: Mapping[str, str]) -> None:
-    """Raise LaunchError where another MPI than Open MPI would start under Open MPI's mpirun: MPICH's aborts."""
+    """Raise LaunchError if another MPI would start under Open MPI's mpirun, where MPICH aborts."""
     if "OMPI_COMM_WORLD_SIZE" in environment:
         library = ask_library()
         if library.get("name", "Open MPI") != "Open MPI":
@@ -65,12 +65,12 @@ def check_before_start(environment: Mapping[str, str]) -> None:
 
 
 def fault_tolerance(library: Mapping[str, str], launched: bool, environment: Mapping[str, str]) -> dict[str, object]:
-    """Return {"on": bool, "why": text}: whether a job of this kind goes on when a rank dies.
+    """Return {"on": bool, "why": text}: whether a job of this kind survives the death of a rank.
 
-    mpirun tells its ranks of ``--with-ft ulfm`` by an MCA parameter; that mpi4py has the methods says nothing.
+    mpirun passes ``--with-ft ulfm`` to its ranks as an MCA parameter. mpi4py has the methods in any case.
     """
     if library.get("name") != "Open MPI":
-        return {"on": False, "why": "only Open MPI has it: with others a lost rank ends the job, and --resume goes on"}
+        return {"on": False, "why": "only Open MPI has it: with others a lost rank ends the job; resume with --resume"}
     if not launched:
         return {"on": False, "why": "one process; under Open MPI's mpirun: --with-ft ulfm"}
     if environment.get("OMPI_MCA_mpi_ft_enable", "").lower() in FT_VALUES:

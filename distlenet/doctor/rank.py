@@ -1,4 +1,4 @@
-"""What one process says of itself: host, cores, BLAS, versions. Values are JSON, so that ranks can exchange them."""
+"""The facts about one process: host, cores, BLAS, versions. Values are JSON, so that ranks can exchange them."""
 
 import os
 import platform
@@ -9,7 +9,7 @@ from typing import Any
 from distlenet.numerics import numerics
 
 PACKAGES = ("numpy", "h5py", "mpi4py", "rich")
-CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # of a container; "max 100000" is none
+CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")  # a container's limit; "max 100000" means no limit
 
 
 def describe_rank() -> dict[str, Any]:
@@ -18,7 +18,7 @@ def describe_rank() -> dict[str, Any]:
     return {
         "host": os.uname().nodename,
         "process": os.getpid(),
-        "cores": sorted(os.sched_getaffinity(0)),  # those it may run on
+        "cores": sorted(os.sched_getaffinity(0)),  # cores that it may run on
         "cores_of_host": os.cpu_count(),
         "quota": cpu_quota(),
         "blas": found["blas"],
@@ -29,7 +29,7 @@ def describe_rank() -> dict[str, Any]:
 
 
 def cpu_quota(path: Path = CPU_QUOTA) -> float | None:
-    """Return how many cores' worth of time the container allows; None without a limit."""
+    """Return the container's limit of CPU time in cores; None without a limit."""
     try:
         quota, period = path.read_text(encoding="ascii").split()
         return None if quota == "max" else int(quota) / int(period)
@@ -45,7 +45,7 @@ def _version(package: str) -> str:
 
 
 def ranges(numbers: list[int]) -> str:
-    """Return sorted whole numbers in short: "0-3,8"."""
+    """Return sorted whole numbers in short form: "0-3,8"."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:

@@ -47,7 +47,7 @@ def export(checkpoint: Checkpoint, kind: str, path: str | os.PathLike[str]) -> N
 
 
 def is_export(path: Path) -> bool:
-    """Whether ``path`` holds what `export` wrote before: known by content, so a run's own checkpoint is none."""
+    """Whether ``path`` was written by `export`, judged by its content; a run's own checkpoint was not."""
     start = head(path.resolve(), 2**16) or b""
     if start.startswith(b"PK"):
         return b"metadata.npy" in start
@@ -56,7 +56,7 @@ def is_export(path: Path) -> bool:
             checkpoint = read_checkpoint(path)
         except CheckpointError:
             return False
-        # the parameters alone: checkpoints that a run writes hold more
+        # only parameters; checkpoints written by a run hold more
         return not checkpoint.optimizer and len(checkpoint.progress.history) <= 1 and checkpoint.best_theta is None
     onnx, safetensors = b"distlenet" in start[:64], start[8:9] == b"{" and b'"__metadata__"' in start
     return onnx or (safetensors and b'"activation"' in start and b'"class_names"' in start)

@@ -47,9 +47,9 @@ def plain_tensors(layer: Layer) -> dict[str, np.ndarray]:
 
 
 def module(layer: Layer) -> tuple[str, dict[str, Any]]:
-    """Return ``layer`` as PyTorch would make it: the name of a module of torch.nn, and its arguments.
+    """Return the PyTorch module for ``layer``: its name in torch.nn, and its arguments.
 
-    Two are no modules of torch.nn: ScaledTanh(amplitude, slope), amplitude * tanh(slope * x), and RBF(in_features,
+    Two are not modules of torch.nn: ScaledTanh(amplitude, slope), amplitude * tanh(slope * x), and RBF(in_features,
     out_features), minus the squared distance of x from each row of its ``weight``.
     """
     kind = type(layer).__name__
@@ -91,7 +91,7 @@ def tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
-    """Return what somebody must know to use the parameters, all values text."""
+    """Return the information needed to use the parameters; all values are text."""
     facts, config = checkpoint.dataset, checkpoint.config
     return {
         "model": config.model,

@@ -1,4 +1,4 @@
-"""What the page shows of the network's answer, as JSON: probabilities, the image, what every layer puts out."""
+"""The network's answer for the page, as JSON: probabilities, the image, and the output of every layer."""
 
 import base64
 from collections.abc import Sequence
@@ -9,22 +9,22 @@ import numpy as np
 from distlenet.nn import Flatten, Layer
 from distlenet.reader import Reader
 
-MOST_MAPS = 64  # feature maps shown of a layer
-MOST_UNITS = 1024  # units shown of a dense layer
-MOST_NUMBERS = 2**16  # numbers shown of the maps of a layer
+MOST_MAPS = 64  # feature maps shown per layer
+MOST_UNITS = 1024  # units shown per dense layer
+MOST_NUMBERS = 2**16  # numbers shown per layer with maps
 
 
 class Shown(NamedTuple):
-    """A layer as the page shows it: with the activation that follows it."""
+    """A layer as the page shows it, together with the activation that follows it."""
 
     name: str
-    place: int  # of its output among those of all layers
-    shape: tuple[int, ...]  # what is shown of it: (maps, rows, columns) or (units,)
-    size: tuple[int, ...]  # of the whole output
+    place: int  # index of its output among those of all layers
+    shape: tuple[int, ...]  # shape of the part that is shown: (maps, rows, columns) or (units,)
+    size: tuple[int, ...]  # shape of the whole output
 
 
 def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
-    """Return what is shown of ``layers``: flattening, which changes no number, is not."""
+    """Return the layers to show; flattening is left out, because it changes no number."""
     found: list[Shown] = []
     for place, layer in enumerate(layers):
         if isinstance(layer, Flatten):

@@ -22,17 +22,17 @@ from distlenet.page.strokes import LARGEST, each_digit, one_digit, read_drawing
 from distlenet.pictures import Digit, digits_in, read_picture
 from distlenet.reader import Reader
 
-MOST_DIGITS = 40  # shown of one picture
-PATIENCE = 4.0  # seconds that a picture waits for the one before
+MOST_DIGITS = 40  # digits shown per picture
+PATIENCE = 4.0  # seconds that a picture waits for the previous one
 LARGEST_PICTURE = 32 * 2**20  # bytes of an uploaded file
 
 
 def create_app(reader: Reader, guard: Guard, about: str) -> Flask:
-    """Return the application; ``about`` says in a few words which network answers."""
+    """Return the application; ``about`` describes the network in a few words."""
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = LARGEST_PICTURE
     shown, shape = shown_layers(reader.net.layers), reader.image_shape
-    one_picture = threading.Lock()  # those that wait must not keep all threads from the drawings
+    one_picture = threading.Lock()  # waiting pictures must not block all threads, which drawings need
 
     @app.before_request
     def check() -> None:

@@ -51,7 +51,7 @@ class Guard:
         self._allowed = [checked_name(name) for name in allowed]
 
     def check(self, request: Request) -> None:
-        """Raise Forbidden unless ``request`` came under our name and, if it is a POST, from our page."""
+        """Raise Forbidden unless ``request`` uses a name of this server and, if it is a POST, comes from its page."""
         host = request.headers.get("Host", "")
         name = _split(f"//{host}").hostname or ""
         if not (name in self._names or (self._any_address and _is_address(name)) or self._is_allowed(name)):
@@ -82,7 +82,7 @@ def checked_name(name: str) -> str:
 
 
 def _how_to_allow(name: str, what: str) -> str:
-    """Return the sentence of a refusal: ``what`` is wrong, and the option that allows ``name``."""
+    """Return the sentence of a refusal, with the reason ``what`` and the option that allows ``name``."""
     if not name.isascii() or not re.fullmatch(r"[\w.-]{1,253}", name):
         return f"{what}: open the page at the address that was printed."
     return (

@@ -29,7 +29,8 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, UnicodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise PageError(
-            f"cannot listen on {host}, port {port} ({reason}): choose by --host and --port; --port 0 finds a free one"
+            f"cannot listen on {host}, port {port} ({reason}): choose others with --host and --port; --port 0 finds a "
+            "free port"
         ) from error
 
 
@@ -43,7 +44,7 @@ def url_of(listener: socket.socket) -> str:
 
 @contextmanager
 def ended_by_signals() -> Iterator[None]:
-    """Leave the block in good order at SIGINT or SIGTERM; to be used in the main thread."""
+    """Leave the block cleanly at SIGINT or SIGTERM; only for the main thread."""
     numbers = signal.SIGINT, signal.SIGTERM
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     try:
@@ -57,7 +58,7 @@ def ended_by_signals() -> Iterator[None]:
 
 def serve(app: Flask, listener: socket.socket) -> None:
     """Serve ``app`` until KeyboardInterrupt."""
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a request that waits its turn is no news
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # do not report waiting requests
     server = create_server(
         app,
         sockets=[listener],
@@ -67,5 +68,5 @@ def serve(app: Flask, listener: socket.socket) -> None:
         max_request_body_size=REQUEST,
         ident=None,
     )
-    server.run()  # returns at KeyboardInterrupt, when the answers under way are given
+    server.run()  # returns at KeyboardInterrupt, after the current answers are sent
     server.close()

@@ -27,16 +27,16 @@ STEP = 0.7  # pixels between the points that are inked
 MOST_INKED = 4000  # points; a longer drawing gets wider steps
 TOGETHER = 256  # points inked at a time: bounds the memory
 
-WIDE = 1.2  # width over height from which on a drawing may be several digits
-SEVERAL = 128  # pixels along the longer side of ink in which digits are told apart
+WIDE = 1.2  # a drawing with at least this ratio of width to height may be several digits
+SEVERAL = 128  # pixels along the longer side of the ink in which digits are separated
 
 
 @dataclass(frozen=True)
 class Drawing:
-    """What was drawn on a square field; the unit is the side of the field."""
+    """A drawing on a square field; the unit is the side of the field."""
 
     strokes: list[np.ndarray]  # each (points, 2): x to the right and y down, at least one point
-    width: float  # of the pen
+    width: float  # width of the pen
 
 
 def read_drawing(data: object) -> Drawing:
@@ -83,7 +83,7 @@ def ink_of(drawing: Drawing) -> np.ndarray:
 
 
 def all_points(drawing: Drawing) -> np.ndarray:
-    """Return the points (n, 2) of all strokes; raises PictureError where nothing, or only a dot, was drawn."""
+    """Return the points (n, 2) of all strokes; raises PictureError if nothing or only a dot was drawn."""
     if not drawing.strokes:
         raise PictureError("nothing is drawn yet: draw in the field")
     points = np.concatenate(drawing.strokes)
@@ -144,7 +144,7 @@ def one_digit(drawing: Drawing, reader: Reader) -> Digit:
 
 
 def each_digit(drawing: Drawing, reader: Reader) -> list[Digit]:
-    """Return the digits of ``drawing`` in reading order; raises PictureError if there is none."""
+    """Return the digits of ``drawing`` in reading order; raises PictureError if it finds none."""
     digits, reason = [], PictureError("no digit was found in the drawing")
     for part in parts_of(drawing):
         try:
@@ -164,7 +164,7 @@ def parts_of(drawing: Drawing) -> list[Drawing]:
     ink, places = inked(drawing, SEVERAL)
     pieces, found, _ = find_pieces(ink, many=True)
     nobody = len(pieces)
-    owner = np.full(len(found.areas) + 1, nobody)  # of each component; -1, the paper, is the last
+    owner = np.full(len(found.areas) + 1, nobody)  # by component; the last one, index -1, is the paper
     for number, piece in enumerate(pieces):
         owner[list(piece.members)] = number
     digits: list[list[np.ndarray]] = [[] for _ in range(nobody + 1)]

@@ -16,7 +16,7 @@ Callback = Callable[[Event], object]  # the result is ignored
 def load_callbacks(names: Sequence[str], trust: Trust) -> tuple[Callback, ...]:
     """Return the user's functions ``names``, FILE.py:FUNCTION each, which get one argument, the event.
 
-    Raises UntrustedCodeError if ``trust`` does not admit one; ConfigError if it cannot be loaded, or is no such
+    Raises UntrustedCodeError if ``trust`` does not admit one; ConfigError if it cannot be loaded, or is not such a
     function.
     """
     functions = []

@@ -23,7 +23,7 @@ def newest_checkpoint(
 ) -> tuple[Checkpoint, list[CheckpointError]]:
     """Return the newest good checkpoint of the run, and the errors of those that were skipped.
 
-    Raises CheckpointError if there is none. Raises NewerFormatError if one has a newer format: it is not damaged, and
+    Raises CheckpointError without any. Raises NewerFormatError if one has a newer format: it is not damaged, and
     skipping it would lose work.
     """
     damaged: list[CheckpointError] = []

@@ -53,7 +53,7 @@ class Run(Record):
 
 
 def read_record(path: Path, steps: bool = True, history: Sequence[dict[str, Any]] = ()) -> Record:
-    """Read journal and summary of the run directory ``path``; notes tell what is missing or damaged.
+    """Read journal and summary of the run directory ``path``; the notes list missing or damaged files.
 
     Epochs missing in the journal come from the ``history`` of a checkpoint. ``steps``: whether to read steps too.
     """

@@ -44,7 +44,7 @@ class OtherRank:
         """Continue writing in place of a lost root."""
 
     def catch_up(self, state: TrainState) -> None:
-        """After ranks were lost, add to the journal what is missing up to ``state``."""
+        """After ranks were lost, complete the journal up to ``state``."""
 
     def finish(self, summary: dict[str, Any]) -> int:
         """Write the summary; returns an exit code."""

@@ -1,1 +1,1 @@
-"""Many runs in one directory: what ``repeat`` and ``compare`` train, and what came of it."""
+"""Many runs in one directory: the series that ``repeat`` and ``compare`` train, and their results."""

@@ -1,10 +1,10 @@
-"""What ``distlenet compare`` compares: recipes, models, groups, or settings in one word each.
+"""The items of ``distlenet compare``, one word each:
 
 fast                        a recipe
-conv8-conv8                 a model, or one's own FILE.py:FUNCTION, trained by the base recipe
-activations                 a group, several items at once
+conv8-conv8                 a model, or a user-defined FILE.py:FUNCTION, trained with the base recipe
+activations                 a group of several items
 lr=0.05,optimizer=sgd       settings on top of the base recipe
-slow:lr=0.05                the same with a name of its own
+slow:lr=0.05                the same, with a name
 mine:recipe=fast,lr=0.05    on top of another recipe
 """
 
@@ -26,11 +26,11 @@ class Item:
 
 
 def of_model(name: str) -> Item:
-    """Return the item of a model: by the recipe of its name where there is one."""
+    """Return the item of a model; it uses the recipe of the same name, if any."""
     return Item(name, name if name in RECIPES else None, {"model": name})
 
 
-# Saturating activations want other initial weights, adaptive optimizers other rates: each gets what suits it.
+# Saturating activations need other initial weights, and adaptive optimizers other rates: each gets suitable settings.
 GROUPS: dict[str, list[Item]] = {
     "activations": [
         Item("relu", None, {"activation": "relu"}),
@@ -55,11 +55,11 @@ GROUPS: dict[str, list[Item]] = {
 
 
 def parse_items(words: list[str]) -> list[Item]:
-    """Return the items that ``words`` name, in their order; raises UsageError."""
+    """Return the items named by ``words``, in order; raises UsageError."""
     items = [item for word in words for item in _parse(word)]
     for place, item in enumerate(items):
         if any(item.label == other.label for other in items[:place]):
-            raise UsageError(f"two items are called {item.label!r}: name one of them, NAME:key=value,...")
+            raise UsageError(f"two items are called {item.label!r}: give one of them a name, NAME:key=value,...")
     return items
 
 
@@ -71,9 +71,9 @@ def _parse(word: str) -> list[Item]:
     if word in MODELS:
         return [of_model(word)]
     label, colon, text = word.partition(":")
-    if colon and "=" not in word:  # code of the user's own
+    if colon and "=" not in word:  # user-defined code
         return [of_model(word)]
-    if not colon or "=" in label:  # no name: the settings themselves
+    if not colon or "=" in label:  # without a name, the settings serve as the name
         label, text = word, word
     if "=" not in text:
         raise UsageError(

@@ -1,7 +1,7 @@
-"""The directory of a series: its results, and a run directory for each run. A directory of the user's is left alone.
+"""The directory of a series: its results, and a run directory for each run. Other directories of the user are refused.
 
-Its mark is results.json, or the mark of one of the runs that the series is to do. One that has none is used only if all
-in it was written by a series, or it is empty.
+It is recognised by results.json, or by the lock file of one of the series' runs. A directory without these is used only
+if it is empty, or if a series wrote everything in it.
 """
 
 import json
@@ -29,7 +29,7 @@ RESULTS = ("results.json", "results.txt", "results.md")
 class SeriesDirectory:
     """The directory ``path`` of the runs ``trials``, and the results next to them.
 
-    ``make_rows`` makes the table of the results; ``keep_defective``: defective runs count in it.
+    ``make_rows`` makes the table of the results; ``keep_defective`` includes defective runs in it.
     """
 
     def __init__(
@@ -44,32 +44,32 @@ class SeriesDirectory:
         self._keep_defective = keep_defective
 
     def check(self) -> None:
-        """Raise RunDirectoryError unless the series may write here, its runs included; nothing is changed."""
+        """Raise RunDirectoryError unless the series and its runs may write here; changes nothing."""
         path, runs = self._path, [Path(trial.options.run_directory) for trial in self._trials]
         try:
             if not path.is_dir():
-                return  # there is none yet; a file in its place is an error of whoever makes the directory
+                return  # it does not exist yet; if it is a file, making the directory will fail
             marked = ours.is_series(path / "results.json") or any(is_mark(run / "lock") for run in runs)
             folders = {run.parent for run in runs}
             found = [] if marked else [each.name for each in sorted(path.iterdir()) if not _is_of_series(each, folders)]
             if found:
                 raise RunDirectoryError(
-                    f"{path} is not the directory of a series: it has {listed(found)}, which no series wrote; give the "
-                    f"series a directory of its own, for example --run {path / 'series'}"
+                    f"{path} is not the directory of a series: it has {listed(found)}, which no series wrote; choose "
+                    f"another directory, for example --run {path / 'series'}"
                 )
             for run in runs:
                 found = ours.foreign_entries(run) if run.is_dir() and not is_mark(run / "lock") else []
                 if found:
                     raise RunDirectoryError(
-                        f"{run}, which is to hold a run of the series, has {listed(found)}, which no run wrote: move "
-                        "that elsewhere, or choose another --run"
+                        f"{run}, the directory for a run of the series, has {listed(found)}, which no run wrote: move "
+                        "it elsewhere, or choose another --run"
                     )
                 RunDirectory(run).check()
         except OSError as error:
             raise RunDirectoryError(f"cannot read the directory {path}: {why_not_written(error)}") from error
 
     def save(self) -> tuple[dict[str, Any], Rows]:
-        """Write the results of the runs that are over, and return them as in results.json, and as a table.
+        """Write the results of the finished runs; return them as in results.json, and as a table.
 
         Raises RunDirectoryError.
         """
@@ -80,7 +80,7 @@ class SeriesDirectory:
 
 
 def _is_of_series(path: Path, folders: set[Path]) -> bool:
-    """Whether a series wrote the entry ``path`` of its directory; ``folders`` may be empty yet."""
+    """Whether a series wrote the entry ``path`` of its directory; those in ``folders`` may still be empty."""
     if not is_real_directory(path):
         part = ours.PART.fullmatch(path.name)
         return part is not None and part["name"] in RESULTS
@@ -104,8 +104,8 @@ def save(directory: Path, results: dict[str, Any], rows: Rows, title: str) -> No
     taken = [name for name in files if os.path.lexists(directory / name)]
     if taken and not ours.is_series(directory / "results.json"):
         raise RunDirectoryError(
-            f"{directory / taken[0]} was not written by a series, which would replace it: move it elsewhere, or choose "
-            "another --run"
+            f"{directory / taken[0]} was not written by a series, but the series would replace it: move it elsewhere, "
+            "or choose another --run"
         )
     for name, text in files.items():
         atomic.write(directory / name, text, RunDirectoryError)

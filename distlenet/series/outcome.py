@@ -1,4 +1,4 @@
-"""What came of a run that is over, read from its directory, and the figures of several: mean, spread, confidence."""
+"""The outcome of a finished run, read from its directory, and statistics of several: mean, spread, confidence."""
 
 import math
 from collections.abc import Sequence
@@ -8,36 +8,34 @@ from typing import Any
 
 from distlenet.runs.record import Line, Record, number, read_record
 
-DEFECTS = {
-    "NonFiniteError": "non-finite",
-    "DivergedError": "diverged",
-}  # failures that the numbers are to blame for, not the machine
+# failures caused by the numbers, not by the machine
+DEFECTS = {"NonFiniteError": "non-finite", "DivergedError": "diverged"}
 TIMED = (("running", "count"), ("images_per_second",), ("evaluation_seconds",), ("step",))
-# Student's t: the two-sided 95 % quantile for 1 to 30 degrees of freedom, as every textbook lists it.
+# Student's t distribution: the two-sided 95 % quantiles for 1 to 30 degrees of freedom, as listed in textbooks
 STUDENT = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
     *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
 )
-NORMAL = 1.959964  # of the normal distribution
-CLEARLY = 0.1  # of the way from chance to perfection: below it a network has learned nothing
+NORMAL = 1.959964  # the same quantile of the normal distribution
+CLEARLY = 0.1  # share of the way from chance to 100 %; a network below it has not learned anything
 
 
 @dataclass(frozen=True)
 class Outcome:
     """The figures of one run of a series."""
 
-    setting: str  # the row of the table it belongs to
+    setting: str  # its row in the table
     seed: int
     directory: str
-    defect: str | None  # "non-finite", "at chance", None: sound
-    figures: dict[str, float]  # what was not reached is missing
-    heals: int = 0  # times it went back and on from there
+    defect: str | None  # "non-finite", "diverged", "at chance", or None
+    figures: dict[str, float]  # without those that the run did not reach
+    heals: int = 0  # how often it went back and continued from there
 
 
 @dataclass(frozen=True)
 class Spread:
-    """One figure over several runs."""
+    """Statistics of one figure over several runs."""
 
     mean: float
     deviation: float | None  # sample standard deviation (n - 1); None for a single run
@@ -53,25 +51,25 @@ def is_over(summary: dict[str, Any]) -> bool:
 
 
 def read_outcome(setting: str, seed: int, directory: str) -> Outcome | None:
-    """Return the outcome of the run in ``directory``; None if it is not over."""
+    """Return the outcome of the run in ``directory``, or None if it is not finished."""
     return outcome_of(read_record(Path(directory), steps=False), setting, seed)
 
 
 def outcome_of(record: Record, setting: str, seed: int) -> Outcome | None:
-    """Return the outcome of a run; None if it is not over."""
+    """Return the outcome of a run, or None if it is not finished."""
     if not is_over(record.summary):
         return None
     names = ("test_accuracy", "test_error", "val_accuracy", "parameters")
     figures = {name: record.summary[name] for name in names if number(record.summary, name) is not None}
     figures |= timing(record.epochs)
     divergences = record.summary.get("divergences")
-    divergences = divergences if isinstance(divergences, list) else []  # where a run was ended, it did not heal
+    divergences = divergences if isinstance(divergences, list) else []  # the last one may have ended the run
     heals = sum(isinstance(one, dict) and one.get("action") != "stopped" for one in divergences)
     return Outcome(setting, seed, str(record.path), defect(record.summary), figures, heals)
 
 
 def defect(summary: dict[str, Any]) -> str | None:
-    """Return what is wrong with a run that is over, None if nothing is."""
+    """Return the defect of a finished run, None if it has none."""
     if str(summary.get("failure")) in DEFECTS:
         return DEFECTS[summary["failure"]]
     accuracy, chance = number(summary, "test_accuracy"), number(summary, "test_chance") or 0.0
@@ -81,13 +79,12 @@ def defect(summary: dict[str, Any]) -> str | None:
 def timing(epochs: list[Line]) -> dict[str, float]:
     """Return seconds of the run and of its parts, and images/s, from the journal's ``epochs``.
 
-    An epoch that was interrupted counts as if it had gone through at the speed of its last part. Where that
-    had nothing left to train, it has no speed and counts as if it had gone at that of the others; where no
-    epoch has one, only the seconds of validation are known.
+    An interrupted epoch counts as if all of it had run at the speed of its last part. If that part had nothing left to
+    train, the speed of the other epochs is used. If no epoch has a speed, only the seconds of validation are known.
     """
     rows = [[number(epoch, *keys) for keys in TIMED] for epoch in epochs]
     known = [[value for value in row if value is not None] for row in rows]
-    sound = [row for row in known if len(row) == len(TIMED) and row[0] >= 0 < row[3]]  # others: not written by a run
+    sound = [row for row in known if len(row) == len(TIMED) and row[0] >= 0 < row[3]]  # as a run writes them
     if not sound:
         return {}
     validation = sum(row[2] for row in sound)

@@ -1,4 +1,4 @@
-"""Reading the directory of a ``repeat`` or a ``compare``: the runs that are over, and what they have in common."""
+"""Reading the directory of ``repeat`` or ``compare``: the finished runs, and the settings in which they differ."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,7 +29,7 @@ class SeriesRun:
 
 @dataclass(frozen=True)
 class Series:
-    """Many runs as their files tell them; ``notes`` are sentences on what is missing."""
+    """The content of a series' files; ``notes`` are sentences about missing runs."""
 
     path: Path
     title: str
@@ -46,12 +46,12 @@ class Series:
 
 
 def is_series(path: Path) -> bool:
-    """Whether ``path`` is the directory of many runs, not of one."""
+    """Whether ``path`` is the directory of a series, not of one run."""
     return (path / RESULTS).is_file()
 
 
 def read_series(path: Path) -> Series:
-    """Read the directory ``path``; raises RunDirectoryError if its list of results is damaged or names no run."""
+    """Read the directory ``path``; raises RunDirectoryError if its results are damaged or name no finished run."""
     try:
         listed = read_json(path / RESULTS)
         keep = listed["defective_runs"] == "kept"
@@ -59,7 +59,7 @@ def read_series(path: Path) -> Series:
         title = str(listed["title"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunDirectoryError(
-            f"{path / RESULTS} cannot be read ({error}): give the command of the series again, it trains nothing twice"
+            f"{path / RESULTS} cannot be read ({error}): repeat the command of the series, it keeps finished runs"
         ) from error
     runs, notes = [], []
     for setting, seed, directory in rows:
@@ -68,7 +68,7 @@ def read_series(path: Path) -> Series:
         outcome = outcome_of(record, setting, seed) if record else None
         if record is None or outcome is None:
             where = place or path / Path(directory).name
-            notes.append(f"{setting} seed {seed}: there is no run that is over in {where}: left out")
+            notes.append(f"{setting} seed {seed}: found no finished run in {where}, left out")
         else:
             try:
                 config = build_config(file=record.path / "config.toml")
@@ -76,14 +76,14 @@ def read_series(path: Path) -> Series:
                 config = None
             runs.append(SeriesRun(outcome, record, config))
     if not runs:
-        raise RunDirectoryError(f"{path} has no run that is over: {notes[0] if notes else 'its list is empty'}")
+        raise RunDirectoryError(f"{path} has no finished run: {notes[0] if notes else 'its list is empty'}")
     return Series(path, title, runs, summarize_series([run.outcome for run in runs], keep), notes)
 
 
 def locate(path: Path, directory: str) -> Path | None:
-    """Return where the run ``directory`` is: within ``path``, to which it may have been moved; None if it is not.
+    """Return the path of the run ``directory`` inside ``path``, which may have been moved, or None.
 
-    Never elsewhere: a list of results may come from anybody, and reports are written to the runs that it names.
+    Runs elsewhere are never used: the results may come from an untrusted source, and reports are written to these runs.
     """
     parts = Path(directory).parts
     inside = [path.joinpath(*parts[-depth:]) for depth in (2, 1) if len(parts) >= depth]
@@ -93,7 +93,7 @@ def locate(path: Path, directory: str) -> Path | None:
 
 
 def differing(series: Series) -> dict[str, list[Any]]:
-    """Return the settings, but the seed, in which the rows of the table differ: name -> a value for each row."""
+    """Return the settings (except the seed) that differ between the table's rows: name -> one value per row."""
     firsts = [runs[0].config for runs in series.by_setting().values()]
     tables = [config.to_dict() if config else {} for config in firsts]
     names = [name for name in Config().to_dict() if name != "seed"]

@@ -1,4 +1,4 @@
-"""The figures of a series in words: a line for each run, and tables as rows of text, plain or Markdown."""
+"""The figures of a series as text: a line for each run, and tables in plain text or Markdown."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ FIGURES = {  # name: title, unit, factor, decimals
     "step_seconds": ("a step", "ms", 1000, 2),
     "images_per_second": ("images/s", "", 1, 0),
     "parameters": ("parameters", "", 1, 0),
-    # of a single run
+    # for a single run
     "test_loss": ("test loss", "", 1, 4),
     "epochs": ("epochs", "", 1, 0),
     "steps": ("steps", "", 1, 0),
@@ -34,7 +34,7 @@ Rows = list[list[str]]  # the first is the header
 
 
 def line(run: dict[str, Any], kept: bool = False) -> str:
-    """Return the line of a run that is over; ``run`` is an Outcome as a dict."""
+    """Return the line of a finished run; ``run`` is an Outcome as a dict."""
     words = {"test_accuracy": "test ", "val_accuracy": "valid ", "seconds": ""}
     parts = [word + figure(name, run["figures"][name]) for name, word in words.items() if name in run["figures"]]
     parts += [f"healed {times(run['heals'])}"] * bool(run["heals"])
@@ -84,7 +84,7 @@ def repeat_rows(results: dict[str, Any]) -> Rows:
                 continue
             if spread["interval"] is not None:
                 low, high = max(0.0, spread["mean"] - spread["interval"]), spread["mean"] + spread["interval"]
-                high = min(1.0, high) if name.endswith(("accuracy", "error")) else high  # a t interval knows no bounds
+                high = min(1.0, high) if name.endswith(("accuracy", "error")) else high  # a t interval is not bounded
                 low_high = f"{figure(name, low, unit=False)} to {figure(name, high)}"
             cells = [figure(name, spread[key]) for key in ("mean", "deviation", "least", "most")]
             rows.append([FIGURES[name][0], *cells[:2], low_high or "-", *cells[2:], f"{spread['count']}"])
@@ -115,7 +115,7 @@ def as_text(rows: Rows) -> str:
 
 
 def as_markdown(rows: Rows) -> str:
-    """Return ``rows`` as a table of Markdown."""
+    """Return ``rows`` as a Markdown table."""
     marks = [":--"] + ["--:"] * (len(rows[0]) - 1)
     cells = [[cell.replace("|", "\\|") for cell in row] for row in [rows[0], marks, *rows[1:]]]
     return "".join(f"| {' | '.join(row)} |\n" for row in cells)

@@ -1,8 +1,7 @@
 """Many runs, one after the other: the engine of ``repeat`` and ``compare``.
 
-Every run has a directory of its own, and is one that ``distlenet train`` could go on with. A series that
-was interrupted is started again by the same command: runs that are over are kept, one that is half done
-goes on from its checkpoint.
+Each run has its own directory and could also be resumed by ``distlenet train``. The same command resumes an interrupted
+series: finished runs are kept, and an unfinished run resumes from its checkpoint.
 """
 
 from collections.abc import Callable, Sequence
@@ -30,7 +29,7 @@ from distlenet.training.signals import Signals
 class Trial:
     """One run of the series."""
 
-    setting: str  # the row of the table it belongs to
+    setting: str  # its row in the table
     seed: int
     options: RunOptions
 
@@ -47,17 +46,17 @@ def run_series(
     make_listeners: Callable[[Trial], list[Listener]],
     tell: Callable[[Outcome, bool], None],
 ) -> int:
-    """Train ``trials`` in order, all ranks together; return the exit code, not 0 if a signal ended the series.
+    """Train ``trials`` in order with all ranks; return the exit code, which is not 0 if a signal ended the series.
 
-    ``make_listeners`` returns those of a trial, for the root. ``tell`` is called on the root, for each run that is
-    over, with its outcome and whether it was over before. A run whose numbers are not finite is over; any other failure
-    ends the series.
+    ``make_listeners`` returns the root's listeners for a trial. ``tell`` is called on the root for each finished run,
+    with its outcome and whether it was finished before. A run with non-finite numbers counts as finished; any other
+    failure ends the series.
     """
-    with in_agreement(comm):  # all that can be refused is refused before the first run
+    with in_agreement(comm):  # refuse bad settings before the first run
         plans = [plan(trial) for trial in trials]
     for trial, todo in zip(trials, comm.broadcast(plans), strict=True):
         if todo != "keep":
-            resume = "auto" if todo == "go on" else None
+            resume = "auto" if todo == "resume" else None
             options = replace(trial.options, resume=resume)
             try:
                 code = Session(options, comm, signals, partial(make_listeners, trial)).run()
@@ -85,9 +84,9 @@ def run_in_teams(
     make_listeners: Callable[[Trial], list[Listener]],
     tell: Callable[[Outcome, bool], None],
 ) -> int:
-    """Like run_series, but ``teams`` (1 to the number of ranks) parts of the ranks train different trials at a time.
+    """Like run_series, but the ranks form ``teams`` (1 to the number of ranks) groups that train different trials.
 
-    The bits of a run do not depend on its ranks, so the results are the same.
+    The bits of a run do not depend on the number of ranks, so the results are the same.
     """
     compare_trials(trials, teams, comm)
     if teams == 1:
@@ -97,19 +96,19 @@ def run_in_teams(
     try:
         code = run_series(trials[team::teams], own, signals, make_listeners, tell)
     except DistlenetError as error:
-        if not error.agreed:  # its own team does not know of it: the job ends
+        if not error.agreed:  # the other ranks of the team do not know about it: end the job
             raise
         failure = error
-    with in_agreement(comm):  # the other teams finish what they have
+    with in_agreement(comm):  # waits for the other teams to finish their trials
         if failure:
             raise failure
     return max(comm.allgather(code))
 
 
 def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> None:
-    """Raise the error of what ranks, also those of different teams, do not have in common.
+    """Raise an error if the ranks differ, including ranks of different teams.
 
-    Each run compares its own ranks again, and then the code of its network too.
+    Each run compares its ranks again, and then its network's code too.
     """
     if comm.size == 1:
         return
@@ -125,15 +124,15 @@ def compare_trials(trials: Sequence[Trial], teams: int, comm: Communicator) -> N
 
 
 def plan(trial: Trial) -> str:
-    """Return what is to be done about a run: "keep", "go on" or "start".
+    """Return how to proceed with a run: "keep", "resume" or "start".
 
-    Raises RunDirectoryError if it is over, but was another run than ``trial`` asks for; ConfigError.
+    Raises RunDirectoryError if it is finished, but had other settings than ``trial``; ConfigError.
     """
     options, config = trial.options, trial.config
     directory = Path(options.run_directory)
     summary = read_summary(directory / "summary.json", [])
     if not is_over(summary):
-        return "go on" if RunDirectory(directory).holds_run() else "start"
+        return "resume" if RunDirectory(directory).holds_run() else "start"
     before = build_config(file=directory / "config.toml")
     differ = [f"{name} = {old!r}, now {new!r}" for name, old, new, decisive in changes(before, config) if decisive]
     if summary.get("fingerprint") != open_digit_file(options.data).fingerprint:
@@ -143,7 +142,7 @@ def plan(trial: Trial) -> str:
     for setting, name in config.code.items():
         code = codes.get(setting)
         if code and code != source_sha256(name):
-            differ.append(f"other code in {name} than it has now")
+            differ.append(f"an older version of the code in {name}")
     if differ:
         raise RunDirectoryError(
             f"{directory} holds a run with {'; '.join(differ)}: choose another --run, or remove that directory"
@@ -152,6 +151,6 @@ def plan(trial: Trial) -> str:
 
 
 def read_outcomes(trials: Sequence[Trial]) -> list[Outcome]:
-    """Return the outcomes of those of ``trials`` that are over."""
+    """Return the outcomes of the finished ``trials``."""
     outcomes = [read_outcome(trial.setting, trial.seed, trial.options.run_directory) for trial in trials]
     return [outcome for outcome in outcomes if outcome is not None]

@@ -112,7 +112,7 @@ class TrainState:
 
     def __init__(self, net: Net, optimizer: Optimizer) -> None:
         self.net, self.optimizer = net, optimizer
-        self.code: dict[str, str] = {}  # by setting: the SHA-256 of code of the user's own that the run is made of
+        self.code: dict[str, str] = {}  # by setting: the SHA-256 of user-defined code that the run uses
         self.progress = Progress(LossWatch(log(net.output_shape[0])))
         self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed in place in place
         self.good = Snapshot.of(self)

@@ -1,4 +1,4 @@
-"""A run in a notebook: one output of the cell, replaced while the run goes on and kept in the notebook."""
+"""A run in a notebook: one output of the cell, replaced during the run and kept in the notebook."""
 
 import io
 import time

@@ -240,4 +240,4 @@ def test_a_finished_run_of_a_series_is_kept_only_for_the_same_code(place, capsys
     (place / "net.py").write_text(NET + "# changed\n")
     capsys.readouterr()
     assert main(words) == 6
-    assert "other code in net.py:build than it has now" in capsys.readouterr().err
+    assert "an older version of the code in net.py:build" in capsys.readouterr().err

@@ -106,7 +106,7 @@ def test_missing_runs_are_noted(changed, undrawn):
     (changed / "still" / "seed-1" / "summary.json").write_text(json.dumps(summary))
     page, written = report(changed)
     (note,) = written.notes
-    assert note.startswith("few seed 1: there is no run that is over") and note in page.text
+    assert note.startswith("few seed 1: found no finished run") and note in page.text
     assert "Seed 1, epoch 1, step 5: spike<b>, gone back to epoch 1, step 1." in page.text
     assert "still 2 - - - - - 1 of 2 (once) 2 of 2" in page.text
 
@@ -115,13 +115,13 @@ def test_missing_runs_are_noted(changed, undrawn):
 def test_a_damaged_list(content, changed, capsys):
     (changed / "results.json").write_text(content)
     assert main(["report", str(changed)]) == 6
-    assert "give the command of the series again" in capsys.readouterr().err
+    assert "repeat the command of the series" in capsys.readouterr().err
 
 
 def test_no_run_is_left(changed):
     for item in ("few", "results", "still"):
         shutil.rmtree(changed / item)
-    with pytest.raises(RunDirectoryError, match="has no run that is over: few seed 1"):
+    with pytest.raises(RunDirectoryError, match="has no finished run: few seed 1"):
         write_series_report(changed, None)
 
 

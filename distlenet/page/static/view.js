@@ -8,7 +8,7 @@ const STRENGTH = Array.from({ length: 129 }, (_, magnitude) => Math.round(255 * 
 let shown = []; // the digits of the latest answer
 let place = 0; // of the one whose bars and layers are shown
 
-// digits: the answers for one picture; several: whether all of them were asked for.
+// digits: the answers for one picture; several: whether all of them were requested.
 export function showAnswers(digits, several) {
   shown = digits;
   place = Math.min(place, digits.length - 1);
