@@ -21,7 +21,9 @@ KEYWORDS = {
     "--overwrite": "overwrite=True",
     "--force": "overwrite=True",
     "--trust-code": "trust_code=True",
+    "with --out": "for it",  # before the shorter one
     "--out": "path",
+    "give --size ROWSxCOLUMNS": "reshape them to (n, rows, columns)",
     "your command line": "your call",
 }
 
@@ -82,8 +84,7 @@ class CallersTrust(Trust):
 
     def _again(self, *words: str) -> str:
         """Return the keywords that are missing: ("--model", "net.py:build") -> "model='net.py:build'"."""
-        pairs = zip(words[::2], words[1::2], strict=True)
-        return ", ".join(f"{option.lstrip('-')}={name!r}" for option, name in pairs)
+        return ", ".join(f"{flag.lstrip('-')}={value!r}" for flag, value in zip(words[::2], words[1::2], strict=True))
 
 
 def trust(settings: Mapping[str, Any], trust_code: bool) -> Trust:

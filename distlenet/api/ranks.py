@@ -74,7 +74,7 @@ def launch(
         )
         code = launch_job(job, max_restarts)
         if code:
-            raise error_of(code, heard.sentence)
+            raise error_of(code, heard.sentence, directory)
         return Run.read(directory) if directory else None
 
 
@@ -129,13 +129,14 @@ def package() -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")]))}
 
 
-def error_of(code: int, sentence: str) -> DistlenetError:
-    """Return the error of a job that ended by exit code ``code``."""
+def error_of(code: int, sentence: str, directory: Path | None) -> DistlenetError:
+    """Return the error of a job that ended by exit code ``code``; a "train" in ``directory`` can be resumed."""
     if code in KINDS:
         text = sentence or f"the job ended by exit code {code}, see its output"
         return DivergedError("", text) if code == DivergedError.exit_code else KINDS[code](text)
     number = code - 128
     if number in set(signal.Signals):
         text = f"the job was stopped by {signal.Signals(number).name}"
+        text += f': the run in {directory} can be resumed by resume="auto"' if directory else ""
         return (Interrupted if number == signal.SIGINT else Stopped)(number, text)
     return LaunchError(sentence or f"the job ended by exit code {code}, see its output")
