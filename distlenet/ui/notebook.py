@@ -62,7 +62,7 @@ class NotebookDisplay(Display):
         self._show = show or Cell()
         self._head: list[Text] = []
         self._notices: list[Text] = []
-        self._epochs: list[dict[str, str]] = []
+        self._epochs: dict[int, dict[str, str]] = {}  # rows of the table
         self._saved = ""
         self._end: list[RenderableType] | None = None
         self._due = 0.0
@@ -75,9 +75,9 @@ class NotebookDisplay(Display):
                 facts = [f"{clean(key)} {clean(value)}" for key, value in event.facts.items()]
                 self._head = [Text(clean(event.title), "bold")]
                 self._head += [Text(line, "dim") for line in flow(facts, WIDTH - 1)]
-                self._epochs = self._epochs[: event.epoch]  # fewer where the run went back
+                self._epochs = {n: row for n, row in self._epochs.items() if n < event.epoch}  # it may have gone back
             case EpochDone():
-                self._epochs.append(epoch_cells(event, self._progress))
+                self._epochs[event.epoch] = epoch_cells(event, self._progress)
             case Notice():
                 self._notices.append(notice(event))
             case CheckpointSaved():
@@ -104,7 +104,7 @@ class NotebookDisplay(Display):
         yield from self._head
         yield from self._notices
         if self._epochs:
-            last = self._epochs[-MOST_EPOCHS:]
+            last = list(self._epochs.values())[-MOST_EPOCHS:]
             columns = fitting(dict.fromkeys(name for cells in last for name in cells), WIDTH - 1)
             yield epoch_line({name: name for name in columns}, columns, "dim")
             for cells in last:
