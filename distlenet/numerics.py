@@ -1,4 +1,4 @@
-"""The numerical environment, on which the last bit of a result depends: numpy, the BLAS, its kernel and threads.
+"""The numerical environment, on which the last bit of a result depends: the engine, numpy, the BLAS with its threads.
 
 Also tests of vectors: finite? equal?
 """
@@ -17,6 +17,7 @@ import numpy as np
 
 from distlenet.processes import mapped_files
 
+ENGINE = 2  # revision of the network's arithmetic; increased when the same weights and images give other last bits
 # of each BLAS: a word of its file's name, the variable that sets its threads, and how its functions are called, in
 # each of its builds: {} is replaced by what the function does
 LIBRARIES = (
@@ -65,12 +66,13 @@ def _kernel(library: ctypes.CDLL, pattern: str) -> str:
 
 
 def numerics() -> dict[str, Any]:
-    """Return numpy's version, the BLAS with its CPU kernel and threads, and numpy's own CPU features.
+    """Return the engine's revision, numpy's version and CPU features, and the BLAS with its CPU kernel and threads.
 
     Two runs with equal numerics give the same bits; otherwise the last bit may differ.
     """
     config, blas = _config(), find_blas()
     return {
+        "engine": ENGINE,
         "numpy": np.__version__,
         "blas": f"{config['blas'].get('name', '?')} {config['blas'].get('version', '?')}",
         "kernel": blas.kernel if blas else "?",

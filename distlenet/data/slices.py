@@ -11,8 +11,8 @@ from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import ConfigError
 
-CHUNK = 250  # images evaluated together
-READ = 8  # chunks read from the file together
+CHUNK = 40  # images evaluated together: enough to be fast, and few enough for the cache
+READ = 50  # chunks read from the file together
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ import numpy as np
 from distlenet.errors import ExportError, missing_extra
 from distlenet.export.tensor_files import plain_tensors
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
-from distlenet.nn.convolution import Conv2d, PartialConv2d
+from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Layer
 from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
+from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF
 from distlenet.reader import Reader

@@ -3,12 +3,10 @@
 Conventions:
 
 * Activations are (channels, rows, columns, samples), samples LAST. Elementwise operations, the copies of a
-  convolution and the flattening before dense layers then run over long contiguous rows, and nothing is
-  transposed between layers.
-* Between spatial layers a picture may be stored *split by phase* (see ``split.py``):
-  (row phases, column phases, channels, rows / row phases, columns / column phases, samples).
-  With one phase each way this is the plain order with two leading axes of length one. User-defined layers get
-  plain pictures, see ``layer.py``.
+  convolution and its additions then run over long contiguous stretches of memory.
+* In memory the rows of a picture come first: a buffer is (rows, channels, columns, samples), seen through a view.
+  The patches of a convolution are then views as well, see ``convolution.py``. Only the speed depends on the order
+  in memory. User-defined layers get contiguous copies.
 * Gradients are named ``d`` + the variable, and are SUMS over the samples, never means: the sums of parts of a
   batch can be added, the means of unequal parts cannot.
 * All parameters of a network are in one flat vector ``theta``; layers hold views of it.
@@ -17,7 +15,7 @@ Conventions:
 """
 
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
-from distlenet.nn.convolution import Conv2d, PartialConv2d
+from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.inspection import list_layers, outline
 from distlenet.nn.layer import Layer, Parameter
@@ -25,6 +23,7 @@ from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.models import MODELS, build_net, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
 from distlenet.nn.optimizers import OPTIMIZERS, SGD, Adam, LevenbergMarquardt, Momentum, Nesterov, Optimizer, RMSProp
+from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
 from distlenet.nn.rbf import RBF
 from distlenet.nn.rules import build_optimizer, build_schedule

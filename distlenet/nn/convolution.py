@@ -1,66 +1,68 @@
-"""Two-dimensional convolution (cross-correlation, as everywhere in the field) by tiles.
+"""Two-dimensional convolution (cross-correlation, as everywhere in the field) without a patch matrix.
 
-The usual way, im2col, makes one column per output position, and a matrix product with as many rows as
-output channels: six for the first layer of LeNet-5, far too few for a fast product. Here one column
-holds the patch under a whole TILE of th x tw outputs, (kernel + th - 1) x (kernel + tw - 1) pixels a
-channel, and the weight matrix has a row for each (place in the tile, output channel): the kernel,
-shifted to its place, zeros elsewhere. The product then does some arithmetic on zeros but runs near the
-machine's peak, and the patches take several times less memory. Its result comes out split by phase
-(``split.py``), which is what pooling and the next convolution want.
+The usual way, im2col, copies the patch under every output into a matrix, kernel^2 times as large as the
+picture, and multiplies it by the kernels. Here a picture is only *lowered* along its columns: each row is
+copied ``kernel`` times, each time shifted by one more pixel. One channel and a 3x3 kernel:
 
-The products are cut into blocks of positions that the BLAS does without copying their factors first.
+    picture          lowered picture, as it lies in memory
+    a b c d e        a b c   row 0                       |
+    f g h i j        b c d   row 0, shifted by 1         |
+    k l m n o        c d e   row 0, shifted by 2         | patches of
+    p q r s t        f g h   row 1                    |  | output row 0
+                     g h i                            |  |
+                     h i j                            |  |
+                     k l m   row 2         patches of |  |
+                     l m n               output row 1 |  |
+                     m n o                            |  |
+                     p q r   row 3                    |
+                     q r s                            |
+                     r s t                            |
 
-One more row of ones under the patches makes the bias one more column of the weights: no pass over the
-output for it, and its gradient falls out of the same product.
+The first nine lines are the patches of output row 0: their first column, a b c f g h k l m, is what the first
+output sees. The patches of output row 1 are the nine lines that start one row of the picture further down.
+So patches are overlapping *views*, nothing is copied again, and ``np.matmul`` takes those of all output rows
+as one batch (Cho and Brand, MEC, ICML 2017). Each letter stands for that pixel of all samples, samples last.
+
+Backward it is the same: the gradient of a row of the lowered picture is one product of the kernels, side by
+side, with the output rows that saw the row, which follow each other in memory. It remains to add up the
+shifted copies of each row.
+
+Where a product would have few rows, ``tile`` output rows are computed together: the kernel is repeated, one
+row further down each time, with zeros above and below.
 """
 
-from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.split import picture_size, refined, windows
 
-ENOUGH_ROWS = 24  # a product with fewer rows than this is slow; more only add arithmetic on zeros
+ENOUGH_ROWS = 12  # a product with fewer rows than this is slow on some CPUs; more only add arithmetic on zeros
 VECTOR = 16  # numbers of float32 in the widest registers
-LONG = 64  # a weight gradient is a sum over positions: blocks of fewer do not pay
-SMALL = 1_000_000  # multiply-adds; OpenBLAS does products up to this size without copying their factors first
+SMALL = 1_000_000  # multiply-adds: some BLAS kernels do a product up to this size without copying its factors first
+LONG = 128  # shorter blocks do not pay
 
 
-def choose_tile(channels: int, rows: int, columns: int, window: tuple[int, int]) -> tuple[int, int]:
-    """Return the tile (th, tw): a multiple of the pooling window with at least ENOUGH_ROWS weight rows.
-
-    It must divide the output (rows, columns); it grows along the columns first. Where the window does
-    not divide the output, the tile is (1, 1).
-    """
-    th, tw = window
-    if rows % th or columns % tw:
-        return 1, 1
-    while channels * th * tw < ENOUGH_ROWS:
-        if columns % (2 * tw) == 0:
-            tw *= 2
-        elif rows % (2 * th) == 0:
-            th *= 2
-        else:
-            break
-    return th, tw
+def choose_tile(channels: int, rows: int) -> int:
+    """Return how many of the output's ``rows`` to compute together: the fewest of 1, 2 and 4 that are enough."""
+    fitting = [tile for tile in (1, 2, 4) if rows % tile == 0]
+    return next((tile for tile in fitting if tile * channels >= ENOUGH_ROWS), fitting[-1])
 
 
-def choose_blocks(rows: int, depth: int, positions: int, shortest: int = VECTOR) -> int:
+def choose_blocks(rows: int, depth: int, positions: int) -> int:
     """Return into how many blocks of positions to cut a product of these sizes, so that each is SMALL at most.
 
-    The fewest that divide ``positions`` into lengths that are multiples of ``shortest``; 1 if there are none.
+    The fewest that divide ``positions`` into multiples of VECTOR, LONG at least; 1 if there are none.
     """
     fewest = -(-rows * depth * positions // SMALL)
-    fitting = (blocks for blocks in range(fewest, positions // shortest + 1) if positions % (blocks * shortest) == 0)
+    fitting = (blocks for blocks in range(fewest, positions // LONG + 1) if positions % (blocks * VECTOR) == 0)
     return next(fitting, 1)
 
 
-def blocked(matrix: np.ndarray, blocks: int) -> np.ndarray:
-    """View ``matrix`` (rows, positions) as (blocks, rows, positions / blocks): matmul does them one by one."""
-    return matrix.reshape(len(matrix), blocks, -1).swapaxes(0, 1)
+def by_rows(picture: np.ndarray) -> np.ndarray:
+    """View ``picture`` (C, H, W, N) as (H, C, W, N)."""
+    return picture.swapaxes(0, 1)
 
 
 class Conv2d(Layer):
@@ -70,7 +72,7 @@ class Conv2d(Layer):
     (H' = H + kernel - 1); the border is zero.
     """
 
-    takes_split = shares_arrays = output_is_free = True
+    shares_arrays = output_is_free = True
 
     def __init__(self, channels: int, kernel: int = 5, padding: str = "valid") -> None:
         super().__init__()
@@ -90,15 +92,21 @@ class Conv2d(Layer):
         rows, columns = height + 2 * self.border - k + 1, width + 2 * self.border - k + 1
         if rows < 1 or columns < 1:
             raise ConfigError(f"a {k}x{k} convolution does not fit into {height}x{width} pixels")
-        self.tile = th, tw = choose_tile(self.channels, rows, columns, self.window_after)
-        self.tiles = rows // th, columns // tw
-        self.patch = inputs, k + th - 1, k + tw - 1
+        self.shape, self.out_shape = shape, (self.channels, rows, columns)
+        self.tile = tile = choose_tile(self.channels, rows)
+        self.tiles = rows // tile
+        self.depth = (k + tile - 1) * inputs * k  # numbers in a patch
+        self.groups = groups = 1 + -(-(k - 1) // tile)  # tiles that touch ``tile`` neighbouring rows of the picture
+        self._spread = b""  # the kernel that was spread last
+        self._weights: np.ndarray = np.zeros((tile, self.channels, groups * tile, inputs, k), self.dtype)
+        self._transposed: np.ndarray = np.zeros((tile * inputs * k, groups * tile * self.channels), self.dtype)
+        self._buffers: dict[int, Buffers] = {}  # by the number of samples
         self.parameters = self._make_parameters(inputs)
-        self._places = [(p, q, slice(p, p + k), slice(q, q + k)) for p in range(th) for q in range(tw)]
-        self._connect_weights()
-        self._x: np.ndarray | None = None  # whose views are made
-        self._dx: np.ndarray | None = None
-        return self.channels, rows, columns
+        return self.out_shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy of the layer takes over: it makes its own buffers, whose views a copy would tear off."""
+        return {**vars(self), "_buffers": {}}
 
     def _make_parameters(self, inputs: int) -> tuple[Parameter, Parameter]:
         """Return the kernel and the bias for pictures of ``inputs`` channels."""
@@ -115,177 +123,144 @@ class Conv2d(Layer):
         return self.parameters[0].gradient
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return (th, tw, channels, H'/th, W'/tw, N) for ``x`` (a, b, C, H/a, W/b, N)."""
+        """Return (channels, H', W', N) for ``x`` (C, H, W, N)."""
         n = x.shape[-1]
-        weights = self._spread_weights()
-        self._gather_patches(x)
-        out = self.scratch("out", (*self.tile, self.channels, *self.tiles, n))
-        rows, depth = weights.shape
-        self._blocks_of = choose_blocks(rows, depth, self._columns.shape[1])
-        flat = out.reshape(len(weights), -1)
-        np.matmul(weights, blocked(self._columns, self._blocks_of), out=blocked(flat, self._blocks_of))
-        return out
+        if n not in self._buffers:
+            self._buffers[n] = Buffers(self, n)
+        self._samples, buffers = n, self._buffers[n]
+        rows = by_rows(x)
+        for target, pixels in buffers.copies:
+            np.copyto(target, rows[:, :, pixels])
+        np.matmul(self._spread_weights()[:, : self.depth], buffers.patches, out=buffers.products)
+        buffers.bias[...] = self.parameters[1].value[:, None, None, None]
+        return np.add(buffers.out, buffers.bias, out=buffers.out)
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """See Layer.backward; ``dy`` has the elements of ``forward``'s result."""
-        dout = dy.reshape(self.channels * len(self._places), -1)  # (weight rows, positions)
-        columns = self._columns  # (patch + 1, positions)
-        # the longer side first: the product of this order is up to a quarter faster
-        blocks = choose_blocks(len(columns), len(dout), columns.shape[1], LONG)
-        parts = self.scratch("dspread", (blocks, len(columns), len(dout)))
-        np.matmul(blocked(columns, blocks), blocked(dout, blocks).swapaxes(1, 2), out=parts)
-        self._gather_weight_gradient(parts.sum(axis=0) if blocks > 1 else parts[0])
-        if not self.needs_input_gradient:
-            return None
-        kernel_rows = self._spread[:, :-1]
-        dcolumns = self.scratch("dcolumns", (len(columns) - 1, columns.shape[1]))
-        np.matmul(kernel_rows.T, blocked(dout, self._blocks_of), out=blocked(dcolumns, self._blocks_of))
-        return self._scatter_patches(dcolumns.reshape(*self.patch, *self.tiles, -1))
+        by_row = np.ascontiguousarray(by_rows(dy.reshape(*self.out_shape, -1)))  # no copy if it lies so in memory
+        dout = by_row.reshape(self.tiles, self.tile * self.channels, -1)
+        self._write_gradients(dout)
+        return self._input_gradient(dout) if self.needs_input_gradient else None
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
         """See Layer.curvature: the backward pass with patches and weights squared."""
-        for factor in (self._columns, self._spread):  # the next forward makes them anew
+        lowered = self._buffers[self._samples].lowered
+        for factor in (lowered, self._weights, self._transposed):  # the next forward writes them again
             np.square(factor, out=factor)
-        self._kernel.fill(np.nan)  # unlike any
+        self._spread = b""
         return self.backward(d2y)
 
-    # ---- weights: from the kernel to the rows of the product, and the gradient back
-
     def _spread_weights(self) -> np.ndarray:
-        """Return the weight rows (th*tw*channels, patch + 1), the last column the bias."""
-        kernel, bias = self.full_kernel(), self.parameters[1].value
-        flat = self._spread
-        flat[:, -1].reshape(-1, self.channels)[...] = bias
-        if not np.array_equal(kernel, self._kernel):  # they change once a step, and a step has several leaves
-            np.copyto(self._kernel, kernel)
-            for copy in self._copies:
-                copy[...] = kernel
-        return flat
+        """Return the weights (tile * channels, rows of the picture * C * kernel), zeros around each kernel."""
+        kernel, weights = self.full_kernel(), self._weights.reshape(self.tile * self.channels, -1)
+        if kernel.tobytes() != self._spread:  # it changes once a step, and a step has several leaves
+            self._spread = kernel.tobytes()
+            for row in range(self.tile):
+                self._weights[row, :, row : row + self.kernel] = kernel.swapaxes(1, 2)
+            # the first of the tiles that touch a row of the picture does so with the last row of the kernel
+            backwards = weights.reshape(len(weights), self.groups, -1)[:, ::-1]
+            self._transposed.reshape(-1, self.groups, len(weights))[...] = backwards.transpose(2, 1, 0)
+        return weights
 
-    def _connect_weights(self) -> None:
-        """Make the weight rows, all zero, and the views of the copies of the kernel within."""
-        inputs, height, width = self.patch
-        self._kernel: np.ndarray = np.zeros((self.channels, inputs, self.kernel, self.kernel), self.dtype)
-        self._spread: np.ndarray = np.zeros(
-            (len(self._places) * self.channels, inputs * height * width + 1), self.dtype
-        )
-        spread = self._spread[:, :-1].reshape(*self.tile, self.channels, *self.patch)  # a view
-        self._copies = [spread[p, q, :, :, rows, columns] for p, q, rows, columns in self._places]
+    def _write_gradients(self, dout: np.ndarray) -> None:
+        """Write the gradients of kernel and bias for ``dout`` (tiles, tile * channels, W' * N)."""
+        buffers, dkernel, k = self._buffers[self._samples], self.full_gradient(), self.kernel
+        patches, dproducts = buffers.patches, blocked(dout, buffers.blocks)
+        inputs, rows, parts = self.shape[0], dout.shape[1], buffers.parts
+        if rows >= VECTOR:  # fastest with as few numbers in a line as fill a register
+            np.matmul(patches, dproducts.swapaxes(-1, -2), out=parts)
+            total = np.add.reduce(parts.reshape(-1, self.depth * rows))
+            shifted = total.reshape(-1, inputs, k, self.tile, self.channels).transpose(3, 4, 1, 0, 2)
+        else:
+            parts = parts.reshape(*parts.shape[:2], rows, self.depth)
+            np.matmul(dproducts, patches.swapaxes(-1, -2), out=parts)
+            total = np.add.reduce(parts.reshape(-1, rows * self.depth))
+            shifted = total.reshape(self.tile, self.channels, -1, inputs, k).swapaxes(2, 3)
+        dkernel[...] = shifted[0, :, :, :k]
+        for row in range(1, self.tile):
+            dkernel += shifted[row, :, :, row : row + k]
+        sums = np.matmul(dout, buffers.ones)
+        np.add.reduce(sums.reshape(-1, self.channels), out=self.parameters[1].gradient)
 
-    def _gather_weight_gradient(self, dspread: np.ndarray) -> None:
-        """Add up the gradient of each shifted copy of the kernel, in fixed order; (patch + 1, rows)."""
-        dkernel, dbias = self.full_gradient(), self.parameters[1].gradient
-        parts = dspread[:-1].reshape(*self.patch, *self.tile, self.channels).transpose(3, 4, 5, 0, 1, 2)
-        for place, (p, q, rows, columns) in enumerate(self._places):
-            part = parts[p, q, :, :, rows, columns]
-            if place == 0:
-                dkernel[...] = part
-            else:
-                dkernel += part
-        np.sum(dspread[-1].reshape(-1, self.channels), axis=0, out=dbias)
-
-    # ---- patches: from the picture to the columns of the product, and the gradient back
-    #
-    # With the picture seen split by the tile, pixel (I*th + s, J*tw + t) of the patch under tile (r, c) is
-    # split[s, t, :, r + I, c + J]: a patch is a few whole blocks, and copies run over whole rows of tiles.
-
-    def _gather_patches(self, x: np.ndarray) -> None:
-        if x is not self._x:  # the views of a buffer are made once
-            self._connect_buffers(x)
-        for target, source in (*self._padding, *self._patches):
-            np.copyto(target, source)
-
-    def _connect_buffers(self, x: np.ndarray) -> None:
-        """Make the views that copy ``x``, padded where need be, into the columns."""
-        (th, tw), (inputs, height, width), n = self.tile, self.patch, x.shape[-1]
-        rows, columns = picture_size(x)
-        self._padding, padded = [], x
-        fits = x.shape[0] in (1, th) and x.shape[1] == tw and not (rows % th or columns % tw)
-        if self.border or not fits:
-            high = -(-(rows + 2 * self.border) // th)
-            wide = -(-(columns + 2 * self.border) // tw)
-            padded = self.scratch("padded", (th, tw, inputs, high, wide, n))
-            self._padding = [(b, a) for a, b in windows(x, padded, self.border, self.border)]
-        size = inputs * height * width
-        self._columns = self.scratch("columns", (size + 1, self.tiles[0] * self.tiles[1] * n))
-        self._columns[-1] = 1
-        patches = self._columns[:-1].reshape(inputs, height, width, *self.tiles, n)
-        split = refined(padded, self.tile)
-        self._patches = []
-        for s in range(min(th, height)):
-            for t in range(min(tw, width)):
-                target = patches[:, s::th, t::tw]
-                # pixels[:, I, J, r, c] is split[s, t, :, r + I, c + J]
-                pixels = sliding_window_view(split[s, t], self.tiles, (1, 2)).transpose(0, 1, 2, 4, 5, 3)
-                self._patches.append((target, pixels[:, : target.shape[1], : target.shape[2]]))
-        self._x, self._padded, self._dx = x, padded, None
-
-    def _scatter_patches(self, dcolumns: np.ndarray) -> np.ndarray:
-        """Add every patch's gradient (C, patch rows, patch columns, tile rows, tile columns, N) to its pixels."""
-        dx = self._connect_gradient(dcolumns) if self._dx is None else self._dx
-        self._dpadded[...] = 0
-        for target, source in self._dpatches:
-            target += source
-        for target, source in self._unpadding:
-            np.copyto(target, source)
-        return dx
-
-    def _connect_gradient(self, dcolumns: np.ndarray) -> np.ndarray:
-        """Make the views that add the columns' gradient to the pixels: a block (I, J) of all patches at a time,
-        whose pixels are all different. Return the pixels' gradient.
-        """
-        (th, tw), (_, height, width) = self.tile, self.patch
-        self._dpadded = self.scratch("dpadded", self._padded.shape)
-        dx, self._unpadding = self._dpadded, []
-        if self._padding and self._x is not None:
-            dx = self.scratch("dx", self._x.shape)
-            self._unpadding = windows(dx, self._dpadded, self.border, self.border)
-        blocks = sliding_window_view(refined(self._dpadded, self.tile), self.tiles, (3, 4), writeable=True)
-        self._dpatches = []
-        for top in range(0, height, th):
-            for left in range(0, width, tw):
-                block = dcolumns[:, top : top + th, left : left + tw].transpose(1, 2, 0, 3, 4, 5)
-                pixels = blocks[: block.shape[0], : block.shape[1], :, top // th, left // tw]
-                self._dpatches.append((pixels.transpose(0, 1, 2, 4, 5, 3), block))
-        self._dx = dx
-        return dx
+    def _input_gradient(self, dout: np.ndarray) -> np.ndarray:
+        """Return the gradient of the picture (C, H, W, N) for ``dout`` (tiles, tile * channels, W' * N)."""
+        buffers, groups, (tiles, rows, positions) = self._buffers[self._samples], self.groups, dout.shape
+        lines = dout.reshape(tiles * rows, positions)
+        if tiles >= groups:  # the rows of the picture that as many tiles touch
+            stacks = overlapping(lines, tiles - groups + 1, rows, groups * rows, buffers.blocks)
+            np.matmul(self._transposed, stacks, out=buffers.dproducts[groups - 1 : tiles])
+        blocks = blocked(lines, buffers.blocks)
+        for group in buffers.outer:  # rows near the border: fewer tiles
+            first, last, before = max(0, group - groups + 1), min(tiles, group + 1), group - groups + 1
+            weights = self._transposed[:, (first - before) * rows : (last - before) * rows]
+            np.matmul(weights, blocks[:, first * rows : last * rows], out=buffers.dproducts[group])
+        np.add.reduce(buffers.dcopies, axis=2, out=by_rows(buffers.dx))
+        return buffers.dx
 
 
-class PartialConv2d(Conv2d):
-    """Output channel m sees the input channels ``table[m]``; there are no other weights.
+class Buffers:
+    """The arrays of ``layer`` for ``n`` samples, and the views of them that it works with.
 
-    The weights are (connections, kernel, kernel), one kernel for each entry of the table, row by row. The
-    product runs on the full kernel, zeros in the gaps: fast, and the same code as Conv2d.
+    An array that is never written, as in inference, takes no memory: it is made of zeros.
     """
 
-    def __init__(self, table: Sequence[Sequence[int]], kernel: int = 5, padding: str = "valid") -> None:
-        super().__init__(len(table), kernel, padding)
-        self.table = table
+    def __init__(self, layer: Conv2d, n: int) -> None:
+        (inputs, height, width), (channels, rows, columns) = layer.shape, layer.out_shape
+        k, border, tile, groups, dtype = layer.kernel, layer.border, layer.tile, layer.groups, layer.dtype
+        positions, weight_rows, lines = columns * n, tile * channels, inputs * k
+        self.blocks = choose_blocks(weight_rows, layer.depth, positions)
 
-    def _make_parameters(self, inputs: int) -> tuple[Parameter, Parameter]:
-        pairs = [(m, c) for m, row in enumerate(self.table) for c in row]
-        self._outputs, self._inputs = np.array(pairs).T  # of each connection
-        if self._inputs.max() >= inputs:
-            raise ConfigError(f"a convolution's table names channel {self._inputs.max()}, its input has {inputs}")
-        k = self.kernel
-        self._full = self.channels, inputs, k, k
-        fan_in = np.array([len(row) * k * k for row in self.table])  # (channels,)
-        fan_out = np.bincount(self._inputs)[self._inputs] * k * k  # (connections,)
-        weights = Parameter("W", (len(pairs), k, k), fan_in[self._outputs, None, None], fan_out[:, None, None])
-        return weights, Parameter("b", (self.channels,), fan_in, 1)
+        self.lowered: np.ndarray = np.zeros(
+            (height + 2 * border, inputs, k, columns, n), dtype
+        )  # its border stays zero
+        self.copies = []  # copy t of a row shows pixel j + t - border at position j
+        for t in range(k):
+            first, last = max(border - t, 0), min(width + border - t, columns)
+            if first < last:
+                target = self.lowered[border : border + height, :, t, first:last]
+                self.copies.append((target, slice(first + t - border, last + t - border)))
+        flat = self.lowered.reshape(-1, positions)
+        self.patches = overlapping(flat, layer.tiles, tile * lines, layer.depth, self.blocks)
+        by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
+        self.out = by_rows(by_row)
+        self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
+        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row: a faster addition
 
-    def full_kernel(self) -> np.ndarray:
-        """See Conv2d.full_kernel."""
-        kernel = self.scratch("kernel", self._full)  # zero where there is no connection
-        kernel[self._outputs, self._inputs] = self.parameters[0].value
-        return kernel
+        self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
+        self.ones: np.ndarray = np.ones(positions, dtype)
+        many = layer.tiles + groups - 1
+        self.outer = [
+            group
+            for group in range(border // tile, -(-(border + height) // tile))
+            if not groups - 1 <= group < layer.tiles
+        ]
+        # after each line as many zeros as a shift can reach
+        dlowered: np.ndarray = np.zeros((many * tile, inputs, k, columns + k - 1, n), dtype)
+        dlines = dlowered.reshape(many, tile * lines, -1)[:, :, :positions]
+        self.dproducts = blocked(dlines, self.blocks)
+        # pixel j was at position j + border - t of copy t: a step back for each copy, at times into those zeros
+        row, channel, copy, column, number = dlowered.strides
+        self.dcopies = np.ndarray(
+            (height, inputs, k, width, n),
+            dtype,
+            dlowered,
+            border * (row + column),
+            (row, channel, copy - column, column, number),
+        )
+        self.dx = by_rows(np.zeros((height, inputs, width, n), dtype))
 
-    def full_gradient(self) -> np.ndarray:
-        """See Conv2d.full_gradient."""
-        return self.scratch("dkernel", self._full)
 
-    def backward(self, dy: np.ndarray) -> np.ndarray | None:
-        """See Conv2d.backward."""
-        dx = super().backward(dy)
-        self.parameters[0].gradient[...] = self.full_gradient()[self._outputs, self._inputs]
-        return dx
+def blocked(matrices: np.ndarray, blocks: int) -> np.ndarray:
+    """View ``matrices`` (..., rows, positions) as (..., blocks, rows, positions / blocks)."""
+    return matrices.reshape(*matrices.shape[:-1], blocks, -1).swapaxes(-2, -3)
+
+
+def overlapping(array: np.ndarray, count: int, step: int, lines: int, blocks: int) -> np.ndarray:
+    """View ``count`` matrices of so many ``lines`` each in ``array`` (lines, positions), ``step`` lines apart.
+
+    Returns (count, blocks, lines, positions / blocks); the array must be contiguous.
+    """
+    positions, number = array.shape[1] // blocks, array.itemsize
+    line = array.shape[1] * number
+    strides = step * line, positions * number, line, number
+    return np.ndarray((count, blocks, lines, positions), array.dtype, array, strides=strides)

@@ -4,27 +4,27 @@ import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.split import divided, merged, picture_size
 
 
 class Flatten(Layer):
-    """Pictures (C, H, W, N) to vectors (C*H*W, N): a reshape, since samples come last."""
+    """Pictures (C, H, W, N) to vectors (C*H*W, N): a copy, since in memory a picture's rows come first."""
 
-    takes_split = shares_arrays = True  # the output is not free: it may be the memory of the layer before
+    shares_arrays = output_is_free = True
 
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
-        return (int(np.prod(shape)),)
+        self._shape, self._size = shape, int(np.prod(shape))
+        return (self._size,)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return (C*H*W, N) for ``x`` (a, b, C, h, w, N)."""
-        self._shape, n = x.shape, x.shape[-1]
-        return merged(x, self.scratch("plain", (1, 1, x.shape[2], *picture_size(x), n))).reshape(-1, n)
+        """Return (C*H*W, N) for ``x`` (C, H, W, N)."""
+        out = self.scratch("out", (self._size, x.shape[-1]))
+        np.copyto(out.reshape(x.shape), x)
+        return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """Return the split picture's gradient for ``dy`` (C*H*W, N)."""
-        a, b, channels, rows, columns, n = self._shape
-        return divided(dy.reshape(1, 1, channels, a * rows, b * columns, n), self.scratch("split", self._shape))
+        """Return the picture's gradient (C, H, W, N) for ``dy`` (C*H*W, N)."""
+        return dy.reshape(*self._shape, -1)
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: every number goes to one place, and so does its second derivative."""
@@ -34,7 +34,7 @@ class Flatten(Layer):
 class Dense(Layer):
     """y = W x + b, (inputs, N) -> (units, N)."""
 
-    takes_split = shares_arrays = output_is_free = True
+    shares_arrays = output_is_free = True
 
     def __init__(self, units: int) -> None:
         super().__init__()

@@ -8,7 +8,6 @@ import numpy as np
 
 from distlenet.nn.layer import Direction, Layer
 from distlenet.nn.net import Net
-from distlenet.nn.split import plain, to_plain
 
 TRIALS = 4  # random directions to try a layer in: a kink may affect one of them, a wrong gradient affects all
 
@@ -46,7 +45,7 @@ def list_layers(net: Net) -> list[str]:
 
 def outputs(net: Net, x: np.ndarray) -> list[tuple[Layer, np.ndarray]]:
     """Return (layer, output) for every layer, given ``x`` (C, H, W, N): copies, (C, H, W, N) or (units, N)."""
-    return [(layer, to_plain(y) if y.ndim == 6 else y.copy()) for layer, y in net.walk(x)]
+    return [(layer, y.copy()) for layer, y in net.walk(x)]
 
 
 def norms(net: Net, vector: np.ndarray) -> dict[str, float]:
@@ -79,8 +78,7 @@ def portray(net: Net, theta: np.ndarray, x: np.ndarray) -> dict[str, Any]:
     layers, y = [], x
     with net.using(theta):
         for layer, y in net.walk(x):
-            maps = -4 if y.ndim > 2 else 0
-            units = np.moveaxis(y, maps, 0).reshape(y.shape[maps], -1)
+            units = y.reshape(len(y), -1)
             found = {name: number(value) for name, value in figures(y).items()}
             counts = {"units": len(units), "dead": int((units == 0).all(axis=1).sum())}
             layers.append({"name": layer.name, **found, **counts, "saturated": number((abs(y) > 0.99).mean())})
@@ -221,7 +219,7 @@ def check_layers(net: Net, x: np.ndarray, seed: int = 0) -> list[LayerCheck]:
     random = np.random.Generator(np.random.Philox(seed))
     gradient = np.zeros_like(net.theta)
     net.write_gradients_to(gradient)
-    y, checks = plain(x) if len(net.input_shape) == 3 else x, []
+    y, checks = x, []
     for layer in net.layers:
         x, y = y, np.array(net.run(layer, "forward", y.copy()))
         repeatable = np.array_equal(y, net.run(layer, "forward", x.copy()), equal_nan=True)

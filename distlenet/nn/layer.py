@@ -7,7 +7,6 @@ from typing import Literal
 import numpy as np
 
 from distlenet.errors import ConfigError, OwnCodeError
-from distlenet.nn.split import plain, to_plain, to_split
 
 Direction = Literal["forward", "backward", "curvature"]
 NOTHING = np.empty(0)
@@ -50,28 +49,25 @@ class Layer:
     ``backward`` takes the gradient of the loss with respect to the layer's output, stores those of its
     parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it).
 
-    A layer of one's own needs nothing else: pictures come as (C, H, W, N), vectors as (features, N), and every
-    array it gets is a copy that it may keep and overwrite. The built-in layers are faster by three promises:
+    Pictures come as (C, H, W, N), vectors as (features, N). A layer of one's own needs nothing else, and every array
+    it gets is a contiguous copy that it may keep and overwrite. The built-in layers are faster by two promises:
 
-    ``takes_split``: pictures come as they are stored, split by phase (see ``split.py``).
     ``shares_arrays``: nothing is copied. ``forward`` does not write to its argument, unless ``in_place``, nor
-    ``backward`` to its own, which may be a broadcast view or of a finer split, with the same elements in the same
-    order. ``backward`` may overwrite what ``forward`` returned.
+    ``backward`` to its own, which may be a read-only view of any strides, and of more axes: the same elements in the
+    same order. ``backward`` may overwrite what ``forward`` returned.
     ``output_is_free``: ``backward`` does not read what ``forward`` returned, nor any array that shares its memory:
     the next layer may work in place on it.
 
-    The last two hold for the methods they were made for: a class outside this package that overrides one of these
+    They hold for the methods they were made for: a class outside this package that overrides one of these
     does without them, unless it makes them again.
     """
 
     parameters: tuple[Parameter, ...] = ()
-    takes_split = False
     shares_arrays = False
     output_is_free = False
-    elementwise = False  # the layout of its input passes through
+    elementwise = False  # the same shape in and out, each number for itself
     needs_input_gradient = True  # False for the first layer with parameters
     in_place = False  # the layer may write its output over its input
-    window_after: tuple[int, int] = (1, 1)  # window of the pooling that follows, (1, 1) if there is none
     name = ""
     output_shape: tuple[int, ...] = ()  # of one sample; the network notes it
     dtype: type = np.float32
@@ -118,15 +114,20 @@ class Layer:
         raise ConfigError(f"{type(self).__name__} has no second derivatives: use another optimizer")
 
     def scratch(self, key: str, shape: tuple[int, ...], dtype: type | None = None) -> np.ndarray:
-        """Return the layer's buffer of that name and shape, made of zeros at the first request."""
+        """Return the layer's buffer of that name and shape, made of zeros at the first request.
+
+        In memory the rows of a picture (C, H, W, N) come first, (H, C, W, N): see ``convolution.py``.
+        """
         buffer = self._scratch.get((key, shape))
         if buffer is None:
-            buffer = self._scratch[key, shape] = np.zeros(shape, dtype or self.dtype)
+            first = (1, 0, 2, 3) if len(shape) == 4 else range(len(shape))
+            buffer = np.zeros([shape[axis] for axis in first], dtype or self.dtype)
+            self._scratch[key, shape] = buffer = buffer.swapaxes(0, 1) if len(shape) == 4 else buffer
         return buffer
 
 
 def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
-    """Return what the method ``direction`` of ``layer`` makes of ``value``, in the layout of its neighbours.
+    """Return what the method ``direction`` of ``layer`` makes of ``value``.
 
     An empty array stands for the gradient that nobody needs.
 
@@ -138,12 +139,8 @@ def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarr
         found = function(value)
         return NOTHING if found is None else found
     if direction == "forward":
-        split = value.ndim == 6 and not layer.takes_split
-        y = layer.forward(to_plain(value) if split else value.copy())
-        if not layer.takes_split:
-            _expected(layer, direction, y, (*layer.output_shape, value.shape[-1]))
-        layer._shapes = value.shape, y.shape
-        return plain(y) if y.ndim == 4 else y
+        layer._shapes = value.shape, (*layer.output_shape, value.shape[-1])
+        return _expected(layer, direction, layer.forward(value.copy()), layer._shapes[1])
     came, left = layer._shapes
     views = [parameter.gradient for parameter in layer.parameters]
     for view in views:
@@ -155,12 +152,9 @@ def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarr
             parameter.gradient = view
     if not layer.needs_input_gradient:
         return NOTHING
-    if layer.takes_split and dx is not None:
-        return dx
-    if len(came) != 6:
-        return _expected(layer, direction, dx, came)
-    a, b, channels, rows, columns, n = came
-    return to_split(_expected(layer, direction, dx, (channels, a * rows, b * columns, n)), came)
+    if dx is not None and dx.ndim > len(came) and dx.size == int(np.prod(came)):  # of a built-in layer underneath
+        dx = dx.reshape(came)
+    return _expected(layer, direction, dx, came)
 
 
 def _expected(layer: Layer, direction: Direction, array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:

@@ -8,11 +8,12 @@ import numpy as np
 from distlenet.config import Config
 from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
-from distlenet.nn.convolution import Conv2d, PartialConv2d
+from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.layer import Direction, Layer, run_layer
 from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.net import Net, Sequential
+from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF, digit_codes
 from distlenet.own_code import NOTHING, Trust, is_custom, load

@@ -12,8 +12,6 @@ from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
 from distlenet.nn.layer import Direction, Layer, Parameter, run_layer
 from distlenet.nn.losses import SoftmaxCrossEntropy
-from distlenet.nn.pooling import Pool2d
-from distlenet.nn.split import plain
 
 CALLED = {"Conv2d": "conv", "AveragePool2d": "pool", "MaxPool2d": "pool", "TrainablePool2d": "pool"}
 
@@ -42,10 +40,9 @@ class Net:
         self.run: Callable[[Layer, Direction, np.ndarray], np.ndarray] = run_layer
         shape = tuple(input_shape)
         previous = None
-        for position, (name, layer) in enumerate(layers):
+        for name, layer in layers:
             layer.clear()
             layer.name, layer.dtype = name, dtype
-            layer.window_after = self._window_after(position)
             layer.in_place = previous is not None and previous.output_is_free
             try:
                 shape = layer.connect(shape)
@@ -72,15 +69,6 @@ class Net:
             parameter.value = value
         self._first_trained = next(i for i, layer in enumerate(self.layers) if layer.parameters)
         self.layers[self._first_trained].needs_input_gradient = False
-
-    def _window_after(self, position: int) -> tuple[int, int]:
-        """Return the window of the pooling layer that reads this layer's output, or (1, 1)."""
-        for layer in self.layers[position + 1 :]:
-            if isinstance(layer, Pool2d) and layer.disjoint:
-                return layer.window, layer.window
-            if not layer.elementwise:
-                break
-        return 1, 1
 
     def to(self, dtype: type) -> "Net":
         """Return a copy of the network, with its parameters, that computes in ``dtype``."""
@@ -123,11 +111,8 @@ class Net:
     def walk(self, x: np.ndarray) -> Iterator[tuple[Layer, np.ndarray]]:
         """Yield every layer, in order, with its output for ``x`` (C, H, W, N) or (features, N).
 
-        Pictures may be split by phase, see ``split.py``. Layers may overwrite their input: an output is valid until
-        the next layer runs.
+        Layers may overwrite their input: an output is valid until the next layer runs.
         """
-        if len(self.input_shape) == 3:
-            x = plain(x)
         for layer in self.layers:
             x = self.run(layer, "forward", x)
             advance()

@@ -1,64 +1,56 @@
 """What changes the size of pictures, (C, H, W, N) -> (C, H', W', N): pooling and padding."""
 
+from typing import Final, Literal
+
 import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.split import divided, merged, picture_size, plain, windows
+
+Axis = Literal[1, 2]
+ROWS: Final = 1  # axes of a picture
+COLUMNS: Final = 2
 
 
 class Pool2d(Layer):
     """A reduction over windows of ``window`` x ``window`` pixels, ``stride`` apart (default: the window).
 
-    Rows and columns that do not fill a window are left out, as in the other frameworks. Works on the
-    *taps*: one view of the input for each place in the window, all of the shape of the output. When the
-    input comes split by a multiple of the window, the taps are contiguous blocks.
+    Rows and columns that do not fill a window are left out, as in the other frameworks. The two axes are
+    reduced one after the other. Each works on its *taps*: one view of the picture for each position within
+    the window, all as long as the output along that axis.
     """
 
-    takes_split = shares_arrays = True
+    shares_arrays = True
 
     def __init__(self, window: int = 2, stride: int | None = None) -> None:
         super().__init__()
         self.window, self.stride = window, stride or window
 
-    @property
-    def disjoint(self) -> bool:
-        """True if the windows neither overlap nor leave gaps."""
-        return self.window == self.stride
-
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
         if len(shape) != 3:
             raise ConfigError(f"pooling needs pictures (C, H, W), got samples of shape {shape}")
-        channels, height, width = shape
+        self._shape = channels, height, width = shape
         self.rows, self.columns = (1 + (size - self.window) // self.stride for size in (height, width))
         if self.rows < 1 or self.columns < 1:
             raise ConfigError(f"a {self.window}x{self.window} window does not fit into {height}x{width} pixels")
         return channels, self.rows, self.columns
 
-    def _is_split(self, x: np.ndarray) -> bool:
-        return self.disjoint and self.window > 1 and not (x.shape[0] % self.window or x.shape[1] % self.window)
+    def _covers(self, axis: Axis) -> bool:
+        """Return whether each row or column of the input is in one window, and only one."""
+        return self.window == self.stride and self._shape[axis] % self.window == 0
 
-    def _taps(self, x: np.ndarray) -> list[np.ndarray]:
-        """List the views of ``x`` (a, b, C, h, w, N), one for each place in the window."""
-        w = self.window
-        places = [(i, j) for i in range(w) for j in range(w)]
-        if self._is_split(x):
-            a, b = x.shape[:2]
-            phases = x.reshape(a // w, w, b // w, w, *x.shape[2:])
-            return [phases[:, i, :, j] for i, j in places]
-        down, right = (self.stride * (count - 1) + 1 for count in (self.rows, self.columns))
-        return [x[:, :, :, i : i + down : self.stride, j : j + right : self.stride] for i, j in places]
+    def _taps(self, x: np.ndarray, axis: Axis) -> list[np.ndarray]:
+        """List the taps of the picture ``x`` along ``axis``."""
+        reach = self.stride * ((self.rows if axis == ROWS else self.columns) - 1) + 1
+        starts = range(self.window)
+        if axis == ROWS:
+            return [x[:, start : start + reach : self.stride] for start in starts]
+        return [x[:, :, start : start + reach : self.stride] for start in starts]
 
-    def _enter(self, x: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
-        """Return the taps and the output buffer for ``x`` (a, b, C, h, w, N)."""
-        self._shape = x.shape
-        if not self._is_split(x):
-            x = merged(x, self.scratch("plain", (1, 1, x.shape[2], *picture_size(x), x.shape[-1])))
-        self._x = x
-        taps = self._taps(x)
-        self._out = self.scratch("out", taps[0].shape)
-        return taps, self._out
+    def _as_output(self, dy: np.ndarray) -> np.ndarray:
+        """View ``dy``, which has the elements of the output, in the output's shape."""
+        return dy.reshape(self._shape[0], self.rows, self.columns, -1)
 
 
 class AveragePool2d(Pool2d):
@@ -67,14 +59,14 @@ class AveragePool2d(Pool2d):
     output_is_free = True
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        """Return (C, H', W', N) for ``x`` (C, H, W, N)."""
         out = self._add_up(x)
         out *= 1 / self.window**2
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
-        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
-        dy = dy.reshape(self._out.shape)
+        """See Layer.backward; ``dy`` has the elements of (C, H', W', N)."""
+        dy = self._as_output(dy)
         return self._spread(np.multiply(dy, 1 / self.window**2, out=self.scratch("share", dy.shape)))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
@@ -82,24 +74,35 @@ class AveragePool2d(Pool2d):
         return self.backward(d2y * (1 / self.window**2))
 
     def _add_up(self, x: np.ndarray) -> np.ndarray:
-        """Return the sum of each window of ``x``."""
-        taps, out = self._enter(x)
-        first, *others = taps
-        np.add(first, others.pop(0) if others else 0, out=out)
-        for tap in others:
+        """Return the sum (C, H', W', N) of each window of ``x``."""
+        self._out = self._sum("out", self._taps(self._sum("rows", self._taps(x, ROWS)), COLUMNS))
+        return self._out
+
+    def _sum(self, key: str, taps: list[np.ndarray]) -> np.ndarray:
+        out = self.scratch(key, taps[0].shape)
+        np.add(taps[0], taps[1] if self.window > 1 else 0, out=out)
+        for tap in taps[2:]:
             out += tap
         return out
 
     def _spread(self, share: np.ndarray) -> np.ndarray:
-        """Return the input's gradient if every place of a window gets the window's ``share``."""
-        if self._is_split(self._x):  # every place of a window has the same gradient: a view will do
-            a, b, w = share.shape[0], share.shape[1], self.window
-            return np.broadcast_to(share[:, None, :, None], (a, w, b, w, *share.shape[2:]))
-        dx = self.scratch("dx", self._x.shape)
+        """Return the input's gradient if every place of a window gets the window's ``share`` (C, H', W', N)."""
+        (channels, height, width), n = self._shape, share.shape[-1]
+        wide = self._deal(share, self.scratch("wide", (channels, self.rows, width, n)), COLUMNS)
+        if self._covers(ROWS):  # all rows of a window have the same gradient: a view will do
+            return np.broadcast_to(wide[:, :, None], (channels, self.rows, self.window, width, n))
+        return self._deal(wide, self.scratch("dx", (channels, height, width, n)), ROWS)
+
+    def _deal(self, share: np.ndarray, dx: np.ndarray, axis: Axis) -> np.ndarray:
+        """Add ``share`` to all taps along ``axis`` of ``dx``, which starts as zeros; return ``dx``."""
+        if self._covers(axis):
+            for tap in self._taps(dx, axis):
+                np.copyto(tap, share)
+            return dx
         dx[...] = 0
-        for tap in self._taps(dx):
+        for tap in self._taps(dx, axis):
             tap += share
-        return divided(dx, self.scratch("split", self._shape))
+        return dx
 
 
 class TrainablePool2d(AveragePool2d):
@@ -125,7 +128,7 @@ class TrainablePool2d(AveragePool2d):
         return out
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
+        """Return (C, H', W', N) for ``x`` (C, H, W, N)."""
         coefficient, bias = (parameter.value[:, None, None, None] for parameter in self.parameters)
         sums = self._add_up(x)
         out = np.multiply(sums, coefficient, out=self.scratch("scaled", sums.shape))
@@ -133,13 +136,12 @@ class TrainablePool2d(AveragePool2d):
         return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
-        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
+        """See Layer.backward; ``dy`` has the elements of (C, H', W', N)."""
         coefficient, bias = self.parameters
-        sums = self._out
-        dy = dy.reshape(sums.shape)
+        sums, dy = self._out, self._as_output(dy)
         share = np.multiply(dy, sums, out=self.scratch("share", dy.shape))
-        np.sum(share, axis=(0, 1, 3, 4, 5), out=coefficient.gradient)
-        np.sum(dy, axis=(0, 1, 3, 4, 5), out=bias.gradient)
+        np.sum(share, axis=(1, 2, 3), out=coefficient.gradient)
+        np.sum(dy, axis=(1, 2, 3), out=bias.gradient)
         if not self.needs_input_gradient:
             return None
         return self._spread(np.multiply(dy, coefficient.value[:, None, None, None], out=share))
@@ -147,9 +149,9 @@ class TrainablePool2d(AveragePool2d):
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: the backward pass with sums and coefficients squared."""
         coefficient, bias = self.parameters
-        d2y = d2y.reshape(self._out.shape)
-        np.sum(d2y * np.square(self._out), axis=(0, 1, 3, 4, 5), out=coefficient.gradient)
-        np.sum(d2y, axis=(0, 1, 3, 4, 5), out=bias.gradient)
+        d2y = self._as_output(d2y)
+        np.sum(d2y * np.square(self._out), axis=(1, 2, 3), out=coefficient.gradient)
+        np.sum(d2y, axis=(1, 2, 3), out=bias.gradient)
         return self._spread(d2y * np.square(coefficient.value)[:, None, None, None])
 
 
@@ -157,38 +159,53 @@ class MaxPool2d(Pool2d):
     """The maximum of each window; among equals the first, in reading order, gets the gradient."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """See Layer.forward; ``x`` is (a, b, C, h, w, N)."""
-        taps, out = self._enter(x)
-        np.copyto(out, taps[0])
-        for tap in taps[1:]:
-            np.maximum(out, tap, out=out)
-        return out
+        """Return (C, H', W', N) for ``x`` (C, H, W, N)."""
+        self._x = x
+        self._rows = self._largest("rows", self._taps(x, COLUMNS))  # (C, H, W', N): of each row of a window
+        self._out = self._largest("out", self._taps(self._rows, ROWS))
+        return self._out
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; ``dy`` has the elements of (a', b', C, h', w', N)."""
-        dy = dy.reshape(self._out.shape)
-        dx = self.scratch("dx", self._x.shape)
-        dx[...] = 0
-        free = self.scratch("free", dy.shape, bool)
-        free[...] = True
-        hit = self.scratch("hit", dy.shape, bool)
-        part = self.scratch("part", dy.shape)
-        for tap, dtap in zip(self._taps(self._x), self._taps(dx), strict=True):
-            np.equal(tap, self._out, out=hit)
-            hit &= free
-            free ^= hit
-            dtap += np.multiply(dy, hit, out=part)
-        return divided(dx, self.scratch("split", self._shape))
+        """See Layer.backward; ``dy`` has the elements of (C, H', W', N)."""
+        drows = self._choose("drows", self._rows, self._out, self._as_output(dy), ROWS)  # the first row, then
+        return self._choose("dx", self._x, self._rows, drows, COLUMNS)  # the first in it: that is reading order
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: the largest has the slope 1."""
         return self.backward(d2y)
 
+    def _largest(self, key: str, taps: list[np.ndarray]) -> np.ndarray:
+        out = self.scratch(key, taps[0].shape)
+        np.maximum(taps[0], taps[-1], out=out)
+        for tap in taps[1:-1]:
+            np.maximum(out, tap, out=out)
+        return out
+
+    def _choose(self, key: str, x: np.ndarray, largest: np.ndarray, dy: np.ndarray, axis: Axis) -> np.ndarray:
+        """Return the gradient of ``x``: ``dy`` goes to the first tap along ``axis`` that equals ``largest``."""
+        dx, rest, apart = self.scratch(key, x.shape), dy, self._covers(axis)
+        hit = self.scratch(f"{key} hit", dy.shape, bool)
+        part, left = self.scratch(f"{key} part", dy.shape), self.scratch(f"{key} left", dy.shape)
+        (*taps, _), (*dtaps, last) = self._taps(x, axis), self._taps(dx, axis)
+        if not apart:
+            dx[...] = 0
+        for tap, dtap in zip(taps, dtaps, strict=True):
+            np.equal(tap, largest, out=hit)
+            given = np.multiply(rest, hit, out=dtap if apart else part)
+            if not apart:
+                dtap += given
+            rest = np.subtract(rest, given, out=left)
+        if apart:
+            np.copyto(last, rest)
+        else:
+            last += rest
+        return dx
+
 
 class Pad2d(Layer):
     """(C, H, W, N) -> (C, H + 2 border, W + 2 border, N); the border has the value ``value``."""
 
-    takes_split = shares_arrays = output_is_free = True
+    shares_arrays = output_is_free = True
 
     def __init__(self, border: int, value: float = 0.0) -> None:
         super().__init__()
@@ -199,26 +216,20 @@ class Pad2d(Layer):
         if len(shape) != 3:
             raise ConfigError(f"padding needs pictures (C, H, W), got samples of shape {shape}")
         channels, height, width = shape
-        return channels, height + 2 * self.border, width + 2 * self.border
+        self._padded = channels, height + 2 * self.border, width + 2 * self.border
+        self._inner = np.s_[:, self.border : self.border + height, self.border : self.border + width]
+        return self._padded
 
     def forward(self, x: np.ndarray) -> np.ndarray:
-        """Return the padded picture, plain, for ``x`` (a, b, C, h, w, N)."""
-        self._shape = x.shape
-        rows, columns = (size + 2 * self.border for size in picture_size(x))
-        padded = self.scratch("padded", (1, 1, x.shape[2], rows, columns, x.shape[-1]))
+        """Return the padded picture for ``x`` (C, H, W, N)."""
+        padded = self.scratch("padded", (*self._padded, x.shape[-1]))
         padded[...] = self.value  # all of it, every time: a layer that works in place may have changed the border
-        for inner, outer in windows(x, padded, self.border, self.border):
-            outer[...] = inner
+        padded[self._inner] = x
         return padded
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """See Layer.backward; ``dy`` has the elements of ``forward``'s result."""
-        a, b, channels, h, w, n = self._shape
-        rows, columns = a * h + 2 * self.border, b * w + 2 * self.border
-        dx = self.scratch("dx", self._shape)
-        for inner, outer in windows(dx, plain(dy.reshape(channels, rows, columns, n)), self.border, self.border):
-            inner[...] = outer
-        return dx
+        return dy.reshape(*self._padded, -1)[self._inner]
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: every number goes to one place, and so does its second derivative."""

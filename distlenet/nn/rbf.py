@@ -38,7 +38,7 @@ class RBF(Layer):
     They are negated so that the largest score is the best, as for all other outputs. The codes are not trained.
     """
 
-    takes_split = shares_arrays = output_is_free = True
+    shares_arrays = output_is_free = True
 
     def __init__(self, codes: np.ndarray) -> None:
         super().__init__()

@@ -184,10 +184,10 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
             f"the run was started with pixels of mean {then[0]!r} and standard deviation {then[1]!r}, the dataset now "
             f"has {here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
         )
-    now = numerics()
-    unlike = [key for key, value in meta["numerics"].items() if now.get(key) != value]
+    stored, now = {"engine": 1, **meta["numerics"]}, numerics()  # the first engine wrote no revision
+    unlike = [key for key, value in stored.items() if now.get(key) != value]
     if unlike:
-        what = ", ".join(f"{key} {meta['numerics'][key]} (now {now.get(key)})" for key in unlike)
+        what = ", ".join(f"{key} {stored[key]} (now {now.get(key)})" for key in unlike)
         notices.append(f"the checkpoint was computed with {what}: from here on the last bits may differ")
     return notices
 

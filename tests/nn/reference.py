@@ -12,18 +12,13 @@ from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, TrainablePool2d
 
-
-def split(x, phases):
-    """Return the plain picture ``x`` (C, H, W, N) split by ``phases`` (a, b)."""
-    (a, b), (channels, height, width, n) = phases, x.shape
-    parts = x.reshape(channels, height // a, a, width // b, b, n).transpose(2, 4, 0, 1, 3, 5)
-    return np.ascontiguousarray(parts)
+ORDERS = {"plain": (0, 1, 2, 3), "rows first": (1, 0, 2, 3), "columns first": (2, 1, 0, 3)}
 
 
-def join(x):
-    """Return the plain picture (C, H, W, N) that is stored split in ``x`` (a, b, C, H/a, W/b, N)."""
-    a, b, channels, rows, columns, n = x.shape
-    return x.transpose(2, 3, 0, 4, 1, 5).reshape(channels, a * rows, b * columns, n)
+def laid_out(x, order):
+    """Return the picture ``x`` (C, H, W, N) as a view of memory in that order of ORDERS."""
+    axes = ORDERS[order]
+    return np.ascontiguousarray(x.transpose(axes)).transpose(axes)  # each of them is its own inverse
 
 
 # ---- the references: each returns its output and a function from dy to (dx, parameter gradients)
@@ -148,9 +143,9 @@ def run_net(net, x, labels):
 # ---- a single layer
 
 
-def connect(layer, shape, random, dtype=np.float64, window_after=(1, 1)):
+def connect(layer, shape, random, dtype=np.float64):
     """Connect ``layer`` and give it random parameters; gradients start as NaN, so all of them must be written."""
-    layer.dtype, layer.window_after = dtype, window_after
+    layer.dtype = dtype
     out = layer.connect(shape)
     for parameter in layer.parameters:
         parameter.value = random.normal(size=parameter.shape).astype(dtype)
@@ -175,20 +170,20 @@ def slope(loss, array, direction, epsilon=1e-6):
     return (above - below) / (2 * epsilon)
 
 
-def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), elements=12):
+def check_layer(layer, shape, n, random, order="plain", elements=12):
     """Assert that ``layer.backward`` is the derivative of ``layer.forward``, in float64.
 
     Compares derivatives along two random directions, which cover all elements, and along ``elements`` single elements,
     which locate a fault, of the input and of each parameter. ``shape`` is that of one sample, ``n`` the number of
-    samples; a picture is split by ``phases``.
+    samples; a picture has that ``order`` of ORDERS in memory.
     """
-    out = connect(layer, shape, random, window_after=window_after)
+    out = connect(layer, shape, random)
     x = distinct(random, (*shape, n))
     if len(shape) == 3:
-        x = split(x, phases or (1, 1))
+        x = laid_out(x, order)
     y = layer.forward(x)
     assert y.dtype == np.float64
-    assert (join(y) if y.ndim == 6 else y).shape == (*out, n)
+    assert y.shape == (*out, n)
     dy = random.normal(size=y.shape)
     kept = dy.copy()
     dx = layer.backward(dy).reshape(x.shape).copy()
@@ -208,19 +203,19 @@ def check_layer(layer, shape, n, random, phases=None, window_after=(1, 1), eleme
             assert (gradient * direction).sum() == pytest.approx(expected, rel=1e-6, abs=1e-6 * y.size**0.5)
 
 
-def check_buffers(make, shape, phases=(1, 1), window_after=(1, 1)):
+def check_buffers(make, shape, order="plain"):
     """Assert that the layer made by ``make`` computes like a new one after any sequence of sample counts."""
 
     def passes(layer, n, seed):
         random = np.random.default_rng(seed)
         x = random.normal(size=(*shape, n)).astype(np.float32)
-        y = layer.forward(split(x, phases) if len(shape) == 3 else x).copy()
+        y = layer.forward(laid_out(x, order) if len(shape) == 3 else x).copy()
         dx = layer.backward(random.normal(size=y.shape).astype(np.float32)).copy()
         return y, dx, *(parameter.gradient.copy() for parameter in layer.parameters)
 
     def fresh():
         layer = make()
-        connect(layer, shape, np.random.default_rng(7), np.float32, window_after)
+        connect(layer, shape, np.random.default_rng(7), np.float32)
         return layer
 
     used = fresh()

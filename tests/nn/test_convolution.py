@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -5,80 +7,84 @@ from hypothesis import strategies as st
 from nn import reference
 
 from distlenet.errors import ConfigError
-from distlenet.nn.convolution import Conv2d, PartialConv2d
+from distlenet.nn.convolution import Conv2d
 from distlenet.nn.initialization import initialize
+from distlenet.nn.partial_convolution import PartialConv2d
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=200)
-PHASES = st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)])
-WINDOWS = st.sampled_from([(1, 1), (2, 2), (3, 3)])
+ORDERS = st.sampled_from(list(reference.ORDERS))
 BORDERS = {"valid": 0, "same": 2, "full": 4}  # for a 5x5 kernel
 
 
 @st.composite
 def cases(draw):
-    """Draw a convolution that fits: its arguments, the sample's shape, the split, the pooling that follows."""
+    """Draw a convolution that fits: its arguments, the sample's shape, its order in memory."""
     kernel = draw(st.integers(1, 5))
     padding = draw(st.sampled_from(["valid", "same", "full"] if kernel % 2 else ["valid", "full"]))
-    phases = draw(PHASES)
     least = kernel if padding == "valid" else 1
-    height, width = (
-        draw(st.sampled_from([size for size in range(least, 13) if size % phase == 0])) for phase in phases
-    )
-    shape = draw(st.integers(1, 5)), height, width
-    return Conv2d(draw(st.integers(1, 9)), kernel, padding), shape, phases, draw(WINDOWS)
+    shape = draw(st.integers(1, 5)), draw(st.integers(least, 12)), draw(st.integers(least, 12))
+    return Conv2d(draw(st.integers(1, 13)), kernel, padding), shape, draw(ORDERS)
 
 
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
 def test_backward_is_the_derivative(case, n, seed):
-    layer, shape, phases, window = case
-    reference.check_layer(layer, shape, n, np.random.default_rng(seed), phases, window, elements=6)
+    layer, shape, order = case
+    reference.check_layer(layer, shape, n, np.random.default_rng(seed), order, elements=6)
 
 
 @QUICK
 @given(case=cases(), n=st.sampled_from([1, 3, 32]), seed=st.integers(0, 999))
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 def test_equals_direct_convolution_for_any_tile(dtype, tolerance, case, n, seed):
-    (layer, shape, phases, window), random = case, np.random.default_rng(seed)
-    reference.connect(layer, shape, random, dtype, window)
+    (layer, shape, order), random = case, np.random.default_rng(seed)
+    reference.connect(layer, shape, random, dtype)
     x = random.normal(size=(*shape, n)).astype(dtype)
     weights, bias = layer.parameters
     expected, back = reference.convolve(
         x.astype(np.float64), weights.value.astype(np.float64), bias.value.astype(np.float64), layer.border
     )
-    y = layer.forward(reference.split(x, phases))
-    np.testing.assert_allclose(reference.join(y), expected, rtol=tolerance, atol=tolerance * 10)
+    y = layer.forward(reference.laid_out(x, order))
+    np.testing.assert_allclose(y, expected, rtol=tolerance, atol=tolerance * 10)
 
     dy = random.normal(size=y.shape).astype(dtype)
-    dx = reference.join(layer.backward(dy).reshape(*phases, shape[0], *np.divide(shape[1:], phases).astype(int), n))
-    expected_dx, (expected_dw, expected_db) = back(reference.join(dy.astype(np.float64)))
+    dx = layer.backward(reference.laid_out(dy, order))
+    expected_dx, (expected_dw, expected_db) = back(dy.astype(np.float64))
     for found, wanted in [(dx, expected_dx), (weights.gradient, expected_dw), (bias.gradient, expected_db)]:
         assert found.dtype == dtype
         np.testing.assert_allclose(found, wanted, rtol=tolerance, atol=tolerance * (1 + abs(wanted).max()))
 
 
-@pytest.mark.parametrize("channels", [1, 2, 3, 6, 8, 16, 40])
-@pytest.mark.parametrize("size", [(12, 12), (12, 18), (24, 48), (28, 28), (7, 11)])
-@pytest.mark.parametrize("window", [(1, 1), (2, 2), (3, 3), (4, 4)])
-def test_output_is_split_for_the_following_pooling(channels, size, window):
+@pytest.mark.parametrize(("channels", "rows", "tile"), [(6, 28, 2), (1, 28, 4), (16, 10, 1), (1, 27, 1), (4, 26, 2)])
+def test_few_channels_compute_several_rows_together(channels, rows, tile):
     layer = Conv2d(channels, 3, "same")
-    reference.connect(layer, (2, *size), np.random.default_rng(0), np.float32, window)
-    y = layer.forward(np.ones((1, 1, 2, *size, 3), np.float32))
-    assert reference.join(y).shape == (channels, *size, 3)
-    if size[0] % window[0] == 0 and size[1] % window[1] == 0:
-        assert y.shape[0] % window[0] == 0 and y.shape[1] % window[1] == 0
+    assert layer.connect((2, rows, 5)) == (channels, rows, 5)
+    assert layer.tile == tile
 
 
-@pytest.mark.parametrize("phases", [(1, 1), (2, 2)])
+@pytest.mark.parametrize(("channels", "n"), [(16, 64), (16, 256), (3, 256), (16, 67)])
+def test_large_products_in_blocks_are_the_same_convolution(channels, n):
+    layer, random = Conv2d(channels, 5, "same"), np.random.default_rng(1)
+    reference.connect(layer, (6, 8, 12), random)
+    x, dy = random.normal(size=(6, 8, 12, n)), random.normal(size=(channels, 8, 12, n))
+    expected, back = reference.convolve(x, *(parameter.value for parameter in layer.parameters), layer.border)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=0, atol=1e-10)
+    expected_dx, gradients = back(dy)
+    np.testing.assert_allclose(layer.backward(dy), expected_dx, rtol=0, atol=1e-10)
+    for parameter, gradient in zip(layer.parameters, gradients, strict=True):
+        np.testing.assert_allclose(parameter.gradient, gradient, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("order", reference.ORDERS)
 @pytest.mark.parametrize("padding", ["valid", "same", "full"])
-def test_buffers_do_not_leak_between_sizes(phases, padding):
-    reference.check_buffers(lambda: Conv2d(5, 5, padding), (3, 12, 12), phases, window_after=(2, 2))
+def test_buffers_do_not_leak_between_sizes(order, padding):
+    reference.check_buffers(lambda: Conv2d(5, 5, padding), (3, 12, 12), order)
 
 
 def test_same_array_with_other_content_is_read_again():
     layer, random = Conv2d(4, 3, "same"), np.random.default_rng(1)
-    reference.connect(layer, (2, 6, 6), random, np.float64, (2, 2))
-    x = random.normal(size=(1, 1, 2, 6, 6, 3))
+    reference.connect(layer, (2, 6, 6), random)
+    x = random.normal(size=(2, 6, 6, 3))
     once, first = layer.forward(x).copy(), x.copy()
     x *= 2
     assert not np.array_equal(layer.forward(x), once)
@@ -89,21 +95,20 @@ def test_same_array_with_other_content_is_read_again():
 def test_weights_are_read_in_every_forward_pass():
     layer, random = Conv2d(4, 3), np.random.default_rng(1)
     reference.connect(layer, (2, 6, 6), random)
-    x = random.normal(size=(1, 1, 2, 6, 6, 3))
+    x = random.normal(size=(2, 6, 6, 3))
     layer.forward(x)
     weights, bias = layer.parameters
     weights.value *= -1
     bias.value += 1
-    expected, _ = reference.convolve(x[0, 0], weights.value, bias.value, 0)
-    np.testing.assert_allclose(reference.join(layer.forward(x)), expected, rtol=0, atol=1e-12)
+    expected, _ = reference.convolve(x, weights.value, bias.value, 0)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=0, atol=1e-12)
 
 
 def test_gradient_may_arrive_as_a_broadcast_view():
     layer, random = Conv2d(2, 3, "same"), np.random.default_rng(1)
-    reference.connect(layer, (1, 8, 8), random, window_after=(2, 2))
-    y = layer.forward(random.normal(size=(1, 1, 1, 8, 8, 5)))
-    a, b, *rest = y.shape
-    fine = np.broadcast_to(random.normal(size=(a // 2, 1, b // 2, 1, *rest)), (a // 2, 2, b // 2, 2, *rest))
+    reference.connect(layer, (1, 8, 8), random)
+    y = layer.forward(random.normal(size=(1, 8, 8, 5)))
+    fine = np.broadcast_to(random.normal(size=(2, 4, 1, 8, 5)), (2, 4, 2, 8, 5))  # as from an average pooling
     from_view = layer.backward(fine).copy(), *(p.gradient.copy() for p in layer.parameters)
     from_copy = layer.backward(fine.reshape(y.shape)).copy(), *(p.gradient.copy() for p in layer.parameters)
     for found, expected in zip(from_view, from_copy, strict=True):
@@ -114,7 +119,7 @@ def test_first_layer_skips_the_gradient_of_its_input():
     layer, random = Conv2d(2, 3), np.random.default_rng(1)
     reference.connect(layer, (1, 5, 5), random)
     layer.needs_input_gradient = False
-    assert layer.backward(np.ones_like(layer.forward(random.normal(size=(1, 1, 1, 5, 5, 2))))) is None
+    assert layer.backward(np.ones_like(layer.forward(random.normal(size=(1, 5, 5, 2))))) is None
     assert np.isfinite(layer.parameters[0].gradient).all()
 
 
@@ -147,10 +152,10 @@ def test_unsuitable_shapes_give_one_sentence(make, says):
 TABLE = [[0, 2], [1], [0, 1, 2], [2]]
 
 
-@pytest.mark.parametrize("window_after", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("height", [6, 7])
 @pytest.mark.parametrize("n", [1, 3, 16])
-def test_backward_of_a_partial_convolution_is_the_derivative(window_after, n):
-    reference.check_layer(PartialConv2d(TABLE, 3), (3, 6, 8), n, np.random.default_rng(n), (2, 2), window_after)
+def test_backward_of_a_partial_convolution_is_the_derivative(height, n):
+    reference.check_layer(PartialConv2d(TABLE, 3), (3, height, 8), n, np.random.default_rng(n), "rows first")
 
 
 def test_is_a_convolution_with_zeros_where_nothing_is_connected():
@@ -164,7 +169,7 @@ def test_is_a_convolution_with_zeros_where_nothing_is_connected():
     np.testing.assert_array_equal(layer.full_kernel(), kernel)
     x = random.normal(size=(3, 6, 8, 2))
     expected, _ = reference.convolve(x, kernel, bias.value, 0)
-    np.testing.assert_allclose(reference.join(layer.forward(x[None, None])), expected, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(layer.forward(x), expected, rtol=1e-10, atol=1e-12)
 
 
 def test_initial_weights_scale_with_the_inputs_of_each_map():
@@ -182,3 +187,16 @@ def test_initial_weights_scale_with_the_inputs_of_each_map():
 def test_a_table_beyond_the_input_is_refused():
     with pytest.raises(ConfigError, match="names channel 2, its input has 2"):
         PartialConv2d(TABLE, 3).connect((2, 6, 8))
+
+
+def test_a_copy_of_a_layer_has_buffers_of_its_own():
+    layer, random = Conv2d(4, 3), np.random.default_rng(0)
+    reference.connect(layer, (2, 6, 6), random)
+    x, other = random.normal(size=(2, 2, 6, 6, 3))
+    y = layer.forward(x).copy()
+    copied = copy.deepcopy(layer)
+    dx = layer.backward(np.ones_like(y)).copy()
+    copied.forward(other)
+    np.testing.assert_array_equal(copied.forward(x), y)
+    np.testing.assert_array_equal(copied.backward(np.ones_like(y)), dx)
+    np.testing.assert_array_equal(copied.parameters[0].gradient, layer.parameters[0].gradient)

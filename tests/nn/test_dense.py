@@ -19,20 +19,19 @@ def test_dense_backward_is_the_derivative(inputs, units, n):
 @QUICK
 @given(
     channels=st.integers(1, 4),
-    tall=st.integers(1, 4),
-    wide=st.integers(1, 4),
-    phases=st.sampled_from([(1, 1), (2, 2), (1, 2), (2, 4)]),
+    rows=st.integers(1, 7),
+    columns=st.integers(1, 7),
+    order=st.sampled_from(list(reference.ORDERS)),
     n=st.sampled_from([1, 3, 32]),
 )
-def test_flatten_keeps_the_plain_order_whatever_the_split(channels, tall, wide, phases, n):
-    shape = channels, tall * phases[0], wide * phases[1]
-    reference.check_layer(Flatten(), shape, n, np.random.default_rng(n), phases)
+def test_flatten_goes_by_channels_whatever_the_order_in_memory(channels, rows, columns, order, n):
+    shape = channels, rows, columns
+    reference.check_layer(Flatten(), shape, n, np.random.default_rng(n), order)
     layer, x = Flatten(), np.random.default_rng(n).normal(size=(*shape, n))
     assert layer.connect(shape) == (x.size // n,)
     layer.dtype = np.float64
-    s = reference.split(x, phases)
-    np.testing.assert_array_equal(layer.forward(s), x.reshape(-1, n))
-    np.testing.assert_array_equal(layer.backward(x.reshape(-1, n)), s)
+    np.testing.assert_array_equal(layer.forward(reference.laid_out(x, order)), x.reshape(-1, n))
+    np.testing.assert_array_equal(layer.backward(x.reshape(-1, n)), x)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

@@ -108,7 +108,7 @@ CHAINS = {
 @pytest.mark.parametrize("size", [(16, 16), (16, 12), (12, 24)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-10), (np.float32, 1e-4)])
 @pytest.mark.parametrize("chain", CHAINS)
-def test_chains_that_pass_split_pictures_on(chain, dtype, tolerance, size, n):
+def test_chains_that_pass_pictures_on(chain, dtype, tolerance, size, n):
     drawn = CHAINS[chain] + [] if (Flatten,) in CHAINS[chain] else [*CHAINS[chain], (Flatten,)]
     layers = [(f"L{place}", kind(*rest)) for place, (kind, *rest) in enumerate([*drawn, (Dense, 4)])]
     net = Net(layers, (2, *size), dtype)

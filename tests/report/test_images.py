@@ -22,7 +22,7 @@ def network(shape=(28, 28), pooling="average", classes=10):
 
 @pytest.mark.parametrize("shape", [(28, 28), (20, 30), (17, 13)])
 def test_the_output_of_every_layer_is_in_plain_order(shape):
-    """Layers keep pictures split by phase and write over each other: the outputs shown must be neither."""
+    """In memory the rows of a picture come first, and layers overwrite each other: the outputs shown do neither."""
     net = network(shape)
     x = RNG.normal(size=(1, *shape, 3)).astype(np.float32)
     found = {layer.name: output for layer, output in outputs(net, x)}

@@ -629,6 +629,18 @@ def test_other_numerics_are_said(digits, stopped, monkeypatch):
     assert "threads" in said[0] and "numpy" not in said[0]
 
 
+def test_another_engine_is_said(digits, stopped, monkeypatch):
+    def forget(file, sums):  # the first engine wrote no revision
+        meta = json.loads(file["meta"][()].tobytes())
+        del meta["numerics"]["engine"]
+        put("meta", np.frombuffer(json.dumps(meta).encode(), np.uint8))(file, sums)
+
+    monkeypatch.setattr(experiment, "numerics", lambda: {**numerics(), "engine": 2})
+    change(stopped / "checkpoints/last.h5", forget)
+    done = resume(digits, stopped, 2).expect()
+    assert [text for text in done.notices if "engine 1 (now 2): from here on the last bits may differ" in text]
+
+
 def test_like_numerics_are_not_mentioned(digits, stopped):
     done = resume(digits, stopped, 2)
     assert not [text for text in done.notices if "bits" in text]

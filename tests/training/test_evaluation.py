@@ -36,14 +36,14 @@ def net():
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 4, 8])
-def test_chunks_of_250(part, ranks):
+def test_chunks_of_40(part, ranks):
     def sizes(comm):
         return [
             (chunk, len(images)) for chunk, images, labels in part.read(owned_shards(comm.rank, comm.size, part.chunks))
         ]
 
     found = [sizes(Serial())] if ranks == 1 else pretend.run(ranks, sizes)
-    assert [size for own in found for size in own] == [*((chunk, 250) for chunk in range(5)), (5, 100)]
+    assert [size for own in found for size in own] == [*((chunk, 40) for chunk in range(33)), (33, 30)]
 
 
 def test_a_signal_is_seen_at_the_next_chunk(part, net, monkeypatch):
@@ -58,7 +58,7 @@ def test_a_signal_is_seen_at_the_next_chunk(part, net, monkeypatch):
     monkeypatch.setattr(net, "forward", interrupted)
     with pytest.raises(Stopped):
         evaluate(net, part, Resampler(28, 28, 0.13, 0.31), Serial(), signals)
-    assert calls == [250, 250]
+    assert calls == [40, 40]
 
 
 def test_figures_of_a_small_matrix():

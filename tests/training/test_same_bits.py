@@ -57,7 +57,8 @@ def found(run: Path, evaluations: list[dict]) -> dict:
     """Return everything in a run that must not depend on the number of ranks."""
     journal = [sessions.timeless(line) for line in sessions.lines(run) if line["kind"] != "notice"]
     for line in journal:
-        line.pop("facts", None)  # of the start
+        for key in ("facts", "command", "date"):  # of the start
+            line.pop(key, None)
     return {"summary": sessions.results(run), "journal": journal, "evaluations": evaluations}
 
 
