@@ -1,6 +1,8 @@
 """The serial communicator, and the common properties of both communicators."""
 
 import inspect
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +20,14 @@ def test_has_exactly_the_methods_of_the_protocol():
     for name in own:
         expected = list(inspect.signature(getattr(Communicator, name)).parameters)
         assert list(inspect.signature(getattr(Serial, name)).parameters) == expected
+
+
+def test_lost_ranks_are_reported_by_every_collective():
+    """One that is not wrapped would raise an error of MPI, from which no run recovers."""
+    file = Path(inspect.getfile(Communicator)).with_name("mpi_recovery.py")  # read, not imported: it loads MPI
+    wrapped = re.findall(r"^    (\w+) = _reported\(MPICommunicator\.(\w+)\)$", file.read_text(), re.MULTILINE)
+    assert all(name == method for name, method in wrapped)
+    assert {name for name, _ in wrapped} == set(METHODS) - {"abort", "leave", "recover", "split"}
 
 
 def test_one_process():
