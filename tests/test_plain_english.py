@@ -19,7 +19,9 @@ CLEAN = (  # files and folders that are in plain English by now
     *("distlenet/launching/", "distlenet/numerics.py", "distlenet/parallel/", "distlenet/paths.py"),
     *("distlenet/pictures/", "distlenet/processes.py", "distlenet/reader.py", "distlenet/streams.py"),
     *("distlenet/data/file/", "distlenet/data/leaves.py", "distlenet/data/plan.py", "distlenet/data/slices.py"),
-    *("scripts/", "tests/hosts/", "tests/jobs/", "tests/pictures/"),
+    *("distlenet/bench/", "distlenet/doctor/", "distlenet/export/", "distlenet/page/", "distlenet/series/"),
+    *("distlenet/training/", "distlenet/ui/", "tests/bench/", "tests/launching/", "tests/page/", "tests/series/"),
+    *("scripts/", "tests/hosts/", "tests/jobs/", "tests/pictures/", "tests/training/", "tests/ui/"),
 )
 FOLDERS = ("distlenet", "scripts", "tests", "datasets", ".ci", ".github")
 SUFFIXES = (".py", ".md", ".sh", ".js", ".html", ".css", "")

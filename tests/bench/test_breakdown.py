@@ -72,7 +72,7 @@ def test_command(distlenet, openmpi, words):
 
 
 @pytest.mark.parametrize(
-    ("words", "code", "said"),
+    ("words", "code", "message"),
     [
         (["costmodel"], 0, "| batch 4,096 |"),
         (["growth", "--help"], 0, "usage: distlenet bench growth"),
@@ -80,10 +80,10 @@ def test_command(distlenet, openmpi, words):
         (["race", "--seed", "3"], 2, "did you mean '--seeds'?"),
     ],
 )
-def test_other_measurements(capsys, words, code, said):
+def test_other_measurements(capsys, words, code, message):
     try:
         found = cli.main(["bench", *words])
     except SystemExit as left:
         found = left.code
     printed = capsys.readouterr()
-    assert found == code and said in printed.out + printed.err
+    assert found == code and message in printed.out + printed.err

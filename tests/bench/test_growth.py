@@ -1,4 +1,4 @@
-"""The table of growth: small sets, a few steps; what is measured is not judged."""
+"""The table of growth: small sets, a few steps; measured values are not judged."""
 
 from distlenet.bench import growth
 from distlenet.bench import timing as jobs

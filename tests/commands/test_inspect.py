@@ -49,7 +49,7 @@ def test_for_people(trained, distlenet):
 
 
 @pytest.mark.parametrize("options", [[], ["--json"]])
-def test_what_is_no_good_checkpoint(trained, digits, tmp_path, distlenet, only_sentence, options):
+def test_files_that_are_not_good_checkpoints(trained, digits, tmp_path, distlenet, only_sentence, options):
     damaged = tmp_path / "damaged.h5"
     shutil.copy(trained / "checkpoints/last.h5", damaged)
     with h5py.File(damaged, "r+") as file:

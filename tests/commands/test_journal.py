@@ -80,7 +80,7 @@ def test_the_terminal(finished, distlenet):
     assert len(lines) == 2 + 11  # a head of two lines
 
 
-def test_what_is_wrong_is_said(finished, tmp_path, distlenet, only_sentence):
+def test_damage_is_reported(finished, tmp_path, distlenet, only_sentence):
     only_sentence(distlenet("journal", tmp_path), 6, "expected the --run of `distlenet train`")
     (tmp_path / "file").write_text("")
     only_sentence(distlenet("journal", finished, "--csv", tmp_path / "file" / "x.csv"), 6, "cannot write")

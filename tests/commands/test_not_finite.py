@@ -33,9 +33,9 @@ def test_one_sentence(broken, digits, words, capsys):
     needs(words)
     data = [] if words[0] in ("predict", "export") else ["--data", str(digits)]
     assert main([*words, *data]) == 5
-    out, said = capsys.readouterr()
-    assert "3 of 61,706 parameters that are NaN or infinite" in said
-    assert "nan" not in out and "Traceback" not in said
+    out, message = capsys.readouterr()
+    assert "3 of 61,706 parameters that are NaN or infinite" in message
+    assert "nan" not in out and "Traceback" not in message
 
 
 def test_inspect_tells(broken, distlenet):

@@ -1,4 +1,4 @@
-"""A network of the user's own, on pictures of any shape and from 2 to 62 classes: train, evaluate, resume."""
+"""A user-defined network, on pictures of any shape and from 2 to 62 classes: train, evaluate, resume."""
 
 import hashlib
 import json
@@ -53,7 +53,7 @@ def start(folder, *words, **where):
     return mpi_jobs.distlenet(*words, cwd=folder, **where)
 
 
-def test_trained_on_ranks_evaluated_and_gone_on_with(any_mpi, wide, folder, only_sentence, summary_of):
+def test_trained_on_ranks_evaluated_and_resumed(any_mpi, wide, folder, only_sentence, summary_of):
     data, classes = wide
     train = ["train", "--model", "mynet.py:build", "--data", data, *SHORT, "--seed", 3]
     for run, more in (("one", {}), ("two", {"runtime": any_mpi, "ranks": 2})):

@@ -53,10 +53,10 @@ def test_json_and_a_bad_file_among_good_ones(trained, files, capsys):
 
 def test_one_sentence_for_each_bad_file(trained, files, capsys):
     assert main(["predict", str(trained), str(files / "blank.png"), str(files / "none.png")]) == 12
-    out, said = capsys.readouterr()
+    out, message = capsys.readouterr()
     assert out == ""
-    assert [line.startswith("distlenet: error: ") for line in said.splitlines()] == [True, True]
-    assert "blank.png: the picture is blank" in said and f"there is no picture {files / 'none.png'}" in said
+    assert [line.startswith("distlenet: error: ") for line in message.splitlines()] == [True, True]
+    assert "blank.png: the picture is blank" in message and f"there is no picture {files / 'none.png'}" in message
 
 
 def test_many(trained, files, distlenet):
@@ -65,7 +65,7 @@ def test_many(trained, files, distlenet):
     assert answers[0]["box"]["right"] <= answers[1]["box"]["left"]
 
 
-def test_the_first_of_several_frames_is_said(trained, files, distlenet):
+def test_reading_the_first_of_several_frames_is_reported(trained, files, distlenet):
     frames = [Image.open(files / name).convert("L") for name in ("0.png", "1.png")]
     frames[0].save(files / "film.gif", save_all=True, append_images=frames[1:])
     words = ["predict", trained, files / "film.gif"]
@@ -75,9 +75,9 @@ def test_the_first_of_several_frames_is_said(trained, files, distlenet):
 
 def test_without_a_checkpoint_the_package_answers(files, distlenet):
     names = [str(files / name) for name in ("0.png", "1.png")]
-    said = distlenet("predict", "pretrained", *names).expect().stdout
-    assert distlenet("predict", *names).expect().stdout == said
-    assert distlenet("predict", names[1]).expect().stdout == said.splitlines(keepends=True)[1]
+    message = distlenet("predict", "pretrained", *names).expect().stdout
+    assert distlenet("predict", *names).expect().stdout == message
+    assert distlenet("predict", names[1]).expect().stdout == message.splitlines(keepends=True)[1]
     assert main(["predict", str(files / "no-run"), names[0]]) == 5  # not a picture: a checkpoint that is missing
 
 
@@ -98,7 +98,7 @@ def test_every_argument_has_its_own_lines(trained, files, distlenet):
     assert [answer["file"] for answer in answers] == [names[answer["argument"]] for answer in answers]
 
 
-def test_what_is_not_certain_is_not_rounded_to_certainty():
+def test_probabilities_are_not_rounded_to_certainty():
     assert [share(value) for value in (1, 0.99996, 0.9999, 0.5, 0.00004, 0)] == [
         *(">99.99 %", ">99.99 %", "99.99 %", "50.00 %", "<0.01 %", "0.00 %"),
     ]
@@ -113,11 +113,11 @@ def row_of(files, count, name="row.png", gap=12):
 
 
 @pytest.mark.parametrize(("count", "gap"), [(2, 12), (5, 12), (5, 40), (3, 2)])
-def test_several_digits_where_one_was_asked_for(trained, files, capsys, count, gap):
+def test_several_digits_where_one_was_expected(trained, files, capsys, count, gap):
     row = row_of(files, count, gap=gap)
     main(["predict", str(trained), row])
-    said = capsys.readouterr().err
-    assert f"looks like {count} digits" in said and "try --many" in said
+    message = capsys.readouterr().err
+    assert f"looks like {count} digits" in message and "try --many" in message
     main(["predict", str(trained), row, str(files / "0.png"), "--json"])
     answers = json.loads(capsys.readouterr().out)
     assert answers[0].get("looks_like") == count or f"looks like {count} digits" in answers[0]["error"]
@@ -126,7 +126,7 @@ def test_several_digits_where_one_was_asked_for(trained, files, capsys, count, g
     assert "looks like" not in capsys.readouterr().err
 
 
-def test_a_pattern_is_no_writing(trained, files, capsys):
+def test_a_pattern_is_not_writing(trained, files, capsys):
     """Thousands of marks: an answer or a sentence at once, not after hours."""
     dots = np.full((448, 448), 255, np.uint8)
     for row in range(6, 442, 12):
@@ -153,10 +153,10 @@ def test_standard_input_and_pipes(trained, files, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[0].split(": ")[1] == lines[0].split(": ")[1]
 
 
-def test_what_is_not_there_or_no_picture_is_told_by_its_name(trained, files, capsys):
+def test_missing_files_and_other_files_are_named(trained, files, capsys):
     assert main(["predict", str(files / "nope.png"), str(files / "0.png")]) == 12
-    said = capsys.readouterr()
-    assert "there is no picture" in said.err + said.out and f"{files / '0.png'}: " in said.out
+    captured = capsys.readouterr()
+    assert "there is no picture" in captured.err + captured.out and f"{files / '0.png'}: " in captured.out
     assert main(["predict", str(trained)]) == 12
     assert "give the run before the pictures" in capsys.readouterr().err
     assert main(["predict", "--model", str(trained), str(files / "0.png")]) == 3

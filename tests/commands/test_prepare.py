@@ -40,8 +40,8 @@ def test_mnist_from_the_environment(tmp_path, monkeypatch, capsys):
 def test_synthetic_announces_that_it_is_not_mnist(tmp_path, capsys):
     out = tmp_path / "with a space.h5"
     assert run("synthetic", "--train", 30, "--test", 20, "--seed", 7, "--out", out) == 0
-    said = capsys.readouterr().out
-    assert "NOT MNIST" in said and "seed 7" in said and f"--data '{out}'" in said
+    message = capsys.readouterr().out
+    assert "NOT MNIST" in message and "seed 7" in message and f"--data '{out}'" in message
     with open_digit_file(out) as digits:
         assert (digits.length("train"), digits.length("test")) == (30, 20)
 

@@ -30,12 +30,12 @@ def archive(path, size, classes, count=1300):
     return path
 
 
-def test_what_was_made_is_said(tmp_path, capsys):
+def test_the_result_is_reported(tmp_path, capsys):
     out, table = tmp_path / "out.h5", write(tmp_path / "mine.csv", rows())
     assert run("csv", "--from", table, "--out", out, "--test-share", "0.3") == 0
-    said = capsys.readouterr().out
+    message = capsys.readouterr().out
     for words in ("wrote", "28 train, 12 test", "4 x 4 pixels", "4: 0, 1, 2, 3", "30 % of each class", str(table)):
-        assert words in said
+        assert words in message
     with open_digit_file(out) as digits:
         digits.verify("train")
         assert digits.class_names == ("0", "1", "2", "3") and digits.name == "mine"
@@ -107,14 +107,14 @@ def test_validation_images_are_named_in_the_next_command(tmp_path, capsys):
     arrays = {f"x_{part}": images[rows] for part, rows in parts.items()}
     np.savez(tmp_path / "a.npz", **arrays, **{f"y_{part}": labels[rows] for part, rows in parts.items()})
     assert run("npz", "--from", tmp_path / "a.npz", "--out", tmp_path / "a.h5") == 0
-    said = capsys.readouterr().out
-    assert "50 train, 10 test" in said and "note         the 20 validation images are the last" in said
-    assert said.rstrip().endswith("--run runs/first --validation 20")
+    message = capsys.readouterr().out
+    assert "50 train, 10 test" in message and "note         the 20 validation images are the last" in message
+    assert message.rstrip().endswith("--run runs/first --validation 20")
     run("npz", "--from", tmp_path / "a.npz", "--out", tmp_path / "a.h5")
     assert "unchanged" in (again := capsys.readouterr().out) and "--validation 20" in again
 
 
-def test_what_is_read_is_never_replaced(tmp_path):
+def test_a_source_is_never_replaced(tmp_path):
     table = write(tmp_path / "mine.csv", rows())
     (tmp_path / "link.csv").symlink_to(table)
     before = table.read_bytes()

@@ -83,7 +83,7 @@ def test_side_by_side(any_mpi, repeated, repeat, tmp_path, only_sentence):
     only_sentence(repeat(*arguments, 2, runtime=any_mpi, ranks=2), 6, "seed-2 holds a run with epochs = 7")
 
 
-def test_an_interrupted_series_goes_on(openmpi, repeated, digits, distlenet, tmp_path):
+def test_an_interrupted_series_is_resumed(openmpi, repeated, digits, distlenet, tmp_path):
     run = tmp_path / "run"
     arguments = ["repeat", "-n", 3, "--data", digits, "--run", run, *SHORT]
     words = ["-m", "distlenet", *map(str, arguments)]
@@ -136,7 +136,7 @@ def test_compare(any_mpi, digits, distlenet, tmp_path):
         (["compare", "a:activation=rellu", "--run", "/tmp/none", "--seeds", "1"], 3, ["did you mean 'relu'"]),
     ],
 )
-def test_what_is_wrong_is_one_sentence(openmpi, digits, distlenet, only_sentence, tmp_path, arguments, code, words):
+def test_errors_are_one_sentence(openmpi, digits, distlenet, only_sentence, tmp_path, arguments, code, words):
     arguments = [str(tmp_path / "run") if word in ("x", "/tmp/none") else word for word in arguments]
     only_sentence(distlenet(*arguments, "--data", digits), code, *words)
     only_sentence(distlenet(*arguments, "--data", digits, runtime=openmpi, ranks=2), code, *words)

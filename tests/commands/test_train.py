@@ -112,14 +112,14 @@ def test_resume_of_nothing_starts(train, run, summary_of, trained):
     assert summary_of(run)["theta_sha256"] == summary_of(trained)["theta_sha256"]
 
 
-def test_resume_passes_over_a_torn_file(copied, train):
+def test_resume_skips_a_torn_file(copied, train):
     last = copied / "checkpoints/last.h5"
     last.write_bytes(last.read_bytes()[:5000])
     assert "skipped" in train("--epochs", 2, "--resume", "auto").expect().output
 
 
 def test_several_ranks_read_only_good_shards(any_mpi, train, run, tmp_path, only_sentence):
-    # rank 1 alone has the damaged rows in its shards; both leave in good order
+    # rank 1 alone has the damaged rows in its shards; both end cleanly
     whole = drawn.write(tmp_path / "whole.h5", 2400)
     path = edited(whole, tmp_path / "damaged.h5", lambda file: file["train/images"].__setitem__((2050, 3, 3), 99))
     done = train("--data", path, runtime=any_mpi, ranks=2)
@@ -128,7 +128,7 @@ def test_several_ranks_read_only_good_shards(any_mpi, train, run, tmp_path, only
 
 
 def bad_files(digits, folder):
-    """Return datasets that cannot be used, with what is said of them."""
+    """Return datasets that cannot be used, each with its error."""
     image = digits.read_bytes()
     (folder / "torn.h5").write_bytes(image[: len(image) // 2])
     (folder / "text.h5").write_text("not HDF5 at all")
@@ -223,7 +223,7 @@ def test_only_checked(options, code, words, run, distlenet):
     assert not run.exists()
 
 
-def test_a_run_that_goes_on_is_checked_with_its_own_settings(train, run, distlenet):
+def test_a_resumed_run_is_checked_with_its_own_settings(train, run, distlenet):
     train("--batch-size", 300, "--shards", 3)
     words = ["train", "--run", run, "--check", "--resume"]
     assert distlenet(*words, "--shards", 3).returncode == 0

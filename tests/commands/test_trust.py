@@ -25,7 +25,7 @@ HELPFUL = {"OPENBLAS_NUM_THREADS": "1"}
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory, digits):
-    """A run of a network of one's own, in a directory with its code."""
+    """A run of a user-defined network, in a directory with its code."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "net.py").write_text(NET)
     with pytest.MonkeyPatch.context() as patch:
@@ -79,9 +79,9 @@ def needs(words):
 def test_a_file_alone_runs_no_code(place, words, capsys):
     needs(words)
     assert main(words) == 3
-    said = capsys.readouterr().err
-    assert f"net.py:build ({place}/net.py, SHA-256 {source_sha256('net.py:build')})" in said
-    assert f"if you trust it: distlenet {words[0]} --model net.py:build {' '.join(words[1:])}\n" in said
+    message = capsys.readouterr().err
+    assert f"net.py:build ({place}/net.py, SHA-256 {source_sha256('net.py:build')})" in message
+    assert f"if you trust it: distlenet {words[0]} --model net.py:build {' '.join(words[1:])}\n" in message
     assert not (place / "RAN").exists()
 
 
@@ -93,10 +93,10 @@ def test_a_file_alone_runs_no_code(place, words, capsys):
 @pytest.mark.parametrize("word", [["--model", "net.py:build"], ["--trust-code"]], ids=["named", "trusted"])
 def test_the_command_line_allows_it(place, words, word, capsys):
     assert main([*words, *word]) == 0
-    said = capsys.readouterr().err
+    message = capsys.readouterr().err
     assert (place / "RAN").exists()
     running = f"distlenet: note: running net.py:build ({place}/net.py, SHA-256 "
-    assert said.count(running) == (word == ["--trust-code"])
+    assert message.count(running) == (word == ["--trust-code"])
 
 
 @pytest.mark.parametrize("words", COMMANDS.values(), ids=COMMANDS)
@@ -117,10 +117,10 @@ def test_the_command_of_a_refusal_works_as_it_is_printed(place, words, capsys, m
     def start(words):
         return main(words), capsys.readouterr().err
 
-    code, said = start([*words, *short])
+    code, message = start([*words, *short])
     assert code == 3
-    code, said = start(shlex.split(said.rpartition("if you trust it: distlenet ")[2]))
-    assert code == 0, said
+    code, message = start(shlex.split(message.rpartition("if you trust it: distlenet ")[2]))
+    assert code == 0, message
     assert (place / "RAN").exists()
 
 
@@ -160,8 +160,8 @@ def test_looking_runs_nothing(place, words, model, capsys):
 def test_a_file_may_not_lead_outside(place, model, why, word, capsys):
     claim(place, model.format(place, place.name))
     assert main([*COMMANDS["evaluate"], *word]) == 3
-    said = capsys.readouterr().err
-    assert why in said and "\x1b" not in said
+    message = capsys.readouterr().err
+    assert why in message and "\x1b" not in message
     assert not (place / "RAN").exists()
 
 
@@ -184,7 +184,7 @@ def test_a_package_is_not_imported_to_find_it(place, capsys):
     assert not (place / "RAN").exists()
 
 
-def test_a_compiled_file_beside_the_source_is_not_run_in_its_place(place):
+def test_a_compiled_file_next_to_the_source_is_not_run_in_its_place(place):
     import py_compile
 
     shutil.copy("net.py", "evil.py")

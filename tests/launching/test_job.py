@@ -55,7 +55,7 @@ OWN = "is an option of launch, not of {}: give it before the command"
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("-n 2 train --run x --max-restarts 0", "--max-restarts " + OWN.format("train")),
         ("-n 2 train --run x --max-restarts=0", "--max-restarts " + OWN.format("train")),
@@ -80,12 +80,12 @@ OWN = "is an option of launch, not of {}: give it before the command"
         ("-n 2 predict x", "launch starts train, evaluate, repeat, compare, doctor, got 'predict'"),
     ],
 )
-def test_bad_usage_and_options_in_the_wrong_place(distlenet, only_sentence, words, said):
-    only_sentence(distlenet("launch", *words.split()), 2, said)
+def test_bad_usage_and_options_in_the_wrong_place(distlenet, only_sentence, words, message):
+    only_sentence(distlenet("launch", *words.split()), 2, message)
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("-n 100 train --run x", "100 ranks, but the training set is cut into 8 shards"),
         ("-n 3 train --run x --shards 2", "cut into 2 shards"),
@@ -97,7 +97,7 @@ def test_bad_usage_and_options_in_the_wrong_place(distlenet, only_sentence, word
         ("-n 1000000000 doctor", "this system has room for"),
     ],
 )
-def test_more_ranks_than_shards_are_refused_before_the_start(capsys, monkeypatch, digits, tmp_path, words, said):
+def test_more_ranks_than_shards_are_refused_before_the_start(capsys, monkeypatch, digits, tmp_path, words, message):
     (tmp_path / "shards.toml").write_text("shards = 4\n")
     if "RUN" in words:
         flags = {"shards": 4, "batch_size": 64, "epochs": 1}
@@ -105,7 +105,7 @@ def test_more_ranks_than_shards_are_refused_before_the_start(capsys, monkeypatch
     monkeypatch.setattr(launch, "launch", lambda *_: pytest.fail("started"))
     words = words.replace("RUN", str(tmp_path / "run")).replace("CONFIG", str(tmp_path / "shards.toml"))
     assert cli.main(["launch", *words.split()]) == 7
-    assert said in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", ["-n 8 train --run x", "-n 16 repeat -n 2 --run x --side-by-side 2", "-n 9 doctor"])
@@ -126,17 +126,17 @@ def launched(*words, python=sys.executable, **variables):
 
 
 @pytest.mark.parametrize(
-    ("options", "code", "said"),
+    ("options", "code", "message"),
     [
         (["--lr", "-1"], 3, "lr"),
         (["--data", "/nowhere.h5"], 4, "/nowhere.h5"),
         (["--shards", "1"], 7, "shards"),
     ],
 )
-def test_bad_input_is_not_retried(openmpi, digits, tmp_path, only_sentence, options, code, said):
+def test_bad_input_is_not_retried(openmpi, digits, tmp_path, only_sentence, options, code, message):
     run = tmp_path / "run"
     done = launched("--max-restarts", 2, "train", "--data", digits, "--run", run, *options)
-    only_sentence(done, code, said)
+    only_sentence(done, code, message)
     assert "restart" not in done.output
 
 

@@ -79,6 +79,6 @@ def test_handlers_are_restored_and_ignored_ones_left_alone():
 def test_a_pause_ends_when_a_signal_asks_for_the_end():
     with Requests() as requests:
         os.kill(os.getpid(), signal.SIGTERM)
-        begun = time.monotonic()
+        started = time.monotonic()
         requests.pause(60)
-        assert time.monotonic() - begun < 30
+        assert time.monotonic() - started < 30

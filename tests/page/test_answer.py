@@ -1,4 +1,4 @@
-"""What is shown of a network: its true outputs, and not too many of them."""
+"""The answer that the page shows: its true outputs, and not too many of them."""
 
 import base64
 
@@ -67,7 +67,7 @@ def test_layers_are_signed_bytes_in_plain_order(reader, recognizer, image):
 
 
 def test_a_silent_layer(recognizer):
-    """A layer that puts out zeros divides nothing by zero."""
+    """A layer that outputs zeros divides nothing by zero."""
     from distlenet.page.answer import _as_bytes
 
     assert not _as_bytes(np.zeros((2, 3, 3), np.float32)).any()

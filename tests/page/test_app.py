@@ -100,8 +100,8 @@ def test_several_digits_of_a_picture(client, four):
     assert alone["label"] == "4"
 
 
-def test_what_is_no_digit_among_several(client):
-    """A dash and a dot next to the digits; alone they get a sentence. Thousands of strokes are no reason to hang."""
+def test_ink_that_is_not_a_digit_among_several(client):
+    """A dash and a dot next to the digits; alone they get a sentence. Thousands of strokes do not make it hang."""
     dash, dot = [[0.45, 0.5, 0.55, 0.5], [0.5, 0.9, 0.5, 0.9]]
     strokes = [[0.4 * x if i % 2 == 0 else x for i, x in enumerate(stroke)] for stroke in number("3")["strokes"]]
     strokes += [[0.6 + 0.4 * x if i % 2 == 0 else x for i, x in enumerate(stroke)] for stroke in number("7")["strokes"]]

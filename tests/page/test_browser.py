@@ -41,8 +41,8 @@ def page(driver, served):
     page = browser.Page(driver, served.url)
     page.size(1280, 800)
     yield page
-    said = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
-    assert [message for message in said if "status of 422" not in message] == []
+    entries = [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]
+    assert [message for message in entries if "status of 422" not in message] == []
 
 
 @pytest.fixture
@@ -233,7 +233,7 @@ def test_an_answer_that_comes_too_late_is_dropped(page):
 
 
 def test_questions_do_not_pile_up(page):
-    """While an answer is awaited, the drawing goes on, and one question is asked about all of it."""
+    """While an answer is awaited, the drawing continues, and one question is asked about all of it."""
     page.run(HOLD_FETCH)
     page.press(strokes_of(8, every=1))
     page.wait_for(lambda: page.run("return window.held.length === 1"))
@@ -285,7 +285,7 @@ def test_several_digits(page):
     assert page.draw(strokes_of(7, every=4)).startswith("7, ")
 
 
-def test_several_where_one_is_asked_for(page, tmp_path):
+def test_several_digits_where_one_is_expected(page, tmp_path):
     number(page, "27")
     assert "looks like 2 digits" in page.text("sentence")
     assert page.answer(page.element("all").click) == "2 7, 2 digits"
@@ -418,5 +418,5 @@ def test_the_policy_holds(page):
         "document.body.append(b); b.click()"
     )
     assert page.run("return window.evil") is None
-    said = [entry["message"] for entry in page.driver.get_log("browser")]
-    assert said and all("Content Security Policy" in message for message in said)
+    entries = [entry["message"] for entry in page.driver.get_log("browser")]
+    assert entries and all("Content Security Policy" in message for message in entries)

@@ -34,7 +34,7 @@ def ask(url, digit):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_in_good_order(reader, number):
+def test_a_signal_ends_it_cleanly(reader, number):
     with Served(command(reader, "--port", "0")) as server:
         done = server.stop(number).expect()  # at the very moment the address is printed
     with Served(command(reader, "--port", "0")) as server:

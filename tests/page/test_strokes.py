@@ -50,7 +50,7 @@ def image_of(strokes, width=0.06):
         {"strokes": [[0.5, 0.5] * (MOST_POINTS + 1)], "width": 0.1},
     ],
 )
-def test_what_is_no_drawing_is_refused(data):
+def test_anything_but_a_drawing_is_refused(data):
     with pytest.raises(BadRequest) as refused:
         read_drawing(data)
     assert refused.value.description.endswith(".")

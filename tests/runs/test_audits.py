@@ -239,7 +239,7 @@ def test_initial_parameters_that_differ(tmp_path):
 
 
 def closed_over(factor):
-    """Return a network whose layer computes with a number that is no attribute of it."""
+    """Return a network whose layer computes with a number that is not an attribute of it."""
 
     class Odd(ReLU):
         def forward(self, x):
@@ -282,7 +282,7 @@ def test_answers_that_cannot_be_compared():
     assert pretend.outcomes(2, job) == [None, None]
 
 
-def test_unlike_numerics_are_no_reason(monkeypatch):
+def test_unlike_numerics_are_not_a_reason(monkeypatch):
     found = itertools.count()
     monkeypatch.setattr(checks, "numerics", lambda: {"kernel": next(found)})
 

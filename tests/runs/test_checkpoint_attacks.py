@@ -198,13 +198,13 @@ def test_neither_time_nor_memory_is_taken(forged, good, tmp_path):
     assert int(re.search(r"CPU seconds: (\d+)", done.stdout)[1]) < 10
 
 
-def test_what_it_may_hold_beside_is_not_read(forged):
+def test_other_content_is_not_read(forged):
     path = forged(lambda file, sums: file.create_dataset("notes/mine", (2**30,), "f8", chunks=(1024,)))
     assert read_checkpoint(path).theta.size == 61706
 
 
 def test_a_large_network_is_bounded_by_itself_alone(tmp_path):
-    """More than the code could know: the parameters of a network of one's own."""
+    """More than the code could know: the parameters of a user-defined network."""
     from distlenet.nn import Dense, Flatten, Sequential
 
     net = Sequential((1, 28, 28), Flatten(), Dense(4000), Dense(1000), Dense(10))

@@ -1,4 +1,4 @@
-"""Checkpoint files: what is written is what is read, and no damaged byte goes unnoticed or crashes."""
+"""Checkpoint files: they are read as they were written, and no damaged byte goes unnoticed or crashes."""
 
 import dataclasses
 import shutil
@@ -243,7 +243,7 @@ def test_older_files_hold_no_health(good, tmp_path):
             read_checkpoint(path)
 
 
-def test_what_is_no_checkpoint(tmp_path, digits):
+def test_files_that_are_not_checkpoints(tmp_path, digits):
     (tmp_path / "text.h5").write_text("not HDF5 at all")
     for path, reason in [
         (tmp_path / "none.h5", "there is no checkpoint"),

@@ -75,7 +75,7 @@ def test_locked(lock, tmp_path):
     lock()
 
 
-def test_a_lock_file_alone_is_no_lock(lock, tmp_path):
+def test_a_lock_file_alone_is_not_a_lock(lock, tmp_path):
     (tmp_path / "run").mkdir()
     (tmp_path / "run/lock").write_text("process 1 on another host, and a text longer than the next")
     lock().start()

@@ -1,4 +1,4 @@
-"""The gradient check of --debug: networks of the user's own are checked in float64, and what is wrong is named."""
+"""The gradient check of --debug: user-defined networks are checked in float64, and wrong layers are named."""
 
 import re
 from pathlib import Path
@@ -38,7 +38,7 @@ TANH = {
 
 
 def readme_networks():
-    """Return the code of the networks that the READMEs show: with layers of one's own, and without."""
+    """Return the code of the networks that the READMEs show: with user-defined layers, and without."""
     texts = [(mpi_jobs.ROOT / name).read_text() for name in ("README.md", "distlenet/nn/README.md")]
     return [
         code for text in texts for code in re.findall(r"```python\n(# \w+\.py\n.*?def build.*?)```", text, re.DOTALL)
@@ -91,7 +91,7 @@ def test_a_right_network_passes(tmp_path, code):
         ),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path, changes, words):
+def test_a_wrong_layer_is_named(tmp_path, changes, words):
     notice = notice_of(tmp_path, OWN.format(**TANH | changes))
     assert notice.level == "warning"
     for word in words:

@@ -238,7 +238,7 @@ def refuse(monkeypatch, *names):
     return refused
 
 
-def test_what_could_not_be_written_is_written_at_the_next_chance(tmp_path, monkeypatch):
+def test_a_failed_write_is_repeated_at_the_next_chance(tmp_path, monkeypatch):
     kept = Kept(tmp_path, every=1)
     kept.epoch(best=True)
     refused = refuse(monkeypatch, "best.h5", "epoch-0002.h5")
@@ -263,7 +263,7 @@ def test_a_newer_best_is_no_longer_owed(tmp_path, monkeypatch):
     assert kept.good()["best.h5"] == 2
 
 
-def test_what_was_gone_back_from_is_not_owed(tmp_path, monkeypatch):
+def test_checkpoints_that_a_run_went_back_from_are_not_owed(tmp_path, monkeypatch):
     kept = Kept(tmp_path)
     kept.epoch(best=True)
     refused = refuse(monkeypatch, "best.h5")
@@ -302,7 +302,7 @@ def test_a_state_that_was_not_to_be_saved_is_not_saved_at_the_end(tmp_path, monk
     assert kept.good() == {"last-1.h5": 1} and kept.keeper.failing
 
 
-def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
+def test_too_many_waiting_checkpoints_are_reported(tmp_path, monkeypatch):
     kept = Kept(tmp_path, every=1, most_owed=2**20)  # one checkpoint, not two: the best
     refused = refuse(monkeypatch, "best.h5", "epoch-0001.h5", "epoch-0002.h5")
     kept.epoch(best=True)
@@ -316,7 +316,7 @@ def test_what_is_too_much_to_wait_in_memory_is_reported(tmp_path, monkeypatch):
         "epoch-0003.h5": 3,
         "last.h5": 3,
     }.items() <= kept.good().items()  # the best one always waits
-    assert kept.keeper.failing  # they are missing for good: the exit code says so
+    assert kept.keeper.failing  # they stay missing, which the exit code shows
     kept.keeper.on(Diverged(1, {}, "", {}, back_to=(0, 0)))
     assert not kept.keeper.failing  # they are made again
 
@@ -361,7 +361,7 @@ def test_a_disk_that_is_full_just_when_the_best_is_written(digits, tmp_path, mon
 
 
 def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
-    # the training goes on and ends as if nothing had been, and the journal holds all
+    # training continues and ends as if nothing had been, and the journal holds all
     whole = sessions.train_run(digits, tmp_path / "whole", flags=FLAGS, log_every=1)
     real = os.fsync
 

@@ -1,4 +1,4 @@
-"""Directories that are no run's: whatever is asked for, nothing in them is removed, replaced or added."""
+"""Directories that are not a run's: whatever the command, nothing in them is removed, replaced or added."""
 
 import contextlib
 import os
@@ -132,7 +132,7 @@ ASKED = {
 
 
 def check_refused(digits, run, folder, right):
-    """Whatever is asked for is refused, by a sentence that is ``right``, and nothing in ``folder`` is harmed."""
+    """Every command is refused, by a sentence that is ``right``, and nothing in ``folder`` is harmed."""
     before = snapshot(folder)
     for asked, options in ASKED.items():
         refused = sessions.train_run(digits, run, flags=FLAGS, **options)
@@ -162,12 +162,12 @@ def test_nothing_is_harmed_by_a_series(digits, trained, tmp_path, no_training, c
     before = snapshot(tmp_path)
     for command, words in SERIES.items():
         assert main([command, *words, "--data", str(digits), "--run", str(folder)]) == 6, command
-        said = capsys.readouterr().err
-        assert "is not the directory of a series" in said and f"--run {folder}/series" in said
+        message = capsys.readouterr().err
+        assert "is not the directory of a series" in message and f"--run {folder}/series" in message
         assert snapshot(tmp_path) == before, command
 
 
-def test_a_run_is_no_series(digits, trained, tmp_path, no_training, capsys):
+def test_a_run_is_not_a_series(digits, trained, tmp_path, no_training, capsys):
     run = shutil.copytree(trained, tmp_path / "run")
     before = snapshot(run)
     assert main(["repeat", "-n", "2", "--data", str(digits), "--run", str(run)]) == 6
@@ -212,7 +212,7 @@ def test_a_series_resumes_in_its_directory(digits, tmp_path, capsys, command, le
     assert (run / "notes.txt").exists() == ("more" in left)
 
 
-def test_what_is_in_the_way_is_named(digits, tmp_path, no_training):
+def test_entries_in_the_way_are_named(digits, tmp_path, no_training):
     for number in range(6):
         (tmp_path / f"{number}.txt").write_text("mine")
     refused = sessions.train_run(digits, tmp_path, flags=FLAGS)
@@ -254,7 +254,7 @@ ADDED = {
 }
 
 
-def test_what_was_added_to_a_run_stays(digits, trained, tmp_path):
+def test_files_added_to_a_run_stay(digits, trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     fill(run, ADDED)
     for options in ({"overwrite": True}, {"resume": "auto"}):
@@ -276,7 +276,7 @@ FOREIGN = ("summary.json", "journal.jsonl", "config.toml", "checkpoints/best.h5"
 
 @pytest.mark.parametrize("name", FOREIGN)
 def test_a_file_of_another_program_under_a_name_of_a_run(digits, trained, tmp_path, name):
-    # in a run's own directory it is renamed, and that is said; it is never removed
+    # in a run's own directory it is renamed and that is reported; it is never removed
     for asked, options in ASKED.items():
         run = shutil.copytree(trained, tmp_path / asked)
         (run / name).write_text("mine\nand mine alone\n")

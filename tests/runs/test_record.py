@@ -20,7 +20,7 @@ def test_a_run_that_went_straight():
 
 
 @pytest.mark.parametrize("kind", ["start", "divergence"])
-def test_what_was_gone_back_from_does_not_count(kind):
+def test_steps_that_a_run_went_back_from_do_not_count(kind):
     before = [line("step", 5), line("step", 10), line("epoch", 10, loss=1), line("step", 15), line("epoch", 20)]
     again = [line("step", 10, loss=2), line("epoch", 10, loss=2)]
     assert steps_of([*before, line(kind, 7)], "step") == [5]

@@ -1,4 +1,4 @@
-"""Going on: from any checkpoint, on any number of ranks, to the same bits, with every difference said."""
+"""Resuming from any checkpoint, on any number of ranks, to the same bits, with every difference reported."""
 
 import dataclasses
 import hashlib
@@ -213,7 +213,7 @@ def test_a_name_that_no_disk_takes(digits, tmp_path, source):
     assert refused.code in (5, 6) and "file name too long" in refused.error
 
 
-def test_what_is_refused_is_refused_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
+def test_refusals_come_before_the_old_run_is_removed(digits, tmp_path, kept, stopped):
     # an optimizer and a network that the checkpoint does not fit, however much one insists
     run = shutil.copytree(kept, tmp_path / "run")
     for name, value in (("optimizer", "adam"), ("activation", "scaled-tanh"), ("pooling", "trainable")):
@@ -359,7 +359,7 @@ def test_what_does_not_change_the_mathematics_passes(digits, stopped, whole):
     assert sessions.results(stopped) == sessions.results(whole)
 
 
-def test_another_shards_count_that_cannot_go_on(digits, stopped):
+def test_another_number_of_shards_that_cannot_resume(digits, stopped):
     # fewer shards than ranks is refused as for a new run
     resume(digits, stopped, 7).expect(7)
 
@@ -404,7 +404,7 @@ def test_the_same_dataset_elsewhere_passes(digits, stopped, whole, tmp_path):
 
 
 def test_into_another_directory(digits, stopped, whole, tmp_path):
-    # the run goes on elsewhere; its best checkpoint comes along, the old directory stays as it was
+    # the run continues elsewhere; its best checkpoint comes along, the old directory stays as it was
     run, before = tmp_path / "elsewhere", contents(stopped)
     resume(digits, run, 3, stopped / "checkpoints/last.h5").expect()
     assert sessions.results(run) == sessions.results(whole)
@@ -431,7 +431,7 @@ def test_into_another_directory_without_the_old_journal(digits, kept, whole, tmp
     assert sessions.journal(tmp_path / "run") == [
         line for line in sessions.journal(whole) if line["kind"] == "epoch" or line["steps"] > 16
     ]
-    # beside the journal of another run, which does not count
+    # next to the journal of another run, which does not count
     journal = alone.parent.parent / "journal.jsonl"
     other = sessions.lines(whole)
     for line in other:
@@ -453,7 +453,7 @@ def test_into_another_directory_and_killed_at_once(digits, stopped, whole, tmp_p
 
 
 def test_best_does_not_come_from_the_future(digits, kept, tmp_path):
-    # of a run that goes on from its first epoch, a best checkpoint of a later one is no part
+    # of a run that resumes from its first epoch, a best checkpoint of a later one is not a part
     assert read_checkpoint(kept / "checkpoints/best.h5").progress.epoch > 1
     run = tmp_path / "elsewhere"
     assert (
@@ -488,7 +488,7 @@ def damage(path):
 
 @pytest.mark.parametrize("harm", ["flipped", "cut off", "empty"])
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, ranks, harm):
+def test_a_damaged_newest_checkpoint_is_skipped(digits, stopped, whole, ranks, harm):
     last = stopped / "checkpoints/last.h5"
     if harm == "flipped":
         damage(last)
@@ -502,7 +502,7 @@ def test_a_damaged_newest_checkpoint_is_passed_over(digits, stopped, whole, rank
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
+def test_a_newer_format_is_not_skipped(digits, stopped, whole, ranks):
     # it is whole, and newer than all that this version can read: to go back behind it silently would lose work
     last = stopped / "checkpoints/last.h5"
     newer = checkpoint_file.FORMAT + 1
@@ -520,15 +520,15 @@ def test_a_newer_format_is_not_passed_over(digits, stopped, whole, ranks):
     check_same_run(run, whole)
 
 
-def test_what_is_passed_over_is_said_even_when_quiet(digits, stopped, distlenet):
+def test_skipped_checkpoints_are_reported_even_when_quiet(digits, stopped, distlenet):
     damage(stopped / "checkpoints/last.h5")
     with (stopped / "journal.jsonl").open("a") as journal:
         journal.write("torn\n[]\n")
     done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet").expect()
     for words in ("skipped", "renamed: last.h5.aside", "damaged line"):
-        said = [line for line in done.output.splitlines() if words in line]
-        assert len(said) == 1, done.output
-        assert " warning " in said[0]
+        warnings = [line for line in done.output.splitlines() if words in line]
+        assert len(warnings) == 1, done.output
+        assert " warning " in warnings[0]
 
 
 def test_when_all_are_damaged(digits, stopped):
@@ -618,15 +618,15 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
     assert sessions.results(kept)["epochs"] == 1
 
 
-def test_other_numerics_are_said(digits, stopped, monkeypatch):
+def test_other_numerics_are_reported(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
     monkeypatch.setattr(experiment, "numerics", lambda: other)
     monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
     done = resume(digits, stopped, 2).expect()
-    said = [text for text in done.notices if "the last bits may differ" in text]
-    assert len(said) == 1
-    assert f"kernel {numerics()['kernel']} (now Cray-1)" in said[0]
-    assert "threads" in said[0] and "numpy" not in said[0]
+    warnings = [text for text in done.notices if "the last bits may differ" in text]
+    assert len(warnings) == 1
+    assert f"kernel {numerics()['kernel']} (now Cray-1)" in warnings[0]
+    assert "threads" in warnings[0] and "numpy" not in warnings[0]
 
 
 def test_another_engine_is_said(digits, stopped, monkeypatch):

@@ -123,7 +123,7 @@ def test_the_files_are_what_tensorboard_reads(whole, resumed):
 
 @pytest.fixture(scope="module")
 def resumed(digits, tmp_path_factory):
-    """A run whose latest steps are lost: stopped in the second epoch, gone on with from the end of the first."""
+    """A run whose latest steps are lost: stopped in the second epoch, resumed from the end of the first."""
     run = tmp_path_factory.mktemp("runs") / "resumed"
     assert train(digits, run, act=stop_after(STEPS + 5)).code == 130
     (run / "checkpoints" / "last.h5").unlink()

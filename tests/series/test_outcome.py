@@ -65,7 +65,7 @@ def test_an_epoch_that_was_resumed_in_its_evaluation_has_no_speed(tmp_path):
 
 @pytest.mark.parametrize("step", [2, 3])
 def test_a_run_of_one_epoch_stopped_at_its_end(digits, tmp_path, step):
-    # in its last step, and in its evaluation: the process that goes on has nothing to train
+    # in its last step, and in its evaluation: the resuming process has nothing to train
     flags = {"epochs": 1, "batch_size": 240, "shards": 6, "lr": 0.03, "train_sample": 50}  # 3 steps
     assert sessions.train_run(digits, tmp_path, 1, sessions.stop_after(step), flags=flags).code == 130
     assert sessions.train_run(digits, tmp_path, 1, resume="auto").code == 0

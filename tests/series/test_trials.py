@@ -1,4 +1,4 @@
-"""Series on pretend ranks: what is kept, gone on with, and refused."""
+"""Series on pretend ranks: runs that are kept, resumed, and refused."""
 
 import json
 from pathlib import Path
@@ -42,7 +42,7 @@ class StopAfter:
 
 
 def run(trials, ranks=1, steps=None):
-    """Return the exit code and what was told: (seed, defect, whether it was kept)."""
+    """Return the exit code and the reports: (seed, defect, whether it was kept)."""
     told = []
 
     def job(comm):
@@ -88,7 +88,7 @@ def test_a_run_of_other_settings_or_data_is_not_taken_for_this_one(digits, other
     assert run(make_trials(digits, tmp_path, 1, train_sample=10))[0] == 0  # does not change the result
 
 
-def test_defective_runs_are_told_and_left_out(digits, tmp_path):
+def test_defective_runs_are_reported_and_left_out(digits, tmp_path):
     wild = {
         "optimizer": "sgd",
         "lr": 1e30,

@@ -1,4 +1,4 @@
-"""The curvature of Levenberg-Marquardt: what is estimated, and when; it survives interruptions."""
+"""The curvature of Levenberg-Marquardt: its value, its times, and that it survives interruptions."""
 
 import numpy as np
 import pytest

@@ -99,7 +99,7 @@ def test_it_heals(healed, name):
 def test_the_post_mortem(healed, name):
     run = healed[name].run
     found, text = (run / "postmortem" / f"1.{kind}" for kind in ("json", "txt"))
-    report = json.loads(found.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is no JSON"))
+    report = json.loads(found.read_text(), parse_constant=lambda name: pytest.fail(f"{name} is not JSON"))
     (event,) = [event for event in healed[name].events if isinstance(event, Diverged)]
     assert report["findings"] == event.report["findings"]
     assert all(finding in text.read_text() for finding in report["findings"])

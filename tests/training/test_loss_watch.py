@@ -57,7 +57,7 @@ def test_wild_steps_are_forgotten():
     assert watched([0.1] * 100 + [3.0] * SPIKE_STEPS) == ("spike", 100 + SPIKE_STEPS)
 
 
-def test_a_bad_start_is_no_spike():
+def test_a_bad_start_is_not_a_spike():
     watch = LossWatch(log(10))
     assert watched([300 * 0.99**step + 0.5 for step in range(1000)], watch) == ("dead", DEAD_STEPS)
     assert not watch.wild  # so it is left alone if the network is alive

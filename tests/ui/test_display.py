@@ -117,6 +117,6 @@ def test_an_error_in_the_display_does_not_end_the_run(capsys):
     with Guarded(display) as guarded:
         for _ in range(3):
             guarded.on(RunStarted("", {}, 1, 1, 0, 0))
-    said = capsys.readouterr().err
-    assert said.count("\n") == 1 and display.closed == 1
-    assert "the display has ended, but the run continues" in said and "ZeroDivisionError: \\x1b[2J" in said
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1 and display.closed == 1
+    assert "the display has ended, but the run continues" in message and "ZeroDivisionError: \\x1b[2J" in message

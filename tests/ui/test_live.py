@@ -89,10 +89,10 @@ def drawn_in(steps, seconds):
     terminal = Terminal()
     with LiveDisplay(terminal, clock=terminal.clock) as display:
         display.on(START)
-        before, begun, terminal.seconds = terminal.drawn, terminal.clock.now, seconds
+        before, started, terminal.seconds = terminal.drawn, terminal.clock.now, seconds
         for i in range(steps):
             display.on(step(i % 215))
-        return terminal.drawn - before, terminal.clock.now - begun
+        return terminal.drawn - before, terminal.clock.now - started
 
 
 def test_drawing_is_rare(size):

@@ -1,4 +1,4 @@
-"""The display of a notebook's cell: one page, replaced as the run goes on."""
+"""The display of a notebook's cell: one page, replaced during the run."""
 
 import html
 import itertools
@@ -27,7 +27,7 @@ def pages():
 
 @pytest.fixture
 def display(pages):
-    """A display whose clock goes on by a second whenever it is looked at."""
+    """A display whose clock advances by a second whenever it is looked at."""
     return NotebookDisplay(itertools.count(0.0).__next__, 'resume="auto"', show=pages.append)
 
 

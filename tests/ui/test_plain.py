@@ -101,7 +101,7 @@ def test_quiet_shows_warnings_and_the_result(clock):
 
 @pytest.mark.parametrize("quiet", [False, True])
 @pytest.mark.parametrize(
-    ("saved", "end", "said"),
+    ("saved", "end", "message"),
     [
         (["best", "stopped by SIGINT"], {"failure": "Stopped"}, "saved in runs/a/last.h5;"),
         (
@@ -114,14 +114,14 @@ def test_quiet_shows_warnings_and_the_result(clock):
         ([], {"failure": "Stopped"}, None),
     ],
 )
-def test_a_stopped_run_says_how_to_resume(quiet, saved, end, said):
+def test_a_stopped_run_says_how_to_resume(quiet, saved, end, message):
     log = Log()
     display = PlainDisplay(log, quiet=quiet)
     for reason in saved:
         display.on(CheckpointSaved(Path("runs/a") / ("best.h5" if reason == "best" else "last.h5"), reason))
-    display.on(RunFinished({"status": "stopped by SIGINT" if said else "complete", **end}))
-    if said:
-        assert parse(log.writes[-1]) == ("info", {"text": f"{said} resume with the same command and --resume"})
+    display.on(RunFinished({"status": "stopped by SIGINT" if message else "complete", **end}))
+    if message:
+        assert parse(log.writes[-1]) == ("info", {"text": f"{message} resume with the same command and --resume"})
     else:
         assert "resume with" not in "".join(log.writes)
 

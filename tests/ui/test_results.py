@@ -58,10 +58,10 @@ def test_an_empty_summary():
 def test_the_end_of_quickstart(tmp_path, capsys):
     (tmp_path / "summary.json").write_text(json.dumps(SUMMARY))
     main(str(tmp_path), "datasets/mnist.h5")
-    said = capsys.readouterr().out
-    assert "99.12%" in said
+    message = capsys.readouterr().out
+    assert "99.12%" in message
     for command in ("report", "predict", "draw"):
-        assert f"distlenet {command} {tmp_path}" in said
+        assert f"distlenet {command} {tmp_path}" in message
 
 
 @pytest.mark.parametrize("content", [None, "[1]", "{", "[" * 5000, "\udcff"])

@@ -53,8 +53,8 @@ def test_a_stopped_series_says_how_to_resume(live):
     display = SeriesLine(SeriesProgress(["a"]), 1, "a", again="the same command", live=live, stream=out)
     display.on(CheckpointSaved(Path("runs/s/seed-2/checkpoints/last.h5"), "stopped by SIGTERM"))
     display.on(RunFinished({"status": "stopped by SIGTERM", "failure": "Stopped"}))
-    said = "stopped by SIGTERM: saved in runs/s/seed-2/checkpoints/last.h5; resume with the same command\n"
-    assert out.getvalue() == said
+    message = "stopped by SIGTERM: saved in runs/s/seed-2/checkpoints/last.h5; resume with the same command\n"
+    assert out.getvalue() == message
 
 
 @pytest.mark.parametrize("width", [10, 40, 60, 100])
