@@ -72,6 +72,12 @@ def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer
     make, source = load(config.optimizer, trust, "optimizer")
     if not (isinstance(make, type) and issubclass(make, Optimizer)):
         raise ConfigError(f"{name} is no subclass of Optimizer, expected class NAME(distlenet.nn.Optimizer)")
+    names = make.state_names
+    if not (isinstance(names, tuple | list) and all(isinstance(key, str) and key.isidentifier() for key in names)):
+        raise ConfigError(f'{name} has state_names = {names!r:.80}, expected a tuple of names like ("mean",)')
+    taken = {"average"} if "curvature_samples" in make.takes else {"average", "curvature"}  # the training loop's own
+    if reserved := taken & set(names):
+        raise ConfigError(f"{name} has {reserved.pop()!r} among its state_names, expected another name: it is reserved")
 
     def build() -> Optimizer:
         with running(name, ConfigError):

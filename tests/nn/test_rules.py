@@ -89,6 +89,28 @@ def test_an_optimizer_at_fault(folder, body, says):
 
 
 @pytest.mark.parametrize(
+    ("names", "says"),
+    [
+        ('("mean")', r"has state_names = 'mean', expected a tuple of names like \(\"mean\",\)"),
+        ('("a/b",)', r"has state_names = \('a/b',\), expected a tuple of names"),
+        ('("average",)', "has 'average' among its state_names, expected another name: it is reserved"),
+        ('("curvature",)', "has 'curvature' among its state_names"),
+    ],
+)
+def test_names_that_no_state_may_have(folder, names, says):
+    text = HEAD.replace('("v",)', names) + UPDATE + "theta -= lr * gradient\n"
+    (folder / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=says):
+        optimizer("mine.py:Mine")
+
+
+def test_the_curvature_is_for_whoever_extends_the_optimizer_that_takes_it(folder):
+    text = "from distlenet.nn.optimizers import LevenbergMarquardt\n\n\nclass Mine(LevenbergMarquardt):\n    pass\n"
+    (folder / "mine.py").write_text(text)
+    assert optimizer("mine.py:Mine").state.keys() == {"curvature"}
+
+
+@pytest.mark.parametrize(
     ("name", "says"),
     [
         ("mine.py:Mien", "defines no class 'Mien' .did you mean 'Mine'"),
