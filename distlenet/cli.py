@@ -121,7 +121,7 @@ def _run(arguments: list[str]) -> int:  # noqa: PLR0911
             return UsageError.exit_code
         command = next((word for word in arguments if not word.startswith("-")), None)
         args = build_parser(command).parse(arguments)
-        args.words = tuple(arguments)  # a refusal repeats them and adds what is missing
+        args.words = tuple(arguments)  # a refusal repeats them and adds the missing option
         return importlib.import_module(f"distlenet.commands.{args.command}").run(args)
     except DistlenetError as error:
         if isinstance(error, UsageError) and _is_another_rank():

@@ -24,7 +24,7 @@ def setting(
 ) -> Any:
     """Declare a setting: its group and text in the help, its default, and the range of numbers it allows.
 
-    ``more``: ``names`` known, of which ``choices`` are the only ones; ``code``: what code of the user's own it may name
+    ``more``: ``names`` known, of which ``choices`` are the only ones; ``code``: the kind of user code that it may name
     instead; ``math``: False if it does not change what a run computes.
     """
     return field(default=default, metadata={"group": group, "help": text, "least": least, "most": most, **more})
@@ -120,7 +120,7 @@ class Config:
 
     @property
     def code(self) -> dict[str, str]:
-        """The settings that name code of the user's own: {"model": "mynet.py:build"}."""
+        """The settings that name user code: {"model": "mynet.py:build"}."""
         return {name: getattr(self, name) for name in CODE if is_custom(getattr(self, name))}
 
     @property
@@ -223,7 +223,7 @@ def check_names(names: Iterable[str], where: str) -> None:
     known = [item.name for item in fields(Config)]
     for name in names:
         if name not in known:
-            raise ConfigError(f"{name!r} in {where} is no setting{nearest(name, known)}")
+            raise ConfigError(f"{name!r} in {where} is not a setting{nearest(name, known)}")
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Code of the user's own: ``FILE.py:NAME`` or ``package.module:NAME``, found, trusted and run.
+"""User code: ``FILE.py:NAME`` or ``package.module:NAME``, found, trusted and run.
 
 A network, an optimizer, a schedule, an augmentation, a dataset format or a callback can be such code.
 
@@ -61,7 +61,7 @@ class Source:
 
 
 def source_sha256(name: str) -> str | None:
-    """Return the SHA-256 of the file of the code ``name``; None: no code of the user's own, or no file is found."""
+    """Return the SHA-256 of the file of the code ``name``; None if it is not user code, or no file is found."""
     return find_source(name).sha256 if is_custom(name) else None
 
 
@@ -78,7 +78,7 @@ def find_source(name: str) -> Source:
 
 
 def _module_file(name: str) -> Path | None:
-    """Return the source file of the module ``name``, None if there is none; its packages are not imported."""
+    """Return the source file of the module ``name``, None if it has none; its packages are not imported."""
     search: list[str] | None = [str(Path.cwd()), *sys.path]
     origin = None
     for part in name.split("."):
@@ -97,8 +97,8 @@ class Trust:
     """What code may run: what the command line names; with ``files``, also what a file names.
 
     ``named`` is the network as the command line names it, ``others`` all other code that it names. ``command`` are
-    the words of the command line, which a refusal repeats with what is missing. ``tell`` is called with what the user
-    should know.
+    the words of the command line, which a refusal repeats with the missing option. ``tell`` is called with notes for
+    the user.
     """
 
     named: str | None = None
@@ -219,7 +219,7 @@ def _check_parameters(function: Callable[..., Any], takes: str, what: str) -> No
 
 @contextmanager
 def running(what: str, kind: type[DistlenetError] = OwnCodeError) -> Iterator[None]:
-    """Turn what goes wrong in the block, code of the user's own, into one sentence that begins with ``what``."""
+    """Turn errors of the block, which is user code, into one sentence that starts with ``what``."""
     try:
         yield
     except DistlenetError as error:

@@ -1,4 +1,4 @@
-"""The files that code of the user's own was built from: ranks must have the same ones."""
+"""The source files of user code: they must be the same on all ranks."""
 
 import ast
 import hashlib
@@ -16,10 +16,10 @@ INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "pl
 
 
 def hash_code(name: str) -> dict[str, str]:
-    """Return the SHA-256 of each file that the code ``name`` of a user's own was built from, {} for any other.
+    """Return by module the SHA-256 of each source file of the user code ``name``; {} if it is not user code.
 
-    Those are its own and the modules that it imports, by module, unless they are installed. Call it after the
-    code has run: what has not been imported by then is not found.
+    These are its own file and those of the modules that it imports, except installed ones. Call it after the code has
+    run: modules that have not been imported by then are not found.
     """
     found: dict[str, str] = {}
     waiting = [find_source(name).module] if is_custom(name) else []
@@ -36,7 +36,7 @@ def hash_code(name: str) -> dict[str, str]:
 
 
 def _own_file(module: ModuleType | None) -> Path | None:
-    """Return the source file of ``module`` if it is a user's own: Python that is neither installed nor this package."""
+    """Return the source file of ``module`` if it is user code: Python that is neither installed nor in this package."""
     file = getattr(module, "__file__", None)
     if not file or not file.endswith(".py") or not Path(file).is_file():
         return None

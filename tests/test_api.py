@@ -113,7 +113,7 @@ def test_the_same_bits_on_two_ranks_of_a_script(any_mpi, digits, trained, tmp_pa
     assert summary_of(tmp_path / "run")["ranks"] == 2
 
 
-def test_a_run_and_what_is_known_of_it(digits, trained, tmp_path, summary_of, capfd):
+def test_a_run_and_its_facts(digits, trained, tmp_path, summary_of, capfd):
     run = train(digits, tmp_path / "run", epochs=np.int64(2), seed=np.int32(1))
     assert run.theta_sha256 == summary_of(trained)["theta_sha256"] and run.status == "complete"
     assert run.summary == summary_of(tmp_path / "run") and os.fspath(run) == str(tmp_path / "run")
@@ -382,7 +382,10 @@ def test_pictures_that_are_none(case):
 IMAGES, LABELS = np.random.default_rng(1).integers(0, 256, (20, 4, 4), np.uint8), np.arange(20) % 2
 ARRAYS = {
     "images of a wrong shape": ({"images": IMAGES[0, 0]}, "images has shape (4,), expected (n, rows, columns)"),
-    "rows of pixels that are no square": ({"images": IMAGES.reshape(20, 16)[:, :15]}, "reshape them to (n, rows, col"),
+    "pixels that make up no square": (
+        {"images": IMAGES.reshape(20, 16)[:, :15]},
+        "reshape them to (n, rows, col",
+    ),
     "too few labels": ({"labels": LABELS[:5]}, "labels has shape (5,), expected (20,): one number for each image"),
     "text": ({"labels": LABELS.astype(str)}, "labels is of type <U"),
     "fractions": ({"labels": LABELS / 2}, "labels: row 1 has label 0.5, expected a whole number"),
@@ -398,7 +401,7 @@ ARRAYS = {
 
 
 @pytest.mark.parametrize("case", ARRAYS)
-def test_arrays_that_are_no_dataset(case, tmp_path, monkeypatch):
+def test_arrays_that_do_not_make_a_dataset(case, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     distlenet.prepare(IMAGES[::-1], LABELS, "other.h5")
     changes, words = ARRAYS[case]

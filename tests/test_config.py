@@ -1,4 +1,4 @@
-"""Settings: recipe, then file, then flags; and one sentence for whatever cannot be."""
+"""Settings: recipe, then file, then flags; and one sentence for each fault."""
 
 import dataclasses
 import shlex
@@ -46,7 +46,7 @@ def test_keys_may_be_written_like_flags(tmp_path):
     assert build_config(None, toml(tmp_path, "batch-size = 64\nshards = 4")).batch_size == 64
 
 
-def test_what_is_written_is_what_is_read(tmp_path):
+def test_written_settings_are_read_back(tmp_path):
     config = Config(epochs=3, lr=1e-7, test_curve=True, schedule="cosine", seed=2**63 - 1)
     assert build_config(None, toml(tmp_path, config.to_toml())) == config
     assert tomllib.loads(config.to_toml()) == config.to_dict()
@@ -86,7 +86,7 @@ def test_text_with_quotes_survives(tmp_path):
         ("epochs = 1\nepochs = 2", ["not valid TOML"]),
     ],
 )
-def test_what_cannot_be(tmp_path, text, words):
+def test_invalid_settings(tmp_path, text, words):
     with pytest.raises(ConfigError) as caught:
         build_config(None, toml(tmp_path, text))
     for word in words:
@@ -103,13 +103,13 @@ def test_a_configuration_does_not_change():
         Config().lr = 1.0
 
 
-def test_every_setting_says_what_it_is():
+def test_every_setting_is_described():
     for field in dataclasses.fields(Config):
         assert field.metadata["help"]
         assert field.type in (int, float, str, bool)
 
 
-def test_the_names_in_the_help_are_those_that_there_are():
+def test_the_help_lists_all_names():
     known = {"model": models.MODELS, "activation": models.ACTIVATIONS, "pooling": models.POOLINGS, "init": METHODS}
     known |= {"optimizer": OPTIMIZERS, "schedule": SCHEDULES}
     for field in dataclasses.fields(Config):
@@ -122,7 +122,7 @@ def test_nearest():
     assert nearest("zzz", ["epochs", "lr"]) == ""
     assert nearest("--learning-rate", ["--lr", "--overwrite"]) == " (did you mean '--lr'?)"
     assert nearest("--output", ["--data", "--out"]) == " (did you mean '--out'?)"
-    assert nearest("--overwrit", ["--overwrite", "--force"]) == ""  # never what destroys something
+    assert nearest("--overwrit", ["--overwrite", "--force"]) == ""  # never a destructive option
 
 
 def test_aliases_lead_to_settings_and_options():
@@ -135,7 +135,7 @@ def test_aliases_lead_to_settings_and_options():
 
 
 def test_a_missing_extra():
-    said = missing_extra("drawing", "a library", "draw")
-    assert said.startswith("drawing needs a library, which is not installed: install it by `")
-    words = shlex.split(said.split("`")[1])
+    message = missing_extra("drawing", "a library", "draw")
+    assert message.startswith("drawing needs a library, which is not installed: install it by `")
+    words = shlex.split(message.split("`")[1])
     assert words == [sys.executable, "-m", "pip", "install", "-e", f"{Path(__file__).parent.parent}[draw]"]

@@ -1,4 +1,4 @@
-"""What doctor makes of machines and launches that are only pretended."""
+"""The advice of doctor for fake machines and launches."""
 
 import io
 import stat
@@ -36,7 +36,7 @@ def only(sentences, *words):
         assert word in sentences[0], sentences[0]
 
 
-def test_nothing_to_mend():
+def test_nothing_to_fix():
     assert advice() == []
     assert advice(ranks=[row(), row(), row(host="b"), row(host="b")]) == []
     assert advice(ranks=[row(cores=[0]), row(cores=[1])]) == []

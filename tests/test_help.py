@@ -37,25 +37,25 @@ def help_of(monkeypatch, capsys):
 
 @pytest.mark.parametrize("command", ["", *COMMANDS, "prepare csv", "prepare emnist"])
 def test_it_fits_and_says_each_thing_in_full(command, help_of):
-    said = help_of(*command.split())
-    assert max(map(len, said.splitlines())) <= 80
-    assert not re.search(r"\(default:\n|\w-\n", said)
-    assert "==SUPPRESS==" not in said and "\x1b" not in said
+    message = help_of(*command.split())
+    assert max(map(len, message.splitlines())) <= 80
+    assert not re.search(r"\(default:\n|\w-\n", message)
+    assert "==SUPPRESS==" not in message and "\x1b" not in message
 
 
 def test_commands_are_listed_in_groups(help_of):
-    said = help_of()
-    places = [said.index(f"\n{title}:\n") for title in GROUPS]
+    message = help_of()
+    places = [message.index(f"\n{title}:\n") for title in GROUPS]
     assert places == sorted(places)
 
 
 @pytest.mark.parametrize("command", ["train", "repeat", "compare"])
 def test_options_are_listed_in_groups(command, help_of):
-    said = help_of(command)
-    places = [said.index(f"\n{title}:\n") for title in OPTION_GROUPS]
-    assert places == sorted(places) and "\noptions:\n" not in said
+    message = help_of(command)
+    places = [message.index(f"\n{title}:\n") for title in OPTION_GROUPS]
+    assert places == sorted(places) and "\noptions:\n" not in message
     for name, group in (("--run", 0), ("--rotate", 1), ("--model", 2), ("--lr", 3), ("--max-heals", 4)):
-        assert places[group] < said.index(f"\n  {name} ") < [*places, len(said)][group + 1]
+        assert places[group] < message.index(f"\n  {name} ") < [*places, len(message)][group + 1]
 
 
 def test_launch_shows_the_help_of_the_command_behind_it(help_of):

@@ -1,4 +1,4 @@
-"""Networks of the user's own, from a file or a module."""
+"""User-defined networks, from a file or a module."""
 
 import numpy as np
 import pytest
@@ -54,7 +54,7 @@ def test_an_absolute_path(folder, monkeypatch):
     assert build(f"{folder}/mynet.py:build").output_shape == (10,)
 
 
-def test_a_file_may_import_what_lies_beside_the_command(folder):
+def test_a_file_may_import_modules_from_the_working_directory(folder):
     (folder / "parts.py").write_text("SIZE = 3")
     (folder / "uses_parts.py").write_text(GOOD + "\nimport parts\nassert parts.SIZE == 3\n")
     build("uses_parts.py:build")
@@ -67,7 +67,7 @@ def test_a_file_may_import_what_lies_beside_the_command(folder):
         ("no_such_module_here:build", (1, 28, 28), "cannot load the model code no_such_module_here: ModuleNotFound"),
         ("torn.py:build", (1, 28, 28), "cannot load the model code torn.py: SyntaxError"),
         ("mynet.py:biuld", (1, 28, 28), "defines no function 'biuld' .did you mean 'build'"),
-        ("mynet.py:Sequential", (1, 28, 28), "defines no function 'Sequential'"),  # imported, not its own
+        ("mynet.py:Sequential", (1, 28, 28), "defines no function 'Sequential'"),  # imported, not defined there
         ("os:system", (1, 28, 28), "defines no function 'system'"),
         ("mynet.py:nothing", (1, 28, 28), "returned NoneType, expected a Net"),
         ("mynet.py:broken", (1, 28, 28), "model mynet.py:broken failed on .*: ZeroDivisionError: division by zero"),
@@ -77,20 +77,20 @@ def test_a_file_may_import_what_lies_beside_the_command(folder):
         ("mynet.py:", (1, 28, 28), "defines no function ''"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(folder, model, shape, says):
+def test_faults_give_one_sentence(folder, model, shape, says):
     with pytest.raises(ConfigError, match=says) as caught:
         build(model, shape, 3)
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_without_its_function_is_told_how_to_name_it(tmp_path, monkeypatch):
+def test_a_file_without_a_function_gives_advice(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "anet.py").write_text("")
     (tmp_path / "a_folder").mkdir()
-    for named, said in (
+    for named, message in (
         ("anet.py", "anet.py:build"),
         ("a_folder:build", "a_folder defines no function 'build'"),
         ("missing_net:build", r"No module named 'missing_net'$"),
     ):
-        with pytest.raises(ConfigError, match=said):
+        with pytest.raises(ConfigError, match=message):
             build_net(Config(model=named), (1, 28, 28), 10, Trust(named))

@@ -93,7 +93,7 @@ def run(command: str, folder: Path) -> mpi_jobs.Finished:
     words = shlex.split(command)
     if words[0] == "distlenet" and words[1] != "launch" and not set("|>;&$*") & set(command):
         return mpi_jobs.distlenet(*words[1:], cwd=folder)
-    begun = time.monotonic()
+    started = time.monotonic()
     variables = mpi_jobs.environment(
         PATH=f"{folder / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         PRTE_MCA_rmaps_default_mapping_policy=":oversubscribe",
@@ -104,7 +104,7 @@ def run(command: str, folder: Path) -> mpi_jobs.Finished:
     done = subprocess.run(
         command, shell=True, cwd=folder, env=variables, capture_output=True, text=True, timeout=300, check=False
     )
-    return mpi_jobs.Finished(done.returncode, done.stdout, done.stderr, time.monotonic() - begun, time.time())
+    return mpi_jobs.Finished(done.returncode, done.stdout, done.stderr, time.monotonic() - started, time.time())
 
 
 @pytest.mark.parametrize("readme", [name for name, text in READMES.items() if blocks(text)])
@@ -238,7 +238,7 @@ def test_exit_codes_are_listed():
 
 
 def test_files_that_are_named_exist():
-    """In the text, as `nn/net.py`: whole or the end of a path; files of a user's own are those of the blocks."""
+    """In the text, as `nn/net.py`: whole or the end of a path; user-defined files are those in the blocks."""
     files = [f"/{path.relative_to(ROOT)}" for path in ROOT.glob("[!.]*/**/*.py")]
     for readme, text in READMES.items():
         own = {"FILE.py", *re.findall(r"^# (\w+\.py)$", text, re.MULTILINE), "mynet.py"}

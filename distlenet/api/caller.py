@@ -1,4 +1,4 @@
-"""The process is the caller's, a script or a notebook: what is taken of it for a while, and given back."""
+"""The process belongs to the caller, a script or a notebook: resources that are borrowed for a while and returned."""
 
 import contextlib
 import os
@@ -15,7 +15,7 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.connect import connect
 from distlenet.training.signals import Signals
 
-# how the sentences of errors, which speak of the command line, call what is not simply a keyword of the same name
+# the keywords for options in error messages (which refer to the command line), if they differ from the option's name
 KEYWORDS = {
     "--resume auto": 'resume="auto"',
     "--overwrite": "overwrite=True",
@@ -29,7 +29,7 @@ KEYWORDS = {
 
 
 class CallersSignals(Signals):
-    """The signals of a run in a process that goes on after it."""
+    """The signals of a run in a process that continues after it."""
 
     def insist(self) -> None:
         """Leave the run at once, where it is: a second Ctrl-C must not end a notebook's kernel."""

@@ -29,7 +29,7 @@ class PreparedDataset:
     test: int  # images
     fingerprint: str  # SHA-256 of all images and labels
     written: bool  # False: the file held the same images already
-    notes: tuple[str, ...]  # sentences on what is allowed and seldom intended
+    notes: tuple[str, ...]  # sentences on things that are allowed but seldom intended
 
     def __fspath__(self) -> str:
         return str(self.path)
@@ -65,8 +65,8 @@ def prepare(
         overwrite: replace a file that holds other data.
 
     Raises DataError: arrays of a wrong shape, type or range, labels out of range, a file that exists and holds other
-    data, a disk that is full. UsageError: a wrong argument. Warns of what is allowed and seldom intended: test images
-    that are training images too, for example.
+    data, a disk that is full. UsageError: a wrong argument. Warns of things that are allowed but seldom intended, for
+    example test images that are also training images.
 
     >>> data = distlenet.prepare(images, labels, "datasets/own.h5")
     >>> distlenet.train(data, "runs/own")
@@ -80,7 +80,7 @@ def prepare(
         given = {"train": ("images", images, "labels", labels)}
         if test is not None:
             if not isinstance(test, Sequence) or len(test) != 2:
-                raise UsageError("test is no pair, expected (images, labels)")
+                raise UsageError("test is not a pair, expected (images, labels)")
             given["test"] = "test images", test[0], "test labels", test[1]
         title = out.stem if name is None else name
 
@@ -101,8 +101,8 @@ def dataset(
     seed: int,
     title: str,
 ) -> Dataset:
-    """Return the dataset made of what is ``given``: for each split what its images are called, the images, and the same
-    of its labels. Raises DataError.
+    """Return the dataset of the ``given`` arrays: for each split (name of the images, images, name of the labels,
+    labels), where the names are for messages. Raises DataError.
     """
     raw, where = {}, {}
     for split, (what, images, labelled, labels) in given.items():

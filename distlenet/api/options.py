@@ -70,7 +70,7 @@ def checked_count(name: str, value: Any, least: int) -> int:
 
 
 def checked_settings(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the settings ``given``, without those that are None; raises ConfigError for one that there is not."""
+    """Return the settings ``given``, without those that are None; raises ConfigError for unknown ones."""
     known = [item.name for item in fields(Config)]
     keywords = [item.name for item in fields(RunOptions)] + ["config", "run", "display", "trust_code"]
     for name in given:

@@ -44,9 +44,9 @@ def launch(
         hosts: "node1:4,node2:4", with the ranks each takes; None: this host.
         max_restarts: how often a job that died as a whole is started again.
         stall_after: seconds without progress until a rank counts as lost; 0: never.
-        fault_tolerance: whether the job goes on without ranks that are lost.
+        fault_tolerance: whether the job continues without lost ranks.
         options: of the command, by their names: ``batch_size=128`` is "--batch-size 128", ``overwrite=True`` is
-            "--overwrite"; what is False or None is left out.
+            "--overwrite"; False and None are left out.
 
     Returns the run of a "train", else None. Ctrl-C, or a notebook's stop button, is passed on: the ranks save and end;
     a second one ends them at once.
@@ -65,7 +65,7 @@ def launch(
             raise UsageError(f"launch starts {', '.join(COMMANDS)}, got {command!r}{near}")
         if found := detect():
             raise LaunchError(f"{found.launcher} started this process as a rank: launch from a process that is none")
-        which_mpi()  # raises LaunchError if there is none
+        which_mpi()  # raises LaunchError without an MPI
         words = [command, *map(word, arguments), *words_of(options)]
         directory = directory_of(words) if command == "train" else None
         heard = Heard()

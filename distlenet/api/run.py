@@ -53,9 +53,9 @@ class Run:
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Run":
-        """Return the run in the directory ``path``, ended or not; what is damaged or missing is left out.
+        """Return the run in the directory ``path``, ended or not; damaged or missing parts are left out.
 
-        Raises RunDirectoryError if ``path`` is no directory.
+        Raises RunDirectoryError if ``path`` is not a directory.
 
         >>> distlenet.Run.read("runs/a").history[-1]["validation_accuracy"]
         0.9914

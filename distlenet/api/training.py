@@ -54,7 +54,7 @@ def train(
 
     Arguments:
         data: dataset file, see ``prepare``.
-        run: directory for checkpoints, journal, summary; made if there is none.
+        run: directory for checkpoints, journal, summary; made if it does not exist.
         recipe: named settings: "standard", "fast", "best", "lenet5-1998"; None: "standard".
         config: TOML file of settings, which override the recipe's.
         resume: "auto" resumes the run in ``run`` from its newest checkpoint; a checkpoint's path starts a new run from
@@ -64,7 +64,7 @@ def train(
         display: "auto" (by what the output can show), "live", "plain", "quiet" (warnings and the result), or None.
         callbacks: functions that rank 0 calls with every event, see ``distlenet.events``. All ranks wait meanwhile.
         save_steps, save_seconds: also save every so many steps, or seconds.
-        keep_newest, keep_every: how many of the newest checkpoints are kept; epochs between two that are kept for good.
+        keep_newest, keep_every: number of newest checkpoints to keep; epochs between two that are kept permanently.
         log_every: steps between two lines of the journal.
         stall_after: many ranks: seconds without progress until a rank counts as lost (None: 60; 0: never).
         tensorboard: write event files for TensorBoard.
@@ -126,7 +126,7 @@ def train(
 def training_events(
     data: str | os.PathLike[str], run: str | os.PathLike[str], **options: Unpack[Keywords]
 ) -> Generator[Event, None, None]:
-    """Train as ``train`` does, and yield what happens, for a display of one's own: see ``distlenet.events``.
+    """Train as ``train`` does, and yield the events, for your own display: see ``distlenet.events``.
 
     Takes the keywords of ``train`` but for ``display``, and raises the same errors, those of wrong keywords at once.
     Nothing is printed. Rank 0 yields all events; other ranks those of the training, but none of saving. The run waits

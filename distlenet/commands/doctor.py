@@ -58,8 +58,8 @@ def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError
     from distlenet.doctor.rank import describe_rank
     from distlenet.parallel.agreement import on_root
 
-    ranks, said = comm.allgather(describe_rank()), str(misfit) if misfit else None
-    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, said), args.json))
+    ranks, message = comm.allgather(describe_rank()), str(misfit) if misfit else None
+    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, message), args.json))
     return misfit.exit_code if misfit else 0
 
 

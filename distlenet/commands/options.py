@@ -1,6 +1,6 @@
 """The parser of all commands, options that several have, and the types of their values, which say what they expect.
 
-A command that may build a network of the user's own has ``--trust-code`` and ``--model``: they allow its code to run.
+A command that may build a user-defined network has ``--trust-code`` and ``--model``: they allow its code to run.
 """
 
 import argparse
@@ -201,15 +201,15 @@ def make_trust(
     """
     from distlenet.own_code import Trust
 
-    said: set[str] = set()
+    sentence: set[str] = set()
 
     def tell(text: str) -> None:
         from distlenet.parallel.connect import launched_rank
         from distlenet.streams import note
 
-        if text not in said and launched_rank() == 0:
+        if text not in sentence and launched_rank() == 0:
             note(text)
-        said.add(text)
+        sentence.add(text)
 
     settings = {**(flags or {}), "model": named}
     command = getattr(args, "words", ())

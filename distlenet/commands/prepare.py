@@ -44,7 +44,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 class WithOwn(dict[str, argparse.ArgumentParser]):
-    """Parsers by format; that of a format of the user's own is made when the command line names it."""
+    """Parsers by format; the parser of a user-defined format is made when the command line names it."""
 
     def __contains__(self, name: object) -> bool:
         return is_custom(str(name)) or super().__contains__(name)

@@ -81,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
         return check(args)
     from distlenet.training.signals import Signals
 
-    with Signals() as signals:  # before MPI starts, and before anything that takes its time to load
+    with Signals() as signals:  # before MPI starts, and before anything that is slow to load
         return train(args, signals)
 
 

@@ -1,4 +1,4 @@
-"""An augmentation of the user's own: a function of a leaf's images and of the plan's random numbers."""
+"""A user-defined augmentation: a function of a leaf's images and of the plan's random numbers."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,19 +10,19 @@ from distlenet.data.plan import OWN, random_stream
 from distlenet.errors import ConfigError, OwnCodeError
 from distlenet.own_code import Trust, load, running
 
-TRIAL = 4  # made-up images that it is tried on
+TRIAL = 4  # random images that it is tried on
 
 
 class OwnAugmentation:
     """Calls the user's function ``(images, random)`` for each leaf, before the built-in augmentation.
 
     It gets ``images`` (n, rows, columns) uint8, 0 for the background to 255, which it may overwrite, and ``random``, a
-    numpy Generator; it returns (n, rows, columns) uint8. The generator is that of the leaf: its seed is the run's, its
-    position epoch, step and shard. So the images do not depend on the number of ranks, as long as the function draws
-    from this generator alone and remembers nothing.
+    numpy Generator; it returns (n, rows, columns) uint8. The generator depends on the run's seed and the leaf's epoch,
+    step and shard. The images are therefore independent of the number of ranks, provided that the function draws only
+    from this generator and keeps no state.
 
-    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded, or
-    fails on made-up images of ``rows`` x ``columns`` pixels.
+    Raises UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError, in one sentence, if it cannot be
+    loaded or fails on random images of ``rows`` x ``columns`` pixels.
     """
 
     def __init__(self, name: str, rows: int, columns: int, trust: Trust) -> None:
@@ -38,8 +38,8 @@ class OwnAugmentation:
             np.random.set_state(before)  # noqa: NPY002
         if answers[0] != answers[1]:
             raise ConfigError(
-                f"{self.name} gives other results for the same images and random numbers, expected the same: let it "
-                "draw from the generator that it gets, and remember nothing"
+                f"{self.name} gives different results for the same images and random numbers, expected equal ones: "
+                "draw only from the generator that is passed in, and keep no state"
             )
         self.answer = hashlib.sha256(answers[0]).hexdigest()
 

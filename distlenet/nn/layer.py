@@ -49,7 +49,7 @@ class Layer:
     ``backward`` takes the gradient of the loss with respect to the layer's output, stores those of its
     parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it).
 
-    Pictures come as (C, H, W, N), vectors as (features, N). A layer of one's own needs nothing else, and every array
+    Pictures come as (C, H, W, N), vectors as (features, N). A user-defined layer needs nothing else, and every array
     it gets is a contiguous copy that it may keep and overwrite. The built-in layers are faster by two promises:
 
     ``shares_arrays``: nothing is copied. ``forward`` does not write to its argument, unless ``in_place``, nor

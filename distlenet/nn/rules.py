@@ -1,7 +1,7 @@
-"""The optimizer and the schedule of a run: known by name, or of the user's own.
+"""The optimizer and the schedule of a run: known by name, or user-defined.
 
-Those of the user's own are tried out on made-up numbers. What would go wrong after hours is found before the first
-step: state that a checkpoint would not hold, numbers that differ from call to call, an array of another shape or dtype.
+User-defined ones are tried on random numbers before the first step, to find faults that would otherwise show only after
+hours: state that a checkpoint would not hold, results that differ from call to call, arrays of wrong shape or dtype.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from distlenet.nn.schedules import SCHEDULES, Schedule
 from distlenet.own_code import NOTHING, Trust, load, running
 from distlenet.paths import is_custom
 
-STEPS, HALF = 4, 2  # of the trial of an optimizer; after half of them it is restored from its state
-POSITIONS = 1000  # steps, at most, at which a schedule is tried
+STEPS, HALF = 4, 2  # steps of an optimizer's trial; after half of them it is restored from its state
+POSITIONS = 1000  # most steps at which a schedule is tried
 
 
 def build_optimizer(config: Config, decays: np.ndarray, trust: Trust = NOTHING) -> Optimizer:
     """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,): see Net.decays.
 
-    Raises ConfigError if there is no such optimizer, or the user's own, which ``trust`` admits, is at fault.
+    Raises ConfigError if there is no such optimizer, or if a user-defined one, which ``trust`` admits, is at fault.
     """
     name = config.optimizer
     if is_custom(name):
@@ -40,7 +40,7 @@ def build_schedule(
 ) -> Schedule:
     """Return the schedule called ``name``: a function from the step (0 to ``steps`` - 1) to the rate.
 
-    Raises ConfigError if there is no such schedule, or the user's own, which ``trust`` admits, is at fault.
+    Raises ConfigError if there is no such schedule, or if a user-defined one, which ``trust`` admits, is at fault.
     """
     if is_custom(name):
         return OwnSchedule(name, peak, steps, trust)
@@ -58,20 +58,20 @@ def _check_known(name: str, choices: Iterable[str], what: str, kind: str) -> Non
 
 
 def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer:
-    """Return the optimizer of the user's own class ``config.optimizer``, a subclass of Optimizer.
+    """Return an optimizer of the user's class ``config.optimizer``, a subclass of Optimizer.
 
     Its ``update(theta, gradient, lr)`` changes ``theta`` (parameters,) float32 in place, given the mean ``gradient``
-    (parameters,) float32, which it may overwrite, and the rate, a float32 number. What it remembers from step to step
-    is in ``self.state``, float32 vectors of the same length under ``state_names``; ``self.steps`` counts from 1 and
-    ``self.decay`` (parameters,) is the weight decay. Nothing else is in a checkpoint.
+    (parameters,) float32, which it may overwrite, and the rate, a float32 number. Its memory from step to step is
+    ``self.state``: float32 vectors of the same length under ``state_names``. ``self.steps`` counts from 1, and
+    ``self.decay`` (parameters,) is the weight decay. Nothing else is saved in a checkpoint.
 
-    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded,
-    fails its trial, or is no such class.
+    Raises UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError, in one sentence, if it cannot be
+    loaded, fails its trial, or is not such a class.
     """
     name = f"optimizer {config.optimizer}"
     make, source = load(config.optimizer, trust, "optimizer")
     if not (isinstance(make, type) and issubclass(make, Optimizer)):
-        raise ConfigError(f"{name} is no subclass of Optimizer, expected class NAME(distlenet.nn.Optimizer)")
+        raise ConfigError(f"{name} is not a subclass of Optimizer, expected class NAME(distlenet.nn.Optimizer)")
     names = make.state_names
     if not (isinstance(names, tuple | list) and all(isinstance(key, str) and key.isidentifier() for key in names)):
         raise ConfigError(f'{name} has state_names = {names!r:.80}, expected a tuple of names like ("mean",)')
@@ -90,7 +90,7 @@ def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer
 
 
 def _try_optimizer(build: Callable[[], Optimizer], size: int, name: str) -> str:
-    """Take a few steps on made-up numbers; return the SHA-256 of what came of them. Raises ConfigError."""
+    """Take a few steps on random numbers; return the SHA-256 of the results. Raises ConfigError."""
     rng = np.random.default_rng(1)
     start = rng.normal(0, 0.1, size).astype(np.float32)
     gradients = rng.normal(0, 0.01, (STEPS, size)).astype(np.float32)
@@ -117,7 +117,7 @@ def _try_optimizer(build: Callable[[], Optimizer], size: int, name: str) -> str:
     finally:
         np.random.set_state(before)  # noqa: NPY002
     if np.array_equal(whole["theta"], start):
-        raise ConfigError(f"{name} left theta as it was, expected it changed in place: theta -= lr * gradient")
+        raise ConfigError(f"{name} did not change theta, expected a change in place: theta -= lr * gradient")
     if strange := [key for key, vector in whole.items() if not np.isfinite(vector).all()]:
         raise ConfigError(f"{name} made {strange[0]} NaN or infinite within {STEPS} steps, expected finite numbers")
     if _digest(again) != _digest(whole):
@@ -134,7 +134,7 @@ def _try_optimizer(build: Callable[[], Optimizer], size: int, name: str) -> str:
 
 
 def _check_state(optimizer: Optimizer, theta: np.ndarray) -> None:
-    """Raise OwnCodeError where the state is no longer vectors like ``theta`` (parameters,)."""
+    """Raise OwnCodeError if the state is no longer vectors like ``theta`` (parameters,)."""
     for key, vector in optimizer.state.items():
         if not isinstance(vector, np.ndarray) or (vector.dtype, vector.shape) != (theta.dtype, theta.shape):
             found = f"{vector.dtype} {vector.shape}" if isinstance(vector, np.ndarray) else type(vector).__name__
@@ -142,9 +142,9 @@ def _check_state(optimizer: Optimizer, theta: np.ndarray) -> None:
 
 
 def _watch(optimizer: Optimizer, name: str) -> None:
-    """Let a step that fails leave theta and the state as they were, and raise OwnCodeError.
+    """Make a failing step restore theta and the state, and raise OwnCodeError.
 
-    Every rank makes the same update of the same numbers, so it fails on every rank.
+    Every rank makes the same update of the same numbers, so the step fails on every rank.
     """
     step = optimizer.step
 
@@ -173,13 +173,13 @@ def _digest(vectors: dict[str, np.ndarray]) -> str:
 
 
 class OwnSchedule:
-    """A schedule of the user's own: its function ``(peak, steps)`` returns another, from the step to the rate.
+    """A user-defined schedule: its function ``(peak, steps)`` returns a function from the step to the rate.
 
-    The step is 0 to ``steps`` - 1, the rate a finite number of at least 0, and a function of the step alone: a resumed
-    run asks for the rates from its position on, a healed one asks again for some.
+    The step is 0 to ``steps`` - 1. The rate is a finite number of at least 0 and depends only on the step: a resumed
+    run starts in the middle, and a healed one repeats some steps.
 
-    Raises UntrustedCodeError if ``trust`` does not admit it; ConfigError, in one sentence, if it cannot be loaded,
-    fails, or gives no such rates.
+    Raises UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError, in one sentence, if it cannot be
+    loaded, fails, or returns other rates.
     """
 
     def __init__(self, name: str, peak: float, steps: int, trust: Trust) -> None:
@@ -191,18 +191,18 @@ class OwnSchedule:
         if not callable(self._rate):
             kind = type(self._rate).__name__
             raise ConfigError(f"{self.name} returned {kind}, expected a function from the step to the rate")
-        places = sorted({round(place) for place in np.linspace(0, max(0, steps - 1), min(POSITIONS, max(1, steps)))})
-        rates = [self._ask(place) for place in places]
-        for place, rate in reversed(list(zip(places, rates, strict=True))):
-            if (again := self._ask(place)) != rate:
+        tried = sorted({round(step) for step in np.linspace(0, max(0, steps - 1), min(POSITIONS, max(1, steps)))})
+        rates = [self._ask(step) for step in tried]
+        for step, rate in reversed(list(zip(tried, rates, strict=True))):
+            if (again := self._ask(step)) != rate:
                 raise ConfigError(
-                    f"{self.name} gives {rate!r} and then {again!r} for step {place}, expected the same rate whenever "
-                    "it is asked: compute it from the step alone"
+                    f"{self.name} gives {rate!r} and then {again!r} for step {step}, expected the same rate in every "
+                    "call: compute it from the step alone"
                 )
         self.answer = hashlib.sha256(json.dumps(rates).encode()).hexdigest()
 
     def __call__(self, step: int) -> float:
-        """Return the rate of ``step``; raises OwnCodeError, on every rank, which all ask for the same."""
+        """Return the rate of ``step``; raises OwnCodeError on every rank, since all call it with the same step."""
         try:
             return self._ask(step)
         except OwnCodeError as error:

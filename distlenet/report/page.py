@@ -106,7 +106,7 @@ class Written:
 
     page: Path
     figures: int
-    notes: list[str]  # sentences on what is missing, and why
+    notes: list[str]  # sentences on missing parts and the reasons
 
 
 class Book:
@@ -129,7 +129,7 @@ class Book:
         return self.sections[-1]
 
     def figure(self, section: Section, name: str, figure: "Figure | None", caption: str) -> None:
-        """Add ``figure`` to ``section`` and to the files; None: a sentence says that there is none."""
+        """Add ``figure`` to ``section`` and to the files; None: a sentence says that it is missing."""
         self.figures(section, {name: figure} if figure else {}, caption)
 
     def figures(self, section: Section, figures: "dict[str, Figure]", caption: str) -> None:

@@ -71,7 +71,7 @@ def write_report(
 
 
 def _dataset(run: Run, data: Path | None, usual: Path) -> DigitFile | None:
-    """Open the dataset of the run; adds a note to the run if there is none."""
+    """Open the dataset of the run; adds a note to the run if it is missing."""
     digits = None
     try:
         digits = open_digit_file(data or usual)

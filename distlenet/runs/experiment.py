@@ -54,7 +54,7 @@ class RunOptions:
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
     tensorboard: bool = False
-    trust: Trust = NOTHING  # which code of the user's own may run
+    trust: Trust = NOTHING  # the user code that may run
     callbacks: tuple[Callable[[Event], object], ...] = ()  # the root calls each with every event, see callbacks.py
 
 
@@ -101,9 +101,9 @@ class Experiment:
 def set_up(
     options: RunOptions, comm: Communicator, signals: Signals, origin: dict[str, Any] | None = None
 ) -> Experiment:
-    """Build the experiment on every rank; what fails on one fails on all, with one sentence.
+    """Build the experiment on every rank; an error on one is raised on all, with one sentence.
 
-    ``origin`` is the ``meta`` of the checkpoint to resume from, the configuration alone where there is none yet, or
+    ``origin`` is the ``meta`` of the checkpoint to resume from, the configuration alone before the first one, or
     None for a new run.
     """
     with in_agreement(comm):
@@ -188,7 +188,7 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
     unlike = [key for key, value in stored.items() if now.get(key) != value]
     if unlike:
         what = ", ".join(f"{key} {stored[key]} (now {now.get(key)})" for key in unlike)
-        notices.append(f"the checkpoint was computed with {what}: from here on the last bits may differ")
+        notices.append(f"the checkpoint was computed with {what}: from now on the last bits may differ")
     return notices
 
 

@@ -1,4 +1,4 @@
-"""The cost model: its formulas on cases done by hand, what must grow with what, and its command."""
+"""The cost model: its formulas on cases computed by hand, the required growth, and its command."""
 
 import sys
 from dataclasses import replace
@@ -36,8 +36,8 @@ def test_direct_messages_by_hand():
     assert far == Traffic(8, 8 * 400, 2 * 2 * 2 * 400)  # out of a host: 2 ranks to 2 others, twice
     # 6 shards on 2 ranks leave two nodes each: 3 shards are a pair and one
     assert scaling.direct(2, 2, 6, floats=400)[0].messages == 6
-    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01, 10.0)) == 2 + 16 + 320  # the wire is what holds it up
-    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01)) == 2 + 16 + 32  # or the processor
+    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01, 10.0)) == 2 + 16 + 320  # limited by the wire
+    assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01)) == 2 + 16 + 32  # or by the processor
     assert Traffic(0, 0, 0).time(Transport(1.0, 2.0, 0.01)) == 0
 
 
@@ -49,12 +49,12 @@ def test_the_other_ways_by_hand():
     near, far = scaling.hierarchical(4, 2, floats=400)
     assert (near.messages, near.sent) == (4, 4 * 4 * 200)
     assert (far.messages, far.sent, far.host) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100)
-    for ranks in (2, 8, 64):  # a rank a host: there is nothing to add up within one
+    for ranks in (2, 8, 64):  # one rank per host: nothing to add up within a host
         assert scaling.hierarchical(ranks, 1)[1] == scaling.direct(ranks, 1, ranks)[1]
         assert scaling.halving(ranks, 1)[1].host == pytest.approx(scaling.direct(ranks, 1, ranks)[1].host)
 
 
-def test_what_must_grow():
+def test_required_growth():
     networks = [scaling.wire(name) for name in scaling.WIRES]
     for plan in (*costmodel.strong(4096, 1), *costmodel.weak(1, 4)):
         times = [scaling.step_time(plan, network) for network in networks]

@@ -1,4 +1,4 @@
-"""``distlenet doctor``: alone, under both MPIs, and under an mpirun that does not fit."""
+"""``distlenet doctor``: in one process, under both MPIs, and under the wrong mpirun."""
 
 import json
 import os
@@ -22,7 +22,7 @@ def env_of(runtime, **more):
 
 @pytest.fixture
 def doctor(openmpi, distlenet, monkeypatch):
-    """``doctor(folder, *options)``: its outcome in one process, with Open MPI's mpirun on the PATH."""
+    """``doctor(folder, *options)``: the job in one process, with Open MPI's mpirun on the PATH."""
     monkeypatch.setenv("PATH", env_of(openmpi)["PATH"])
     return lambda folder, *options: distlenet("doctor", "--run", folder, *options)
 
@@ -58,12 +58,12 @@ def test_alone_never_loads_mpi(tmp_path):
 
 def test_without_any_mpi(tmp_path, distlenet, monkeypatch):
     (tmp_path / "mpi4py").mkdir()
-    (tmp_path / "mpi4py/__init__.py").write_text("raise ImportError('there is none')\n")
+    (tmp_path / "mpi4py/__init__.py").write_text("raise ImportError('no library')\n")
     monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{mpi_jobs.ROOT}")  # of the process that looks at the MPI
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}:{mpi_jobs.ROOT}")  # for the process that examines the MPI
     found = report(distlenet("doctor", "--json", "--run", tmp_path))
-    assert found["mpi"] == {"error": "there is none"}
-    assert "no usable MPI (there is none): training works in one process" in found["advice"][0]
+    assert found["mpi"] == {"error": "no library"}
+    assert "no usable MPI (no library): training works in one process" in found["advice"][0]
 
 
 def test_a_row_for_each_rank(runtime, tmp_path):
@@ -87,7 +87,7 @@ def test_crowded_ranks_as_text(runtime, tmp_path):
     assert "nothing to fix" not in done.stdout
 
 
-def test_fault_tolerance_is_seen(openmpi, tmp_path):
+def test_fault_tolerance_is_recognised(openmpi, tmp_path):
     command = openmpi.command(2, *DOCTOR, "--run", str(tmp_path))
     command[1:1] = ["--with-ft", "ulfm"]
     found = report(mpi_jobs.run(command, env=env_of(openmpi)))
@@ -103,7 +103,7 @@ def test_the_wrong_mpirun(misfit, tmp_path):
     assert found["mpirun_belongs"] is False
     assert "they do not belong together" in found["advice"][0]
 
-    # and seen in time: alone, with the wrong one on the PATH
+    # and in one process, before any launch, with the wrong mpirun on the PATH
     found = report(mpi_jobs.run([misfit.python, *DOCTOR, "--run", str(tmp_path)], env=env_of(misfit)))
     assert found["mpirun_belongs"] is False
     assert f"use {Path(misfit.python).with_name('mpirun')}" in found["advice"][0]

@@ -1,4 +1,4 @@
-"""``distlenet evaluate``: the same numbers alone and under mpirun, and one sentence where it cannot."""
+"""``distlenet evaluate``: the same numbers in one process and under mpirun, and one sentence for each fault."""
 
 import json
 import shutil
@@ -39,7 +39,7 @@ def test_tables(trained, digits, distlenet, any_mpi):
 
 
 def test_another_dataset_of_few_training_images(trained, tmp_path, distlenet):
-    # fewer than the run's shards or validation images: of no concern to its test images
+    # fewer than the run's shards or validation images, which does not matter for its test images
     path = tmp_path / "few.h5"
     drawn.write(path, 3, 30)
     assert json.loads(distlenet("evaluate", trained, "--data", path, "--json").expect().stdout)["count"] == 30
@@ -65,7 +65,7 @@ def test_no_validation_images(digits, tmp_path, distlenet, only_sentence):
 
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_damaged_images(any_mpi, ranks, trained, digits, tmp_path, distlenet, only_sentence):
-    # the second block of checksums: with two ranks, rank 1 alone reads it
+    # the second block of checksums: with two ranks, only rank 1 reads it
     path = tmp_path / "damaged.h5"
     shutil.copy(digits, path)
     with h5py.File(path, "r+") as file:

@@ -1,4 +1,4 @@
-"""What commands write where a file is already: their own earlier output is replaced, anything else is refused."""
+"""Commands replace their own earlier output, and refuse to replace any other file."""
 
 import shutil
 

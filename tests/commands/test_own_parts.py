@@ -1,4 +1,4 @@
-"""An optimizer, a schedule, an augmentation, a callback and a format of a user's own, on the real command line."""
+"""A user-defined optimizer, schedule, augmentation, callback and format, on the real command line."""
 
 import json
 import shlex
@@ -42,9 +42,9 @@ def test_resumed_by_the_rules_of_trust(digits, folder, distlenet, only_sentence)
     only_sentence(refused, 3, "lion.py:Lion (", "as its optimizer and waves.py:waves (", "they are not run")
     again = shlex.split(refused.stderr.rpartition("if you trust them: distlenet ")[2])
     assert again == ["train", *NAMED_IN_ORDER, *map(str, more[1:])]
-    said = distlenet(*more, "--trust-code", cwd=folder).expect().stderr
+    message = distlenet(*more, "--trust-code", cwd=folder).expect().stderr
     for name in NAMED[1::2]:
-        assert f"running {name} ({folder}/" in said
+        assert f"running {name} ({folder}/" in message
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_resumed_by_the_rules_of_trust(digits, folder, distlenet, only_sentence)
         (["--augmentation", "watch.py:watch"], "augmentation watch.py:watch takes (event), expected (images, random)"),
     ],
 )
-def test_what_is_wrong_is_one_sentence(words, says, digits, folder, distlenet, only_sentence):
+def test_faults_give_one_sentence(words, says, digits, folder, distlenet, only_sentence):
     done = distlenet("train", "--data", digits, "--run", "run", *words, cwd=folder)
     only_sentence(done, 3, *says.split(".*"))
     assert not (folder / "run").exists()
@@ -96,8 +96,8 @@ def test_two_callbacks_hear_all_events_in_their_order(digits, folder, distlenet)
 def test_a_dataset_of_a_format_of_ones_own(folder, distlenet, only_sentence):
     lines = [json.dumps({"pixels": [[100 + i] * 12] * 12, "label": i % 3}) for i in range(60)]
     (folder / "mine.jsonl").write_text("\n".join(lines))
-    said = distlenet("prepare", "jsonl.py:jsonl", "--from", "mine.jsonl", cwd=folder).expect().stdout
-    assert "wrote datasets/jsonl.h5" in said and "48 train, 12 test" in said
+    message = distlenet("prepare", "jsonl.py:jsonl", "--from", "mine.jsonl", cwd=folder).expect().stdout
+    assert "wrote datasets/jsonl.h5" in message and "48 train, 12 test" in message
     with open_digit_file(folder / "datasets/jsonl.h5") as digits:
         assert digits.name == "mine" and digits.source.startswith("read by jsonl of jsonl.py, SHA-256 ")
     wrong = distlenet("prepare", "jsonl.py:jsonl", "--form", "mine.jsonl", cwd=folder)

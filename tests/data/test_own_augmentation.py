@@ -1,4 +1,4 @@
-"""An augmentation of a user's own: what is wrong with it is found before the first step, or at the first leaf."""
+"""User-defined augmentations: their faults are found before the first step, or at the first leaf."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def build(name, **ranges):
     return build_augmentation(Config(augmentation=name, **ranges), 20, 30, Trust(others=(name,)))
 
 
-def test_the_images_depend_on_the_place_in_the_plan_alone():
+def test_the_images_depend_only_on_the_position_in_the_plan():
     own, images = build(ERASE).own, np.full((5, 20, 30), 255, np.uint8)
     found = own.apply(images.copy(), 1, 2, 3, 4)
     assert 0 < (found == 0).sum() <= 5 * 25 and set(np.unique(found)) == {0, 255}
@@ -47,7 +47,7 @@ def test_it_is_named_before_the_built_in_one():
         ("return images[20]", "on 4 images of 20 x 30 pixels failed: IndexError: index 20 is out of bounds"),
         (
             "import numpy; return numpy.random.randint(0, 256, images.shape, 'uint8')",
-            "gives other results for the same images",
+            "gives different results for the same images",
         ),
         ("raise RuntimeError", "pixels failed: RuntimeError$"),
     ],

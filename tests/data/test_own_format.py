@@ -1,4 +1,4 @@
-"""A dataset format of a user's own: what its function returns becomes a dataset, or one sentence."""
+"""User-defined dataset formats: the result of the function becomes a dataset or gives one sentence."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A real Chromium without a window, and a hand that draws in it with mouse, finger or pen."""
+"""A real Chromium without a window, and functions that draw in it with mouse, finger or pen."""
 
 import shutil
 import subprocess
@@ -19,7 +19,7 @@ PATIENCE = 30  # seconds
 
 
 def missing() -> str:
-    """Return why there is no browser here, or an empty string."""
+    """Return the reason why no browser can be used, or an empty string."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"no {' and no '.join(absent)} here (Debian: chromium, chromium-driver)" if absent else ""
 
@@ -59,7 +59,7 @@ class Page:
         return self.driver.find_element("id", name)
 
     def text(self, name: str) -> str:
-        """Return what the element with that id says."""
+        """Return the text of the element with that id."""
         return self.element(name).text
 
     def press(self, strokes: list, kind: str = "mouse", lift: bool = True) -> None:
@@ -101,13 +101,13 @@ class Page:
         return [(round(left + side * x), round(top + side * y)) for x, y in stroke]
 
     def answer(self, act: object) -> str:
-        """Call ``act`` and return what the page then says for the ear: the settled answer, or a sentence."""
+        """Call ``act`` and return the text that the page then announces: the final answer, or an error."""
         self.run("document.getElementById('spoken').textContent = ''")
         act()
         return self.wait_for(lambda: self.run("return document.getElementById('spoken').textContent"))
 
     def draw(self, strokes: list, kind: str = "mouse") -> str:
-        """Draw ``strokes``, each once the one before is answered; return the last answer."""
+        """Draw ``strokes``, each after the answer to the previous one; return the last answer."""
         return [self.answer(lambda: self.press([stroke], kind)) for stroke in strokes][-1]  # noqa: B023
 
     def wait_for(self, condition: object) -> object:
@@ -115,7 +115,7 @@ class Page:
         return WebDriverWait(self.driver, PATIENCE, poll_frequency=0.02).until(lambda _: condition())
 
     def ink(self) -> int:
-        """Return how many pixels of the field are drawn on."""
+        """Return the number of inked pixels of the field."""
         return self.run(
             "const field = document.getElementById('field');"
             "const data = field.getContext('2d').getImageData(0, 0, field.width, field.height).data;"
@@ -123,7 +123,7 @@ class Page:
         )
 
     def lit(self) -> list[int]:
-        """Return for each layer how many of its pixels are lit."""
+        """Return for each layer the number of lit pixels."""
         return self.run(
             "return [...document.querySelectorAll('.layer')].map(layer => [...layer.querySelectorAll('canvas')]"
             ".map(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.filter((v, i) => i % 4 == 3 && v)"

@@ -1,4 +1,4 @@
-"""What the tests of the page share: a network that reads digits well, the page's server, a browser."""
+"""Fixtures for the tests of the page: a network that reads digits well, the page's server, a browser."""
 
 import os
 import sys
@@ -14,7 +14,7 @@ from distlenet.runs.choice import find_checkpoint
 
 @pytest.fixture(scope="session")
 def reader(once):
-    """The run of a network of one epoch, on MNIST where it is at hand and else on drawn digits."""
+    """A run of one epoch, on MNIST if available, else on drawn digits."""
     mnist = Path(os.environ.get("DISTLENET_MNIST", "/nowhere")).is_dir()
     source = ["mnist"] if mnist else ["synthetic", "--train", "30000", "--test", "1000"]
 
@@ -43,6 +43,6 @@ def client(recognizer):
 
 @pytest.fixture(scope="session")
 def served(reader):
-    """The server of ``distlenet draw`` in a process of its own."""
+    """The server of ``distlenet draw`` in a separate process."""
     with Served([sys.executable, "-m", "distlenet", "draw", str(reader), "--port", "0"]) as server:
         yield server

@@ -1,7 +1,7 @@
 """How long an answer takes, all feature maps included: python tests/page/measure.py runs/a [COUNT].
 
-p50 and p95 in milliseconds: within the server (its Server-Timing), of a client that asks over one connection, in a
-real browser that asks the same, and in the browser while digits are drawn on the page by pointer events.
+p50 and p95 in milliseconds: inside the server (its Server-Timing), for a client with one connection, in a real browser
+with the same requests, and in the browser while digits are drawn on the page with pointer events.
 """
 
 import argparse

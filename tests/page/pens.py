@@ -1,4 +1,4 @@
-"""The ten digits as strokes of a pen, as the program's own handwriting has them."""
+"""The ten digits as pen strokes, from the program's own handwriting."""
 
 import numpy as np
 
@@ -17,5 +17,5 @@ def strokes_of(digit: int, size: float = 0.6, place: tuple[float, float] = (0.5,
 
 
 def drawing(strokes: list, width: float = 0.06) -> dict:
-    """Return what the page sends for ``strokes``."""
+    """Return the page's message for ``strokes``."""
     return {"strokes": [np.ravel(stroke).tolist() for stroke in strokes], "width": width}

@@ -1,4 +1,4 @@
-"""A server in a process of its own."""
+"""A server in a separate process."""
 
 import re
 import signal
@@ -11,7 +11,7 @@ import mpi_jobs
 
 
 class Served(mpi_jobs.Job):
-    """``distlenet draw``, once it listens; ``url`` is the address it printed."""
+    """A running ``distlenet draw``, once it listens; ``url`` is the address that it printed."""
 
     def __init__(self, command: list[str], **more: object) -> None:
         super().__init__(command, **more)

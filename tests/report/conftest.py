@@ -1,4 +1,4 @@
-"""What the tests of the report share."""
+"""Fixtures for the tests of the report."""
 
 import pytest
 

@@ -45,7 +45,7 @@ VOID = ("meta", "img", "br", "link", "input")
 
 
 class Page(HTMLParser):
-    """What a page holds; raises when its tags are not nested as they should be."""
+    """The content of a page; raises if its tags are not nested properly."""
 
     def __init__(self, path):
         super().__init__()
@@ -233,7 +233,7 @@ def test_a_damaged_journal_is_noted(changed, digits, undrawn):
 
 
 @pytest.mark.parametrize("content", ["", "{", "[1]", '{"status": 3, "test_accuracy": "high", "steps": {}}'])
-def test_a_damaged_summary_is_no_end_of_the_run(content, changed, digits, undrawn):
+def test_a_damaged_summary_does_not_end_the_run(content, changed, digits, undrawn):
     (changed / "summary.json").write_text(content)
     page, _ = report(changed, digits)
     assert page.titles == SECTIONS and "validation images (the test" in page.text
@@ -249,7 +249,7 @@ def test_a_healed_run_says_so_at_once(changed, digits, undrawn):
         assert ("epoch 2, step 4: spike, gone back to epoch 1, step 1" in page.text) == bool(count)
 
 
-def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):
+def test_directories_without_a_run_give_one_sentence(tmp_path, changed, digits):
     for path in (tmp_path / "nowhere", digits):
         with pytest.raises(CheckpointError, match="is not a run directory"):
             write_report(path, None, digits, None)
@@ -262,7 +262,7 @@ def test_what_is_no_run_gets_a_sentence(tmp_path, changed, digits):
         write_report(changed, None, digits, None)
 
 
-def test_a_damaged_best_checkpoint_is_passed_over(changed, digits, undrawn):
+def test_a_damaged_best_checkpoint_is_skipped(changed, digits, undrawn):
     best = changed / "checkpoints" / "best.h5"
     best.write_bytes(best.read_bytes()[:-100])
     page, written = report(changed, digits)

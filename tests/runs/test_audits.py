@@ -144,7 +144,7 @@ def test_streamed_on_one_rank_alone(digits, tmp_path):
 
 
 def networks_differ(texts, folder, **files):
-    """Compare the networks of pretend ranks, each built from a text of its own; return what is raised."""
+    """Compare the networks of pretend ranks, each built from a text of its own; return the error."""
     nets = []
     for rank, text in enumerate(texts):
         path = folder / str(rank) / "net.py"

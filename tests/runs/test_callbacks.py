@@ -27,7 +27,7 @@ def test_the_root_calls_every_callback_with_every_event(digits, tmp_path, ranks)
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("kind", [RunStarted, StepDone, EpochDone, CheckpointSaved])
 def test_a_callback_that_fails_ends_the_run_once_it_is_saved(digits, tmp_path, kind, ranks):
-    """Wherever it fails: at the last event but one too, when only the evaluation of the test images is left."""
+    """At any event, even the last but one, when only the evaluation of the test images remains."""
     run, calls = tmp_path / "run", []
 
     def fail(event):
@@ -57,7 +57,7 @@ def test_a_callback_that_fails_at_the_very_end_leaves_a_complete_run(digits, tmp
     assert summary(tmp_path / "run")["status"] == "complete"
 
 
-def test_a_callback_stops_the_run_as_ctrl_c_does(digits, tmp_path):
+def test_a_callback_stops_the_run_like_ctrl_c(digits, tmp_path):
     def stop(event):
         if isinstance(event, EpochDone):
             raise KeyboardInterrupt

@@ -1,4 +1,4 @@
-"""A run directory that two colleagues share: a group's directory (setgid), a umask of 002, two users."""
+"""A run directory shared by two colleagues: a group's directory (setgid), a umask of 002, two users."""
 
 import json
 import os
@@ -11,9 +11,9 @@ from pathlib import Path
 import mpi_jobs
 import pytest
 
-GROUP, FIRST, SECOND = 54320, 54321, 54322  # numbers that nobody has: no name is needed
-# Each command line is a fork with the rights of its user. Root has done the like before: the colleagues need not be
-# able to read the checkout and the Python that runs it.
+GROUP, FIRST, SECOND = 54320, 54321, 54322  # unused numbers: no names are needed
+# Each command line is a fork with the rights of its user. Root has run similar commands before, so that the colleagues
+# need no access to the checkout and its Python.
 COLLEAGUES = f"""
 import encodings.utf_8_sig, json, os, sys, tomllib
 from distlenet.cli import main
@@ -44,7 +44,7 @@ SHORT = ["--batch-size", "96", "--shards", "6", "--train-sample", "50", "--displ
 
 @pytest.fixture
 def shared(digits):
-    """A directory of the group's, which holds a dataset."""
+    """A directory of the group with a dataset."""
     if os.geteuid() != 0:
         pytest.skip("only root can act for two users")
     with tempfile.TemporaryDirectory() as folder:  # pytest's own directories are closed to other users
@@ -58,7 +58,7 @@ def shared(digits):
 
 
 def do(shared, tmp_path, commands, *jobs):
-    """Do ``jobs``, (user, words) each; ``commands(run)`` are the like of them, which root does elsewhere."""
+    """Do ``jobs``, (user, words) each; root first does the similar ``commands(run)`` elsewhere."""
     warm = [list(map(str, words)) for words in commands(tmp_path / "warm")]
     asked = [(user, list(map(str, words))) for user, words in jobs]
     environment = mpi_jobs.environment() | {"HOME": str(shared.parent)}
@@ -66,7 +66,7 @@ def do(shared, tmp_path, commands, *jobs):
 
 
 def check_rights(folder, *users):
-    """All that is there belongs to the group, which may write to it, as the umask says."""
+    """All entries belong to the group and are writable for it, according to the umask."""
     entries = [folder, *folder.rglob("*")]
     assert len(entries) > 6
     for path in entries:

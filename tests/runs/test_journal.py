@@ -1,4 +1,4 @@
-"""The journal: whole lines of JSON, only ever added, of which none counts twice after a resume."""
+"""The journal: whole lines of JSON that are only appended; after a resume none counts twice."""
 
 import json
 import math
@@ -13,7 +13,7 @@ from distlenet.training.events import Diverged, Notice, RunFinished, RunStarted,
 
 
 def state_of(steps):
-    """Return what a journal asks of a state."""
+    """Return the part of a state that a journal uses."""
     return SimpleNamespace(progress=SimpleNamespace(steps=steps))
 
 
@@ -61,7 +61,7 @@ def test_a_resumed_run_adds_to_its_journal_after_a_torn_line(tmp_path):
         file.write('{"kind": "step", "st')  # a kill in the middle of a line
     before = path.read_bytes()
     journal, state = open_journal(path, steps=3)
-    assert journal.complete([]) == []  # damaged lines of steps are left to who reads them
+    assert journal.complete([]) == []  # damaged lines of steps are skipped by readers
     journal.on(RunStarted("", {}, 1, 10, 0, 3))
     assert [line["steps"] for line in counted(path)] == [1, 2, 3]
     steps(journal, state, 3, 5)
@@ -97,7 +97,7 @@ def test_epochs_that_are_missing_come_from_the_history(tmp_path):
     assert complete([line for line in whole if line != epochs[1]], epochs[1:]) == whole  # one that a full disk refused
     timed = [line | {"seconds": 3.0} if line in epochs else line for line in whole]
     assert complete(timed, []) == timed
-    # another course from the second epoch on
+    # a different course from the second epoch
     other = [line | {"running": {"loss": 9.0}} if line in epochs[1:] else line for line in whole]
     assert complete(other, [{"kind": "back", "steps": 5}, *epochs[1:]]) == [*whole[:6], *epochs[1:]]
     assert complete([], epochs) == epochs

@@ -385,7 +385,7 @@ def test_a_run_on_a_disk_that_fails_for_a_while(digits, tmp_path, monkeypatch):
     assert read_checkpoint(done.run / "checkpoints/last.h5").position == (15, 5)
 
 
-def test_what_is_inside(trained):
+def test_the_content_of_a_checkpoint(trained):
     path, parameters = trained / "checkpoints/last.h5", build_net(Config(), (1, 28, 28), 10).parameters
     with h5py.File(path) as file:
         names: dict[str, h5py.Dataset] = {}

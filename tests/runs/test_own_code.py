@@ -1,4 +1,4 @@
-"""Runs with an optimizer, a schedule and an augmentation of a user's own: the same bits, resumed, at fault."""
+"""Runs with a user-defined optimizer, schedule and augmentation: the same bits, resumes, faults."""
 
 import json
 import shutil
@@ -42,7 +42,7 @@ def test_the_same_bits_on_any_number_of_ranks_interrupted_or_not(digits):
     assert sha256_of("whole") == sha256_of("two") == sha256_of("parts")
 
 
-def test_what_a_run_is_made_of_is_kept(digits):
+def test_the_code_of_a_run_is_recorded(digits):
     train(digits, "run", flags={**FLAGS, "epochs": 1}).expect()
     expected = {setting: source_sha256(name) for setting, name in NAMED.items()}
     assert json.loads(Path("run/summary.json").read_text())["own_code"] == expected

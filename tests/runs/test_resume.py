@@ -408,7 +408,7 @@ def test_into_another_directory(digits, stopped, whole, tmp_path):
     run, before = tmp_path / "elsewhere", contents(stopped)
     resume(digits, run, 3, stopped / "checkpoints/last.h5").expect()
     assert sessions.results(run) == sessions.results(whole)
-    assert sessions.journal(run) == sessions.journal(whole)  # what came before too
+    assert sessions.journal(run) == sessions.journal(whole)  # including the earlier part
     assert contents(stopped) == before
     best = read_checkpoint(run / "checkpoints/best.h5")
     assert best.theta.tobytes() == read_checkpoint(whole / "checkpoints/best.h5").theta.tobytes()
@@ -629,7 +629,7 @@ def test_other_numerics_are_reported(digits, stopped, monkeypatch):
     assert "threads" in warnings[0] and "numpy" not in warnings[0]
 
 
-def test_another_engine_is_said(digits, stopped, monkeypatch):
+def test_another_engine_is_reported(digits, stopped, monkeypatch):
     def forget(file, sums):  # the first engine wrote no revision
         meta = json.loads(file["meta"][()].tobytes())
         del meta["numerics"]["engine"]
@@ -638,7 +638,7 @@ def test_another_engine_is_said(digits, stopped, monkeypatch):
     monkeypatch.setattr(experiment, "numerics", lambda: {**numerics(), "engine": 2})
     change(stopped / "checkpoints/last.h5", forget)
     done = resume(digits, stopped, 2).expect()
-    assert [text for text in done.notices if "engine 1 (now 2): from here on the last bits may differ" in text]
+    assert [text for text in done.notices if "engine 1 (now 2): from now on the last bits may differ" in text]
 
 
 def test_like_numerics_are_not_mentioned(digits, stopped):

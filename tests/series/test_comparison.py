@@ -65,6 +65,6 @@ def test_groups_are_complete():
         (["a:lr=0.1,"], "'' in item"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(words, says):
+def test_invalid_words_give_one_sentence(words, says):
     with pytest.raises(UsageError, match=says):
         parse_items(words)

@@ -1,10 +1,10 @@
 """The published datasets in MNIST's IDX format: their files, classes and checksums.
 
-MD5 sums are those that their authors publish for the .gz files. They are no proof against forgery, but tell
-one dataset from another where both use MNIST's file names. Of MNIST the content is known: the .gz files in
-circulation were packed by different programs, the numbers inside are the same everywhere. Published MD5 of the original
-.gz files: f68b3c2dcbeaaa9fbdd348bbdeb94873, d53e105ee54ea40749a09fcbcd1e9432, 9fb629c4189551a2d022fa330f9573f3,
-ec29112dd5afa0611ce80d1b7f02629c.
+The MD5 sums are published by the authors for the .gz files. They do not protect against forgery, but distinguish
+datasets that use MNIST's file names. For MNIST itself the contents are checked: the .gz files in circulation were
+packed by different programs, but the numbers inside are the same everywhere. Published MD5 of the original .gz files:
+f68b3c2dcbeaaa9fbdd348bbdeb94873, d53e105ee54ea40749a09fcbcd1e9432,
+9fb629c4189551a2d022fa330f9573f3, ec29112dd5afa0611ce80d1b7f02629c.
 """
 
 import string
@@ -13,17 +13,17 @@ from dataclasses import dataclass
 PARTS = (("train", "images-idx3"), ("train", "labels-idx1"), ("test", "images-idx3"), ("test", "labels-idx1"))
 LIKE_MNIST = tuple(f"{part}-{kind}-ubyte".replace("test", "t10k") for part, kind in PARTS)
 DIGITS = tuple(string.digits)
-# public copies of the files that were first on Yann LeCun's page
+# public copies of the files first published on Yann LeCun's page
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist/", "https://storage.googleapis.com/cvdf-datasets/mnist/")
 
 
 @dataclass(frozen=True)
 class Content:
-    """What is in a file, where everybody's is the same."""
+    """The content of a file, if it is the same in all copies."""
 
     shape: tuple[int, ...]
     sha256: str  # of the plain IDX file
-    gz_sha256: str  # of the .gz as first published, which the mirrors hold
+    gz_sha256: str  # of the .gz as first published and as stored on the mirrors
     gz_size: int  # bytes
 
 
@@ -40,8 +40,8 @@ class Published:
     transposed: bool = False  # rows and columns are exchanged in the file
     first_label: int = 0
     md5: tuple[str, ...] = ()  # of the .gz files
-    contents: tuple[Content, ...] = ()  # where they are known: nothing else is taken
-    what: str = ""  # in the sentence of the file
+    contents: tuple[Content, ...] = ()  # if known, no other contents are accepted
+    what: str = ""  # part of the sentence stored in the file
 
 
 _MNIST = Published(

@@ -93,7 +93,7 @@ FORMATS: dict[str, Format] = {
 
 
 def format_of(name: str) -> Format:
-    """Return the format ``name``: a key of FORMATS, or code of the user's own, FILE.py:FUNCTION.
+    """Return the format ``name``: a key of FORMATS, or user code, FILE.py:FUNCTION.
 
     Only the command line names such code, and so allows it to run.
     """

@@ -1,4 +1,4 @@
-"""A dataset format of the user's own: a function from a path to arrays, as an .npz archive would hold them."""
+"""A user-defined dataset format: a function from a path to arrays like those of an .npz archive."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -27,12 +27,13 @@ def read_own(
 ) -> Dataset:
     """Read the dataset that the user's function ``code`` returns for ``place``, the Path that --from names, or None.
 
-    It returns a dict of what can be made arrays. Images are (n, rows, columns), (n, pixels) of the ``size`` or square,
-    or have an axis of 1 or 3 colours; they are whole numbers or floats of 0 (paper) to 255 (ink), or of 0 to 1. Labels
-    are (n,) whole numbers. Their names are those of an .npz archive: x_train and y_train, likewise test and validation;
-    or images and labels, of which ``share`` become test images. The training images are shuffled with ``seed``.
+    The function returns a dict of arrays, or of objects that can be converted. Images are (n, rows, columns), or
+    (n, pixels) in the shape ``size`` or square, or have an additional axis of 1 or 3 colours; they are whole numbers or
+    floats from 0 (paper) to 255 (ink), or from 0 to 1. Labels are (n,) whole numbers. The names are those of an .npz
+    archive: x_train and y_train, and likewise for test and validation; or images and labels, from which ``share``
+    become test images. The training images are shuffled with ``seed``.
 
-    Raises UntrustedCodeError, ConfigError: code that cannot be loaded; DataError: code that fails, or other arrays.
+    Raises UntrustedCodeError or ConfigError if the code cannot be loaded; DataError if it fails or returns other data.
     """
     read, source = load(code, trust, "format", "place")
     what = f"format {code}"
