@@ -192,7 +192,7 @@ def test_other_sizes_are_trained(other_size, train, run, summary_of):
         (["--pooling", "maximum"], 3, ["pooling 'maximum' is unknown"]),
         (["--init", "hee"], 3, ["did you mean 'he'"]),
         (["--validation", "700"], 3, ["700 of 700 training images are held back"]),
-        (["--shards", "1000", "--batch-size", "1000"], 3, ["left for 1000 shards"]),
+        (["--shards", "1000", "--batch-size", "1000"], 3, ["642 for 1000 shards"]),
         (["--lr", "-1"], 3, ["lr is -1.0"]),
         (["--epochs", "-3"], 3, ["epochs is -3"]),
         (["--log-every", "0"], 2, ["--log-every"]),
