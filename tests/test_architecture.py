@@ -3,7 +3,6 @@
 import ast
 import re
 import sys
-import tomllib
 from pathlib import Path
 
 import mpi_jobs
@@ -115,15 +114,6 @@ def test_code_rarely_depends_on_the_rank():
             if asks or any("rank" in (getattr(side, "attr", ""), getattr(side, "id", "")) for side in sides):
                 places.append(f"{source}:{node.lineno}")
     assert len(places) <= 5, f"root-only work is a listener that other ranks do not have: {places}"
-
-
-def test_every_file_but_programs_is_package_data():
-    """Including ``py.typed``, which marks the package as typed."""
-    settings = tomllib.loads((mpi_jobs.ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]
-    patterns = [(room, pattern) for room, patterns in settings["package-data"].items() for pattern in patterns]
-    packed = {path for room, pattern in patterns for path in mpi_jobs.ROOT.joinpath(*room.split(".")).glob(pattern)}
-    files = {path for path in PACKAGE.rglob("*") if path.is_file() and path.suffix not in (".py", ".pyc", ".md")}
-    assert files == packed and PACKAGE / "py.typed" in packed
 
 
 def loaded_after(*words: object) -> set[str]:

@@ -18,7 +18,7 @@ pytest.importorskip("build", reason="there is no build: it is in the extra dev")
 
 ROOT = mpi_jobs.ROOT
 FOLDERS = (".ci", ".github", "distlenet", "scripts", "tests")
-FILES = ("pyproject.toml", "MANIFEST.in", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "datasets/README.md")
+FILES = ("pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md", "CITATION.cff", "datasets/README.md")
 DEAD = shutil.ignore_patterns("__pycache__", "*.egg-info", "*.part")
 
 
@@ -44,7 +44,7 @@ def sources(tmp_path_factory) -> Path:
     copy = tmp_path_factory.mktemp("sources")
     for name in FOLDERS:
         shutil.copytree(ROOT / name, copy / name, ignore=DEAD)
-    for name in (*FILES, ".editorconfig", ".pre-commit-config.yaml"):
+    for name in (*FILES, ".editorconfig", ".pre-commit-config.yaml", ".gitignore"):
         (copy / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, copy / name)
     return copy
@@ -95,8 +95,7 @@ def test_the_source_distribution_is_the_checkout(built, sources):
     expected = {path.relative_to(sources).as_posix() for name in FOLDERS for path in (sources / name).rglob("*")}
     expected = {name for name in expected if (ROOT / name).is_file() and not name.endswith(".pyc")}
     assert expected | set(FILES) <= names
-    extra = {name for name in names - expected - set(FILES) if not name.startswith("distlenet.egg-info/")}
-    assert extra == {"PKG-INFO", "setup.cfg", ".editorconfig", ".pre-commit-config.yaml"}
+    assert names - expected - set(FILES) == {"PKG-INFO", ".editorconfig", ".pre-commit-config.yaml", ".gitignore"}
 
 
 def test_the_checkout_gives_the_same_wheel(wheel, sources, tmp_path):
