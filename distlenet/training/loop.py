@@ -1,6 +1,6 @@
 """The training loop: a generator of events, the same on every rank.
 
-    for event in train(state, leaves, epoch_end, course, comm):
+    for event in train(state, leaves, epoch_end, options, comm):
         for listener in listeners:  # only the root rank has any
             listener.on(event)
 
