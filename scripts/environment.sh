@@ -98,7 +98,7 @@ $wanted" ]; then
     fi
 
     if [ -e "$state" ]; then unfinished; fi
-    echo "Installing distlenet and what it needs into $venv (150 MB on disk; minutes on a slow network)."
+    echo "Installing distlenet and what it needs into $venv (150 to 550 MB on disk; minutes, and longer on a slow network)."
     target=.${extras:+"[$extras]"}
     constraints=/dev/null
     if [ "${4:-}" = lowest ]; then

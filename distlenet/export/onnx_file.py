@@ -2,7 +2,8 @@
 
 The input ``pixels`` is (N, 1, rows, columns) float32, 0 for paper to 255 for ink: normalising is part of the
 graph, so that nobody can forget it. The outputs ``logits`` and ``probabilities`` are (N, classes). Each layer is a
-chain of operators: the output of one is the first input of the next, constants follow.
+chain of operators. The output of one is the first input of the next; constants are its other inputs. A layer that
+reads its input twice, as x * sigmoid(x) does, needs operators that do so too: extend ``Operator`` for it.
 """
 
 import json

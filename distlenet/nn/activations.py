@@ -6,7 +6,11 @@ from distlenet.nn.layer import Layer
 
 
 class Activation(Layer):
-    """An elementwise function whose derivative is known from its own output."""
+    """An elementwise function whose derivative is known from its own output.
+
+    Where it is not, compute the derivative in ``apply`` and keep it in a buffer of ``scratch``: ``x`` may be
+    overwritten later. ``dy`` may have another shape than ``x``, with the same elements in the same order.
+    """
 
     elementwise = shares_arrays = True
 

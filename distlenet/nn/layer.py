@@ -52,11 +52,11 @@ class Layer:
     Pictures come as (C, H, W, N), vectors as (features, N). A user-defined layer needs nothing else, and every array
     it gets is a contiguous copy that it may keep and overwrite. The built-in layers are faster by two promises:
 
-    ``shares_arrays``: nothing is copied. ``forward`` does not write to its argument, unless ``in_place``, nor
-    ``backward`` to its own, which may be a read-only view of any strides, and of more axes: the same elements in the
-    same order. ``backward`` may overwrite what ``forward`` returned.
-    ``output_is_free``: ``backward`` does not read what ``forward`` returned, nor any array that shares its memory:
-    the next layer may work in place on it.
+    ``shares_arrays``: nothing is copied. ``forward`` does not write to ``x``, unless ``in_place``, and ``backward``
+    does not write to ``dy``. ``dy`` may be a read-only view of any strides, and have more axes: the same elements in
+    the same order. ``backward`` may overwrite what ``forward`` returned.
+    ``output_is_free``: ``backward`` neither reads nor writes what ``forward`` returned, nor any array that shares its
+    memory: the next layer may work in place on it.
 
     They hold for the methods they were made for: a class outside this package that overrides one of these
     does without them, unless it makes them again.

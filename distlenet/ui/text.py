@@ -11,7 +11,7 @@ GAP = "   "  # between two figures in a line
 RESUME = "the same command and --resume"  # resumes a stopped run
 # All displays use these words, and those of the journal: "running", "train", "validation", "test".
 LEGEND = {
-    "running": "this epoch so far, augmented images",
+    "running": "this epoch so far, the images as trained on",
     "train, valid": "after the epoch, images as they are",
     "*": "best valid so far",
     "exchange": "share of the time spent between ranks",

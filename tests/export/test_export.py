@@ -15,7 +15,7 @@ from distlenet.data.sources.drawing import draw_digits
 from distlenet.data.sources.idx import read_idx
 from distlenet.errors import ExportError
 from distlenet.export import export
-from distlenet.export.onnx_file import operators
+from distlenet.export.onnx_file import CONVERTERS, operators
 from distlenet.export.tensor_files import tensors
 from distlenet.nn import input_statistics
 from distlenet.nn.layer import Layer
@@ -44,6 +44,10 @@ def answers(checkpoint, images):
     resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
     logits = net.forward(resampler.normalize(images)).copy()
     return logits.T, net.loss.probabilities(logits).T
+
+
+def test_every_activation_and_pooling_by_name_can_be_exported():
+    assert {*ACTIVATIONS.values(), *POOLINGS.values()} <= CONVERTERS.keys()
 
 
 def torch_module(torch, layers):

@@ -6,7 +6,7 @@ from nn import reference
 
 from distlenet.errors import ConfigError
 from distlenet.nn import Sequential, outline
-from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
+from distlenet.nn.activations import ELU, ReLU, ScaledTanh, Sigmoid, Tanh
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.dense import Dense, Flatten
 from distlenet.nn.models import ACTIVATIONS as BY_NAME
@@ -23,7 +23,7 @@ POOLINGS = st.tuples(
     st.sampled_from([AveragePool2d, MaxPool2d, TrainablePool2d]), st.integers(1, 3), st.sampled_from([None, 1, 2, 3])
 )
 POOL_OF_TWO = st.tuples(st.sampled_from([AveragePool2d, MaxPool2d, TrainablePool2d]), st.just(2))
-ACTIVATIONS = st.tuples(st.sampled_from([ReLU, Tanh, Sigmoid, LeakyReLU, ELU, ScaledTanh]))
+ACTIVATIONS = st.tuples(st.sampled_from(list(BY_NAME.values())))
 PICTURES = st.lists(st.one_of(CONVOLUTIONS, ACTIVATIONS, POOL_OF_TWO, POOLINGS), min_size=1, max_size=6)
 VECTORS = st.lists(st.one_of(ACTIVATIONS, st.tuples(st.just(Dense), st.integers(1, 9))), max_size=4)
 

@@ -9,25 +9,20 @@ from hypothesis import strategies as st
 
 from distlenet.errors import ConfigError
 from distlenet.nn import (
-    ELU,
     AveragePool2d,
     Conv2d,
     Dense,
     Flatten,
     Layer,
-    LeakyReLU,
     MaxPool2d,
     Net,
     Parameter,
-    ReLU,
-    ScaledTanh,
     Sequential,
-    Sigmoid,
-    Tanh,
     TrainablePool2d,
 )
 from distlenet.nn.activations import Activation
 from distlenet.nn.losses import MAPLoss
+from distlenet.nn.models import ACTIVATIONS
 from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import Pad2d
 from distlenet.nn.rbf import RBF
@@ -246,7 +241,7 @@ class Sine(Activation):
 
 OWN = [ReadsOutput, KeepsInput, SinInPlace, OverwritesWhatItKept, KeepsAndReturns, View, Transposed, Cropped, Repeated]
 OWN += [Scaled, ScaledByAdding, ScaledBySetting, Sine]
-SQUASHING = [ReLU, Tanh, Sigmoid, LeakyReLU, ELU, ScaledTanh]
+SQUASHING = list(ACTIVATIONS.values())
 ANYWHERE = st.one_of(st.sampled_from([(kind,) for kind in OWN]), st.sampled_from([(kind,) for kind in SQUASHING]))
 OF_PICTURES = st.one_of(
     st.tuples(
