@@ -24,7 +24,15 @@ from distlenet.cli import main
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.launching.mpirun import which_mpi
 
-OF_RANKS = {"runtime", "any_mpi", "runtimes", "openmpi", "hosts", "misfit"}  # fixtures of tests that start ranks
+STALLS = {  # files of tests in which a rank without progress for a few seconds is taken for lost
+    *("faults/test_losses", "faults/test_signals", "parallel/test_heartbeat"),
+    *("parallel/test_recovery", "parallel/test_watchdog", "launching/test_job"),
+}
+LONGEST = [
+    *("stalls", "tests/test_readme", "training/test_same_bits", "hosts/test_two_hosts", "pictures/test_scenes"),
+    *("commands/test_series", "report/test_report", "faults/test_kill", "faults/test_damage", "runs/test_resume"),
+    *("runs/test_keeper", "faults/test_directory", "commands/test_own_network", "commands/test_train"),
+]
 
 Once = Callable[[str, Callable[[Path], object]], Path]
 
@@ -32,7 +40,7 @@ Once = Callable[[str, Callable[[Path], object]], Path]
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of the tests in tests/faults."""
     group = parser.getgroup("distlenet")
-    group.addoption("--soak", action="store_true", help="try every fault as often as promised, not one in twenty")
+    group.addoption("--soak", action="store_true", help="try every fault as often as promised, not one in fifty")
     group.addoption("--soak-report", default="soak.json", metavar="FILE", help="outcome of --soak (%(default)s)")
 
 
@@ -49,12 +57,14 @@ def pytest_make_parametrize_id(val, argname):
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for several workers: each file on one worker, and all jobs of ranks one after another."""
-    groups = {item: "ranks" if OF_RANKS & set(item.fixturenames) else item.path.stem for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest tests are started first
-        items.sort(key=lambda item: ("ranks", "test_readme", groups[item]).index(groups[item]))
+    """Group the tests for several workers: each file on one worker, and those of stalls one after another."""
+    groups = {}
+    for item in items:
+        file = f"{item.path.parent.name}/{item.path.stem}"
+        groups[item] = "stalls" if file in STALLS else file
+        item.add_marker(pytest.mark.xdist_group(groups[item]))
+    if "PYTEST_XDIST_WORKER" in os.environ:  # the longest groups start first, so that all workers end together
+        items.sort(key=lambda item: [*LONGEST, groups[item]].index(groups[item]))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -1,4 +1,4 @@
-"""Counts of survived faults: one in twenty by default, all with ``--soak``, which also writes a report."""
+"""Counts of survived faults: one in fifty by default, all with ``--soak``, which also writes a report."""
 
 import json
 import statistics
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-SHARE = 20
+SHARE = 50
 
 
 class Soak:

@@ -41,7 +41,7 @@ def damages(path, soak, seed):
     """Yield descriptions of damages and the damaged bytes; half of the flips are in HDF5's structures."""
     image, chance = path.read_bytes(), random.Random(seed)
     structures = where_structures_are(path)
-    for length in [0, *(chance.randrange(len(image)) for _ in range(soak.count(CUTS) - 1))]:
+    for length in [0, *(chance.randrange(len(image)) for _ in range(soak.count(CUTS)))]:
         yield f"cut to {length} of {len(image)} bytes", image[:length]
     for number in range(soak.count(FLIPS)):
         place = chance.choice(structures) if number % 2 else chance.randrange(len(image))

@@ -41,7 +41,7 @@ class Undisturbed:
 @pytest.fixture(scope="module")
 def undisturbed(survivors_continue, tmp_path_factory, soak):
     folder = tmp_path_factory.mktemp("losses")
-    data, run = drawn.write_again(folder / "drawn.h5", 5), folder / "whole"
+    data, run = drawn.write_again(folder / "drawn.h5", 5 if soak.full else 2), folder / "whole"
     done = runs.do(runs.train(data, run, *OPTIONS)).expect()
     seconds = []
     for number in range(5 if soak.full else 1):

@@ -14,6 +14,8 @@ from faults import runs
 STOPS = 60  # for each of the five targets
 SECOND = 20
 OPTIONS = ["--epochs", "3", "--checkpoint-every", "5", "--validation", "6000"]  # evaluation takes most of the time
+TARGETS = ["the process", "mpirun", "a rank"]
+KINDS = ["SIGINT", "SIGTERM", "SIGUSR1"]
 CODES = {"SIGINT": 130, "SIGTERM": 143}
 HANDLED = sum(1 << (number - 1) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1))
 
@@ -31,7 +33,7 @@ def undisturbed(tmp_path_factory, many_digits):
     return run, runs.summary(run)["total_seconds"]
 
 
-@pytest.mark.parametrize("target", ["the process", "mpirun", "a rank"])
+@pytest.mark.parametrize("target", TARGETS)
 def test_stops(soak, request, many_digits, undisturbed, tmp_path, target):
     for name in ["none"] if target == "the process" else ["openmpi", "mpich"]:
         runtime = None if name == "none" else mpi_jobs.find_runtime(name)
@@ -40,7 +42,7 @@ def test_stops(soak, request, many_digits, undisturbed, tmp_path, target):
         with soak.fault(f"signals to {target}" + (f" of {name}" if runtime else "")) as fault:
             for number in range(soak.count(STOPS)):
                 chance = random.Random(f"{target} {name} {number}")
-                kind = ("SIGINT", "SIGTERM", "SIGUSR1")[number % 3]
+                kind = KINDS[(number + TARGETS.index(target)) % 3]
                 run = tmp_path / f"{name}-{number}"
                 with fault.trial(f"{kind}, number {number}"):
                     one_signal(fault, run, many_digits, undisturbed, chance, runtime, target, kind)

@@ -78,7 +78,7 @@ def test_a_hanging_rank_ends_itself_if_the_others_can_continue(survivors_continu
     assert runs.results(run) == runs.results(whole)
 
 
-# the command line, but one rank is slow: in the evaluation of the first epoch, or in the root's save
+# the command line, but one rank is slow, once: in the evaluation of the first epoch, or in the root's save
 SLOW = """
 import os, sys, time
 rank = int(os.environ.get("OMPI_COMM_WORLD_RANK") or os.environ.get("PMI_RANK") or 0)
@@ -87,20 +87,21 @@ from distlenet.cli import main
 from distlenet.data.slices import DatasetSlice
 from distlenet.runs import checkpoint_file
 
+delays = iter(range({times}))
 read, lay_out = DatasetSlice.read, checkpoint_file.lay_out
 
 
 def slow_read(part, chunks):
     for chunk in read(part, chunks):
         if rank == 1:
-            for _ in range(5):
+            for _ in delays:
                 time.sleep({pause})
                 {tick}
         yield chunk
 
 
 def slow_layout(*arguments):
-    for _ in range(5):
+    for _ in delays:
         time.sleep({pause})
         {tick}
     return lay_out(*arguments)
@@ -116,15 +117,15 @@ QUICK = ["--epochs", 1, "--train-sample", 50, "--validation", 100, "--stall-afte
 
 
 @pytest.mark.parametrize("where", ["evaluation", "checkpoint"])
-def test_ranks_wait_for_a_rank_that_makes_progress(runtime, digits, tmp_path, where):
-    code = SLOW.format(pause=STALL_AFTER / 2, tick="advance()", where=where)
+def test_ranks_wait_for_a_rank_that_makes_progress(any_mpi, digits, tmp_path, where):
+    code = SLOW.format(pause=STALL_AFTER / 2, times=4, tick="advance()", where=where)
     words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
-    done = mpi_jobs.run(runtime.command(2, "-c", code, *words)).expect()
+    done = mpi_jobs.run(any_mpi.command(2, "-c", code, *words)).expect()
     assert "no progress" not in done.output
 
 
 def test_a_rank_without_progress_hangs(openmpi, digits, tmp_path):
-    code = SLOW.format(pause=2 * STALL_AFTER, tick="pass", where="evaluation")
+    code = SLOW.format(pause=2 * STALL_AFTER, times=5, tick="pass", where="evaluation")
     words = map(str, runs.train(digits, tmp_path / "run", *QUICK))
     done = mpi_jobs.run(openmpi.command(2, "-c", code, *words))
     assert done.returncode == RanksLost.exit_code, done.output

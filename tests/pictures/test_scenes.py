@@ -19,7 +19,7 @@ from distlenet.pictures import Picture, digits_in, read_picture
 from distlenet.reader import Reader
 from distlenet.runs.choice import find_checkpoint
 
-COUNT = 12  # pictures of each condition
+COUNT = 6  # pictures of each condition
 DIGITS, LABELS = draw_digits(60, seed=77)
 
 

@@ -14,6 +14,14 @@ def train(digits, run, *callbacks, ranks=1, **options) -> Session:
     return train_run(digits, run, ranks, flags=flags, callbacks=callbacks, **options)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, digits):
+    """An undisturbed run."""
+    run = tmp_path_factory.mktemp("whole") / "run"
+    train(digits, run).expect()
+    return run
+
+
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_the_root_calls_every_callback_with_every_event(digits, tmp_path, ranks):
     first, second = [], []
@@ -26,7 +34,7 @@ def test_the_root_calls_every_callback_with_every_event(digits, tmp_path, ranks)
 
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("kind", [RunStarted, StepDone, EpochDone, CheckpointSaved])
-def test_a_callback_that_fails_ends_the_run_once_it_is_saved(digits, tmp_path, kind, ranks):
+def test_a_callback_that_fails_ends_the_run_once_it_is_saved(digits, whole, tmp_path, kind, ranks):
     """At any event, even the last but one, when only the evaluation of the test images remains."""
     run, calls = tmp_path / "run", []
 
@@ -42,8 +50,6 @@ def test_a_callback_that_fails_ends_the_run_once_it_is_saved(digits, tmp_path, k
     assert isinstance(session.codes[0].__cause__, KeyError) and type(calls[-1]) is kind, "called after its failure"
     assert summary(run)["failure"] == "CallbackError" and "test_accuracy" not in summary(run)
 
-    whole = tmp_path / "whole"
-    train(digits, whole).expect()
     train(digits, run, resume="auto").expect()
     assert results(run) == results(whole)
 
