@@ -28,7 +28,7 @@ COURSES = {
     GOES_BACK: ([*SMALL, *WILD, "--checkpoint-every", "1"], None),
     f"{GOES_BACK}, one newest checkpoint": ([*SMALL, *WILD, "--checkpoint-every", "1", "--keep-newest", "1"], None),
 }
-EVERY = 80  # one in this many places is tried, unless all are
+EVERY = 150  # one in this many places is tried, unless all are
 BATCH = 60
 
 

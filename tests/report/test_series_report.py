@@ -88,7 +88,7 @@ def test_where_a_run_is(tmp_path):
         assert locate(tmp_path / "here", outside) is None
 
 
-def test_reports_of_the_runs_are_linked(changed, digits, capsys):
+def test_reports_of_the_runs_are_linked(changed, undrawn, digits, capsys):
     assert main(["report", str(changed), "--each", "--data", str(digits)]) == 0
     page = Page(changed / "report" / "report.html")
     links = [link for link in page.references if link.startswith("../")]

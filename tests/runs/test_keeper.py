@@ -173,8 +173,7 @@ class Disk:
             self.file.flush()
 
 
-@pytest.mark.parametrize("newest", [1, 2, 3])
-@pytest.mark.parametrize("times", [1, 4])
+@pytest.mark.parametrize(("newest", "times"), [(1, 1), (2, 1), (3, 1), (2, 4)])
 def test_a_full_disk_at_every_call(tmp_path, monkeypatch, newest, times):
     disk = Disk(monkeypatch)
     probe = Kept(tmp_path / "probe", newest=newest)
