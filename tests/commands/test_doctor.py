@@ -79,10 +79,10 @@ def test_a_row_for_each_rank(runtime, tmp_path):
         assert found["advice"] == []
 
 
-def test_crowded_ranks_as_text(runtime, tmp_path):
+def test_crowded_ranks_as_text(any_mpi, tmp_path):
     ranks = len(os.sched_getaffinity(0)) + 1
     words = [*DOCTOR[:-1], "--run", str(tmp_path)]
-    done = mpi_jobs.run(runtime.command(ranks, *words), env=env_of(runtime)).expect()
+    done = mpi_jobs.run(any_mpi.command(ranks, *words), env=env_of(any_mpi)).expect()
     assert f"{ranks} ranks run {ranks} BLAS threads" in done.stdout
     assert "nothing to fix" not in done.stdout
 

@@ -336,16 +336,16 @@ def start(runtime, places: Path, *words):
     return mpi_jobs.run(runtime.command(2, str(places / "wrapper.py"), *map(str, words)))
 
 
-def test_under_mpirun(runtime, places, digits, only_sentence):
+def test_under_mpirun(any_mpi, places, digits, only_sentence):
     train = ["train", "--data", digits, "--run", places / "run", "--config", "set.toml", "--model", "net.py:build"]
     train += ["--display", "plain"]
     (places / "1/net.py").write_text(NET + "\n# edited\n")
-    done = start(runtime, places, *train)
+    done = start(any_mpi, places, *train)
     only_sentence(done, 3, f"rank 1 on {HOST} has net.py:build with the source of", f"rank 0 on {HOST} has")
     assert not (places / "run/checkpoints").exists()
     (places / "1/net.py").write_text(NET)
     (places / "1/set.toml").write_text("epochs = 1\nbatch_size = 128\n")
-    only_sentence(start(runtime, places, *train), 3, f"rank 1 on {HOST} has setting batch_size 128")
+    only_sentence(start(any_mpi, places, *train), 3, f"rank 1 on {HOST} has setting batch_size 128")
 
 
 def trials_of(digits, run, seeds=(1, 2), **flags):

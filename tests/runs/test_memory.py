@@ -20,7 +20,7 @@ from distlenet.training.signals import Signals
 
 ROOM = 96 * 1024  # bytes: numpy takes up to two buffers of 8,192 numbers while it adds views
 EPOCH = 16  # steps, of whole leaves
-WARM = 400  # steps: the record of the last 200 is full, the images are learned, a state to go back to is there
+WARM = 250  # steps: the record of the last 200 is full, the images are learned, a state to go back to is there
 SMALL = {"batch_size": 64, "train_sample": 50}
 
 

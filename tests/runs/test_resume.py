@@ -86,7 +86,7 @@ def test_a_chain_of_stops(digits, tmp_path, whole, chain):
         assert any(text.endswith(f"last.h5: {where}") for text in after.notices), after.notices
 
 
-@settings(derandomize=True, deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow])
 @given(st.lists(st.tuples(st.integers(1, 6), st.integers(1, 8)), min_size=1, max_size=4), st.integers(1, 6))
 def test_any_chain(digits, tmp_path_factory, whole, drawn, ranks):
     # each part does some steps more than the one before
@@ -689,22 +689,22 @@ def test_exit_codes_and_sentences(digits, other_size, stopped, distlenet, only_s
     only_sentence(distlenet(*words, other_size), 4, "fingerprint", "--data")
 
 
-def test_a_chain_under_mpirun(runtime, digits, tmp_path, whole, distlenet):
+def test_a_chain_under_mpirun(any_mpi, digits, tmp_path, whole, distlenet):
     # 1 rank, stopped in mid-epoch, then 3 ranks, stopped in the evaluation, then 2 to the end
     run = tmp_path / "run"
     signalled = [str(mpi_jobs.JOBS / "signalled.py"), "0", "SIGTERM", "8"]
     words = ["train", "--data", str(digits), "--run", str(run), *PLAIN]
-    done = mpi_jobs.run([runtime.python, *signalled, *words, *ARGUMENTS]).expect(143)
-    done = mpi_jobs.run(runtime.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto")).expect(130)
+    done = mpi_jobs.run([any_mpi.python, *signalled, *words, *ARGUMENTS]).expect(143)
+    done = mpi_jobs.run(any_mpi.command(3, "-c", IN_EVALUATION, *words, "--resume", "auto")).expect(130)
     assert "Traceback" not in done.output
     assert read_checkpoint(run / "checkpoints/last.h5").progress.step == STEPS
-    done = distlenet(*words, "--resume", "auto", runtime=runtime, ranks=2).expect()
-    if runtime.python == sys.executable:  # another Python may bring another numpy
+    done = distlenet(*words, "--resume", "auto", runtime=any_mpi, ranks=2).expect()
+    if any_mpi.python == sys.executable:  # another Python may bring another numpy
         check_same_run(run, whole)
     else:
         alone = tmp_path / "alone"
         words[4] = str(alone)
-        assert mpi_jobs.run([runtime.python, "-m", "distlenet", *words, *ARGUMENTS]).returncode == 0
+        assert mpi_jobs.run([any_mpi.python, "-m", "distlenet", *words, *ARGUMENTS]).returncode == 0
         check_same_run(run, alone)
 
 

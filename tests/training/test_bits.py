@@ -138,7 +138,7 @@ def runs(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     return flags(shards, leaf, samples, draw(st.sampled_from(sorted(RATES))), **more), ranks
 
 
-@settings(derandomize=True, deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
+@settings(derandomize=True, deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 @given(runs())
 def test_any_run(data, drawn):
     flags, ranks = drawn

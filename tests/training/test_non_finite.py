@@ -34,10 +34,10 @@ ARGUMENTS = ["--epochs", "3", "--batch-size", "64", "--shards", "8", "--display"
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
-def test_poisoned_leaf(runtime, ranks, digits, tmp_path, only_sentence):
+def test_poisoned_leaf(any_mpi, ranks, digits, tmp_path, only_sentence):
     run = tmp_path / "run"
     words = ["-c", POISONED, "train", "--data", str(digits), "--run", str(run), *ARGUMENTS]
-    done = mpi_jobs.run([sys.executable, *words] if ranks == 1 else runtime.command(2, *words))
+    done = mpi_jobs.run([sys.executable, *words] if ranks == 1 else any_mpi.command(2, *words))
     rank = 0 if ranks == 1 else 1
     only_sentence(done, 8, "epoch 2, step 4", f"on rank {rank}, shard 5", "the input", "--lr")
     # the checkpoint is that of the last complete epoch, and training ended at that step

@@ -145,10 +145,10 @@ sys.exit(main(sys.argv[1:]))
 
 
 @pytest.mark.parametrize(("ranks", "words"), [(2, "no majority agrees"), (3, "rank 1 of 3 differ")])
-def test_under_mpirun(runtime, digits, tmp_path, only_sentence, ranks, words):
+def test_under_mpirun(any_mpi, digits, tmp_path, only_sentence, ranks, words):
     run = tmp_path / "run"
     flags = [word for name, value in FLAGS.items() for word in (f"--{name.replace('_', '-')}", str(value))]
     arguments = ["train", "--data", str(digits), "--run", str(run), *flags, "--checkpoint-every", "4"]
-    done = mpi_jobs.run(runtime.command(ranks, "-c", FLIPPING, *arguments, "--display", "plain"))
+    done = mpi_jobs.run(any_mpi.command(ranks, "-c", FLIPPING, *arguments, "--display", "plain"))
     only_sentence(done, 10, "after epoch 2, step 5", words)
     assert good_checkpoints(run) == {"last.h5": 8, "last-1.h5": 7, "best.h5": 7}

@@ -55,13 +55,13 @@ def test_stop_and_resume(uninterrupted, digits, distlenet, tmp_path, name, code,
     check_resumes(run, uninterrupted, digits, distlenet)
 
 
-def test_any_rank_may_receive_the_signal(runtime, uninterrupted, digits, distlenet, tmp_path):
+def test_any_rank_may_receive_the_signal(any_mpi, uninterrupted, digits, distlenet, tmp_path):
     run = tmp_path / "run"
-    done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, runtime, ranks=2).expect(143)
+    done = train_with_signal(run, digits, 1, "SIGTERM", STEPS + 2, any_mpi, ranks=2).expect(143)
     assert "Traceback" not in done.output
     assert sessions.summary(run)["status"] == "stopped by SIGTERM"
     assert sessions.summary(run)["steps"] == STEPS + 3
-    check_resumes(run, uninterrupted, digits, distlenet, runtime=runtime, ranks=3)
+    check_resumes(run, uninterrupted, digits, distlenet, runtime=any_mpi, ranks=3)
 
 
 def test_sigusr1_saves_and_training_continues(uninterrupted, digits, tmp_path):

@@ -77,10 +77,10 @@ def test_damage_ends_all_ranks_and_the_run_resumes_once_it_is_fixed(copied, tmp_
     assert sessions.results(run) == sessions.results(whole)
 
 
-def test_damage_under_mpirun_is_one_sentence(copied, tmp_path, runtime, distlenet, only_sentence):
+def test_damage_under_mpirun_is_one_sentence(copied, tmp_path, any_mpi, distlenet, only_sentence):
     damage(copied, 1234)  # shard 2: only rank 0 reads it; rank 1 reads a neighbour under the same digest
     settings = ["--memory-limit", 0, "--batch-size", 96, "--shards", 6, "--display", "quiet"]
-    done = distlenet("train", "--data", copied, "--run", tmp_path / "run", *settings, runtime=runtime, ranks=2)
+    done = distlenet("train", "--data", copied, "--run", tmp_path / "run", *settings, runtime=any_mpi, ranks=2)
     only_sentence(done, 4, "is damaged", "rows 1,000 to 1,999 of /train", "distlenet prepare")
 
 
