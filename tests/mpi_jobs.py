@@ -74,11 +74,9 @@ def find_runtime(name: str) -> Runtime | str:
         if not (folder / "prterun").exists():
             return f"there is no Open MPI next to {sys.executable}"
         return Runtime(name, sys.executable, str(folder / "mpirun"))
-    python = os.environ.get("DISTLENET_MPICH_PYTHON", "")
-    if not python:
-        return "DISTLENET_MPICH_PYTHON does not name the Python of an environment with MPICH"
+    python = os.environ.get("DISTLENET_MPICH_PYTHON", str(ROOT / ".venv-mpich/bin/python"))
     if not (Path(python).parent / "mpiexec.hydra").exists():
-        return f"there is no MPICH next to DISTLENET_MPICH_PYTHON={python}"
+        return f"there is no MPICH next to {python}: scripts/test makes it, or DISTLENET_MPICH_PYTHON names it"
     return Runtime(name, python, str(Path(python).parent / "mpirun"))
 
 

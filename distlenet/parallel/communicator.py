@@ -12,7 +12,8 @@ PIECE = 2**26  # bytes of an array sent at a time
 class Communicator(Protocol):
     """The ranks of a job. Every method but ``abort`` and ``leave`` must be called by all ranks, in one order.
 
-    If the job can outlive its ranks, any of them may raise RanksLost; see ``recover``.
+    If the job can outlive its ranks, any of them may raise RanksLost; see ``recover``. The arrays passed are then
+    undefined, and other ranks may have completed it.
     """
 
     rank: int
@@ -36,7 +37,7 @@ class Communicator(Protocol):
         """
 
     def allreduce(self, values: np.ndarray) -> None:
-        """Add up ``values`` (float64) of all ranks in place, in any order.
+        """Add up ``values`` (a short contiguous float64 array) of all ranks in place, in any order.
 
         Exact if every element is non-zero on at most one rank, or if all are whole numbers below 2^53.
         """
@@ -45,7 +46,7 @@ class Communicator(Protocol):
         """Return rank ``source``'s ``value`` (JSON: numbers, text, lists, dicts) on every rank."""
 
     def broadcast_array(self, array: np.ndarray, source: int = 0) -> None:
-        """Overwrite ``array`` on every rank with rank ``source``'s."""
+        """Overwrite ``array`` (contiguous) on every rank with rank ``source``'s."""
 
     def allgather(self, value: Any) -> list[Any]:
         """Return the ``value`` (JSON) of every rank, in rank order, on every rank."""

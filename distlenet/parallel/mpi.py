@@ -111,7 +111,10 @@ class MPICommunicator:
         return self.broadcast([json.loads(part.tobytes()) for part in (text, *texts)])
 
     def _collect(self, buffers: list[np.ndarray], array: np.ndarray) -> list[np.ndarray]:
-        """Return on rank 0 the ``array`` of ranks 1, 2, ..., received in ``buffers``; [] on the others."""
+        """Return on rank 0 the short ``array`` of ranks 1, 2, ...; [] on the others.
+
+        ``buffers`` receive them, one for each rank but 0; they are used on rank 0 alone.
+        """
         if self.rank:
             self._run([self._send(array, 0)])
             return []

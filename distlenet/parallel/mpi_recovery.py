@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import Any
+from typing import ParamSpec, TypeVar
 
 import mpi4py
 import numpy as np
@@ -27,19 +27,21 @@ from distlenet.handshake import EXIT_FILE, tell_aborted, tell_launcher  # noqa: 
 from distlenet.parallel.mpi import TAG, MPICommunicator  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
+P = ParamSpec("P")
+R = TypeVar("R")
 BEAT = 0.2  # seconds
 LOW_PRIORITY = 8  # Open MPI runs its failure detector in one of this many calls
 # ERR_IN_STATUS: one of several messages failed; in a correct program only a lost rank causes that
 LOST = (MPI.ERR_PROC_FAILED, MPI.ERR_PROC_FAILED_PENDING, MPI.ERR_REVOKED, MPI.ERR_IN_STATUS)
 
 
-def _reported(method: Callable) -> Callable:
+def _reported(method: Callable[P, R]) -> Callable[P, R]:
     """Turn MPI's error codes for lost ranks into RanksLost; leave its other errors unchanged."""
 
     @wraps(method)
-    def guarded(self: "RecoverableCommunicator", *args: Any) -> Any:
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
-            return method(self, *args)
+            return method(*args, **kwargs)
         except MPI.Exception as error:
             if error.Get_error_class() not in LOST:
                 raise
