@@ -29,9 +29,9 @@ STALLS = {  # files of tests in which a rank without progress for a few seconds 
     *("parallel/test_recovery", "parallel/test_watchdog", "launching/test_job"),
 }
 LONGEST = [
-    *("stalls", "tests/test_readme", "training/test_same_bits", "hosts/test_two_hosts", "pictures/test_scenes"),
-    *("commands/test_series", "report/test_report", "faults/test_kill", "faults/test_damage", "runs/test_resume"),
-    *("runs/test_keeper", "faults/test_directory", "commands/test_own_network", "commands/test_train"),
+    *("stalls", "runs/test_resume", "training/test_healing", "tests/test_readme", "hosts/test_two_hosts"),
+    *("pictures/test_scenes", "training/test_same_bits", "training/test_bits", "runs/test_keeper", "runs/test_memory"),
+    *("report/test_report", "training/test_lost_ranks", "commands/test_series", "faults/test_damage"),
 ]
 
 Once = Callable[[str, Callable[[Path], object]], Path]

@@ -34,7 +34,7 @@ BLOCK = re.compile(r"```(sh|python)\n(.*?)```", re.DOTALL)
 SMALLER = [  # the same commands, on less
     (r"--epochs \d+", "--epochs 1"),
     (r"repeat -n \d+", "repeat -n 2"),
-    (r"prepare synthetic", "prepare synthetic --train 1800 --test 200"),
+    (r"prepare synthetic", "prepare synthetic --train 900 --test 200"),
     (r"--rounds \d+ --steps \d+", "--rounds 1 --steps 2"),
     (r"timeout -s KILL \d+", "timeout -s KILL 1"),
 ]
@@ -64,7 +64,7 @@ def base(tmp_path_factory) -> Path:
         pytest.skip("no mpirun next to this Python")
     base = tmp_path_factory.mktemp("readme")
     (base / "datasets").mkdir()
-    drawn.write(base / "datasets/mnist.h5", 1800, 200)
+    drawn.write(base / "datasets/mnist.h5", 900, 200)
     train = ["train", "--data", base / "datasets/mnist.h5", "--recipe", "fast", "--run", base / "runs/first"]
     mpi_jobs.distlenet(*train, "--epochs", 1).expect()
     photograph(base / "photo.jpg")
