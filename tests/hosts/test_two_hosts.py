@@ -154,12 +154,14 @@ def test_leftovers_of_a_killed_test_run_are_removed():
     if reason := two_hosts.missing():
         pytest.skip(reason)
     program = (
-        "import os, two_hosts\ntwo_hosts.TwoHosts().__enter__()\nprint('ready', flush=True)\nos.kill(os.getpid(), 9)\n"
+        "import os, two_hosts\nhosts = two_hosts.TwoHosts()\nhosts.__enter__()\n"
+        "print(hosts.prefix, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
     place = {"PYTHONPATH": str(Path(two_hosts.__file__).parent)}
     child = subprocess.run(
         [sys.executable, "-c", program], env=os.environ | place, capture_output=True, timeout=20, check=False
     )
-    assert child.stdout == b"ready\n", child.stderr
-    with two_hosts.TwoHosts() as hosts:
-        assert all(space.startswith(hosts.prefix) for space in two_hosts.spaces() if f"-{os.getpid()}-" not in space)
+    killed = child.stdout.decode().strip()
+    assert killed, child.stderr
+    with two_hosts.TwoHosts():
+        assert not [space for space in two_hosts.spaces() if space.startswith(killed)]
