@@ -44,9 +44,14 @@ class Reader:
     def __init__(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.dataset
         self.class_names, self.image_shape = facts.class_names, facts.image_shape
+        self.path, self.model = checkpoint.path, checkpoint.model
         self.net = checkpoint.build_net()
         self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
         self._lock = threading.Lock()  # the layers' buffers serve one call at a time
+
+    def __repr__(self) -> str:
+        facts = f"model={self.model!r}, classes={len(self.class_names)}, image_shape={self.image_shape}"
+        return f"Reader({str(self.path)!r}, {facts})"
 
     def predict(self, images: ArrayLike) -> Predictions:
         """Return what ``images`` show; of many, a few hundred are worked on at a time.

@@ -53,6 +53,11 @@ def test_predict_and_the_page_show_the_probability_of_rubbish(tmp_path, distlene
     assert found["none"] == pytest.approx(1 - sum(found["probabilities"]), abs=1e-4) and found["none"] > 0.9
 
 
+def test_a_reader_shows_what_it_is(tmp_path):
+    reader = Reader(untrained(tmp_path / "last.h5", model="feed-forward"))
+    assert repr(reader) == f"Reader('{tmp_path}/last.h5', model='feed-forward', classes=10, image_shape=(28, 28))"
+
+
 def test_a_loss_with_its_own_probabilities(tmp_path):
     """They are shown; export to ONNX, which cannot represent them, is refused."""
 
