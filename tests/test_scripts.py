@@ -1,6 +1,7 @@
 """The scripts for newcomers: their syntax, their help, and their errors if Python is unsuitable."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -310,6 +311,19 @@ def test_lowest_versions_are_those_of_pyproject(tmp_path):
     found = dict(line.split("==") for line in done.stdout.splitlines())
     assert {"numpy", "h5py", "mpi4py", "rich", "pillow", "onnx", "flask", "pytest"} <= set(found)
     assert not [line for line in done.stdout.splitlines() if "ruff" in line]  # ruff's bound is not only a lower one
+
+
+def test_ruff_checks_the_project_and_not_the_files_of_a_user(tmp_path):
+    ours, own = {"distlenet/nn/net.py", "scripts/train.py", "tests/test_cli.py"}, {"mynet.py", "own/layers.py"}
+    for name in ours | own:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "pyproject.toml").write_bytes((ROOT / "pyproject.toml").read_bytes())
+    done = works(run([sys.executable, "-m", "ruff", "check", "--show-files", str(tmp_path)]))
+    found = {str(Path(line).relative_to(tmp_path)) for line in done.stdout.splitlines()}
+    assert found == {*ours, "pyproject.toml"}
+    [files] = re.findall("^files: (.*)", (ROOT / ".pre-commit-config.yaml").read_text(), re.MULTILINE)
+    assert {name for name in ours | own if re.search(files, name)} == ours
 
 
 def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
