@@ -5,6 +5,7 @@ import json
 import shutil
 import sys
 from collections import Counter
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,18 @@ def test_all_kinds_of_cases_are_drawn():
     expected += [f"networks.py:{name}" for name in settings.NETWORKS]
     expected += [*case.WAYS, *case.TAMPERED, *((place, "SIGKILL", "self") for place in case.PLACES)]
     assert not [what for what in expected if not seen[what]]
+
+
+def test_all_known_names_are_drawn():
+    """The lists are copies: their order decides what a seed draws."""
+    known = {field.name: field.metadata.get("names") for field in fields(Config)}
+    drawn = {
+        **{"activation": settings.ACTIVATIONS, "pooling": settings.POOLINGS},
+        **{"optimizer": settings.OPTIMIZERS, "schedule": settings.SCHEDULES},
+        "model": [model for model in settings.MODELS if model != "own"],
+    }
+    for name, names in drawn.items():
+        assert set(names) == set(known[name]), f"tests/fuzz/settings.py draws other values of {name}"
 
 
 def test_every_place_where_a_fault_strikes_exists(monkeypatch):
