@@ -23,6 +23,7 @@ ALIASES: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("network", "arch", "net"), ("model",)),
     **dict.fromkeys(("wd", "l2", "decay-weights"), ("weight-decay",)),
     **dict.fromkeys(("grad-clip", "clip-norm", "max-grad-norm", "gradient-clip"), ("clip",)),
+    "eps": ("epsilon",),
     **dict.fromkeys(("lr-schedule", "scheduler", "lr-scheduler"), ("schedule",)),
     **dict.fromkeys(("save-every", "checkpoint-interval"), ("checkpoint-every",)),
     **dict.fromkeys(("continue", "restart", "checkpoint", "load"), ("resume",)),

@@ -53,7 +53,7 @@ def main() -> None:
     optimizer = torch.optim.SGD(groups, config.lr, momentum=config.momentum, nesterov=True, fused=True)
     net = DistributedDataParallel(module, gradient_as_bucket_view=True)
     steps = -(-len(images) // config.batch_size)
-    schedule = build_schedule(config.schedule, config.lr, config.epochs * steps, config.warmup, config.decay)
+    schedule = build_schedule(config, config.epochs * steps)
     started = perf_counter()
     for epoch in range(config.epochs):
         order = torch.randperm(len(images), generator=torch.Generator().manual_seed(config.seed * 1000 + epoch))

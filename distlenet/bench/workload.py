@@ -9,7 +9,7 @@ from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.slices import DatasetFacts
-from distlenet.nn import Net, build_schedule, lenet5
+from distlenet.nn import Net, constant, lenet5
 from distlenet.nn.schedules import Schedule
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.runs.experiment import make_state
@@ -64,7 +64,7 @@ class Workload:
 
     def steps(self) -> Iterator[StepDone]:
         """Train forever; yields every step with its time."""
-        options = LoopOptions(build_schedule("constant", 0.01, 1), 10**6, Signals())
+        options = LoopOptions(constant(0.01), 10**6, Signals())
         for event in train(self.state, self.leaves, NoEvaluation(), options, self.comm):
             if isinstance(event, StepDone):
                 yield event

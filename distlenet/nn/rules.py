@@ -7,6 +7,7 @@ hours: state that a checkpoint would not hold, results that differ from call to 
 import hashlib
 import json
 from collections.abc import Callable, Iterable
+from dataclasses import fields
 from math import isfinite
 from numbers import Real
 
@@ -35,17 +36,16 @@ def build_optimizer(config: Config, decays: np.ndarray, trust: Trust = NOTHING) 
     return OPTIMIZERS[name](config, decays)
 
 
-def build_schedule(
-    name: str, peak: float, steps: int, warmup: float = 0.15, decay: float = 0.001, trust: Trust = NOTHING
-) -> Schedule:
-    """Return the schedule called ``name``: a function from the step (0 to ``steps`` - 1) to the rate.
+def build_schedule(config: Config, steps: int, trust: Trust = NOTHING) -> Schedule:
+    """Return the schedule of ``config`` for a run of ``steps``: a function from the step, counted from 0, to the rate.
 
     Raises ConfigError if there is no such schedule, or if a user-defined one, which ``trust`` admits, is at fault.
     """
+    name = config.schedule
     if is_custom(name):
-        return OwnSchedule(name, peak, steps, trust)
+        return OwnSchedule(name, config.lr, steps, trust)
     _check_known(name, SCHEDULES, "schedule", "FUNCTION")
-    return SCHEDULES[name](peak, steps, warmup=warmup, decay=decay)
+    return SCHEDULES[name](config, steps)
 
 
 def _check_known(name: str, choices: Iterable[str], what: str, kind: str) -> None:
@@ -63,7 +63,8 @@ def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer
     Its ``update(theta, gradient, lr)`` changes ``theta`` (parameters,) float32 in place, given the mean ``gradient``
     (parameters,) float32, which it may overwrite, and the rate, a float32 number. Its memory from step to step is
     ``self.state``: float32 vectors of the same length under ``state_names``. ``self.steps`` counts from 1, and
-    ``self.decay`` (parameters,) is the weight decay. Nothing else is saved in a checkpoint.
+    ``self.decay`` (parameters,) is the weight decay. ``self.settings`` holds the settings that ``takes`` names. Nothing
+    else is saved in a checkpoint.
 
     Raises UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError, in one sentence, if it cannot be
     loaded, fails its trial, or is not such a class.
@@ -75,6 +76,12 @@ def own_optimizer(config: Config, decays: np.ndarray, trust: Trust) -> Optimizer
     names = make.state_names
     if not (isinstance(names, tuple | list) and all(isinstance(key, str) and key.isidentifier() for key in names)):
         raise ConfigError(f'{name} has state_names = {names!r:.80}, expected a tuple of names like ("mean",)')
+    if not (isinstance(make.takes, tuple | list) and all(isinstance(key, str) for key in make.takes)):
+        raise ConfigError(f'{name} has takes = {make.takes!r:.80}, expected a tuple of settings like ("momentum",)')
+    settings = [item.name for item in fields(Config)]
+    for key in make.takes:
+        if key not in settings:
+            raise ConfigError(f"{name}: takes names {key!r}, which is not a setting{nearest(key, settings)}")
     taken = {"average"} if "curvature_samples" in make.takes else {"average", "curvature"}  # the training loop's own
     if reserved := taken & set(names):
         raise ConfigError(f"{name} has {reserved.pop()!r} among its state_names, expected another name: it is reserved")

@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from math import cos, pi
 
+from distlenet.config import Config
+
 Schedule = Callable[[int], float]
 
 
@@ -57,11 +59,11 @@ def published(peak: float, steps: int, warmup: float = 0.01) -> Schedule:
     return rate
 
 
-SCHEDULES: dict[str, Callable[..., Schedule]] = {
-    "constant": lambda peak, steps, **_: constant(peak),
-    "step": lambda peak, steps, **_: step_decay(peak, steps),
-    "inverse-time": lambda peak, steps, decay, **_: inverse_time(peak, decay),
-    "cosine": lambda peak, steps, **_: cosine(peak, steps),
-    "one-cycle": lambda peak, steps, warmup, **_: one_cycle(peak, steps, warmup),
-    "published": lambda peak, steps, warmup, **_: published(peak, steps, warmup),
+SCHEDULES: dict[str, Callable[[Config, int], Schedule]] = {  # the steps are those of the whole run
+    "constant": lambda config, steps: constant(config.lr),
+    "step": lambda config, steps: step_decay(config.lr, steps),
+    "inverse-time": lambda config, steps: inverse_time(config.lr, config.decay),
+    "cosine": lambda config, steps: cosine(config.lr, steps),
+    "one-cycle": lambda config, steps: one_cycle(config.lr, steps, config.warmup),
+    "published": lambda config, steps: published(config.lr, steps, config.warmup),
 }

@@ -131,8 +131,7 @@ def set_up(
         state = make_state(config, dataset, options.trust)
         if "model" in config.code:
             check_computes(state.net, config.model)
-        steps = config.epochs * plan.steps_per_epoch
-        schedule = build_schedule(config.schedule, config.lr, steps, config.warmup, config.decay, options.trust)
+        schedule = build_schedule(config, config.epochs * plan.steps_per_epoch, options.trust)
         augmentation = build_augmentation(config, *digits.image_shape, options.trust)
         own: dict[str, Any] = {"optimizer": state.optimizer, "schedule": schedule, "augmentation": augmentation.own}
         state.code = {

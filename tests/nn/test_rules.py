@@ -35,7 +35,7 @@ def optimizer(name, **settings):
 
 
 def schedule(name, peak=0.1, steps=30):
-    return build_schedule(name, peak, steps, trust=Trust(others=(name,)))
+    return build_schedule(Config(schedule=name, lr=peak), steps, Trust(others=(name,)))
 
 
 def test_an_optimizer_does_what_its_formula_says():
@@ -102,6 +102,23 @@ def test_names_that_no_state_may_have(folder, names, says):
     (folder / "mine.py").write_text(text)
     with pytest.raises(ConfigError, match=says):
         optimizer("mine.py:Mine")
+
+
+@pytest.mark.parametrize(
+    ("takes", "says"),
+    [
+        ('("eps",)', r"takes names 'eps', which is not a setting \(did you mean 'epsilon'\?\)$"),
+        ('("code",)', "takes names 'code', which is not a setting"),  # a property of Config
+        ('("epsilon")', r"has takes = 'epsilon', expected a tuple of settings like"),
+    ],
+)
+def test_takes_names_settings(folder, takes, says):
+    text = HEAD + f"    takes = {takes}\n" + UPDATE + "theta -= lr * self.settings['epsilon'] * gradient\n"
+    (folder / "mine.py").write_text(text)
+    with pytest.raises(ConfigError, match=f"^optimizer mine.py:Mine:? {says}"):
+        optimizer("mine.py:Mine")
+    (folder / "mine.py").write_text(text.replace(takes, '("epsilon",)'))
+    assert optimizer("mine.py:Mine", epsilon=0.5).settings == {"epsilon": 0.5}
 
 
 def test_the_curvature_is_for_whoever_extends_the_optimizer_that_takes_it(folder):
@@ -192,4 +209,4 @@ def test_code_that_nobody_named_does_not_run(folder):
     with pytest.raises(UntrustedCodeError, match=message.format("optimizer")):
         build_optimizer(Config(optimizer="mine.py:Mine"), DECAYS)
     with pytest.raises(UntrustedCodeError, match=message.format("schedule")):
-        build_schedule("mine.py:Mine", 0.1, 30)
+        build_schedule(Config(schedule="mine.py:Mine"), 30)
