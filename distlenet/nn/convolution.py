@@ -100,7 +100,7 @@ class Conv2d(Layer):
         self._spread = b""  # the kernel that was spread last
         self._weights: np.ndarray = np.zeros((tile, self.channels, groups * tile, inputs, k), self.dtype)
         self._transposed: np.ndarray = np.zeros((tile * inputs * k, groups * tile * self.channels), self.dtype)
-        self._buffers: dict[int, Buffers] = {}  # by the number of samples
+        self._buffers: dict[int, _Buffers] = {}  # by the number of samples
         self.parameters = self._make_parameters(inputs)
         return self.out_shape
 
@@ -126,7 +126,7 @@ class Conv2d(Layer):
         """Return (channels, H', W', N) for ``x`` (C, H, W, N)."""
         n = x.shape[-1]
         if n not in self._buffers:
-            self._buffers[n] = Buffers(self, n)
+            self._buffers[n] = _Buffers(self, n)
         self._samples, buffers = n, self._buffers[n]
         rows = by_rows(x)
         for target, pixels in buffers.copies:
@@ -198,7 +198,7 @@ class Conv2d(Layer):
         return buffers.dx
 
 
-class Buffers:
+class _Buffers:
     """The arrays of ``layer`` for ``n`` samples, and the views of them that it works with.
 
     An array that is never written, as in inference, takes no memory: it is made of zeros.

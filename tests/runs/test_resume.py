@@ -525,7 +525,7 @@ def test_skipped_checkpoints_are_reported_even_when_quiet(digits, stopped, distl
     with (stopped / "journal.jsonl").open("a") as journal:
         journal.write("torn\n[]\n")
     done = distlenet("train", "--data", digits, "--run", stopped, "--resume", "auto", "--display", "quiet").expect()
-    for words in ("skipped", "renamed: last.h5.aside", "damaged line"):
+    for words in (": skipped", "renamed: last.h5.aside", "damaged line"):
         warnings = [line for line in done.output.splitlines() if words in line]
         assert len(warnings) == 1, done.output
         assert " warning " in warnings[0]
