@@ -22,7 +22,7 @@ class Parameter:
     initialisation.
     """
 
-    name: str  # "W" or "b"
+    name: str  # "W" for weights, which alone decay; "b" or any other name for the rest
     shape: tuple[int, ...]
     fan_in: int | np.ndarray
     fan_out: int | np.ndarray
