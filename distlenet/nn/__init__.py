@@ -2,16 +2,14 @@
 
 Conventions:
 
-* Activations are (channels, rows, columns, samples), samples LAST. Elementwise operations, the copies of a
-  convolution and its additions then run over long contiguous stretches of memory.
-* In memory the rows of a picture come first: a buffer is (rows, channels, columns, samples), seen through a view.
-  The patches of a convolution are then views as well, see ``convolution.py``. Only the speed depends on the order
-  in memory. User-defined layers get contiguous copies.
-* Gradients are named ``d`` + the variable, and are SUMS over the samples, never means: the sums of parts of a
-  batch can be added, the means of unequal parts cannot.
+* Arrays are (channels, rows, columns, samples) or (features, samples).
+* Gradients are named ``d`` + the variable, and are SUMS over the samples, never means.
 * All parameters of a network are in one flat vector ``theta``; layers hold views of it.
-* Buffers are allocated once per micro-batch size and reused: the result of ``forward`` or ``backward`` is valid
-  until the same layer runs again.
+* In memory the rows of a picture come first, see ``convolution.py``. This order affects only the speed.
+* Buffers are allocated once per number of samples and reused: the result of ``forward`` or ``backward`` is valid until
+  the same layer runs again. User-defined layers get contiguous copies.
+
+README.md in this folder gives the reasons.
 """
 
 from distlenet.nn.activations import ELU, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh

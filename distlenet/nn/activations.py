@@ -8,7 +8,7 @@ from distlenet.nn.layer import Layer
 class Activation(Layer):
     """An elementwise function whose derivative is known from its own output.
 
-    Where it is not, compute the derivative in ``apply`` and keep it in a buffer of ``scratch``: ``x`` may be
+    If yours is not, compute the derivative in ``apply`` and keep it in a buffer of ``scratch``, because ``x`` may be
     overwritten later. ``dy`` may have another shape than ``x``, with the same elements in the same order.
     """
 
@@ -25,16 +25,16 @@ class Activation(Layer):
         raise NotImplementedError
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
-        """See Layer.backward; the output has served: its memory takes the gradient."""
+        """See Layer.backward; the gradient overwrites the output, which is no longer needed."""
         self.differentiate(dy, self._out.reshape(dy.shape))
         return self._out
 
     def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
-        """Turn the output ``out``, in its place, into the derivative there times ``dy`` (the same shape)."""
+        """Overwrite the output ``out`` with the function's derivative times ``dy`` (the same shape)."""
         raise NotImplementedError
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: the derivative squared takes the place of the derivative."""
+        """See Layer.curvature: as ``backward``, with the derivative squared."""
         slope: np.ndarray = self.backward(np.ones_like(self._out))
         slope *= slope
         slope *= d2y.reshape(slope.shape)
@@ -46,13 +46,13 @@ class ReLU(Activation):
 
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """See Activation.apply."""
-        # against an array of zeros, a whole row of a picture: numpy's maximum with a scalar is three times slower
+        # with an array of zeros, as long as a row of a picture: numpy's maximum with a scalar is three times slower
         zeros = self.scratch("zeros", (len(x), 1, *x.shape[2:]) if x.ndim == 4 else x.shape)
         np.maximum(x, zeros, out=out)
 
     def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
         """See Activation.differentiate."""
-        # in place, as 1 and 0: a product with a mask of booleans takes twice as long
+        # in place, as 1.0 and 0.0: a product with a boolean mask takes twice as long
         np.greater(out, 0, out=out, casting="unsafe")
         np.multiply(out, dy, out=out)
 

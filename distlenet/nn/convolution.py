@@ -20,14 +20,14 @@ copied ``kernel`` times, each time shifted by one more pixel. One channel and a 
 
 The first nine lines are the patches of output row 0: their first column, a b c f g h k l m, is what the first
 output sees. The patches of output row 1 are the nine lines that start one row of the picture further down.
-So patches are overlapping *views*, nothing is copied again, and ``np.matmul`` takes those of all output rows
-as one batch (Cho and Brand, MEC, ICML 2017). Each letter stands for that pixel of all samples, samples last.
+So patches are overlapping *views* that need no further copy, and ``np.matmul`` takes those of all output rows
+as one batch (Cho and Brand, MEC, ICML 2017). Each letter stands for that pixel in all samples, the last axis.
 
-Backward it is the same: the gradient of a row of the lowered picture is one product of the kernels, side by
-side, with the output rows that saw the row, which follow each other in memory. It remains to add up the
-shifted copies of each row.
+The backward pass works the same way. The gradient of a row of the lowered picture is one product: the kernels,
+side by side, times the output rows that saw the row, which are adjacent in memory. Then the shifted copies of
+each row are added up.
 
-Where a product would have few rows, ``tile`` output rows are computed together: the kernel is repeated, one
+If a product would have few rows, ``tile`` output rows are computed together: the kernel is repeated, one
 row further down each time, with zeros above and below.
 """
 
@@ -40,8 +40,8 @@ from distlenet.nn.layer import Layer, Parameter
 
 ENOUGH_ROWS = 12  # a product with fewer rows than this is slow on some CPUs; more only add arithmetic on zeros
 VECTOR = 16  # numbers of float32 in the widest registers
-SMALL = 1_000_000  # multiply-adds: some BLAS kernels do a product up to this size without copying its factors first
-LONG = 128  # shorter blocks do not pay
+SMALL = 1_000_000  # multiply-adds: up to this size, some BLAS kernels multiply without copying the factors first
+LONG = 128  # positions; shorter blocks are slower
 
 
 def choose_tile(channels: int, rows: int) -> int:
@@ -51,9 +51,9 @@ def choose_tile(channels: int, rows: int) -> int:
 
 
 def choose_blocks(rows: int, depth: int, positions: int) -> int:
-    """Return into how many blocks of positions to cut a product of these sizes, so that each is SMALL at most.
+    """Return the number of blocks to cut a product's ``positions`` into, so that each block is at most SMALL.
 
-    The fewest that divide ``positions`` into multiples of VECTOR, LONG at least; 1 if there are none.
+    The blocks are equal, a multiple of VECTOR and at least LONG. Returns the smallest such number, 1 if none exists.
     """
     fewest = -(-rows * depth * positions // SMALL)
     fitting = (blocks for blocks in range(fewest, positions // LONG + 1) if positions % (blocks * VECTOR) == 0)
@@ -105,7 +105,7 @@ class Conv2d(Layer):
         return self.out_shape
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy of the layer takes over: it makes its own buffers, whose views a copy would tear off."""
+        """Leave out the buffers: copying would detach their views, so a copy of the layer makes its own."""
         return {**vars(self), "_buffers": {}}
 
     def _make_parameters(self, inputs: int) -> tuple[Parameter, Parameter]:
@@ -137,7 +137,7 @@ class Conv2d(Layer):
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """See Layer.backward; ``dy`` has the elements of ``forward``'s result."""
-        by_row = np.ascontiguousarray(by_rows(dy.reshape(*self.out_shape, -1)))  # no copy if it lies so in memory
+        by_row = np.ascontiguousarray(by_rows(dy.reshape(*self.out_shape, -1)))  # no copy if in this order already
         dout = by_row.reshape(self.tiles, self.tile * self.channels, -1)
         self._write_gradients(dout)
         return self._input_gradient(dout) if self.needs_input_gradient else None
@@ -167,7 +167,7 @@ class Conv2d(Layer):
         buffers, dkernel, k = self._buffers[self._samples], self.full_gradient(), self.kernel
         patches, dproducts = buffers.patches, blocked(dout, buffers.blocks)
         inputs, rows, parts = self.shape[0], dout.shape[1], buffers.parts
-        if rows >= VECTOR:  # fastest with as few numbers in a line as fill a register
+        if rows >= VECTOR:  # short lines are fastest, as long as they fill a register
             np.matmul(patches, dproducts.swapaxes(-1, -2), out=parts)
             total = np.add.reduce(parts.reshape(-1, self.depth * rows))
             shifted = total.reshape(-1, inputs, k, self.tile, self.channels).transpose(3, 4, 1, 0, 2)
@@ -201,7 +201,7 @@ class Conv2d(Layer):
 class _Buffers:
     """The arrays of ``layer`` for ``n`` samples, and the views of them that it works with.
 
-    An array that is never written, as in inference, takes no memory: it is made of zeros.
+    They are made by np.zeros, which takes no memory until it is written: inference does not use those of backward.
     """
 
     def __init__(self, layer: Conv2d, n: int) -> None:
@@ -224,7 +224,7 @@ class _Buffers:
         by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
         self.out = by_rows(by_row)
         self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
-        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row: a faster addition
+        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row, for a faster addition
 
         self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
         self.ones: np.ndarray = np.ones(positions, dtype)
@@ -256,7 +256,7 @@ def blocked(matrices: np.ndarray, blocks: int) -> np.ndarray:
 
 
 def overlapping(array: np.ndarray, count: int, step: int, lines: int, blocks: int) -> np.ndarray:
-    """View ``count`` matrices of so many ``lines`` each in ``array`` (lines, positions), ``step`` lines apart.
+    """View ``count`` matrices of ``lines`` lines each in ``array`` (lines, positions), ``step`` lines apart.
 
     Returns (count, blocks, lines, positions / blocks); the array must be contiguous.
     """

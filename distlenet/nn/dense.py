@@ -27,7 +27,7 @@ class Flatten(Layer):
         return dy.reshape(*self._shape, -1)
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: every number goes to one place, and so does its second derivative."""
+        """See Layer.curvature: each element is copied to one position."""
         return self.backward(d2y)
 
 

@@ -1,4 +1,4 @@
-"""What every layer is: a shape rule, parameters, a forward and a backward pass; and the one function that runs it."""
+"""The base class of layers: a shape rule, parameters, a forward and a backward pass; and the function that runs one."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,10 +16,9 @@ NOTHING = np.empty(0)
 class Parameter:
     """A weight or bias; ``value`` and ``gradient`` are views that the network sets.
 
-    ``fan_in`` and ``fan_out`` count the inputs of one unit and the outputs one input reaches: what the
-    initialisers scale by: numbers, or arrays that broadcast to ``shape`` where units differ. Weight decay
-    applies to weights only. ``start``: the value that every element begins with, whatever the
-    initialisation.
+    ``fan_in`` counts the inputs of one unit, ``fan_out`` the outputs that one input reaches. Initialisers scale by
+    them. If units differ, they are arrays that broadcast to ``shape``. Weight decay applies to weights only. If
+    ``start`` is given, every element starts with this value, whatever the initialisation.
     """
 
     name: str  # "W" for weights, which alone decay; "b" or any other name for the rest
@@ -44,13 +43,13 @@ class Parameter:
 class Layer:
     """One step of the network.
 
-    ``connect`` is called once with the shape of one input sample and returns that of one output sample;
-    afterwards ``forward`` and ``backward`` may be called with any number of samples (the last axis).
-    ``backward`` takes the gradient of the loss with respect to the layer's output, stores those of its
-    parameters in ``parameter.gradient``, and returns the one of its input (None if nobody needs it).
+    ``connect`` is called once with the shape of one input sample and returns that of one output sample. After that,
+    ``forward`` and ``backward`` may be called with any number of samples (the last axis). ``backward`` takes the
+    gradient of the loss with respect to the layer's output, stores the gradients of its parameters in
+    ``parameter.gradient``, and returns that of its input (None if it is not needed).
 
-    Pictures come as (C, H, W, N), vectors as (features, N). A user-defined layer needs nothing else, and every array
-    it gets is a contiguous copy that it may keep and overwrite. The built-in layers are faster by two promises:
+    Pictures are (C, H, W, N), vectors (features, N). A user-defined layer needs nothing else, and every array it gets
+    is a contiguous copy that it may keep and overwrite. The built-in layers make two promises to be faster:
 
     ``shares_arrays``: nothing is copied. ``forward`` does not write to ``x``, unless ``in_place``, and ``backward``
     does not write to ``dy``. ``dy`` may be a read-only view of any strides, and have more axes: the same elements in
@@ -58,20 +57,20 @@ class Layer:
     ``output_is_free``: ``backward`` neither reads nor writes what ``forward`` returned, nor any array that shares its
     memory: the next layer may work in place on it.
 
-    They hold for the methods they were made for: a class outside this package that overrides one of these
-    does without them, unless it makes them again.
+    A class outside this package that overrides ``forward``, ``backward`` or ``curvature`` (or an activation's ``apply``
+    or ``differentiate``) loses both promises, unless it makes them again.
     """
 
     parameters: tuple[Parameter, ...] = ()
     shares_arrays = False
     output_is_free = False
-    elementwise = False  # the same shape in and out, each number for itself
+    elementwise = False  # the output has the input's shape, and each element depends on one input element
     needs_input_gradient = True  # False for the first layer with parameters
     in_place = False  # the layer may write its output over its input
     name = ""
-    output_shape: tuple[int, ...] = ()  # of one sample; the network notes it
+    output_shape: tuple[int, ...] = ()  # of one sample; set by the network
     dtype: type = np.float32
-    _shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # of the latest input, as it came, and output
+    _shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # of the latest input, before any reshaping, and output
 
     def __init_subclass__(cls, **options: object) -> None:
         super().__init_subclass__(**options)
@@ -100,21 +99,20 @@ class Layer:
         raise NotImplementedError(f"{type(self).__name__}.forward")
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
-        """Return the gradient of the last ``forward``'s input, given that of its output."""
+        """Return the gradient of the latest ``forward``'s input, given ``dy``, that of its output."""
         raise NotImplementedError(f"{type(self).__name__}.backward")
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
-        """Carry second derivatives back, as ``backward`` does the first; once after a ``forward``, instead of it.
+        """Propagate second derivatives back, as ``backward`` does first ones; called instead of it after ``forward``.
 
-        ``d2y`` holds the second derivative of the loss with respect to each number of the layer's output;
-        returns those of its input. Those of the parameters are stored in ``parameter.gradient``. All in
-        the diagonal Gauss-Newton form: for an input or parameter u, the sum over the outputs y of
-        d2y * (dy/du)^2.
+        ``d2y`` holds the second derivative of the loss with respect to each element of the layer's output. Returns
+        those of its input, and stores those of the parameters in ``parameter.gradient``. All are in the diagonal
+        Gauss-Newton form: for an input or parameter u, the sum over the outputs y of d2y * (dy/du)^2.
         """
         raise ConfigError(f"{type(self).__name__} has no second derivatives: use another optimizer")
 
     def scratch(self, key: str, shape: tuple[int, ...], dtype: type | None = None) -> np.ndarray:
-        """Return the layer's buffer of that name and shape, made of zeros at the first request.
+        """Return the layer's buffer ``key`` of ``shape``, created with zeros at the first request.
 
         In memory the rows of a picture (C, H, W, N) come first, (H, C, W, N): see ``convolution.py``.
         """
@@ -127,12 +125,10 @@ class Layer:
 
 
 def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
-    """Return what the method ``direction`` of ``layer`` makes of ``value``.
+    """Return the result of ``layer``'s method ``direction`` for ``value``; empty for a gradient that is not needed.
 
-    An empty array stands for the gradient that nobody needs.
-
-    A layer that does not share arrays is given copies, its parameters' gradients start at zero, and it may set
-    them in any way. Raises OwnCodeError if it returns an array of another shape than expected.
+    A layer without ``shares_arrays`` gets copies. Its parameters' gradients start at zero, and it may write to them,
+    add to them or replace them. Raises OwnCodeError if it returns an array of an unexpected shape.
     """
     function: Callable[[np.ndarray], np.ndarray | None] = getattr(layer, direction)
     if layer.shares_arrays:
@@ -152,17 +148,17 @@ def run_layer(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarr
             parameter.gradient = view
     if not layer.needs_input_gradient:
         return NOTHING
-    if dx is not None and dx.ndim > len(came) and dx.size == int(np.prod(came)):  # of a built-in layer underneath
+    if dx is not None and dx.ndim > len(came) and dx.size == int(np.prod(came)):  # from a built-in base class
         dx = dx.reshape(came)
     return _expected(layer, direction, dx, came)
 
 
 def _expected(layer: Layer, direction: Direction, array: np.ndarray | None, shape: tuple[int, ...]) -> np.ndarray:
-    """Return ``array`` if it has ``shape``."""
+    """Return ``array`` if it has ``shape``, otherwise raise OwnCodeError."""
     if array is None or array.shape != shape:
         found = "None" if array is None else f"one of shape {array.shape}"
         raise OwnCodeError(
             f"layer {layer.name} ({type(layer).__name__}): {direction} returned {found}, expected an array of shape "
-            f"{shape}: that of one sample as connect has it, and the samples last"
+            f"{shape}: the shape of one sample as in connect, then the number of samples"
         )
     return array

@@ -47,7 +47,7 @@ class SoftmaxCrossEntropy:
 class MAPLoss(SoftmaxCrossEntropy):
     """The maximum a posteriori criterion: y_D + log(exp(-j) + sum_i exp(-y_i)) (LeCun et al. 1998, eq. 9).
 
-    The y are the distances, that is, the negated scores; D is the label. This is the cross-entropy of a softmax
+    The y are the distances, which are the negated scores; D is the label. This is the cross-entropy of a softmax
     with an additional class "rubbish" at the fixed distance j. With small j only the distance from the label's
     code counts, with large j only the differences between the classes.
     """

@@ -24,7 +24,7 @@ class Net:
     Raises ConfigError naming the layer that does not fit its input.
     """
 
-    code_sha256: str | None = None  # of the user's file that it was built from, if any
+    code_sha256: str | None = None  # of the file that defines a user-defined network
 
     def __init__(
         self,

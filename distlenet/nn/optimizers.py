@@ -4,9 +4,9 @@
 batch; if its norm exceeds ``clip``, it is scaled down to that norm (0: never). All state is in ``state``: vectors of
 the length of theta, by name, so that a checkpoint can hold it. ``steps`` counts the updates.
 
-With ``average``, ``state["average"]`` is an exponential moving average of theta with that decay. While there are few
-steps, it is their mean (Polyak and Juditsky 1992). Weight decay is decoupled from the gradient's statistics where that
-matters (Adam, RMSProp: Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta, for weights only.
+With ``average``, ``state["average"]`` is an exponential moving average of theta with that decay. Over the
+first steps it is their plain mean (Polyak and Juditsky 1992). Weight decay applies to weights only. In Adam and RMSProp
+it is decoupled from the gradient's statistics (Loshchilov and Hutter 2019): theta -= lr * weight_decay * theta.
 """
 
 from collections.abc import Callable
@@ -26,8 +26,8 @@ class Optimizer:
 
     state_names: tuple[str, ...] = ()
     takes: tuple[str, ...] = ()
-    code_sha256: str | None = None  # of the file of its class, if that is the user's own
-    answer: str | None = None  # SHA-256 of what that computed when it was tried
+    code_sha256: str | None = None  # of the file that defines a user-defined class
+    answer: str | None = None  # SHA-256 of the results of that class in its trial
 
     def __init__(self, config: Config, decays: np.ndarray) -> None:
         self.decay = decays * decays.dtype.type(config.weight_decay)  # (parameters,)
@@ -153,7 +153,7 @@ class Adam(Optimizer):
 
 
 class LevenbergMarquardt(Optimizer):
-    """theta_k -= lr / (mu + h_k) * g_k, no parameter further than ``step_limit`` (LeCun et al. 1998, appendix C).
+    """theta_k -= lr / (mu + h_k) * g_k, each change at most ``step_limit`` (LeCun et al. 1998, appendix C).
 
     Stochastic diagonal Levenberg-Marquardt: h is the diagonal second derivative of the mean loss, never negative. The
     training loop estimates it from time to time and writes it to ``state["curvature"]``. Between two estimates the

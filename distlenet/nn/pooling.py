@@ -1,4 +1,4 @@
-"""What changes the size of pictures, (C, H, W, N) -> (C, H', W', N): pooling and padding."""
+"""Layers that change the size of pictures, (C, H, W, N) -> (C, H', W', N): pooling and padding."""
 
 from typing import Final, Literal
 
@@ -15,7 +15,7 @@ COLUMNS: Final = 2
 class Pool2d(Layer):
     """A reduction over windows of ``window`` x ``window`` pixels, ``stride`` apart (default: the window).
 
-    Rows and columns that do not fill a window are left out, as in the other frameworks. The two axes are
+    Rows and columns that do not fill a window are left out, as in other frameworks. The two axes are
     reduced one after the other. Each works on its *taps*: one view of the picture for each position within
     the window, all as long as the output along that axis.
     """
@@ -86,10 +86,10 @@ class AveragePool2d(Pool2d):
         return out
 
     def _spread(self, share: np.ndarray) -> np.ndarray:
-        """Return the input's gradient if every place of a window gets the window's ``share`` (C, H', W', N)."""
+        """Return the input's gradient if every position of a window gets the window's ``share`` (C, H', W', N)."""
         (channels, height, width), n = self._shape, share.shape[-1]
         wide = self._deal(share, self.scratch("wide", (channels, self.rows, width, n)), COLUMNS)
-        if self._covers(ROWS):  # all rows of a window have the same gradient: a view will do
+        if self._covers(ROWS):  # all rows of a window have the same gradient: a view is enough
             return np.broadcast_to(wide[:, :, None], (channels, self.rows, self.window, width, n))
         return self._deal(wide, self.scratch("dx", (channels, height, width, n)), ROWS)
 
@@ -106,11 +106,10 @@ class AveragePool2d(Pool2d):
 
 
 class TrainablePool2d(AveragePool2d):
-    """Subsampling: the sum of each window times a coefficient, plus a bias, one of each for a map.
+    """Subsampling: the sum of each window times a coefficient, plus a bias; one of each per channel.
 
-    As the S layers of LeCun et al. 1998, the squashing left to an activation that follows. The start,
-    whatever the initialisation, is the average: a coefficient of 1 / window^2 and no bias. With ``drawn``
-    both are drawn like all other parameters.
+    These are the S layers of LeCun et al. 1998, without their activation. Whatever the initialisation, they start as
+    the average: the coefficient is 1 / window^2, the bias 0. With ``drawn``, both are drawn like other parameters.
     """
 
     def __init__(self, window: int = 2, stride: int | None = None, drawn: bool = False) -> None:
@@ -156,7 +155,7 @@ class TrainablePool2d(AveragePool2d):
 
 
 class MaxPool2d(Pool2d):
-    """The maximum of each window; among equals the first, in reading order, gets the gradient."""
+    """The maximum of each window; if several are equal, the first in reading order gets the gradient."""
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (C, H', W', N) for ``x`` (C, H, W, N)."""
@@ -171,7 +170,7 @@ class MaxPool2d(Pool2d):
         return self._choose("dx", self._x, self._rows, drows, COLUMNS)  # the first in it: that is reading order
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: the largest has the slope 1."""
+        """See Layer.curvature: the derivative of the maximum is 1."""
         return self.backward(d2y)
 
     def _largest(self, key: str, taps: list[np.ndarray]) -> np.ndarray:
@@ -223,7 +222,7 @@ class Pad2d(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the padded picture for ``x`` (C, H, W, N)."""
         padded = self.scratch("padded", (*self._padded, x.shape[-1]))
-        padded[...] = self.value  # all of it, every time: a layer that works in place may have changed the border
+        padded[...] = self.value  # every time, since a layer that works in place may have changed the border
         padded[self._inner] = x
         return padded
 
@@ -232,5 +231,5 @@ class Pad2d(Layer):
         return dy.reshape(*self._padded, -1)[self._inner]
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
-        """See Layer.curvature: every number goes to one place, and so does its second derivative."""
+        """See Layer.curvature: each element is copied to one position."""
         return self.backward(d2y)

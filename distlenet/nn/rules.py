@@ -129,13 +129,13 @@ def _try_optimizer(build: Callable[[], Optimizer], size: int, name: str) -> str:
         raise ConfigError(f"{name} made {strange[0]} NaN or infinite within {STEPS} steps, expected finite numbers")
     if _digest(again) != _digest(whole):
         raise ConfigError(
-            f"{name} gives other results for the same numbers when it is made again, expected the same: let it draw "
-            "nothing at random and keep nothing outside self"
+            f"{name} gives different results for the same numbers when it is created again, expected the same: use no "
+            "random numbers, and keep no state outside self"
         )
     if _digest(resumed) != _digest(whole):
         raise ConfigError(
-            f"{name} gives other results after it is restored from a checkpoint, expected the same: keep all that it "
-            "remembers in self.state, under state_names, and count by self.steps"
+            f"{name} gives different results after it is restored from a checkpoint, expected the same: keep all "
+            "its state in self.state, under state_names, and count with self.steps"
         )
     return _digest(whole)
 

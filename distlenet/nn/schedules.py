@@ -29,9 +29,9 @@ def cosine(peak: float, steps: int) -> Schedule:
 
 
 def one_cycle(peak: float, steps: int, warmup: float = 0.15, start: float = 0.04) -> Schedule:
-    """Linear from ``start * peak`` up to ``peak`` over the first share ``warmup`` of ``steps``, then to 0.
+    """Linear from ``start * peak`` to ``peak`` over the first share ``warmup`` of ``steps``, then linear to 0.
 
-    After Smith and Topin 2018, with straight lines.
+    After Smith and Topin 2018.
     """
     rise = warmup * steps
 

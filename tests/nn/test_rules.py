@@ -69,7 +69,7 @@ def test_a_schedule_does_what_its_formula_says():
         ("theta /= 0 * theta", "made theta NaN or infinite within 4 steps"),
         (
             "theta -= lr * gradient * np.random.random()",
-            "gives other results for the same numbers when it is made again",
+            "gives different results for the same numbers when it is created again",
         ),
         ("self.n = getattr(self, 'n', 0) + 1; theta -= lr / self.n", "after it is restored from a checkpoint"),
         (
