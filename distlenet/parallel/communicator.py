@@ -10,7 +10,7 @@ PIECE = 2**26  # bytes of an array sent at a time
 
 
 class Communicator(Protocol):
-    """The ranks of a job. Every method but ``abort`` and ``leave`` must be called by all ranks, in one order.
+    """The ranks of a job. All ranks must call every method except ``abort`` and ``leave``, in the same order.
 
     If the job can outlive its ranks, any of them may raise RanksLost; see ``recover``. The arrays passed are then
     undefined, and other ranks may have completed it.
@@ -120,6 +120,6 @@ class Serial:
 
 
 def pieces_of(array: np.ndarray) -> list[np.ndarray]:
-    """Return ``array`` (contiguous) as one or more views of at most PIECE bytes: progress shows on a slow network."""
+    """Return ``array`` (contiguous) as one or more views of at most PIECE bytes, to show progress on a slow network."""
     flat, step = array.reshape(-1), max(1, PIECE // array.itemsize)
     return [flat[start : start + step] for start in range(0, max(1, flat.size), step)]

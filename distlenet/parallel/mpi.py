@@ -164,11 +164,11 @@ class Exchange:
     """The part of a reduction that runs between ranks, for vectors of one length.
 
     Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the chunks' owners;
-    each owner adds them up in tree order and sends the sum to all. The messages are sent from and received into the
-    final arrays: nothing is packed.
+    each owner adds them up in tree order and sends the sum to all. Messages are sent from and received into the final
+    arrays, without packing.
 
     The requests are persistent: made once and started again in each step. This saves their set-up, and keeps them
-    valid when a rank is lost: Open MPI ends the job when an answer arrives for a request that is not valid.
+    valid when a rank is lost: Open MPI ends the job if an answer arrives for an invalid request.
     """
 
     def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:

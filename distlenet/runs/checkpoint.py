@@ -116,7 +116,7 @@ class Checkpoint:
         return self.now.vectors.get("optimizer/average", self.theta)
 
     def at_best(self) -> "Checkpoint":
-        """Return a checkpoint with the best parameters so far, or this one without a best epoch.
+        """Return a checkpoint with the best parameters so far, or this one if there is no best epoch.
 
         No run can be resumed from it, because it lacks the optimizer's vectors of that epoch.
         """
@@ -221,8 +221,8 @@ class Checkpoint:
             differing = next((pair for pair in zip(trained, now, strict=False) if pair[0] != pair[1]), None)
             what = f"{differing[0]!s:.200} is now {differing[1]}" if differing else f"{len(trained)} are now {len(now)}"
             raise CheckpointError(
-                f"{self.path} was trained with other layers than {self.model} has now: {what}; bring the code "
-                "back to its former version, or train again"
+                f"{self.path} was trained with other layers than {self.model} has now: {what}; restore the "
+                "earlier version of the code, or train again"
             )
 
     def restore(self, state: TrainState) -> None:

@@ -59,7 +59,7 @@ class RunDirectory:
             self._check_names()
 
     def _check_names(self) -> None:
-        """Check the entries that have names of a run's files."""
+        """Raise RunDirectoryError unless entries named like a run's files are real files and directories."""
         for name in (*ours.FILES, *ours.FOLDERS):
             path, expected = self.path / name, "a file" if name in ours.FILES else "a directory"
             found = kind(path)

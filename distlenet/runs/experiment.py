@@ -162,7 +162,7 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
         if decisive and name not in override:
             raise ConfigError(
                 f"the run was started with {name} = {before!r}, now it is {after!r}: this would change its results; "
-                f"leave the setting out, or insist by --override {name}"
+                f"leave the setting out, or insist with --override {name}"
             )
         notices.append(f"{name} was {before!r}, is now {after!r}")
     for name, before in meta["code"].items():
@@ -173,7 +173,7 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
         what = f"the code of {getattr(config, name)} has changed since the run was started ({hashes})"
         if name not in override:
             raise ConfigError(
-                f"{what}: this would change its results; bring it back to what it was, or insist by --override {name}"
+                f"{what}: this would change its results; change it back, or insist with --override {name}"
             )
         notices.append(what)
     # the fingerprint does not cover the mean and standard deviation of the pixels; another model may have its own
@@ -181,7 +181,7 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
     if then != here and meta["config"].get("model", config.model) == config.model:
         raise DataError(
             f"the run was started with pixels of mean {then[0]!r} and standard deviation {then[1]!r}, the dataset now "
-            f"has {here[0]!r} and {here[1]!r}: its attributes were changed; make it again, or start another run"
+            f"has {here[0]!r} and {here[1]!r}: its attributes were changed; prepare it again, or start another run"
         )
     stored, now = {"engine": 1, **meta["numerics"]}, numerics()  # the first engine wrote no revision
     unlike = [key for key, value in stored.items() if now.get(key) != value]

@@ -25,8 +25,8 @@ class CheckpointKeeper:
     events to all listeners. A keeper of a ``resumed`` run first completes a save that was interrupted by a kill.
 
     A failing or full disk does not end the run. The earlier files stay unchanged, and the user is warned, once until a
-    save succeeds again. A best or kept checkpoint that could not be written is owed: it waits in memory and is written
-    at the next chance. At most ``most_owed`` bytes of kept checkpoints wait; the best one always does.
+    save succeeds again. A best or n-th checkpoint that could not be written is owed: it waits in memory and is written
+    at the next opportunity. At most ``most_owed`` bytes of n-th checkpoints wait; the best one always does.
     """
 
     def __init__(

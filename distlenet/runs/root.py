@@ -22,7 +22,7 @@ PATIENCE = 50  # tenths of a second that a new root waits for the lock of the lo
 
 
 class OtherRank:
-    """Stands in for Root on all other ranks: nobody listens to the events, and nothing is written."""
+    """Stands in for Root on all other ranks: it has no listeners and writes nothing."""
 
     def __init__(self) -> None:
         self.listeners: list[Listener] = []

@@ -41,7 +41,7 @@ class Bus:
 
 @phase("computing")
 def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
-    """Fill the bus: each owned shard's gradient sum, loss, hits and count, and this rank's votes."""
+    """Fill the bus: each owned shard's sums of gradients and loss, its counts, and this rank's votes."""
     votes = signals.votes()
     for slot, shard in enumerate(leaves.shards):
         try:

@@ -9,11 +9,11 @@ from distlenet.training.bus import Bus
 from distlenet.training.non_finite import explain_non_finite
 from distlenet.training.state import TrainState
 
-FIRST_PASS = 2000  # images between two estimates in the first epoch, where the curvature grows fast
+FIRST_PASS = 2000  # images between two estimates in the first epoch, when the curvature grows fast
 
 
 def is_due(epoch: int, step: int, batch_size: int) -> bool:
-    """Whether the curvature is estimated before ``step`` of ``epoch``: at the start of each, and often in the first."""
+    """Whether the curvature is estimated before ``step`` of ``epoch``: at its start, and more often in the first."""
     return step == 0 or (epoch == 0 and step % max(1, FIRST_PASS // batch_size) == 0)
 
 

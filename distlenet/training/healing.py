@@ -2,7 +2,7 @@
 
 All ranks judge by the same reduced numbers, so all of them notice at the same step, and each goes back by itself. The
 batches keep their order, which depends only on seed and position. The order is not at fault: the steps were too long,
-and shorter ones take another path from the first step on.
+and shorter ones take a different path.
 """
 
 from collections.abc import Callable, Iterator
@@ -62,9 +62,9 @@ class Healer:
     def _judge(self) -> Iterator[Event]:
         """Raise NonFiniteError if the state is not finite, DivergedError if the losses so far show a divergence.
 
-        A run that only guesses may continue if its network is alive; yields a notice then. Called after every step and
-        at every restart, so the verdict comes at the same step however often the run saves and whichever ranks are
-        lost.
+        A run that only guesses may continue if its network is alive; this yields a notice. Called after every step
+        and at every restart, so the verdict comes at the same step, no matter how often the run saves and which
+        ranks are lost.
         """
         watch = self.state.progress.watch
         if not self.state.finite:
@@ -74,7 +74,7 @@ class Healer:
         error = self._diverged()
         if error.kind == "dead" and not (watch.wild or self._examine()["blind"]):
             watch.be_patient()
-            advice = "too low a rate, too high a one, or too small initial weights"
+            advice = "its rate is too low or too high, or its initial weights are too small"
             yield Notice(f"{error}, but the network is alive ({advice}): training continues", "warning")
         else:
             raise error

@@ -24,7 +24,7 @@ class LossWatch:
     mean: float | None = None  # fading mean of the loss, None before the first step
     level: float | None = None  # the lowest mean so far
     right: float = 0.0  # fading mean of the accuracy
-    idle: int = 0  # consecutive steps whose means were hardly better than guessing
+    idle: int = 0  # consecutive steps whose fading means were hardly better than guessing
     high: int = 0  # steps above the ceiling minus steps below it, never negative
 
     def add(self, loss: float, accuracy: float = 0.0) -> None:

@@ -1,6 +1,6 @@
 """The post-mortem of a run that diverged: figures of its last steps, and findings in words.
 
-The recorder keeps the figures of every step. This costs next to nothing: ten dot products a step.
+The recorder keeps the figures of every step. This costs almost nothing: ten dot products per step.
 """
 
 from collections import deque
@@ -81,7 +81,7 @@ def sample_images(leaves: Leaves, epoch: int) -> np.ndarray:
 
 
 def findings(report: Report) -> list[str]:
-    """Return the conclusions from a report's figures as sentences, the most telling first."""
+    """Return the conclusions from a report's figures as sentences, the most important first."""
     good, now, images = report["good"], report["now"], report["images"]
     found = []
     if report["blind"]:
@@ -136,5 +136,5 @@ def findings(report: Report) -> list[str]:
 
 
 def short(value: float | None) -> str:
-    """Return a figure for people: three digits, or "infinite" for None."""
+    """Return a figure as text: three digits, or "infinite" for None."""
     return "infinite" if value is None else f"{value:.3g}"

@@ -1,6 +1,6 @@
 """Signals during training: SIGUSR1 saves and continues, those in ENDING save and end the run.
 
-The handlers only take a note. Each rank's notes travel in the tail of the next step's reduction, or with an
+The handlers only note the signal. Each rank's notes travel in the tail of the next step's reduction, or with an
 evaluation's counts, so that all ranks act at the same step. The handlers must be set before MPI starts.
 """
 

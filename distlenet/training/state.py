@@ -62,12 +62,12 @@ class Progress:
 
     @property
     def order(self) -> tuple[int, int, int]:
-        """Sort key, largest for the newest state. Times gone back come first: steps are repeated after that."""
+        """Sort key, largest for the newest state. The divergences count first: a run that went back repeats steps."""
         return len(self.divergences), self.steps, self.epoch
 
     @property
     def position(self) -> str:
-        """The position for messages, counted from 1."""
+        """The position in words for messages; epochs and steps count from 1."""
         return f"epoch {self.epoch + 1}, step {self.step}" if self.step else f"epoch {self.epoch}"
 
     def upcoming(self, steps_per_epoch: int) -> str:
@@ -114,7 +114,7 @@ class TrainState:
         self.net, self.optimizer = net, optimizer
         self.code: dict[str, str] = {}  # by setting: the SHA-256 of user-defined code that the run uses
         self.progress = Progress(LossWatch(log(net.output_shape[0])))
-        self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed in place in place
+        self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed in place
         self.good = Snapshot.of(self)
 
     def vectors(self) -> dict[str, np.ndarray]:
@@ -197,7 +197,7 @@ def broadcast_state(state: TrainState, comm: Communicator, source: int = 0) -> N
 
 
 def fingerprint(state: TrainState) -> str:
-    """Return the SHA-256 of all vectors: those of the state, its best parameters included, and of the good snapshot."""
+    """Return the SHA-256 of all vectors of the state, including its best parameters, and of the good snapshot."""
     digest = hashlib.sha256()
     for vectors in (state.vectors(), state.good.vectors):
         for name in sorted(vectors):
