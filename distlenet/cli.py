@@ -22,7 +22,7 @@ from distlenet.errors import DistlenetError, OutputError, UsageError, report
 from distlenet.handshake import ORDERLY, tell_launcher
 from distlenet.streams import SafeStream, reason, safe_streams
 
-COMPLETION = """completion of words by TAB (extra completion), in bash or zsh:
+COMPLETION = """TAB completion in bash or zsh (needs the extra completion):
   eval "$(register-python-argcomplete distlenet)\""""
 BLAS_THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 

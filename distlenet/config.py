@@ -46,7 +46,7 @@ class Config:
     epochs: int = setting(RUN, 30, "passes over the training set", least=0)
     batch_size: int = setting(RUN, 256, "images in the global batch of a step, over all shards", least=1)
     shards: int = setting(RUN, 8, "fixed parts of the training set, at least as many as ranks", least=1)
-    seed: int = setting(RUN, 1, "of initial weights, order and augmentation", least=0, most=2**63 - 1)
+    seed: int = setting(RUN, 1, "seed of initial weights, order and augmentation", least=0, most=2**63 - 1)
 
     validation: int = setting(
         DATA, -1, "images held back at the end of the training set (-1: the last twelfth)", least=-1
@@ -57,7 +57,7 @@ class Config:
     rotate: float = setting(DATA, 12.0, "rotation within +- this many degrees", least=0, most=180)
     shift: float = setting(DATA, 2.0, "shift within +- this many pixels", least=0)
     zoom: float = setting(DATA, 0.15, "zoom by a factor within 1 +- this", least=0, most=0.9)
-    elastic: float = setting(DATA, 0.0, "smooth distortion by this many pixels, a standard deviation", least=0, most=99)
+    elastic: float = setting(DATA, 0.0, "smooth distortion: its standard deviation in pixels", least=0, most=99)
     train_sample: int = setting(
         DATA, 5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False
     )
@@ -77,9 +77,9 @@ class Config:
     lr: float = setting(RULES, 0.14, "peak learning rate", least=0)
     schedule: str = setting(RULES, "one-cycle", "learning rate over the steps", names=SCHEDULES, code="FUNCTION")
     weight_decay: float = setting(RULES, 5e-4, "decay of weights, not of biases", least=0)
-    clip: float = setting(RULES, 1.0, "longest mean gradient; longer ones are scaled down (0: never)", least=0)
+    clip: float = setting(RULES, 1.0, "largest norm of the mean gradient; above it, scale down (0: never)", least=0)
     average: float = setting(
-        RULES, 0.0, "decay of an average of the parameters, evaluated in their place (0: none)", least=0, most=0.999999
+        RULES, 0.0, "decay of an average of the parameters, evaluated instead (0: none)", least=0, most=0.999999
     )
     warmup: float = setting(
         RULES, 0.15, "for one-cycle and published: share of the steps in which the rate rises", least=0, most=1
@@ -92,7 +92,7 @@ class Config:
     epsilon: float = setting(RULES, 1e-8, "for rmsprop and adam: added to the root", least=0)
     mu: float = setting(RULES, 0.02, "for levenberg-marquardt: added to the curvature", least=1e-6)
     step_limit: float = setting(
-        RULES, 0.01, "for levenberg-marquardt: the furthest a parameter goes in a step (0: any)", least=0
+        RULES, 0.01, "for levenberg-marquardt: largest change of a parameter in a step (0: any)", least=0
     )
     curvature_samples: int = setting(
         RULES, 500, "for levenberg-marquardt: images that the curvature is estimated on", least=1
@@ -101,11 +101,11 @@ class Config:
     on_divergence: str = setting(
         FAULTS,
         "heal",
-        "when the loss stays at guessing, jumps up or is not finite: heal (go back, lower the rate), stop or ignore",
+        "if the loss stays at chance, jumps up or is not finite: heal (go back, lower the rate), stop or ignore",
         names=("heal", "stop", "ignore"),
         choices=("heal", "stop", "ignore"),
     )
-    max_heals: int = setting(FAULTS, 3, "times that a run goes back before it stops", least=0)
+    max_heals: int = setting(FAULTS, 3, "how often a run may go back before it stops", least=0)
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -125,7 +125,7 @@ class ReplicaError(DistlenetError):
 
 
 class RanksLost(DistlenetError):
-    """Ranks died or became unreachable during a communication; the others may recover."""
+    """Ranks died or became unreachable; the others may recover."""
 
     exit_code = 11
 
@@ -142,7 +142,7 @@ class Stopped(DistlenetError):
 
 
 class Interrupted(Stopped, KeyboardInterrupt):
-    """A run that Ctrl-C, or a notebook's stop button, asked to end: what the Python API raises once it is saved."""
+    """A run ended by Ctrl-C or a notebook's stop button; the Python API raises it once the run is saved."""
 
 
 class PictureError(DistlenetError):
@@ -160,7 +160,7 @@ class SeveralDigits(PictureError):
 
 
 class CallbackError(DistlenetError):
-    """A callback of the user's raised an error: the run is saved and ends. ``__cause__`` is that error, on the root."""
+    """A user's callback raised an error: the run is saved and ends. On the root, ``__cause__`` is that error."""
 
     exit_code = 18
     agreed = True
@@ -221,4 +221,4 @@ def missing_extra(what: str, library: str, extra: str) -> str:
     checkout = (root / "pyproject.toml").exists()
     package = shlex.quote(f"{root if checkout else 'distlenet'}[{extra}]")
     command = f"{shlex.quote(sys.executable)} -m pip install {'-e ' * checkout}{package}"
-    return f"{what} needs {library}, which is not installed: install it by `{command}`"
+    return f"{what} needs {library}, which is not installed: install it with `{command}`"

@@ -3,7 +3,7 @@
 A network, an optimizer, a schedule, an augmentation, a dataset format or a callback can be such code.
 
 ``find_source`` finds it without running any of it: ``FILE.py`` from the working directory, a module as Python's import
-would, the working directory first. The SHA-256 is that of the one file: what it imports is not looked at.
+would, the working directory first. The SHA-256 is that of this one file; its imports are not checked.
 
 A checkpoint, a TOML file or a run directory may come from anybody, and each can name such code. It runs only if the
 command line names it, or trusts it by ``--trust-code``. ``load`` asks ``Trust.admit`` before it runs anything. Without
@@ -32,7 +32,7 @@ from distlenet.paths import is_custom
 
 LARGEST = 16 * MIB  # bytes of a source file
 LONGEST = 1000  # characters of a name that a file holds
-ROLES = {"model": "network"}  # what a sentence calls the code of a setting, where that is not its name
+ROLES = {"model": "network"}  # the word for a setting's code in messages, if it is not the setting's name
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ class Trust:
         return name == self.named or name in self.others
 
     def check(self, code: Mapping[str, str]) -> None:
-        """Raise UntrustedCodeError unless all ``code``, by what it is, may be run: one sentence names what may not."""
+        """Raise UntrustedCodeError, naming all refused code, unless all ``code`` (setting -> name) may run."""
         refused: dict[str, Source] = {}
         for what, name in code.items():
             if self.names(name):
@@ -182,11 +182,11 @@ def _leads_outside(place: str) -> str:
 
 
 def load(name: str, trust: Trust, what: str = "model", takes: str = "") -> tuple[Callable[..., Any], Source]:
-    """Return the function or class ``name``, code of ``what``, and where it is from.
+    """Return the function or class ``name``, the code of the setting ``what``, and its source.
 
-    ``takes``: its parameters, "peak, steps", where others are refused before they are given. Raises UntrustedCodeError
-    if ``trust`` does not admit it; ConfigError, in one sentence: no such file, module or name, parameters that do not
-    fit, or code that fails.
+    ``takes``: the parameters that it must accept, for example "peak, steps". Raises UntrustedCodeError if ``trust``
+    does not admit it; ConfigError if the file, module or name does not exist, the parameters do not fit, or the module
+    fails.
     """
     source = trust.admit(name, what)
     module = _import(source, what)
@@ -194,7 +194,7 @@ def load(name: str, trust: Trust, what: str = "model", takes: str = "") -> tuple
         key: value
         for key, value in vars(module).items()
         if callable(value) and getattr(value, "__module__", None) == module.__name__
-    }  # not what the module imports: a checkpoint must not call whatever it likes
+    }  # not the module's imports: a checkpoint must not call just anything
     if source.function not in own:
         where = getattr(module, "__file__", None) or source.place
         near = nearest(source.function, own)
@@ -245,8 +245,8 @@ def _import(source: Source, what: str) -> ModuleType:
     place = source.place
     if place.endswith(".py") and source.content is None:
         raise ConfigError(
-            f"there is no {what} file {source.path or Path(place).absolute()}: put it there, or give the command in "
-            "the directory that it is named from"
+            f"there is no {what} file {source.path or Path(place).absolute()}: put it there, or run the command in "
+            "the directory that the path starts from"
         )
     folder = str(Path.cwd())
     sys.path.insert(0, folder)  # modules next to where the command is given
@@ -262,7 +262,7 @@ def _import(source: Source, what: str) -> ModuleType:
         return module
     except Exception as error:
         is_file = isinstance(error, ModuleNotFoundError) and Path(f"{place}.py").is_file()
-        advice = f" (for the file {place}.py: {place}.py:{source.function})" if is_file else ""
+        advice = f" (for the file {place}.py, write {place}.py:{source.function})" if is_file else ""
         raise ConfigError(f"cannot load the {what} code {place}: {type(error).__name__}: {error}{advice}") from error
     finally:
         sys.path.remove(folder)

@@ -136,6 +136,6 @@ def test_aliases_lead_to_settings_and_options():
 
 def test_a_missing_extra():
     message = missing_extra("drawing", "a library", "draw")
-    assert message.startswith("drawing needs a library, which is not installed: install it by `")
+    assert message.startswith("drawing needs a library, which is not installed: install it with `")
     words = shlex.split(message.split("`")[1])
     assert words == [sys.executable, "-m", "pip", "install", "-e", f"{Path(__file__).parent.parent}[draw]"]

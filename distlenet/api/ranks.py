@@ -64,7 +64,7 @@ def launch(
             near = nearest(str(command), COMMANDS)
             raise UsageError(f"launch starts {', '.join(COMMANDS)}, got {command!r}{near}")
         if found := detect():
-            raise LaunchError(f"{found.launcher} started this process as a rank: launch from a process that is none")
+            raise LaunchError(f"{found.launcher} started this process as a rank: launch from another process")
         which_mpi()  # raises LaunchError without an MPI
         words = [command, *map(word, arguments), *words_of(options)]
         directory = directory_of(words) if command == "train" else None

@@ -27,9 +27,7 @@ def main() -> None:
 
     config = build_config(sys.argv[2], None, {"seed": int(sys.argv[3])})
     if config.rotate or config.shift or config.zoom or config.optimizer != "nesterov":
-        raise ConfigError(
-            f"recipe {sys.argv[2]} augments, or does not use nesterov: PyTorch's part has only the plain one"
-        )
+        raise ConfigError(f"recipe {sys.argv[2]} augments, or does not use nesterov: PyTorch's side supports neither")
     dist.init_process_group("gloo")
     rank, size = dist.get_rank(), dist.get_world_size()
     digits = open_digit_file(sys.argv[1])

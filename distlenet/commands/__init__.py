@@ -5,7 +5,7 @@ GROUPS = {
         "prepare": "make a dataset file: MNIST and its like, your own, or drawn digits",
         "train": "train a network, in one process or under mpirun",
         "launch": "start train, evaluate, repeat, compare or doctor on many processes",
-        "repeat": "train under several seeds: mean, spread, defective runs",
+        "repeat": "train with several seeds: mean, spread, defective runs",
         "compare": "train recipes, models or settings side by side",
     },
     "look": {
@@ -21,7 +21,7 @@ GROUPS = {
         "export": "write a network as ONNX, safetensors or npz",
     },
     "check": {
-        "doctor": "look at MPI, ranks, cores, BLAS threads and file locks; give advice",
+        "doctor": "check MPI, ranks, cores, BLAS threads and file locks; give advice",
         "bench": "measure the speed of this machine, compared with PyTorch",
     },
 }

@@ -62,7 +62,7 @@ def make_trials(args: argparse.Namespace) -> "list[Trial]":
     items, flags = parse_items(args.items), given_settings(args)
     folders = {re.sub(r"[^\w.=-]+", "-", item.label): item for item in items}
     if len(folders) < len(items):
-        raise UsageError("two items would have the same directory: name them apart, NAME:key=value,...")
+        raise UsageError("two items would have the same directory: give one of them a name, NAME:key=value,...")
     first = build_config(args.recipe, args.config, flags).seed
     return [
         Trial(

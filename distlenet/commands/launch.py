@@ -35,7 +35,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=real(0),
         default=60.0,
         metavar="SECONDS",
-        help="drop a rank that is silent for so long; without fault tolerance, end the job (default: %(default)g)",
+        help="drop a rank that is silent for this long; without fault tolerance, end the job (default: %(default)g)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
     command = parser.add_argument(
@@ -63,7 +63,7 @@ def run(args: argparse.Namespace) -> int:
     if command not in COMMANDS:
         raise UsageError(
             f"launch starts {', '.join(COMMANDS)}, got {command!r}{nearest(command, COMMANDS)}: "
-            "give other commands without launch"
+            "run other commands without launch"
         )
     module = importlib.import_module(f"distlenet.commands.{command}")
     inner = parser_of(command)

@@ -6,7 +6,7 @@ distlenet prepare synthetic              digits drawn by the program
 distlenet prepare emnist --split letters --from ~/emnist
 distlenet prepare csv --from train.csv   a table: label, then pixels
 distlenet prepare folder --from images   a folder of images for each class
-distlenet prepare mine.py:read --from x  a format of your own
+distlenet prepare mine.py:read --from x  your own format
 """
 
 import argparse
@@ -35,7 +35,7 @@ COUNT, SEED = whole(1, 10**9), whole(0, 2**64 - 1)
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the arguments of ``distlenet prepare`` to ``parser``."""
     datasets = parser.add_subparsers(
-        dest="dataset", required=True, metavar="DATASET", help="one of these, or a format of your own: FILE.py:FUNCTION"
+        dest="dataset", required=True, metavar="DATASET", help="one of these, or your own format: FILE.py:FUNCTION"
     )
     for name, format_ in FORMATS.items():
         more = format_.more or f"{format_.help[0].upper()}{format_.help[1:]}."
@@ -97,7 +97,7 @@ def _keep_sources(args: argparse.Namespace) -> None:
     """Raise UsageError where --out is one of the files that are read: --force would replace it."""
     for source in (getattr(args, "place", None), getattr(args, "test", None)):
         if isinstance(source, Path) and os.path.realpath(source) == os.path.realpath(args.out):
-            raise UsageError(f"--out {args.out} is a file that is read, expected another one: it would be replaced")
+            raise UsageError(f"--out {args.out} is a file to read, and would be replaced: choose another --out")
 
 
 def _report(prepared: "Prepared") -> list[str]:

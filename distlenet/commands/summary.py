@@ -3,7 +3,7 @@
 distlenet summary                          LeNet-5
 distlenet summary mynet.py:build --data datasets/mnist.h5
 distlenet summary runs/first               the network of a run
-distlenet summary runs/own --trust-code    the same, if it is code of your own
+distlenet summary runs/own --trust-code    the same, for your own network
 distlenet summary conv8-conv8 --input 32x32 --classes 62
 """
 
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
         net, name = checkpoint.build_net(), checkpoint.config.model
         return show(net, name, outline(net), args.json)
     if args.code and args.model != "lenet5":  # the default
-        raise UsageError(f"summary --model takes a run directory, got {args.model}: leave one of both out")
+        raise UsageError(f"summary --model needs a run directory, got {args.model}: name only one network")
     args.model = args.code or args.model
     if args.model.endswith(".py"):
         raise UsageError(f"summary {args.model}: name the function too, for example {args.model}:build")

@@ -45,12 +45,12 @@ def configure(parser: Parser) -> None:
         "--stall-after",
         type=real(0),
         metavar="SECONDS",
-        help="on many ranks: when nothing moves for so long, drop a rank or end the job (default: 60; 0: never)",
+        help="on many ranks: after this long without progress, drop a rank or end the job (default: 60; 0: never)",
     )
 
 
 def add_own(run: argparse._ArgumentGroup) -> None:
-    """Add what only train has to the group "run"."""
+    """Add the options to the group "run" that only train has."""
     run.add_argument(
         "--resume",
         nargs="?",
@@ -96,7 +96,7 @@ def check(args: argparse.Namespace) -> int:
 
 
 def configs(args: argparse.Namespace) -> list[Config]:
-    """Return the settings of the run, those of the run that it resumes among them; raises what it would end with."""
+    """Return the settings, including those of the run that it resumes; raises the error that the run would end with."""
     base = None
     if args.resume is not None:
         from distlenet.runs.directory import RunDirectory
@@ -109,7 +109,7 @@ def configs(args: argparse.Namespace) -> list[Config]:
 
 
 def train(args: argparse.Namespace, signals: "Signals") -> int:
-    """Train as the arguments say, with ``signals`` listened to; return the exit code."""
+    """Train as the arguments say, responding to ``signals``; return the exit code."""
     from distlenet.parallel.agreement import in_agreement
     from distlenet.parallel.connect import run_ranks
     from distlenet.runs.audits import compare_ranks, of_callbacks
@@ -150,7 +150,7 @@ def overridden(args: argparse.Namespace) -> tuple[str, ...]:
 
 
 def make_listeners(args: argparse.Namespace, displays: ExitStack) -> list:
-    """Return what the root shows; ``displays`` gives the terminal back at the end."""
+    """Return the root's displays; closing ``displays`` restores the terminal."""
     from distlenet.ui.display import DebugView, Guarded, make_display
     from distlenet.ui.text import QUICKSTART, hints
 

@@ -1,4 +1,4 @@
-"""The page and the two questions it asks: what do these strokes show, what does this picture show?
+"""The page and its two requests: which digit is in these strokes, or in this picture?
 
 The answer is that of one digit, or with ``?several=1`` ``{"digits": [answer, ...]}`` in reading order. Every refusal is
 JSON, ``{"error": sentence}``: 400 malformed, 403 not from our page, 404, 405, 413 too large, 415 not of the expected
@@ -69,7 +69,7 @@ def create_app(reader: Reader, guard: Guard, about: str) -> Flask:
         file = BytesIO(request.get_data(cache=False))
         started = time.perf_counter()
         if not one_picture.acquire(timeout=PATIENCE):
-            raise ServiceUnavailable("Another picture takes long to read: try again in a moment.")
+            raise ServiceUnavailable("Another picture is still being read: try again in a moment.")
         try:
             digits = digits_in(read_picture(file), shape, many=several(), likely=reader.probabilities)
         finally:

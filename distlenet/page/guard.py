@@ -76,7 +76,7 @@ def checked_name(name: str) -> str:
     if re.fullmatch(rf"(\*\.{label}\.)?({label}\.)*{label}", name.lower()) or _is_address(name.strip("[]")):
         return name.lower().strip("[]")
     raise UsageError(
-        f"draw --allow-host is {name!r}, expected a host name without http:// and port, as box.example.org, or "
+        f"draw --allow-host is {name!r}, expected a host name without http:// and port, such as box.example.org or "
         "*.example.org for all names below it"
     )
 

@@ -70,7 +70,7 @@ def _numbers(values: list) -> np.ndarray:
     except OverflowError:  # a whole number of hundreds of digits
         numbers = None
     if numbers is None or not np.isfinite(numbers).all():
-        raise BadRequest("The drawing has a number that is none, or is not finite.")
+        raise BadRequest("The drawing has a coordinate that is not a finite number.")
     return numbers
 
 

@@ -26,7 +26,7 @@ def check_data(run: Run, digits: DigitFile) -> None:
     if digits.fingerprint != trained.fingerprint:
         raise DataError(
             f"{digits.path} ({digits.name}, fingerprint {digits.fingerprint[:12]}) is not what {run.path} was trained "
-            f"on ({trained.name}, fingerprint {trained.fingerprint[:12]}): name that file by --data"
+            f"on ({trained.name}, fingerprint {trained.fingerprint[:12]}): give that file with --data"
         )
 
 
@@ -129,7 +129,7 @@ def augmentation(book: Book, run: Run, digits: DigitFile) -> None:
     try:
         ranges = build_augmentation(config, *digits.image_shape, run.checkpoint.trust)
     except UntrustedCodeError:
-        section.text(f"Not shown: it runs {config.augmentation}, code of your own, which --trust-code allows.")
+        section.text(f"Not shown: it runs your own code, {config.augmentation}, which --trust-code allows.")
         return
     except ConfigError as error:
         section.text(f"Not shown: {error}.")

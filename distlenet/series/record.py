@@ -59,7 +59,7 @@ def read_series(path: Path) -> Series:
         title = str(listed["title"])
     except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
         raise RunDirectoryError(
-            f"{path / RESULTS} cannot be read ({error}): repeat the command of the series, it keeps finished runs"
+            f"{path / RESULTS} cannot be read ({error}): run the command of the series again, which keeps finished runs"
         ) from error
     runs, notes = [], []
     for setting, seed, directory in rows:

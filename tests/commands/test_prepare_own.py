@@ -119,8 +119,8 @@ def test_a_source_is_never_replaced(tmp_path):
     (tmp_path / "link.csv").symlink_to(table)
     before = table.read_bytes()
     for arguments in (("--from", table, "--out", table), ("--from", table, "--out", tmp_path / "link.csv")):
-        with pytest.raises(UsageError, match="is a file that is read, expected another one"):
+        with pytest.raises(UsageError, match="is a file to read, and would be replaced"):
             run("csv", *arguments, "--force")
-    with pytest.raises(UsageError, match="is a file that is read"):
+    with pytest.raises(UsageError, match="is a file to read"):
         run("csv", "--from", write(tmp_path / "b.csv", rows()), "--test", table, "--out", table, "--force")
     assert table.read_bytes() == before

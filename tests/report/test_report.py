@@ -204,10 +204,10 @@ def test_without_the_dataset_the_rest_is_there(finished, undrawn):
 
 
 def test_another_dataset_is_refused(finished, other_size, undrawn):
-    with pytest.raises(DataError, match=r"is not what .* was trained on .* name that file by --data"):
+    with pytest.raises(DataError, match=r"is not what .* was trained on .* give that file with --data"):
         write_report(finished, other_size, other_size, None)
     written = write_report(finished, None, other_size, None)  # merely the usual place
-    assert "name that file by --data" in written.notes[0]
+    assert "give that file with --data" in written.notes[0]
 
 
 def test_a_missing_journal_is_noted_and_the_checkpoint_knows_the_epochs(changed, digits, undrawn):

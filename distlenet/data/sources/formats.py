@@ -102,7 +102,7 @@ def format_of(name: str) -> Format:
     from distlenet.own_code import Trust
 
     return Format(
-        "a format of your own",
+        "your own format",
         "what your function gets, as a Path",
         "own.read_own",
         ("size", *_DIVISION),
