@@ -84,8 +84,8 @@ def published_layers(squash: type[Activation], pool: type[Pool2d]) -> Layers:
     ]
 
 
-# LeNet-5 and the networks it is compared with, to measure what convolutions, pooling and depth contribute. All without
-# the output layer.
+# LeNet-5 and the networks it is compared with, to measure the contributions of convolutions, pooling and depth. The
+# output layer is added later.
 MODELS: dict[str, Callable[[type[Activation], type[Pool2d]], Layers]] = {
     "lenet5": lenet5_layers,
     "lenet5-1998": published_layers,
@@ -185,7 +185,7 @@ def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, tr
 def guarded_run(model: str) -> Callable[[Layer, Direction, np.ndarray], np.ndarray]:
     """Return run_layer for the user's network ``model``: any error of its layers becomes an OwnCodeError.
 
-    But for FloatingPointError, which --debug asks for.
+    FloatingPointError is passed through, because --debug handles it.
     """
 
     def run(layer: Layer, direction: Direction, value: np.ndarray) -> np.ndarray:
@@ -196,9 +196,8 @@ def guarded_run(model: str) -> Callable[[Layer, Direction, np.ndarray], np.ndarr
         except FloatingPointError:
             raise
         except Exception as error:
-            shape = value.shape
-            if len(shape) == 6:  # split by phase
-                shape = (shape[2], shape[0] * shape[3], shape[1] * shape[4], shape[5])
+            # a gradient may have more axes than the output, with the same elements
+            shape = value.shape if direction == "forward" else (*layer.output_shape, value.shape[-1])
             raise OwnCodeError(
                 f"model {model}: layer {layer.name} ({type(layer).__name__}): {direction} of an array of shape {shape} "
                 f"failed: {type(error).__name__}: {error}"
