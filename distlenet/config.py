@@ -64,7 +64,7 @@ class Config:
     test_curve: bool = setting(
         DATA, False, "record the test error after each epoch; nothing is chosen by it", math=False
     )
-    memory_limit: int = setting(DATA, 128, "MiB of training images a rank holds; more is streamed", least=0, math=False)
+    memory_limit: int = setting(DATA, 128, "MiB of training images per rank; more is streamed", least=0, math=False)
 
     model: str = setting(NETWORK, "lenet5", "network", names=MODELS, code="FUNCTION")
     activation: str = setting(NETWORK, "relu", "activation", names=ACTIVATIONS)
@@ -180,7 +180,7 @@ def build_config(
     Without ``recipe``, the file's key ``recipe`` names it; without that too it is "standard", or the
     settings ``base`` of a resumed run.
 
-    Raises ConfigError naming the key, where it stands, and the nearest known name.
+    Raises ConfigError naming the key, its location, and the nearest known name.
     """
     values = {} if file is None else _read_toml(Path(file))
     recipe = recipe or values.pop("recipe", None)
@@ -201,7 +201,7 @@ def build_config(
 
 
 def check_ranks(config: Config, ranks: int) -> None:
-    """Refuse more ranks than shards, by LaunchError: a rank without a shard would have nothing to do."""
+    """Raise LaunchError if there are more ranks than shards: a rank without a shard would have nothing to do."""
     if ranks > config.shards:
         raise LaunchError(
             f"{ranks} ranks, but the training set is cut into {config.shards} shards: start at most "
@@ -219,7 +219,7 @@ def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:
 
 
 def check_names(names: Iterable[str], where: str) -> None:
-    """Raise ConfigError unless all ``names``, which stand in ``where``, are settings."""
+    """Raise ConfigError unless all ``names``, found in ``where``, are settings."""
     known = [item.name for item in fields(Config)]
     for name in names:
         if name not in known:

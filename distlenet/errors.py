@@ -181,7 +181,7 @@ class PageError(DistlenetError):
 class OutputError(DistlenetError):
     """A result that could not be written to standard output, for example because the disk is full."""
 
-    exit_code = 17  # MPICH's mpirun has a 16 of its own
+    exit_code = 17  # not 16, which MPICH's mpirun uses
 
 
 class DownloadError(DistlenetError):

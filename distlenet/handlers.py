@@ -8,7 +8,7 @@ from typing import Any, Self
 # if ranks received different signals, the first in this order gives the reason for the stop
 ENDING = (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGXCPU, signal.SIGUSR2, signal.SIGTERM)
 # these stay ignored if they are ignored at the start (nohup). A shell also starts a script's background jobs with
-# SIGINT and SIGQUIT ignored, but whoever sends one of these to such a job means it.
+# SIGINT and SIGQUIT ignored, but such a signal to a job is always meant.
 MAY_BE_IGNORED = (signal.SIGHUP, signal.SIGXCPU)
 ECHO = 0.3  # seconds within which a repeated signal counts once: terminal, shell and launcher may all send it
 

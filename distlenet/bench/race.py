@@ -1,6 +1,6 @@
 """The race: a recipe is trained by distlenet and by PyTorch's DistributedDataParallel, in turn for each seed.
 
-Prints a line a run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
+Prints one line per run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
 process, from its start to its end. Without PyTorch distlenet races alone.
 """
 

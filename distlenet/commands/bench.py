@@ -1,7 +1,7 @@
 """``distlenet bench``: what this machine reaches, compared with PyTorch where it is installed.
 
 distlenet bench --rounds 4
-distlenet bench race --seeds 5    or another part, with options of its own
+distlenet bench race --seeds 5    or another part, with its own options
 """
 
 import argparse

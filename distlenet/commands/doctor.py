@@ -29,7 +29,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=path,
         metavar="DIR",
         dest="run_directory",
-        help="try file locks there (default: %(default)s)",
+        help="test file locks in this directory (default: %(default)s)",
     )
     add_json(parser)
 

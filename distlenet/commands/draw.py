@@ -16,14 +16,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add_checkpoint(parser, default="pretrained")
     parser.add_argument("--host", default="127.0.0.1", help="address to serve the page on (default: %(default)s)")
     parser.add_argument(
-        "--port", type=whole(0, 2**16 - 1), default=8028, help="0 finds a free one (default: %(default)s)"
+        "--port",
+        type=whole(0, 2**16 - 1),
+        default=8028,
+        help="port of the page; 0 finds a free one (default: %(default)s)",
     )
     parser.add_argument(
         "--allow-host",
         action="append",
         default=[],
         metavar="NAME",
-        help="answer under this name, too: that of a proxy or of DNS, or *.DOMAIN; may be repeated",
+        help="also answer under this name of a proxy or in DNS, or *.DOMAIN; may be repeated",
     )
     add_trust(parser)
     parser.add_argument("--open", action="store_true", help="open the page in the browser")

@@ -21,7 +21,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         required=True,
         type=path,
         metavar="FILE",
-        help="the file to write; its ending says the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
+        help="the file to write; its extension is the format: .onnx, .safetensors, .npz or .h5 (or: --to FORMAT FILE)",
     )
     add_overwrite(parser)
     add_trust(parser)

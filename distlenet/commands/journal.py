@@ -30,11 +30,11 @@ CSV_ONLY = ("running_loss", "running_accuracy", "evaluation_seconds", "images") 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Add the options."""
     parser.add_argument("run_directory", type=as_path, metavar="RUN", help="directory of a run, ended or not")
-    parser.add_argument("--steps", action="store_true", help="the steps that the journal has, instead of the epochs")
+    parser.add_argument("--steps", action="store_true", help="show steps instead of epochs")
     parser.add_argument(
-        "--csv", type=path_or("-"), metavar="FILE|-", help="write CSV to this file, or to the standard output"
+        "--csv", type=path_or("-"), metavar="FILE|-", help="write CSV to this file; -: to the standard output"
     )
-    add_overwrite(parser, "the file of --csv whatever it holds")
+    add_overwrite(parser, "the file of --csv, whatever it holds")
 
 
 def run(args: argparse.Namespace) -> int:

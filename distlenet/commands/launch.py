@@ -22,7 +22,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s -n N [options] COMMAND ..."
     parser.set_defaults(explain_unknown=explain_unknown)
     parser.add_argument("-n", "--ranks", type=whole(1), metavar="N", help="number of processes")
-    parser.add_argument("--hosts", metavar="A:2,B:2", help="hosts, with the ranks each takes (default: this one)")
+    parser.add_argument(
+        "--hosts", metavar="A:2,B:2", help="hosts, with the number of ranks on each (default: this one)"
+    )
     parser.add_argument(
         "--max-restarts",
         type=whole(0),

@@ -41,7 +41,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**{"allow_abbrev": False, "formatter_class": Layout, **settings})
-        self.color = False  # Python 3.14 colours the help by escape codes of its own
+        self.color = False  # Python 3.14 would colour the help with its own escape codes
         self._sections: dict[str, argparse._ArgumentGroup] = {}
 
     def section(self, title: str) -> "argparse._ArgumentGroup":
@@ -141,7 +141,7 @@ def complete_by(option: argparse.Action, names: Iterable[str]) -> None:
 
 def add_checkpoint(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """Add the checkpoint that a command reads; ``default``: the one that it reads where none is given."""
-    which = "its best checkpoint, else its newest" if default is None else "default: the network of the package"
+    which = "its best checkpoint, else its newest" if default is None else "default: the packaged network"
     parser.add_argument(
         "checkpoint",
         nargs=None if default is None else "?",
@@ -163,7 +163,7 @@ def add_json(parser: argparse._ActionsContainer, text: str = "print one JSON obj
     parser.add_argument("--json", action="store_true", help=text)
 
 
-def add_overwrite(parser: argparse._ActionsContainer, what: str = "the file whatever it holds") -> None:
+def add_overwrite(parser: argparse._ActionsContainer, what: str = "the file, whatever it holds") -> None:
     """Add ``--overwrite``."""
     parser.add_argument("--overwrite", action="store_true", help=f"replace {what}")
 

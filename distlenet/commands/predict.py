@@ -23,7 +23,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "images", nargs="+", type=path, metavar="IMAGE", help="picture of a digit, of any format and size"
     )
     parser.add_argument("--many", action="store_true", help="several digits in a picture, read line by line")
-    parser.add_argument("--show", action="store_true", help="draw what the network saw")
+    parser.add_argument("--show", action="store_true", help="draw the network's input")
     add_trust(parser)
     add_json(parser, "print one JSON list: an object for each digit or error")
 

@@ -73,7 +73,7 @@ def add_format(command: argparse.ArgumentParser, name: str, format_: Format) -> 
         metavar="FILE",
         help="file to write (default: %(default)s)",
     )
-    command.add_argument("--force", action="store_true", help="replace the file whatever it holds")
+    command.add_argument("--force", action="store_true", help="replace the file, whatever it holds")
     command.set_defaults(parser=command)
 
 

@@ -74,7 +74,7 @@ def add_options(parser: Parser) -> None:
         parser,
         "directory for the runs and the results",
         ("brief", "auto", "live", "plain", "quiet"),
-        "brief, the default: one line a run, and where the series stands; the others show each run as train does",
+        "brief, the default: one line per run, and the progress of the series; the others show each run as train does",
         add_own,
     )
 
@@ -86,7 +86,7 @@ def add_own(run: argparse._ArgumentGroup) -> None:
         type=whole(1),
         default=1,
         metavar="G",
-        help="cut the ranks into G teams that train different runs at the same time (default: all train each together)",
+        help="cut the ranks into G teams that train different runs at the same time (default: one team)",
     )
     run.add_argument(
         "--keep-defective", action="store_true", help="let defective runs (not finite, or at chance) count in the means"

@@ -22,7 +22,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "run_directory", type=as_path, metavar="RUN", help="directory of a run, ended or not; or of many"
     )
     parser.add_argument(
-        "--data", type=as_path, metavar="FILE", help=f"dataset the run was trained on (default: {DATA}, if it is that)"
+        "--data", type=as_path, metavar="FILE", help=f"dataset the run was trained on (default: {DATA}, if it matches)"
     )
     parser.add_argument("--out", type=as_path, metavar="DIR", help="directory for the report (default: RUN/report)")
     parser.add_argument(

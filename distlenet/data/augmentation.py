@@ -28,7 +28,7 @@ class Augmentation:
     """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
     factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, of the
     displacement of each position, down and right; neighbours move alike (elastic distortion, after Simard, Steinkraus
-    and Platt 2003). All zero: the map changes nothing. ``own`` is a function of the user's that is applied first.
+    and Platt 2003). All zero: the map changes nothing. ``own`` is a user-defined function that is applied first.
     """
 
     rotate: float = 0.0
@@ -85,7 +85,7 @@ class Augmentation:
 def build_augmentation(config: Config, rows: int, columns: int, trust: Trust = NOTHING) -> Augmentation:
     """Return the augmentation of ``config`` for images of ``rows`` x ``columns`` pixels.
 
-    Raises ConfigError if it names none, or the user's own, which ``trust`` admits, is at fault.
+    Raises ConfigError if its name is unknown, or if user code, which ``trust`` admits, is at fault.
     """
     name, known = config.augmentation, ("built-in",)
     if name not in known and not is_custom(name):
@@ -112,7 +112,7 @@ def bumps(rows: int, columns: int) -> np.ndarray:
 
 
 class Resampler:
-    """Turns leaves of uint8 images into the network's input, in buffers of its own.
+    """Turns leaves of uint8 images into the network's input, in its own buffers.
 
     ``mean`` and ``std`` normalise: output = (pixel / 255 - mean) / std.
     """

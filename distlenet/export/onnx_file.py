@@ -107,7 +107,7 @@ def probability_operators(loss: SoftmaxCrossEntropy) -> list[Operator]:
     """Return the operators from the logits (N, classes) to the probabilities (N, classes).
 
     With a MAPLoss the rubbish class, whose logit is always -j, takes part and is left out again. Raises ExportError
-    for a loss that has probabilities of its own.
+    for a loss that computes its own probabilities.
     """
     softmax = Operator("Softmax", {"axis": 1})
     formula = type(loss).probabilities
@@ -115,7 +115,7 @@ def probability_operators(loss: SoftmaxCrossEntropy) -> list[Operator]:
         return [softmax]
     if not isinstance(loss, MAPLoss) or formula is not MAPLoss.probabilities:
         raise ExportError(
-            f"the loss {type(loss).__name__} has probabilities of its own, for which there is no ONNX operator here; "
+            f"the loss {type(loss).__name__} computes its own probabilities, for which there is no ONNX operator here; "
             "the parameters alone can be written as npz or safetensors"
         )
     add = Operator("Pad", {}, {"pads": np.array([0, 0, 0, 1]), "rubbish": np.array(-loss.j, np.float32)})

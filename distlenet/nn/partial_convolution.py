@@ -1,4 +1,4 @@
-"""A convolution by a table: which channels of its input each channel of its output sees, as C3 of LeNet-5 in 1998."""
+"""A convolution whose output channels each see only some input channels, given by a table: C3 of LeNet-5 in 1998."""
 
 from collections.abc import Sequence
 
@@ -13,7 +13,7 @@ class PartialConv2d(Conv2d):
     """Output channel m sees the input channels ``table[m]``; there are no other weights.
 
     The weights are (connections, kernel, kernel), one kernel for each entry of the table, row by row. The
-    product runs on the full kernel, zeros in the gaps: fast, and the same code as Conv2d.
+    product uses the full kernel with zeros in the gaps, which is fast and shares the code of Conv2d.
     """
 
     def __init__(self, table: Sequence[Sequence[int]], kernel: int = 5, padding: str = "valid") -> None:

@@ -35,7 +35,7 @@ class Guard:
 
     The port is not checked: it is another one behind an SSH tunnel, and a rebound name is wrong at any port.
     ``allowed`` are further names, those of a proxy or of DNS: "box.example.org", or "*.example.org" for all below. A
-    proxy may give its own name as the Host or ours; what it says in X-Forwarded-Host is believed by nobody.
+    proxy may give its own name as the Host or ours; its X-Forwarded-Host is never trusted.
     """
 
     def __init__(self, host: str, address: str, allowed: Iterable[str] = ()) -> None:

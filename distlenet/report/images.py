@@ -114,7 +114,7 @@ def through_the_layers(book: Book, reader: Reader, found: Answers) -> None:
     probabilities = reader.likely(maps[-1][1])  # (classes, n)
     # flattening changes the order of nothing: the layer before shows the same
     shown = [(layer.name, output) for layer, output in maps if not isinstance(layer, Flatten)]
-    section.text("Each layer has a scale of its own: blue above zero, orange below.")
+    section.text("Each layer has its own scale: blue above zero, orange below.")
     for i, place in enumerate(places):
         name = names[int(found.labels[place])]
         section.heading(f"An image of {name}")

@@ -1,4 +1,4 @@
-"""Comparing the ranks before a run starts: each reads options, data and code for itself, and all must be the same.
+"""Comparing the ranks before a run starts: each reads options, data and code by itself, and all must agree.
 
 A rank may get another command line, see another file under the same name, or run other code. It would then train a
 different network, and nobody would notice. ``compare_ranks`` does the comparison; the functions below it list the facts

@@ -1,4 +1,4 @@
-"""The epochs and steps of a run as rows of a table: which columns, and where their figures stand in a journal's line.
+"""The epochs and steps of a run as rows of a table: which columns, and the keys of their figures in a journal's line.
 
 A column has one unit: seconds, images per second, or none; accuracies and shares are from 0 to 1. ``epoch`` counts
 from 1, ``steps`` from the start of the run.
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from distlenet.runs.record import Line, number
 
-Column = tuple[str, ...]  # where its figure stands in a line of the journal
+Column = tuple[str, ...]  # the keys of its figure in a line of the journal
 COUNTS = ("epoch", "steps", "images")  # whole numbers
 SCORES = {
     f"{split}_{figure}": (split, figure)

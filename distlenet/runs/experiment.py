@@ -148,8 +148,8 @@ def set_up(
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:
     """Compare a checkpoint's ``meta`` with the run that resumes from it; return notices for the user.
 
-    Raises ConfigError when a setting that decides the mathematics differs and is not named in
-    ``override``, DataError when the dataset is another.
+    Raises ConfigError if a setting that changes the results differs and is not named in ``override``, DataError if the
+    dataset is a different one.
     """
     found = meta["dataset"]
     if found["fingerprint"] != dataset.fingerprint:

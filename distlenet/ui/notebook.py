@@ -91,7 +91,7 @@ class NotebookDisplay(Display):
 
     def _draw(self) -> None:
         began = self._clock()
-        # a notebook's rich would print every line as an output of its own
+        # in a notebook, rich would print every line as a separate output
         console = SafeConsole(io.StringIO(), width=WIDTH, record=True, force_jupyter=False, no_color=False)
         for part in self._parts(console):
             console.print(part, soft_wrap=isinstance(part, Text))

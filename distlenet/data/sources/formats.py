@@ -72,7 +72,7 @@ FORMATS: dict[str, Format] = {
         "EMNIST: digits and letters, 10 to 62 classes", _FILES, "published.read_emnist", ("split",), needs_place=False
     ),
     "csv": Format(
-        "a table: a line an image, a label and pixels",
+        "a table: one line per image, with label and pixels",
         "table (.csv or .csv.gz)",
         "csv.read_csv",
         ("test", "label", "ignore", "size", *_DIVISION),
