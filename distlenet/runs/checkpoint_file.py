@@ -29,7 +29,7 @@ from distlenet.activity import advance, phase
 from distlenet.atomic import replacing
 from distlenet.bounded import parse_json
 from distlenet.config import Config
-from distlenet.data.file.hdf5 import attribute, hdf5_to, missing_or_linked, open_hdf5
+from distlenet.data.file.hdf5 import NotHDF5Error, attribute, hdf5_to, missing_or_linked, open_hdf5
 from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import list_layers
@@ -171,6 +171,7 @@ def _opened(path: Path, trust: Trust | None = None) -> Iterator[tuple[Checkpoint
         raise
     except UNREADABLE as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = f"it {reason}" if isinstance(error, NotHDF5Error) else reason
         raise CheckpointError(f"{path} is not a readable checkpoint ({reason})") from error
 
 

@@ -59,7 +59,7 @@ def open_hdf5(path: str | os.PathLike[str]) -> h5py.File:
     with path.open("rb") as file:
         start = file.read(len(SIGNATURE))
     if start != SIGNATURE:
-        raise NotHDF5Error(f"is not HDF5 (it starts with {start!r})" if start else "is empty")
+        raise NotHDF5Error(f"is not HDF5: it starts with {start!r}" if start else "is empty")
     # a read-only file needs no lock: take one if the file system supports it, else continue without
     return h5py.File(path, "r", locking="best-effort")
 
