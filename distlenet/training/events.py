@@ -119,16 +119,9 @@ class RunFinished:
 
 
 Event = (
-    RunStarted
-    | StepDone
-    | EpochDone
-    | SaveRequested
-    | CheckpointSaved
-    | Diverged
-    | Notice
-    | LayersWatched
-    | RunFinished
-)
+    RunStarted | StepDone | EpochDone | SaveRequested | CheckpointSaved
+    | Diverged | Notice | LayersWatched | RunFinished
+)  # fmt: skip
 
 
 def warner(announce: Callable[[Event], None]) -> Callable[[str], None]:
