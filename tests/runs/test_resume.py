@@ -391,7 +391,7 @@ def test_a_dataset_with_other_statistics_is_refused(digits, stopped, tmp_path, n
 
 @pytest.mark.parametrize("resume", [None, "auto"])
 def test_an_override_must_name_a_setting(digits, stopped, tmp_path, resume):
-    for name, like in (("lrr", "'lr'"), ("nonsense", "no setting"), ("batchsize", "'batch_size'")):
+    for name, like in (("lrr", "'lr'"), ("zzz", "is not a setting"), ("batchsize", "'batch_size'")):
         done = sessions.train_run(digits, stopped if resume else tmp_path / "new", resume=resume, override=("lr", name))
         done.expect(3, name, like, "--override")
     assert not (tmp_path / "new").exists()
