@@ -130,7 +130,7 @@ def test_summary_names_code_for_a_run_or_alone(place, capsys):
     shown = capsys.readouterr().out
     assert shown.count("dense1") == 2
     assert main(["summary", "conv8", "--model", "net.py:build"]) == 2
-    assert "summary --model takes a run directory, got conv8" in capsys.readouterr().err
+    assert "summary --model needs a run directory, got conv8" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["inspect", "run"], ["journal", "run"], ["inspect", "run", "--json"]])

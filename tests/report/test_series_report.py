@@ -115,7 +115,7 @@ def test_missing_runs_are_noted(changed, undrawn):
 def test_a_damaged_list(content, changed, capsys):
     (changed / "results.json").write_text(content)
     assert main(["report", str(changed)]) == 6
-    assert "repeat the command of the series" in capsys.readouterr().err
+    assert "run the command of the series again" in capsys.readouterr().err
 
 
 def test_no_run_is_left(changed):
