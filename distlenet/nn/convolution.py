@@ -210,9 +210,8 @@ class _Buffers:
         positions, weight_rows, lines = columns * n, tile * channels, inputs * k
         self.blocks = choose_blocks(weight_rows, layer.depth, positions)
 
-        self.lowered: np.ndarray = np.zeros(
-            (height + 2 * border, inputs, k, columns, n), dtype
-        )  # its border stays zero
+        # the border stays zero
+        self.lowered: np.ndarray = np.zeros((height + 2 * border, inputs, k, columns, n), dtype)
         self.copies = []  # copy t of a row shows pixel j + t - border at position j
         for t in range(k):
             first, last = max(border - t, 0), min(width + border - t, columns)
