@@ -34,6 +34,7 @@ MODELS = (
     *("lenet5", "lenet5-1998", "lenet5-1998-softmax", "feed-forward", "single-conv", "single-conv-pool"),
     *("double-conv", "lenet5-deeper", "conv8-conv8"),
 )
+NUMERICS = ("native", "portable")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "elu", "scaled-tanh")
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "levenberg-marquardt")
 SCHEDULES = ("constant", "step", "inverse-time", "cosine", "one-cycle", "published")
@@ -47,6 +48,13 @@ class Config:
     batch_size: int = setting(RUN, 256, "images in the global batch of a step, over all shards", least=1)
     shards: int = setting(RUN, 8, "fixed parts of the training set, at least as many as ranks", least=1)
     seed: int = setting(RUN, 1, "seed of initial weights, order and augmentation", least=0, most=2**63 - 1)
+    numerics: str = setting(
+        RUN,
+        "native",
+        "native: fastest, the same bits on equal machines; portable: the same bits on every machine",
+        names=NUMERICS,
+        choices=NUMERICS,
+    )
 
     validation: int = setting(
         DATA, -1, "images held back at the end of the training set (-1: the last twelfth)", least=-1

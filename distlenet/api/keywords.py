@@ -16,6 +16,7 @@ class Settings(TypedDict, total=False):
     batch_size: int
     shards: int
     seed: int
+    numerics: str
     validation: int
     augmentation: str
     rotate: float

@@ -62,7 +62,7 @@ class Tanh(Activation):
 
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """See Activation.apply."""
-        np.tanh(x, out=out)
+        self.arithmetic.tanh(x, out=out)
 
     def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
         """See Activation.differentiate; d tanh = 1 - tanh^2."""
@@ -77,7 +77,7 @@ class Sigmoid(Activation):
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """See Activation.apply; written as (1 + tanh(x / 2)) / 2, which cannot overflow."""
         np.multiply(x, 0.5, out=out)
-        np.tanh(out, out=out)
+        self.arithmetic.tanh(out, out=out)
         out += 1
         out *= 0.5
 
@@ -113,7 +113,7 @@ class ELU(Activation):
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """See Activation.apply."""
         below = np.minimum(x, 0, out=self.scratch("below", x.shape))
-        np.expm1(below, out=below)
+        self.arithmetic.expm1(below, out=below)
         np.maximum(x, 0, out=out)
         out += below
 
@@ -132,7 +132,7 @@ class ScaledTanh(Activation):
     def apply(self, x: np.ndarray, out: np.ndarray) -> None:
         """See Activation.apply."""
         np.multiply(x, self.SLOPE, out=out)
-        np.tanh(out, out=out)
+        self.arithmetic.tanh(out, out=out)
         out *= self.AMPLITUDE
 
     def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:

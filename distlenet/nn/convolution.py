@@ -31,38 +31,22 @@ If a product would have few rows, ``tile`` output rows are computed together: th
 row further down each time, with zeros above and below.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
+from distlenet.nn.lowering import VECTOR, Buffers, blocked, by_rows, overlapping
 
 ENOUGH_ROWS = 12  # a product with fewer rows than this is slow on some CPUs; more only add arithmetic on zeros
-VECTOR = 16  # numbers of float32 in the widest registers
-SMALL = 1_000_000  # multiply-adds: up to this size, some BLAS kernels multiply without copying the factors first
-LONG = 128  # positions; shorter blocks are slower
 
 
 def choose_tile(channels: int, rows: int) -> int:
     """Return how many of the output's ``rows`` to compute together: the fewest of 1, 2 and 4 that are enough."""
     fitting = [tile for tile in (1, 2, 4) if rows % tile == 0]
     return next((tile for tile in fitting if tile * channels >= ENOUGH_ROWS), fitting[-1])
-
-
-def choose_blocks(rows: int, depth: int, positions: int) -> int:
-    """Return the number of blocks to cut a product's ``positions`` into, so that each block is at most SMALL.
-
-    The blocks are equal, a multiple of VECTOR and at least LONG. Returns the smallest such number, 1 if none exists.
-    """
-    fewest = -(-rows * depth * positions // SMALL)
-    fitting = (blocks for blocks in range(fewest, positions // LONG + 1) if positions % (blocks * VECTOR) == 0)
-    return next(fitting, 1)
-
-
-def by_rows(picture: np.ndarray) -> np.ndarray:
-    """View ``picture`` (C, H, W, N) as (H, C, W, N)."""
-    return picture.swapaxes(0, 1)
 
 
 class Conv2d(Layer):
@@ -93,14 +77,16 @@ class Conv2d(Layer):
         if rows < 1 or columns < 1:
             raise ConfigError(f"a {k}x{k} convolution does not fit into {height}x{width} pixels")
         self.shape, self.out_shape = shape, (self.channels, rows, columns)
+        self.arithmetic.check_terms(max(inputs, self.channels) * k * k, f"a pixel of a {k}x{k} convolution")
+        self.arithmetic.check_terms(rows * columns, "the gradient of a convolution's weight, for one image,")
         self.tile = tile = choose_tile(self.channels, rows)
         self.tiles = rows // tile
         self.depth = (k + tile - 1) * inputs * k  # numbers in a patch
         self.groups = groups = 1 + -(-(k - 1) // tile)  # tiles that touch ``tile`` neighbouring rows of the picture
         self._spread = b""  # the kernel that was spread last
-        self._weights: np.ndarray = np.zeros((tile, self.channels, groups * tile, inputs, k), self.dtype)
-        self._transposed: np.ndarray = np.zeros((tile * inputs * k, groups * tile * self.channels), self.dtype)
-        self._buffers: dict[int, _Buffers] = {}  # by the number of samples
+        self._weights: np.ndarray = np.zeros((tile, self.channels, groups * tile, inputs, k), self.product_dtype)
+        self._transposed: np.ndarray = np.zeros((tile * inputs * k, groups * tile * self.channels), self.product_dtype)
+        self._buffers: dict[int, Buffers] = {}  # by the number of samples
         self.parameters = self._make_parameters(inputs)
         return self.out_shape
 
@@ -124,20 +110,24 @@ class Conv2d(Layer):
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (channels, H', W', N) for ``x`` (C, H, W, N)."""
-        n = x.shape[-1]
-        if n not in self._buffers:
-            self._buffers[n] = _Buffers(self, n)
-        self._samples, buffers = n, self._buffers[n]
-        rows = by_rows(x)
+        self._samples = x.shape[-1]
+        buffers, rows = self._buffers_for(self._samples), by_rows(self.arithmetic.factor(x, self, "x"))
         for target, pixels in buffers.copies:
             np.copyto(target, rows[:, :, pixels])
         np.matmul(self._spread_weights()[:, : self.depth], buffers.patches, out=buffers.products)
         buffers.bias[...] = self.parameters[1].value[:, None, None, None]
-        return np.add(buffers.out, buffers.bias, out=buffers.out)
+        return np.add(buffers.sums, buffers.bias, out=buffers.out)
+
+    def _buffers_for(self, n: int) -> Buffers:
+        """Return the buffers for ``n`` samples, made at the first request."""
+        if n not in self._buffers:
+            self._buffers[n] = Buffers(self, n)
+        return self._buffers[n]
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """See Layer.backward; ``dy`` has the elements of ``forward``'s result."""
-        by_row = np.ascontiguousarray(by_rows(dy.reshape(*self.out_shape, -1)))  # no copy if in this order already
+        dy = self.arithmetic.factor(dy.reshape(*self.out_shape, -1), self, "dy")
+        by_row = np.ascontiguousarray(by_rows(dy))  # no copy if in this order already
         dout = by_row.reshape(self.tiles, self.tile * self.channels, -1)
         self._write_gradients(dout)
         return self._input_gradient(dout) if self.needs_input_gradient else None
@@ -147,6 +137,7 @@ class Conv2d(Layer):
         lowered = self._buffers[self._samples].lowered
         for factor in (lowered, self._weights, self._transposed):  # the next forward writes them again
             np.square(factor, out=factor)
+            self.arithmetic.refactor(factor)
         self._spread = b""
         return self.backward(d2y)
 
@@ -154,9 +145,9 @@ class Conv2d(Layer):
         """Return the weights (tile * channels, rows of the picture * C * kernel), zeros around each kernel."""
         kernel, weights = self.full_kernel(), self._weights.reshape(self.tile * self.channels, -1)
         if kernel.tobytes() != self._spread:  # it changes once a step, and a step has several leaves
-            self._spread = kernel.tobytes()
+            self._spread, factor = kernel.tobytes(), self.arithmetic.factor(kernel, self, "W")
             for row in range(self.tile):
-                self._weights[row, :, row : row + self.kernel] = kernel.swapaxes(1, 2)
+                self._weights[row, :, row : row + self.kernel] = factor.swapaxes(1, 2)
             # the first of the tiles that touch a row of the picture does so with the last row of the kernel
             backwards = weights.reshape(len(weights), self.groups, -1)[:, ::-1]
             self._transposed.reshape(-1, self.groups, len(weights))[...] = backwards.transpose(2, 1, 0)
@@ -164,9 +155,31 @@ class Conv2d(Layer):
 
     def _write_gradients(self, dout: np.ndarray) -> None:
         """Write the gradients of kernel and bias for ``dout`` (tiles, tile * channels, W' * N)."""
-        buffers, dkernel, k = self._buffers[self._samples], self.full_gradient(), self.kernel
+        total: np.ndarray | None = None
+        for part, dpart in self._spans(dout):
+            sums = self._kernel_sums(part, dpart)
+            total = sums if total is None else np.add(total, sums, out=total)
+        self.arithmetic.store(total, self.full_gradient())
+        sums = np.add.reduce(np.matmul(dout, self._buffers[self._samples].ones).reshape(-1, self.channels))
+        self.arithmetic.store(sums, self.parameters[1].gradient)
+
+    def _spans(self, dout: np.ndarray) -> Iterator[tuple[Buffers, np.ndarray]]:
+        """Yield the parts of the samples that a product may sum over, each with its ``dout``; natively all samples."""
+        n, (_, rows, columns) = self._samples, self.out_shape
+        whole, spans = self._buffers[n], self.arithmetic.spans(rows * columns, n)
+        if len(spans) == 1:
+            yield whole, dout
+            return
+        for span in spans:
+            part = self._buffers_for(span.stop - span.start)
+            np.copyto(part.lowered, whole.lowered[..., span])
+            picked = dout.reshape(*dout.shape[:2], columns, n)[..., span]
+            yield part, np.ascontiguousarray(picked).reshape(*dout.shape[:2], -1)
+
+    def _kernel_sums(self, buffers: Buffers, dout: np.ndarray) -> np.ndarray:
+        """Return the kernel's gradient (channels, C, kernel, kernel) for ``dout`` (tiles, tile * channels, W' * N)."""
         patches, dproducts = buffers.patches, blocked(dout, buffers.blocks)
-        inputs, rows, parts = self.shape[0], dout.shape[1], buffers.parts
+        inputs, rows, parts, k = self.shape[0], dout.shape[1], buffers.parts, self.kernel
         if rows >= VECTOR:  # short lines are fastest, as long as they fill a register
             np.matmul(patches, dproducts.swapaxes(-1, -2), out=parts)
             total = np.add.reduce(parts.reshape(-1, self.depth * rows))
@@ -176,11 +189,10 @@ class Conv2d(Layer):
             np.matmul(dproducts, patches.swapaxes(-1, -2), out=parts)
             total = np.add.reduce(parts.reshape(-1, rows * self.depth))
             shifted = total.reshape(self.tile, self.channels, -1, inputs, k).swapaxes(2, 3)
-        dkernel[...] = shifted[0, :, :, :k]
+        dkernel: np.ndarray = shifted[0, :, :, :k]
         for row in range(1, self.tile):
-            dkernel += shifted[row, :, :, row : row + k]
-        sums = np.matmul(dout, buffers.ones)
-        np.add.reduce(sums.reshape(-1, self.channels), out=self.parameters[1].gradient)
+            dkernel = dkernel + shifted[row, :, :, row : row + k]
+        return dkernel
 
     def _input_gradient(self, dout: np.ndarray) -> np.ndarray:
         """Return the gradient of the picture (C, H, W, N) for ``dout`` (tiles, tile * channels, W' * N)."""
@@ -194,72 +206,5 @@ class Conv2d(Layer):
             first, last, before = max(0, group - groups + 1), min(tiles, group + 1), group - groups + 1
             weights = self._transposed[:, (first - before) * rows : (last - before) * rows]
             np.matmul(weights, blocks[:, first * rows : last * rows], out=buffers.dproducts[group])
-        np.add.reduce(buffers.dcopies, axis=2, out=by_rows(buffers.dx))
+        np.add.reduce(buffers.dcopies, axis=2, dtype=self.product_dtype, out=by_rows(buffers.dx))
         return buffers.dx
-
-
-class _Buffers:
-    """The arrays of ``layer`` for ``n`` samples, and the views of them that it works with.
-
-    They are made by np.zeros, which takes no memory until it is written: inference does not use those of backward.
-    """
-
-    def __init__(self, layer: Conv2d, n: int) -> None:
-        (inputs, height, width), (channels, rows, columns) = layer.shape, layer.out_shape
-        k, border, tile, groups, dtype = layer.kernel, layer.border, layer.tile, layer.groups, layer.dtype
-        positions, weight_rows, lines = columns * n, tile * channels, inputs * k
-        self.blocks = choose_blocks(weight_rows, layer.depth, positions)
-
-        # the border stays zero
-        self.lowered: np.ndarray = np.zeros((height + 2 * border, inputs, k, columns, n), dtype)
-        self.copies = []  # copy t of a row shows pixel j + t - border at position j
-        for t in range(k):
-            first, last = max(border - t, 0), min(width + border - t, columns)
-            if first < last:
-                target = self.lowered[border : border + height, :, t, first:last]
-                self.copies.append((target, slice(first + t - border, last + t - border)))
-        flat = self.lowered.reshape(-1, positions)
-        self.patches = overlapping(flat, layer.tiles, tile * lines, layer.depth, self.blocks)
-        by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
-        self.out = by_rows(by_row)
-        self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
-        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row, for a faster addition
-
-        self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
-        self.ones: np.ndarray = np.ones(positions, dtype)
-        many = layer.tiles + groups - 1
-        self.outer = [
-            group
-            for group in range(border // tile, -(-(border + height) // tile))
-            if not groups - 1 <= group < layer.tiles
-        ]
-        # after each line as many zeros as a shift can reach
-        dlowered: np.ndarray = np.zeros((many * tile, inputs, k, columns + k - 1, n), dtype)
-        dlines = dlowered.reshape(many, tile * lines, -1)[:, :, :positions]
-        self.dproducts = blocked(dlines, self.blocks)
-        # pixel j was at position j + border - t of copy t: a step back for each copy, at times into those zeros
-        row, channel, copy, column, number = dlowered.strides
-        self.dcopies = np.ndarray(
-            (height, inputs, k, width, n),
-            dtype,
-            dlowered,
-            border * (row + column),
-            (row, channel, copy - column, column, number),
-        )
-        self.dx = by_rows(np.zeros((height, inputs, width, n), dtype))
-
-
-def blocked(matrices: np.ndarray, blocks: int) -> np.ndarray:
-    """View ``matrices`` (..., rows, positions) as (..., blocks, rows, positions / blocks)."""
-    return matrices.reshape(*matrices.shape[:-1], blocks, -1).swapaxes(-2, -3)
-
-
-def overlapping(array: np.ndarray, count: int, step: int, lines: int, blocks: int) -> np.ndarray:
-    """View ``count`` matrices of ``lines`` lines each in ``array`` (lines, positions), ``step`` lines apart.
-
-    Returns (count, blocks, lines, positions / blocks); the array must be contiguous.
-    """
-    positions, number = array.shape[1] // blocks, array.itemsize
-    line = array.shape[1] * number
-    strides = step * line, positions * number, line, number
-    return np.ndarray((count, blocks, lines, positions), array.dtype, array, strides=strides)

@@ -52,23 +52,26 @@ class Dense(Layer):
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (units, N) for ``x`` (inputs, N)."""
         weights, bias = (parameter.value for parameter in self.parameters)
-        self._x = x
-        out = np.matmul(weights, x, out=self.scratch("out", (self.units, x.shape[-1])))
-        out += bias[:, None]
-        return out
+        shape = self.units, x.shape[-1]
+        arithmetic = self.arithmetic
+        self._x, self._weights = arithmetic.factor(x, self, "x"), arithmetic.kept_factor(weights, self, "W")
+        product = arithmetic.matmul(self._weights, self._x, out=self.scratch("out", shape, self.product_dtype))
+        return np.add(product, bias[:, None], out=self.scratch("out", shape))
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """Return (inputs, N) for ``dy`` (units, N)."""
         weights, bias = self.parameters
-        np.matmul(dy, self._x.T, out=weights.gradient)
-        np.sum(dy, axis=1, out=bias.gradient)
+        arithmetic, dy = self.arithmetic, self.arithmetic.factor(dy, self, "dy")
+        arithmetic.matmul(dy, self._x.T, out=weights.gradient)
+        arithmetic.sum(dy, axis=1, out=bias.gradient)
         if not self.needs_input_gradient:
             return None
-        return np.matmul(weights.value.T, dy, out=self.scratch("dx", self._x.shape))
+        return arithmetic.matmul(self._weights.T, dy, out=self.scratch("dx", self._x.shape))
 
-    def curvature(self, d2y: np.ndarray) -> np.ndarray:
+    def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
         """Return (inputs, N) for ``d2y`` (units, N): the backward pass with inputs and weights squared."""
-        weights, bias = self.parameters
-        np.matmul(d2y, np.square(self._x).T, out=weights.gradient)
-        np.sum(d2y, axis=1, out=bias.gradient)
-        return np.matmul(np.square(weights.value).T, d2y)
+        x, weights = np.square(self._x), np.square(self._weights)
+        for factor in (x, weights):
+            self.arithmetic.refactor(factor)
+        self._x, self._weights = x, weights
+        return self.backward(d2y)

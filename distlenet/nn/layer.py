@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from distlenet.arithmetic import NATIVE, Arithmetic
 from distlenet.errors import ConfigError, OwnCodeError
 
 Direction = Literal["forward", "backward", "curvature"]
@@ -43,7 +44,7 @@ class Parameter:
 class Layer:
     """One step of the network.
 
-    ``connect`` is called once with the shape of one input sample and returns that of one output sample. After that,
+    ``connect`` is called with the shape of one input sample and returns that of one output sample. After that,
     ``forward`` and ``backward`` may be called with any number of samples (the last axis). ``backward`` takes the
     gradient of the loss with respect to the layer's output, stores the gradients of its parameters in
     ``parameter.gradient``, and returns that of its input (None if it is not needed).
@@ -70,6 +71,7 @@ class Layer:
     name = ""
     output_shape: tuple[int, ...] = ()  # of one sample; set by the network
     dtype: type = np.float32
+    arithmetic: Arithmetic = NATIVE  # whose products, sums and functions the layer uses; set by the network
     _shapes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())  # of the latest input, before any reshaping, and output
 
     def __init_subclass__(cls, **options: object) -> None:
@@ -81,7 +83,12 @@ class Layer:
                 setattr(cls, promise, False)
 
     def __init__(self) -> None:
-        self._scratch: dict[tuple[str, tuple[int, ...]], np.ndarray] = {}
+        self._scratch: dict[tuple[str, tuple[int, ...], type], np.ndarray] = {}
+
+    @property
+    def product_dtype(self) -> type:
+        """The type of products and their factors."""
+        return self.arithmetic.product_dtype(self.dtype)
 
     def clear(self) -> None:
         """Forget all buffers."""
@@ -116,11 +123,12 @@ class Layer:
 
         In memory the rows of a picture (C, H, W, N) come first, (H, C, W, N): see ``convolution.py``.
         """
-        buffer = self._scratch.get((key, shape))
+        dtype = dtype or self.dtype
+        buffer = self._scratch.get((key, shape, dtype))
         if buffer is None:
             first = (1, 0, 2, 3) if len(shape) == 4 else range(len(shape))
-            buffer = np.zeros([shape[axis] for axis in first], dtype or self.dtype)
-            self._scratch[key, shape] = buffer = buffer.swapaxes(0, 1) if len(shape) == 4 else buffer
+            buffer = np.zeros([shape[axis] for axis in first], dtype)
+            self._scratch[key, shape, dtype] = buffer = buffer.swapaxes(0, 1) if len(shape) == 4 else buffer
         return buffer
 
 

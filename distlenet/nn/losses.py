@@ -5,38 +5,48 @@ Each loss also turns logits into probabilities; no other code does.
 
 import numpy as np
 
+from distlenet.arithmetic import NATIVE, Arithmetic
+
 
 class SoftmaxCrossEntropy:
     """The sum over the samples of -log softmax(logits)[label]."""
+
+    arithmetic: Arithmetic = NATIVE  # set by the network
 
     def __init__(self) -> None:
         self._samples = np.arange(0)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
         """Return the softmax over the classes of ``logits`` (classes, N), each column adding up to 1."""
-        exponentials = np.exp(logits - logits.max(axis=0))  # shifted: exp never overflows
-        return exponentials / exponentials.sum(axis=0)
+        exponentials = self.arithmetic.exp(self._shifted(logits))
+        return (exponentials / self.arithmetic.total(exponentials)).astype(logits.dtype, copy=False)
 
     def losses(self, logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
         """Return the cross-entropy of each sample (N,), in nats, for ``logits`` (classes, N)."""
-        shifted = logits - logits.max(axis=0)
-        return np.log(np.exp(shifted).sum(axis=0)) - shifted[labels, self._indices(labels)]
+        shifted, arithmetic = self._shifted(logits), self.arithmetic
+        totals = arithmetic.total(arithmetic.exp(shifted))
+        return arithmetic.log(totals) - shifted[labels, self._indices(labels)]
 
     def loss_and_gradient(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
         """Return the summed loss and its gradient (classes, N) for ``logits`` and ``labels`` (N,)."""
-        columns = self._indices(labels)
-        shifted = logits - np.maximum.reduce(logits)  # over the classes
-        dlogits = np.exp(shifted)
-        total = np.add.reduce(dlogits)
-        loss = (np.log(total) - shifted[labels, columns]).sum()
-        dlogits /= total
+        columns, arithmetic = self._indices(labels), self.arithmetic
+        shifted = self._shifted(logits)
+        dlogits = arithmetic.exp(shifted)
+        totals = arithmetic.total(dlogits)
+        loss = arithmetic.total(arithmetic.log(totals) - shifted[labels, columns])
+        dlogits /= totals
         dlogits[labels, columns] -= 1
-        return loss, dlogits
+        return loss, dlogits.astype(logits.dtype, copy=False)
 
     def curvature(self, logits: np.ndarray) -> np.ndarray:
         """Return the second derivative of the loss with respect to each of ``logits`` (classes, N)."""
         probabilities = self.probabilities(logits)
         return probabilities * (1 - probabilities)
+
+    def _shifted(self, logits: np.ndarray) -> np.ndarray:
+        """Return ``logits`` (classes, N) minus the largest of each sample: their exponentials never overflow."""
+        wide = self.arithmetic.widen(logits)
+        return wide - np.maximum.reduce(wide)
 
     def _indices(self, labels: np.ndarray) -> np.ndarray:
         if len(self._samples) != len(labels):

@@ -5,6 +5,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from distlenet.arithmetic import choose
 from distlenet.config import Config
 from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, nearest
 from distlenet.nn.activations import ELU, Activation, LeakyReLU, ReLU, ScaledTanh, Sigmoid, Tanh
@@ -134,11 +135,16 @@ def lenet5(
 def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, trust: Trust = NOTHING) -> Net:
     """Return the network of ``config`` for samples of ``input_shape`` (C, H, W).
 
-    ``config.model`` is a key of MODELS or user code (see ``own_code.py``). User code is run only if ``trust`` admits
-    it, and chooses its own activations and pooling. Raises ConfigError, UntrustedCodeError.
+    It computes as ``config.numerics`` says. ``config.model`` is a key of MODELS or user code (see ``own_code.py``).
+    User code is run only if ``trust`` admits it, and chooses its own activations and pooling. Raises ConfigError,
+    UntrustedCodeError.
     """
+    arithmetic = choose(config.numerics)
     if is_custom(config.model):
-        return build_custom(config.model, input_shape, classes, trust)
+        net = build_custom(config.model, input_shape, classes, trust)
+        if net.arithmetic is not arithmetic:
+            net.use(arithmetic)
+        return net
     make = _pick(MODELS, config.model, "model")
     output: Layer = Dense(classes)
     loss = SoftmaxCrossEntropy()
@@ -152,7 +158,7 @@ def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, t
             text = f"lenet5-1998 has output codes for {len(codes)} classes, got {classes}: use --model lenet5"
             raise ConfigError(text)
         loss, output = MAPLoss(config.rubbish), RBF(codes)
-    return Sequential(input_shape, *layers, ("output", output), loss=loss)
+    return Sequential(input_shape, *layers, ("output", output), loss=loss, arithmetic=arithmetic)
 
 
 def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:

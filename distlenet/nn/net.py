@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import numpy as np
 
 from distlenet.activity import advance
+from distlenet.arithmetic import NATIVE, Arithmetic
 from distlenet.errors import ConfigError
 from distlenet.nn.initialization import initialize
 from distlenet.nn.layer import Direction, Layer, Parameter, run_layer
@@ -32,17 +33,19 @@ class Net:
         input_shape: tuple[int, ...],
         dtype: type = np.float32,
         loss: SoftmaxCrossEntropy | None = None,
+        arithmetic: Arithmetic = NATIVE,
     ) -> None:
-        self.input_shape = input_shape
+        self.input_shape, self.arithmetic = input_shape, arithmetic
         self.layers = [layer for _, layer in layers]
         self.loss = loss or SoftmaxCrossEntropy()
+        self.loss.arithmetic = arithmetic
         # makes every call of a layer; --debug wraps it in a Watch
         self.run: Callable[[Layer, Direction, np.ndarray], np.ndarray] = run_layer
         shape = tuple(input_shape)
         previous = None
         for name, layer in layers:
             layer.clear()
-            layer.name, layer.dtype = name, dtype
+            layer.name, layer.dtype, layer.arithmetic = name, dtype, arithmetic
             layer.in_place = previous is not None and previous.output_is_free
             try:
                 shape = layer.connect(shape)
@@ -71,11 +74,24 @@ class Net:
         self.layers[self._first_trained].needs_input_gradient = False
 
     def to(self, dtype: type) -> "Net":
-        """Return a copy of the network, with its parameters, that computes in ``dtype``."""
+        """Return a copy of the network, with its parameters, that computes in ``dtype``, natively."""
         net = copy.deepcopy(self)
-        Net.__init__(net, [(layer.name, layer) for layer in net.layers], net.input_shape, dtype, net.loss)
+        net._connect_again(dtype, NATIVE)
         net.theta[:] = self.theta
         return net
+
+    def use(self, arithmetic: Arithmetic) -> None:
+        """Compute with ``arithmetic`` from now on. Connects the layers again, with parameters that are zero.
+
+        Raises ConfigError naming the layer that cannot.
+        """
+        run = self.run
+        self._connect_again(self.theta.dtype.type, arithmetic)
+        self.run = run
+
+    def _connect_again(self, dtype: type, arithmetic: Arithmetic) -> None:
+        layers = [(layer.name, layer) for layer in self.layers]
+        Net.__init__(self, layers, self.input_shape, dtype, self.loss, arithmetic)
 
     def views(self, vector: np.ndarray) -> dict[str, np.ndarray]:
         """Return each parameter's part of ``vector`` (parameters,) by name, "C1/W": views in the parameter's shape."""
@@ -177,8 +193,9 @@ class Sequential(Net):
         *layers: Layer | tuple[str, Layer],
         dtype: type = np.float32,
         loss: SoftmaxCrossEntropy | None = None,
+        arithmetic: Arithmetic = NATIVE,
     ) -> None:
-        super().__init__(named(layers), input_shape, dtype, loss)
+        super().__init__(named(layers), input_shape, dtype, loss, arithmetic)
 
 
 def named(layers: tuple[Layer | tuple[str, Layer], ...]) -> list[tuple[str, Layer]]:

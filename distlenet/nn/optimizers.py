@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from distlenet.arithmetic import choose
 from distlenet.config import Config
 
 
@@ -30,6 +31,7 @@ class Optimizer:
     answer: str | None = None  # SHA-256 of the results of that class in its trial
 
     def __init__(self, config: Config, decays: np.ndarray) -> None:
+        self.arithmetic = choose(config.numerics)
         self.decay = decays * decays.dtype.type(config.weight_decay)  # (parameters,)
         self.clip, self.average = config.clip, config.average
         self.settings: dict[str, float] = {name: getattr(config, name) for name in self.takes}
@@ -43,8 +45,8 @@ class Optimizer:
     def step(self, theta: np.ndarray, gradient: np.ndarray, lr: float) -> None:
         """Update ``theta`` with the mean ``gradient``, both (parameters,); ``gradient`` may be overwritten."""
         if self.clip:
-            # the only number here whose last bit depends on the CPU: BLAS orders the additions
-            norm = self.agree(float(np.sqrt(np.dot(gradient, gradient))))
+            # natively the only number here whose last bit depends on the CPU: BLAS orders the additions
+            norm = self.agree(self.arithmetic.norm(gradient))
             if norm > self.clip:  # one extreme batch must not undo the training (Pascanu et al. 2013)
                 gradient *= theta.dtype.type(self.clip / norm)
         self.steps += 1
@@ -137,7 +139,8 @@ class Adam(Optimizer):
     def update(self, theta: np.ndarray, gradient: np.ndarray, lr: np.floating) -> None:
         """See Optimizer."""
         self._shrink(theta, lr)
-        kind, (beta1, beta2) = theta.dtype.type, (self.settings["beta1"], self.settings["beta2"])
+        kind, power = theta.dtype.type, self.arithmetic.power
+        beta1, beta2 = self.settings["beta1"], self.settings["beta2"]
         mean, square = self.state["mean"], self.state["square"]
         mean *= kind(beta1)
         mean += np.multiply(gradient, kind(1 - beta1), out=self._work)
@@ -145,10 +148,10 @@ class Adam(Optimizer):
         np.multiply(gradient, gradient, out=self._work)
         self._work *= kind(1 - beta2)
         square += self._work
-        np.multiply(square, kind(1 / (1 - beta2**self.steps)), out=self._work)
+        np.multiply(square, kind(1 / (1 - power(beta2, self.steps))), out=self._work)
         np.sqrt(self._work, out=self._work)
         self._work += kind(self.settings["epsilon"])
-        np.multiply(mean, kind(float(lr) / (1 - beta1**self.steps)), out=self._more)
+        np.multiply(mean, kind(float(lr) / (1 - power(beta1, self.steps))), out=self._more)
         theta -= np.divide(self._more, self._work, out=self._more)
 
 

