@@ -178,6 +178,18 @@ class PageError(DistlenetError):
     exit_code = 15
 
 
+class VerificationError(DistlenetError):
+    """A run whose files contradict each other, or whose bits differ when it is computed again."""
+
+    exit_code = 19
+
+
+class UnjudgedError(DistlenetError):
+    """A run that cannot be verified here: it was computed with other numerics, or its settings were changed."""
+
+    exit_code = 20
+
+
 class OutputError(DistlenetError):
     """A result that could not be written to standard output, for example because the disk is full."""
 

@@ -21,6 +21,7 @@ GROUPS = {
         "export": "write a network as ONNX, safetensors or npz",
     },
     "check": {
+        "verify": "recompute a run from its files, also under mpirun: the same bits?",
         "doctor": "check MPI, ranks, cores, BLAS threads and file locks; give advice",
         "bench": "measure the speed of this machine, compared with PyTorch",
     },

@@ -19,7 +19,7 @@ from distlenet.numerics import is_finite
 from distlenet.own_code import NOTHING, Trust, is_custom
 from distlenet.training.state import Progress, Running, Snapshot, TrainState
 
-LARGEST_META = 32 * MIB  # bytes of JSON, enough for the history of about 70,000 epochs
+LARGEST_META = 32 * MIB  # bytes of JSON, enough for the history of about 60,000 epochs
 
 
 def check(progress: Progress) -> None:

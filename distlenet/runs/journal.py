@@ -11,9 +11,10 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from distlenet import atomic
@@ -35,14 +36,20 @@ def origin() -> dict[str, str]:
 class Journal:
     """A listener that writes journal.jsonl, each line at once and whole.
 
-    ``every``: steps between two lines of kind "step". If the disk is full, lines are buffered and written once it has
-    room again; one warning is announced. Raises OSError if the file cannot be opened.
+    ``every``: steps between two lines of kind "step"; ``facts``: more entries for each line of kind "start". If the
+    disk is full, lines are buffered and written once it has room again; one warning is announced. Raises OSError if the
+    file cannot be opened.
     """
 
     def __init__(
-        self, path: Path, state: TrainState, every: int = 50, announce: Callable[[Event], None] = lambda event: None
+        self,
+        path: Path,
+        state: TrainState,
+        every: int = 50,
+        announce: Callable[[Event], None] = lambda event: None,
+        facts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        self._path, self._state, self._every = path, state, every
+        self._path, self._state, self._every, self._facts = path, state, every, facts
         self._attempts = Attempts(warner(announce), "training continues, lines are buffered")
         self._file = self._open()
         size = os.fstat(self._file).st_size
@@ -91,7 +98,7 @@ class Journal:
             case StepDone() if self._state.progress.steps % self._every == 0:
                 self._write("step", asdict(event))
             case RunStarted():
-                self._write("start", asdict(event) | origin())
+                self._write("start", {**asdict(event), **origin(), **self._facts})
             case EpochDone():
                 self._write("epoch", asdict(event))
             case Diverged():

@@ -12,6 +12,7 @@ import fcntl
 import os
 import re
 import secrets
+from collections.abc import Iterator
 from pathlib import Path
 
 from distlenet.bounded import head, open_regular
@@ -93,6 +94,28 @@ class Lock:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+
+@contextlib.contextmanager
+def undisturbed(path: Path) -> Iterator[None]:
+    """Keep runs out of the directory of the lock file ``path`` during the block, without writing to it.
+
+    Raises RunDirectoryError if a run is in progress, or the file cannot be read. Without the file there is no run.
+    """
+    try:
+        descriptor = open_regular(path)
+    except FileNotFoundError:
+        yield
+        return
+    except OSError as error:
+        raise RunDirectoryError(f"cannot read {path}: {error.strerror}") from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError:
+        raise RunDirectoryError(f"the run in {path.parent} is in progress: wait until it has ended") from None
+    finally:
+        os.close(descriptor)
 
 
 def is_mark(path: Path) -> bool:

@@ -20,11 +20,13 @@ from distlenet.training.events import EpochDone, Notice, RunStarted, Score, Step
 
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)
-BY_JOURNAL = ("kind", "steps", "status", "date", "host", "command")  # of a line, besides the fields of its event
+DIVERGENCE = ("cause", "mean_loss", "level", "action", "lr_factor")
+# entries of a line, besides the fields of its event
+BY_JOURNAL = ("kind", "steps", "status", "date", "host", "command", "settings", "numerics", *DIVERGENCE)
 KNOWN = {name: name for name in (*BY_JOURNAL, *(f.name for event in EVENTS for f in fields(event)))}
 MOST = {"step": 1_000_000, "epoch": 100_000, "other": 10_000}  # lines of each kind; other: starts, notices, ends
 LONGEST_TEXT = 2000  # characters
-MOST_ENTRIES = 30  # entries of an object within a line
+MOST_ENTRIES = 80  # entries of an object within a line
 STEP = '{"kind": "step", '  # the start of such a line
 
 

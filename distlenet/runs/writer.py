@@ -7,6 +7,7 @@ from statistics import median
 from typing import Any
 
 from distlenet.errors import RunDirectoryError
+from distlenet.numerics import numerics
 from distlenet.runs.directory import LockedDirectory
 from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.journal import Journal
@@ -33,7 +34,8 @@ class Writer:
         state, config = experiment.state, experiment.config
         self._directory, self._config, self._announce = directory, config, announce
         self._owed: dict[str, str] = {}  # name -> text of post-mortems that could not be written yet
-        self.journal = Journal(directory.journal, state, options.log_every, announce)
+        facts = {"settings": config.to_dict(), "numerics": numerics()}
+        self.journal = Journal(directory.journal, state, options.log_every, announce, facts)
         self._keeper = CheckpointKeeper(
             directory.checkpoints,
             state,

@@ -121,6 +121,7 @@ class EpochEnd:
             evaluation_seconds=time.perf_counter() - start,
             images_per_second=pace.images / (start - pace.started),
             exchange_share=pace.exchange / pace.seconds if pace.seconds else 0.0,
+            theta_sha256=state.theta_sha256(),
         )
         progress.history.append(asdict(event))
         if validation and (progress.best_accuracy is None or validation.accuracy >= progress.best_accuracy):

@@ -65,6 +65,7 @@ class EpochDone:
     evaluation_seconds: float
     images_per_second: float
     exchange_share: float  # share of the epoch's step time spent exchanging gradients, 0 to 1
+    theta_sha256: str = ""  # of the parameters after the epoch's last step
 
 
 @dataclass(frozen=True)

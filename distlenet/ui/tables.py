@@ -1,6 +1,7 @@
 """Tables for the terminal: one layout function, and the tables of a network's outline, a journal, an evaluation."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from rich.console import Console, ConsoleOptions, Group, RenderResult
@@ -58,6 +59,16 @@ def journal_table(names: Sequence[str], rows: Sequence[Sequence[float | None]]) 
     kept = [place for place in range(len(names)) if any(row[place] is not None for row in rows)]
     head = [names[place].replace("validation", "valid").replace("_", "\n") for place in kept]
     return table(head, ([_figure(row[place]) for place in kept] for row in rows), words=0)
+
+
+def stretch_table(stretches: Iterable[Mapping[str, Any]]) -> Table:
+    """Return a table of the stretches in a certificate of a verification."""
+    head = ("stretch", "checkpoints", "verdict")
+    rows = [
+        (row["stretch"], ", ".join(row["files"]) or "-", "; ".join([row["verdict"], *row["why"][:2]]))
+        for row in stretches
+    ]
+    return table(head, rows, words=3)
 
 
 def _figure(value: float | None) -> str:
