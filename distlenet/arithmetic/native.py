@@ -51,7 +51,7 @@ class Native:
         np.matmul
     )  # (a, b, out): of two factors (matrices), rounded to out's type
     # (a, axis, out): the sum of a factor, or of products of two factors, over axes that include the last, the samples
-    sum: Callable[..., Any] = staticmethod(np.sum)
+    sum: Callable[..., Any] = staticmethod(np.add.reduce)
 
     def spans(self, terms: int, samples: int) -> list[slice]:
         """Return parts of the ``samples``, each of which a product can sum over; a sample gives ``terms`` terms."""

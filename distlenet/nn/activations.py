@@ -52,9 +52,11 @@ class ReLU(Activation):
 
     def differentiate(self, dy: np.ndarray, out: np.ndarray) -> None:
         """See Activation.differentiate."""
-        # in place, as 1.0 and 0.0: a product with a boolean mask takes twice as long
-        np.greater(out, 0, out=out, casting="unsafe")
-        np.multiply(out, dy, out=out)
+        # the bits as integers: those of 0 are 0, so the sign is the mask, and 1 or 0 times dy's bits is dy or 0; a mask
+        # of floats takes two thirds longer
+        bits = out.view(f"u{out.itemsize}")
+        np.sign(bits, out=bits)
+        np.multiply(bits, np.asarray(dy, out.dtype).view(bits.dtype), out=bits)
 
 
 class Tanh(Activation):

@@ -202,9 +202,7 @@ class Conv2d(Layer):
             stacks = overlapping(lines, tiles - groups + 1, rows, groups * rows, buffers.blocks)
             np.matmul(self._transposed, stacks, out=buffers.dproducts[groups - 1 : tiles])
         blocks = blocked(lines, buffers.blocks)
-        for group in buffers.outer:  # rows near the border: fewer tiles
-            first, last, before = max(0, group - groups + 1), min(tiles, group + 1), group - groups + 1
-            weights = self._transposed[:, (first - before) * rows : (last - before) * rows]
-            np.matmul(weights, blocks[:, first * rows : last * rows], out=buffers.dproducts[group])
+        for weights, touching, target in buffers.outer:
+            np.matmul(weights, blocks[:, touching], out=target)
         np.add.reduce(buffers.dcopies, axis=2, dtype=self.product_dtype, out=by_rows(buffers.dx))
         return buffers.dx

@@ -55,15 +55,17 @@ class Buffers:
         self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
         self.ones: np.ndarray = np.ones(positions, dtype)
         many = layer.tiles + groups - 1
-        self.outer = [
-            group
-            for group in range(border // tile, -(-(border + height) // tile))
-            if not groups - 1 <= group < layer.tiles
-        ]
         # after each line as many zeros as a shift can reach
         dlowered: np.ndarray = np.zeros((many * tile, inputs, k, columns + k - 1, n), dtype)
         dlines = dlowered.reshape(many, tile * lines, -1)[:, :, :positions]
         self.dproducts = blocked(dlines, self.blocks)
+        self.outer = []  # rows near the border, touched by fewer tiles: their weights, the tiles' lines, the product
+        for group in range(border // tile, -(-(border + height) // tile)):
+            first, last, before = max(0, group - groups + 1), min(layer.tiles, group + 1), group - groups + 1
+            if last - first < groups:
+                weights = layer._transposed[:, (first - before) * weight_rows : (last - before) * weight_rows]
+                touching = slice(first * weight_rows, last * weight_rows)
+                self.outer.append((weights, touching, self.dproducts[group]))
         # pixel j was at position j + border - t of copy t: a step back for each copy, at times into those zeros
         row, channel, copy, column, number = dlowered.strides
         self.dcopies = np.ndarray(

@@ -34,7 +34,14 @@ class Pool2d(Layer):
         self.rows, self.columns = (1 + (size - self.window) // self.stride for size in (height, width))
         if self.rows < 1 or self.columns < 1:
             raise ConfigError(f"a {self.window}x{self.window} window does not fit into {height}x{width} pixels")
+        self._steps = {ROWS: self._step(self.rows), COLUMNS: self._step(self.columns)}
+        self._window_of = np.arange(width) // self.window  # for each column, if each is in one window
         return channels, self.rows, self.columns
+
+    def _step(self, windows: int) -> list[slice]:
+        """Return the slices of one axis that hold the first, second, ... pixels of all its ``windows``."""
+        reach = self.stride * (windows - 1) + 1
+        return [slice(start, start + reach, self.stride) for start in range(self.window)]
 
     def _covers(self, axis: Axis) -> bool:
         """Return whether each row or column of the input is in one window, and only one."""
@@ -42,11 +49,9 @@ class Pool2d(Layer):
 
     def _taps(self, x: np.ndarray, axis: Axis) -> list[np.ndarray]:
         """List the taps of the picture ``x`` along ``axis``."""
-        reach = self.stride * ((self.rows if axis == ROWS else self.columns) - 1) + 1
-        starts = range(self.window)
         if axis == ROWS:
-            return [x[:, start : start + reach : self.stride] for start in starts]
-        return [x[:, :, start : start + reach : self.stride] for start in starts]
+            return [x[:, step] for step in self._steps[ROWS]]
+        return [x[:, :, step] for step in self._steps[COLUMNS]]
 
     def _as_output(self, dy: np.ndarray) -> np.ndarray:
         """View ``dy``, which has the elements of the output, in the output's shape."""
@@ -88,17 +93,24 @@ class AveragePool2d(Pool2d):
     def _spread(self, share: np.ndarray) -> np.ndarray:
         """Return the input's gradient if every position of a window gets the window's ``share`` (C, H', W', N)."""
         (channels, height, width), n = self._shape, share.shape[-1]
-        wide = self._deal(share, self.scratch("wide", (channels, self.rows, width, n)), COLUMNS)
-        if self._covers(ROWS):  # all rows of a window have the same gradient: a view is enough
-            return np.broadcast_to(wide[:, :, None], (channels, self.rows, self.window, width, n))
-        return self._deal(wide, self.scratch("dx", (channels, height, width, n)), ROWS)
+        wide = self.scratch("wide", (channels, self.rows, width, n))
+        if self._covers(COLUMNS):  # in the order of memory: many small copies, made by one call
+            share.swapaxes(0, 1).take(self._window_of, axis=2, out=wide.swapaxes(0, 1), mode="clip")
+        else:
+            self._deal(share, wide, COLUMNS)
+        if not self._covers(ROWS):
+            return self._deal(wide, self.scratch("dx", (channels, height, width, n)), ROWS)
+        # all rows of a window have the same gradient: a view is enough
+        channel, row, *rest = wide.strides
+        return np.ndarray(
+            (channels, self.rows, self.window, width, n),
+            wide.dtype,
+            wide.swapaxes(0, 1),
+            strides=(channel, row, 0, *rest),
+        )
 
     def _deal(self, share: np.ndarray, dx: np.ndarray, axis: Axis) -> np.ndarray:
-        """Add ``share`` to all taps along ``axis`` of ``dx``, which starts as zeros; return ``dx``."""
-        if self._covers(axis):
-            for tap in self._taps(dx, axis):
-                np.copyto(tap, share)
-            return dx
+        """Set ``dx`` to the sums of the shares that reach each row or column along ``axis``; return ``dx``."""
         dx[...] = 0
         for tap in self._taps(dx, axis):
             tap += share
