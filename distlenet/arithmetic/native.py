@@ -69,6 +69,9 @@ class Native:
         """Return the Euclidean norm of ``vector`` (n,)."""
         return float(np.sqrt(np.dot(vector, vector)))
 
+    # (a, b, out): the product of ``a`` (m, k), with few columns, and ``b`` (..., k, n), rounded after every operation
+    combine: Callable[..., Any] = staticmethod(np.matmul)
+
     # ---- functions: of arrays, with the argument out; of single numbers
 
     exp: Callable[..., Any] = staticmethod(np.exp)
@@ -81,6 +84,21 @@ class Native:
     cosine: Callable[..., Any] = staticmethod(math.cos)
     logarithm: Callable[..., Any] = staticmethod(math.log)
     power: Callable[..., Any] = staticmethod(pow)
+
+    # ---- random draws
+
+    def stream(self, seed: int, purpose: int, *position: int) -> Any:
+        """Return the random generator, with numpy's methods, for a position in the run.
+
+        It is counter-based, so no state is ever stored. ``purpose`` tells streams of one seed apart: 0 for initial
+        parameters, others in data/plan.py. ``position`` is up to three integers, for example (epoch, step).
+        """
+        return np.random.Generator(np.random.Philox(**key_and_counter(seed, purpose, *position)))
+
+
+def key_and_counter(seed: int, purpose: int, *position: int) -> dict[str, list[int]]:
+    """Return where Philox starts for a position in the run; its own first word counts the draws."""
+    return {"key": [seed, purpose], "counter": [0, *position, *[0] * (3 - len(position))]}
 
 
 NATIVE = Native()

@@ -5,9 +5,10 @@ These are +, -, *, / and sqrt on single numbers, comparisons, and conversions. R
 
 import numpy as np
 
+from distlenet.arithmetic.draws import Draws
 from distlenet.arithmetic.exact import check_terms, in_order, product, round_to_grid, spans
 from distlenet.arithmetic.functions import cos, exp, expm1, log, power, sin, tanh
-from distlenet.arithmetic.native import Buffers, Native
+from distlenet.arithmetic.native import Buffers, Native, key_and_counter
 
 
 class Portable(Native):
@@ -78,6 +79,14 @@ class Portable(Native):
         wide = self.widen(vector)
         return float(np.sqrt(in_order(wide * wide)))
 
+    @staticmethod
+    def combine(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Write the product of ``a`` (m, k) and ``b`` (..., k, n) to ``out``, in its type, one term after the other."""
+        np.multiply(a[:, :1], b[..., :1, :], out=out)
+        for k in range(1, a.shape[1]):
+            out += a[:, k : k + 1] * b[..., k : k + 1, :]
+        return out
+
     exp = staticmethod(exp)
     log = staticmethod(log)
     tanh = staticmethod(tanh)
@@ -88,6 +97,10 @@ class Portable(Native):
     cosine = staticmethod(cos)
     logarithm = staticmethod(log)
     power = staticmethod(power)
+
+    def stream(self, seed: int, purpose: int, *position: int) -> Draws:
+        """See Native."""
+        return Draws(**key_and_counter(seed, purpose, *position))
 
 
 PORTABLE = Portable()

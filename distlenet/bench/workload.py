@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from distlenet.arithmetic import choose
 from distlenet.config import Config
 from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.leaves import Leaves
@@ -53,10 +54,11 @@ class Workload:
     def __init__(self, comm: Communicator, config: Config, images: int = 16_384) -> None:
         self.comm = comm
         self.state = make_state(config, DatasetFacts("random", "", (28, 28), tuple("0123456789"), 0.13, 0.31))
-        self.resampler = Resampler(28, 28, 0.13, 0.31)
+        arithmetic = choose(config.numerics)
+        self.resampler = Resampler(28, 28, 0.13, 0.31, arithmetic)
         self.leaves = Leaves(
             RandomDigits(images),
-            Plan(images, config.shards, config.batch_size, config.seed),
+            Plan(images, config.shards, config.batch_size, config.seed, arithmetic=arithmetic),
             owned_shards(comm.rank, comm.size, config.shards),
             build_augmentation(config, 28, 28),
             self.resampler,

@@ -8,13 +8,15 @@ pixels around it are interpolated. The images have a border of background, so th
 case.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
+from distlenet.arithmetic import NATIVE, Arithmetic, choose
 from distlenet.config import Config
 from distlenet.data.own_augmentation import OwnAugmentation
-from distlenet.data.plan import NOISE, random_stream
+from distlenet.data.plan import NOISE
 from distlenet.errors import ConfigError, nearest
 from distlenet.own_code import NOTHING, Trust
 from distlenet.paths import is_custom
@@ -36,6 +38,7 @@ class Augmentation:
     zoom: float = 0.0
     elastic: float = 0.0
     own: OwnAugmentation | None = None
+    arithmetic: Arithmetic = NATIVE
 
     @property
     def active(self) -> bool:
@@ -58,7 +61,7 @@ class Augmentation:
         in the global batch alone, never on the rank.
         """
         columns = 4 + 2 * KNOTS**2 if self.elastic else 4
-        return 2 * random_stream(seed, NOISE, epoch, step).random((batch_size, columns)) - 1
+        return 2 * self.arithmetic.stream(seed, NOISE, epoch, step).random((batch_size, columns)) - 1
 
     def maps(self, noise: np.ndarray, rows: int, columns: int) -> np.ndarray:
         """Return, for each sample, how output positions map to source positions: (2, fields, N) float32.
@@ -67,9 +70,9 @@ class Augmentation:
         with m[1]. Output positions count from the centre, source positions from the border's corner. With ``elastic``,
         the positions are displaced by the ``bumps`` times the rest of m.
         """
-        angle = np.deg2rad(self.rotate) * noise[:, 0]
+        angle = self.rotate * (math.pi / 180) * noise[:, 0]
         scale = 1 / (1 + self.zoom * noise[:, 3])  # to double the size, sample half as far apart
-        cosine, sine = scale * np.cos(angle), scale * np.sin(angle)
+        cosine, sine = scale * self.arithmetic.cos(angle), scale * self.arithmetic.sin(angle)
         down, right = (
             BEFORE + (rows - 1) / 2 - self.shift * noise[:, 1],
             BEFORE + (columns - 1) / 2 - self.shift * noise[:, 2],
@@ -93,22 +96,24 @@ def build_augmentation(config: Config, rows: int, columns: int, trust: Trust = N
             f"augmentation {name!r} is unknown{nearest(name, known)}: expected built-in or FILE.py:FUNCTION (for none "
             "at all: --rotate 0 --shift 0 --zoom 0 --elastic 0)"
         )
-    own = OwnAugmentation(name, rows, columns, trust) if is_custom(name) else None
-    return Augmentation(config.rotate, config.shift, config.zoom, config.elastic, own)
+    arithmetic = choose(config.numerics)
+    own = OwnAugmentation(name, rows, columns, trust, arithmetic) if is_custom(name) else None
+    return Augmentation(config.rotate, config.shift, config.zoom, config.elastic, own, arithmetic)
 
 
-def bumps(rows: int, columns: int) -> np.ndarray:
+def bumps(rows: int, columns: int, arithmetic: Arithmetic = NATIVE) -> np.ndarray:
     """Return (rows * columns, KNOTS**2): Gaussians around the knots of a grid over the image.
 
     Scaled so that independent displacements of the knots, of standard deviation 1, give every position a displacement
     of standard deviation 1.
     """
-    down, right = (
-        np.exp(-0.5 * ((np.arange(length)[:, None] * (KNOTS - 1) / max(1, length - 1) - np.arange(KNOTS)) ** 2))
-        for length in (rows, columns)
-    )
-    fields = np.einsum("rk,cl->rckl", down, right).reshape(rows * columns, KNOTS**2)
-    return fields / np.sqrt((fields**2).sum(axis=1, keepdims=True))
+    bells = []
+    for length in (rows, columns):
+        away = np.arange(length)[:, None] * (KNOTS - 1) / max(1, length - 1) - np.arange(KNOTS)
+        bells.append(arithmetic.exp(-0.5 * (away * away)))
+    down, right = bells
+    fields = (down[:, None, :, None] * right[None, :, None, :]).reshape(rows * columns, KNOTS**2)
+    return fields / np.sqrt(arithmetic.total((fields * fields).T))[:, None]
 
 
 class Resampler:
@@ -117,12 +122,14 @@ class Resampler:
     ``mean`` and ``std`` normalise: output = (pixel / 255 - mean) / std.
     """
 
-    def __init__(self, rows: int, columns: int, mean: float, std: float) -> None:
-        self.rows, self.columns = rows, columns
+    def __init__(self, rows: int, columns: int, mean: float, std: float, arithmetic: Arithmetic = NATIVE) -> None:
+        self.rows, self.columns, self._arithmetic = rows, columns, arithmetic
         self.scale, self.offset = np.float32(1 / (255 * std)), np.float32(mean / std)
         down, right = np.meshgrid(np.arange(rows), np.arange(columns), indexing="ij")
         places = [down.ravel() - (rows - 1) / 2, right.ravel() - (columns - 1) / 2, np.ones(rows * columns)]
-        self.fields = np.column_stack([*places, bumps(rows, columns)]).astype(np.float32)  # (pixels, fields)
+        self.fields = np.column_stack([*places, bumps(rows, columns, arithmetic)]).astype(
+            np.float32
+        )  # (pixels, fields)
         self._buffers: dict[int, tuple] = {}
 
     def normalize(self, pictures: np.ndarray) -> np.ndarray:
@@ -136,7 +143,7 @@ class Resampler:
         n = len(pictures)
         out, framed, flat, source, whole, index, corner, first, limit, zeros = self._buffer(n)
         framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
-        np.matmul(self.fields[:, : maps.shape[1]], maps, out=source)  # (2, pixels, N): source row and column
+        self._arithmetic.combine(self.fields[:, : maps.shape[1]], maps, out=source)  # (2, pixels, N): row and column
         np.maximum(source, zeros, out=source)  # beyond the border there is background, as on it
         np.minimum(source, limit, out=source)
         np.floor(source, out=whole)

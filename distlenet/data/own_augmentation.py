@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.data.plan import OWN, random_stream
+from distlenet.arithmetic import NATIVE, Arithmetic
+from distlenet.data.plan import OWN
 from distlenet.errors import ConfigError, OwnCodeError
 from distlenet.own_code import Trust, load, running
 
@@ -17,16 +18,16 @@ class OwnAugmentation:
     """Calls the user's function ``(images, random)`` for each leaf, before the built-in augmentation.
 
     It gets ``images`` (n, rows, columns) uint8, 0 for the background to 255, which it may overwrite, and ``random``, a
-    numpy Generator; it returns (n, rows, columns) uint8. The generator depends on the run's seed and the leaf's epoch,
-    step and shard. The images are therefore independent of the number of ranks, provided that the function draws only
-    from this generator and keeps no state.
+    numpy Generator, or under --numerics portable a generator with some of its methods. It returns (n, rows, columns)
+    uint8. The generator depends on the run's seed and the leaf's epoch, step and shard. The images are therefore
+    independent of the number of ranks, provided that the function draws only from this generator and keeps no state.
 
     Raises UntrustedCodeError if ``trust`` does not admit it. Raises ConfigError, in one sentence, if it cannot be
     loaded or fails on random images of ``rows`` x ``columns`` pixels.
     """
 
-    def __init__(self, name: str, rows: int, columns: int, trust: Trust) -> None:
-        self.name = f"augmentation {name}"
+    def __init__(self, name: str, rows: int, columns: int, trust: Trust, arithmetic: Arithmetic = NATIVE) -> None:
+        self.name, self._arithmetic = f"augmentation {name}", arithmetic
         self._augment: Callable[..., Any]
         self._augment, source = load(name, trust, "augmentation", "images, random")
         self.code_sha256 = source.sha256
@@ -47,7 +48,7 @@ class OwnAugmentation:
         """Return the augmented ``images`` (n, rows, columns) uint8 of a leaf; raises OwnCodeError."""
         shape = images.shape
         with running(f"{self.name} on {shape[0]} images of {shape[1]} x {shape[2]} pixels"):
-            found = self._augment(images, random_stream(seed, OWN, epoch, step, shard))
+            found = self._augment(images, self._arithmetic.stream(seed, OWN, epoch, step, shard))
         if not isinstance(found, np.ndarray) or (found.dtype, found.shape) != (np.uint8, shape):
             what = f"{found.dtype} {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__
             raise OwnCodeError(f"{self.name} returned {what}, expected uint8 {shape}")

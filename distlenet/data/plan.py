@@ -7,19 +7,13 @@ step is the same for any distribution of the shards over ranks.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-ORDER, NOISE, OWN = 1, 2, 3  # purposes: each has separate random streams
+from distlenet.arithmetic import NATIVE, Arithmetic
 
-
-def random_stream(seed: int, purpose: int, *position: int) -> np.random.Generator:
-    """Return the random generator for a position in the run; it is counter-based, so no state is ever stored.
-
-    ``position`` is up to three integers, for example (epoch, step).
-    """
-    counter = [0, *position, *[0] * (3 - len(position))]  # the first word counts the draws
-    return np.random.Generator(np.random.Philox(key=[seed, purpose], counter=counter))
+ORDER, NOISE, OWN = 1, 2, 3  # purposes of random streams; 0 is that of initial parameters
 
 
 @dataclass(frozen=True)
@@ -31,6 +25,7 @@ class Plan:
     batch_size: int
     seed: int
     block: int = 8192  # rows read together when a shard is streamed
+    arithmetic: Arithmetic = NATIVE  # draws the order
     _orders: dict[int, "_Order"] = field(default_factory=dict, repr=False, compare=False)
 
     @property
@@ -74,10 +69,10 @@ class Plan:
         """Return the numbers of the shard's blocks in the order in which the epoch uses them."""
         return self._order_blocks(epoch, shard)[0]
 
-    def _order_blocks(self, epoch: int, shard: int) -> tuple[list[int], np.random.Generator]:
+    def _order_blocks(self, epoch: int, shard: int) -> tuple[list[int], Any]:
         """Return ``blocks`` and the generator, which then permutes the rows within each block."""
         start, stop = self.bounds(shard)
-        random = random_stream(self.seed, ORDER, epoch, shard)
+        random = self.arithmetic.stream(self.seed, ORDER, epoch, shard)
         return random.permutation(-(-(stop - start) // self.block)).tolist(), random
 
     def _shuffled(self, epoch: int, shard: int) -> Iterator[np.ndarray]:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from distlenet.arithmetic import NATIVE, Arithmetic
 from distlenet.errors import ConfigError, nearest
 from distlenet.nn.layer import Parameter
 
@@ -9,7 +10,14 @@ STREAM = 0  # the order of the data and the augmentation draw from others of the
 METHODS = ("he", "glorot", "fan-in", "normal")
 
 
-def initialize(parameter: Parameter, method: str, seed: int, position: int, sigma: float = 0.1) -> None:
+def initialize(
+    parameter: Parameter,
+    method: str,
+    seed: int,
+    position: int,
+    sigma: float = 0.1,
+    arithmetic: Arithmetic = NATIVE,
+) -> None:
     """Draw the values of one parameter.
 
     Weights: "he": N(0, 2 / fan-in) (He et al. 2015); "glorot": uniform within sqrt(6 / (fan-in +
@@ -28,7 +36,7 @@ def initialize(parameter: Parameter, method: str, seed: int, position: int, sigm
         parameter.value[...] = 0
         return
     # one independent stream per parameter: adding a layer at the end does not change the others
-    random = np.random.Generator(np.random.Philox(key=[seed, STREAM], counter=[0, position, 0, 0]))
+    random = arithmetic.stream(seed, STREAM, position)
     if method == "he":
         values = random.normal(0.0, np.sqrt(2 / parameter.fan_in), parameter.shape)
     elif method == "normal":

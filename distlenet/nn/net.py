@@ -118,7 +118,7 @@ class Net:
     def initialize(self, method: str, seed: int, sigma: float = 0.1) -> None:
         """Draw the initial parameters; see ``initialization.py`` for the methods."""
         for position, parameter in enumerate(self.parameters.values()):
-            initialize(parameter, method, seed, position, sigma)
+            initialize(parameter, method, seed, position, sigma, self.arithmetic)
 
     def forward(self, x: np.ndarray) -> np.ndarray:
         """Return the logits (classes, N) of ``x`` (C, H, W, N) or (features, N)."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from distlenet.arithmetic import choose
 from distlenet.config import Config, build_config, changes, check_names, check_ranks
 from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.file.dataset_file import open_digit_file
@@ -125,8 +126,9 @@ def set_up(
         if held := slices.validation:  # not after the first epoch
             mine = owned_shards(comm.rank, comm.size, len(held))
             digits.verify("train", held.start + mine.start, held.start + mine.stop)
-    plan = Plan(len(slices.train), config.shards, config.batch_size, config.seed)
-    resampler = Resampler(*digits.image_shape, mean, std)
+    arithmetic = choose(config.numerics)
+    plan = Plan(len(slices.train), config.shards, config.batch_size, config.seed, arithmetic=arithmetic)
+    resampler = Resampler(*digits.image_shape, mean, std, arithmetic)
     with in_agreement(comm):
         state = make_state(config, dataset, options.trust)
         if "model" in config.code:

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distlenet.data.plan import NOISE, ORDER, Plan, random_stream
+from distlenet.arithmetic import NATIVE
+from distlenet.data.plan import NOISE, ORDER, Plan
 
 QUICK = settings(derandomize=True, deadline=None, max_examples=150)
 
@@ -74,7 +75,7 @@ def test_rows_do_not_depend_on_earlier_requests(plan, asked):
 def test_the_order_is_that_of_the_whole_epoch_drawn_at_once(samples):
     plan = Plan(samples, 2, 10, 1, block=16)
     for shard, (start, stop) in enumerate(map(plan.bounds, range(2))):
-        random = random_stream(1, ORDER, 3, shard)
+        random = NATIVE.stream(1, ORDER, 3, shard)
         firsts = [16 * int(block) for block in random.permutation(-(-(stop - start) // 16))]
         expected = [random.permutation(np.arange(first, min(first + 16, stop - start))) for first in firsts]
         assert order_of(plan, 3, shard) == [int(row) for rows in expected for row in rows]
@@ -133,8 +134,8 @@ def test_long_shards_are_shuffled_block_by_block():
 def test_streams_for_other_positions_and_purposes_differ():
     positions = [(0, 0), (0, 1), (1, 0), (1, 1), (0, 0, 1)]
     places = [(seed, purpose, *position) for seed in (0, 1) for purpose in (ORDER, NOISE) for position in positions]
-    draws = {tuple(random_stream(*place).integers(0, 2**63, 64).tolist()) for place in places}
+    draws = {tuple(NATIVE.stream(*place).integers(0, 2**63, 64).tolist()) for place in places}
     assert len(draws) == len(places)
     everything = [number for draw in draws for number in draw]
     assert len(set(everything)) == len(everything)  # no stream is a shifted copy of another
-    np.testing.assert_array_equal(random_stream(1, NOISE, 2, 3).random(5), random_stream(1, NOISE, 2, 3).random(5))
+    np.testing.assert_array_equal(NATIVE.stream(1, NOISE, 2, 3).random(5), NATIVE.stream(1, NOISE, 2, 3).random(5))

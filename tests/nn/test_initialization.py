@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from distlenet.data.plan import NOISE, ORDER, random_stream
+from distlenet.arithmetic import NATIVE
+from distlenet.data.plan import NOISE, ORDER
 from distlenet.errors import ConfigError
 from distlenet.nn.activations import ReLU
 from distlenet.nn.dense import Dense
@@ -92,7 +93,7 @@ def test_float32_values_are_the_float64_values_rounded(method):
 def test_initial_weights_share_no_random_numbers_with_the_data():
     for purpose in (ORDER, NOISE):
         for place in (0, 1, 2):
-            drawn = random_stream(1, purpose, 0, place).random((200, 200))
+            drawn = NATIVE.stream(1, purpose, 0, place).random((200, 200))
             for position in range(12):
                 values = draw("fan-in", position=position)  # uniform
                 assert abs(np.corrcoef(values.ravel(), drawn.ravel())[0, 1]) < 0.03
