@@ -1,19 +1,24 @@
-"""The race: a recipe is trained by distlenet and by PyTorch's DistributedDataParallel, in turn for each seed.
+"""The race: distlenet and PyTorch train a recipe, in turn for each seed, from the command to the test result.
 
-Prints one line per run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole
-process, from its start to its end. Without PyTorch distlenet races alone.
+PyTorch runs twice: as DistributedDataParallel over gloo, and as one process with as many threads. Prints one line per
+run and one JSON object at the end: test accuracy, seconds of training, and seconds of the whole command, from the start
+of its processes to their end. Without PyTorch, or if a setting of the recipe is missing there, distlenet races alone.
 """
 
 import argparse
 import json
 import sys
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import mean
 from time import perf_counter
 
-from distlenet.bench import pytorch
-from distlenet.bench.timing import as_program, run_torch, start
+from distlenet.bench.peers.catalogue import choose
+from distlenet.bench.pytorch_race import lacking
+from distlenet.bench.timing import as_program, last_json, start
+from distlenet.config import build_config
 from distlenet.paths import path
 
 
@@ -25,7 +30,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", default="datasets/mnist.h5", type=path, help="dataset file (%(default)s)")
 
 
-def train_here(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float]:
+def train_here(data: str, recipe: str, ranks: int, seed: int) -> dict[str, float]:
     """Train on ``ranks`` ranks; returns the figures of summary.json."""
     with tempfile.TemporaryDirectory(prefix="distlenet-race-") as folder:
         words = ["--data", data, "--run", f"{folder}/run", "--recipe", recipe, "--seed", seed, "--display", "quiet"]
@@ -34,21 +39,33 @@ def train_here(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float
     return {"accuracy": summary["test_accuracy"], "seconds": summary["seconds"]}
 
 
-def train_in_pytorch(data: str, recipe: str, seed: int, ranks: int) -> dict[str, float]:
-    """Train the same recipe in DistributedDataParallel over gloo."""
-    return run_torch(ranks, "distlenet.bench.pytorch_race", data, recipe, seed)
+def train_in_pytorch(data: str, recipe: str, processes: int, threads: int, seed: int) -> dict[str, float]:
+    """Train the same recipe in ``processes`` processes of ``threads`` threads."""
+    return last_json(start(1, "distlenet.bench.pytorch_race", data, recipe, seed, processes, threads))
+
+
+def racers(data: str, recipe: str, ranks: int) -> dict[str, Callable[[int], dict[str, float]]]:
+    """Return the programs that can race, by name: each trains with a seed. Reports on stderr why PyTorch cannot."""
+    found: dict[str, Callable[[int], dict[str, float]]] = {"distlenet": partial(train_here, data, recipe, ranks)}
+    _, missing = choose(["torch"])
+    if missing:
+        print("PyTorch is not installed here: distlenet races alone", file=sys.stderr, flush=True)
+    elif lacks := lacking(build_config(recipe)):
+        print(f"PyTorch's side lacks {', '.join(lacks)}: distlenet races alone", file=sys.stderr, flush=True)
+    else:
+        forms = {"PyTorch DDP": (ranks, 1), "PyTorch threads": (1, ranks)}
+        found |= {name: partial(train_in_pytorch, data, recipe, *form) for name, form in forms.items()}
+    return found
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the race; return the exit code."""
-    racers = {"distlenet": train_here} | ({"PyTorch DDP": train_in_pytorch} if pytorch.available() else {})
-    if len(racers) == 1:
-        print("PyTorch is not installed here: distlenet races alone", file=sys.stderr, flush=True)
-    results: dict[str, list[dict[str, float]]] = {name: [] for name in racers}
+    programs = racers(args.data, args.recipe, args.ranks)
+    results: dict[str, list[dict[str, float]]] = {name: [] for name in programs}
     for seed in range(1, args.seeds + 1):
-        for name, race in racers.items():
+        for name, train in programs.items():
             started = perf_counter()
-            result = race(args.data, args.recipe, seed, args.ranks)
+            result = train(seed)
             result["total_seconds"] = perf_counter() - started
             results[name].append(result)
             shown = f"{100 * result['accuracy']:.2f} %, {result['seconds']:.2f} s of {result['total_seconds']:.2f} s"

@@ -3,7 +3,6 @@
 import argparse
 import json
 import shlex
-import socket
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from statistics import median
@@ -11,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from distlenet.errors import LaunchError
-from distlenet.launching.mpirun import mpi_environment, mpirun_command, python, python_command
+from distlenet.launching.mpirun import mpi_environment, mpirun_command, python
 
 TIMEOUT = 900  # seconds for one job
 
@@ -37,10 +36,13 @@ def take_turns(
 
 
 def spread(values: list[float]) -> dict[str, float]:
-    """Return the median and the quartiles."""
+    """Return the median, the quartiles, and the limit of the fastest tenth."""
     ordered = sorted(values)
     quarter = len(ordered) // 4
-    return {"median": median(ordered), "low": ordered[quarter], "high": ordered[-1 - quarter]}
+    return {
+        **{"median": median(ordered), "low": ordered[quarter], "high": ordered[-1 - quarter]},
+        "best_tenth": ordered[len(ordered) // 10],
+    }
 
 
 def as_program(
@@ -81,49 +83,3 @@ def last_json(output: str) -> dict[str, Any]:
 def time_steps(ranks: int, steps: int, batch_size: int, shards: int) -> dict[str, Any]:
     """Time whole steps on ``ranks`` ranks; returns what ``worker`` prints."""
     return last_json(start(ranks, "distlenet.bench.worker", steps, batch_size, shards))
-
-
-def run_torch(ranks: int, module: str, *words: object) -> dict[str, Any]:
-    """Run ``ranks`` processes of ``module`` with these arguments on this host, as torchrun would; returns its JSON."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    world = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": str(ranks), "OMP_NUM_THREADS": "1"}
-    processes = [
-        subprocess.Popen(
-            python_command(module, *map(str, words)),
-            env={**mpi_environment(), **world, "RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(ranks)
-    ]
-    try:
-        outputs = [process.communicate(timeout=TIMEOUT) for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    stdout, stderr = outputs[0]
-    if processes[0].returncode:
-        raise LaunchError(f"{module} failed: {stderr.strip()[-500:]}")
-    return last_json(stdout)
-
-
-def compare_jobs(
-    ranks: int, rounds: int, steps: int, batch_size: int, shards: int, with_pytorch: bool
-) -> dict[str, list[dict[str, Any]]]:
-    """Run each job ``rounds`` times, in turn; returns the output of their roots, by job.
-
-    The jobs are "1", "2", "4", ... ranks up to ``ranks``, and "ddp", PyTorch's on as many.
-    """
-    sizes = sorted({ranks, *(2**power for power in range(ranks.bit_length()))})
-    results: dict[str, list[dict[str, Any]]] = {str(size): [] for size in sizes}
-    for _ in range(rounds):
-        for size in sizes:
-            results[str(size)].append(time_steps(size, steps, batch_size, shards))
-        if with_pytorch:
-            results.setdefault("ddp", []).append(
-                run_torch(ranks, "distlenet.bench.pytorch", batch_size // ranks, steps)
-            )
-    return results

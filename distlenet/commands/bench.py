@@ -1,4 +1,4 @@
-"""``distlenet bench``: what this machine reaches, compared with PyTorch where it is installed.
+"""``distlenet bench``: what this machine reaches, compared with PyTorch and others where they are installed.
 
 distlenet bench --rounds 4
 distlenet bench race --seeds 5    or another part, with its own options
@@ -7,15 +7,31 @@ distlenet bench race --seeds 5    or another part, with its own options
 import argparse
 import importlib
 import json
+import sys
 from typing import Any
 
 from distlenet.commands.options import Parser, add_json, whole
+from distlenet.errors import nearest
 
 PARTS = {
     "race": "train a recipe here and in PyTorch's DistributedDataParallel, seed by seed",
     "growth": "time and memory of a step on larger and larger training sets",
     "costmodel": "what a step would cost on many ranks and other networks, see bench/SCALING.md",
 }
+
+
+PEERS = ("torch", "tensorflow", "jax", "onnxruntime", "openvino")
+
+
+def peers(text: str) -> tuple[str, ...]:
+    """Return the names in ``text``: "all", "none", or some of PEERS, separated by commas."""
+    names = {"all": PEERS, "none": ()}.get(text, tuple(text.split(",")))
+    for name in names:
+        if name not in PEERS:
+            raise argparse.ArgumentTypeError(
+                f"is {text!r}, expected all, none, or some of {','.join(PEERS)}{nearest(name, PEERS)}"
+            )
+    return names
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,21 +47,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=whole(1),
         default=2,
         metavar="N",
-        help="most ranks compared with one; 1: skip (default: %(default)s)",
+        help="most ranks, or threads of a peer, compared with one; 1: skip (default: %(default)s)",
     )
     parser.add_argument(
         "--rounds",
         type=whole(1),
         default=12,
         metavar="N",
-        help="how often the comparisons take turns (default: %(default)s)",
+        help="how often all take turns (default: %(default)s)",
     )
     parser.add_argument(
         "--steps",
         type=whole(1),
         default=200,
         metavar="N",
-        help="timed steps of each job of ranks (default: %(default)s)",
+        help="most timed steps of each (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--peers",
+        type=peers,
+        default=PEERS,
+        metavar="NAMES",
+        help=f"compare with these: all, none, or some of {','.join(PEERS)} (default: all that are installed)",
     )
     parser.add_argument("--no-pytorch", action="store_true", help="leave PyTorch out, though it is installed")
     add_json(parser)
@@ -73,35 +96,15 @@ def run(args: argparse.Namespace) -> int:
 
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure one core, then jobs of ranks."""
-    from statistics import median
+    """Measure this machine; returns the report. The progress is shown on a terminal."""
+    from distlenet.bench.engine import measure
+    from distlenet.bench.peers.catalogue import choose
 
-    from distlenet.bench import pytorch
-    from distlenet.bench.engine import compare_engines
-    from distlenet.bench.timing import compare_jobs
-    from distlenet.numerics import numerics
+    def tell(text: str) -> None:
+        if sys.stderr.isatty():
+            print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
-    beside_pytorch = pytorch.available() and not args.no_pytorch
-    report = {"batch_size": args.batch_size, "shards": args.shards, "numerics": numerics()}
-    report |= compare_engines(args.batch_size, args.shards, args.rounds, beside_pytorch)
-    if args.ranks > 1:
-        jobs = compare_jobs(
-            args.ranks, max(1, args.rounds // 4), args.steps, args.batch_size, args.shards, beside_pytorch
-        )
-        many = jobs[str(args.ranks)]
-        sizes = [name for name in jobs if name != "ddp"]
-        rate = {name: median(job["images_per_second"] for job in jobs[name]) for name in sizes}
-        report["ranks"] = args.ranks
-        report["jobs"] = jobs
-        ratios = report["ratios"]
-        ratios |= {f"scaling_{name}_ranks": rate[name] / rate["1"] for name in sizes[1:]}
-        ratios["reduce_share"] = median(job["reduce_share"] for job in many)
-        ratios["exchange_vs_allreduce"] = median(
-            job["exchange_microseconds"] / job["allreduce_microseconds"] for job in many
-        )
-        if "ddp" in jobs:
-            best = max(median(job[layout] for job in jobs["ddp"]) for layout in jobs["ddp"][0])
-            report["ddp_images_per_second"] = best
-            ratios[f"train_{args.ranks}_ranks_vs_ddp"] = rate[str(args.ranks)] / best
-        report["images_per_second"] |= {f"rank{'s' * (name != '1')}: {name}": rate[name] for name in sizes}
-    return report
+    libraries, missing = choose(name for name in args.peers if not (name == "torch" and args.no_pytorch))
+    report = measure(libraries, args.batch_size, args.shards, args.ranks, args.rounds, args.steps, tell)
+    tell("")
+    return {**report, "missing": missing}

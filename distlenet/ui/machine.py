@@ -12,13 +12,21 @@ from distlenet.ui.console import make_console
 from distlenet.ui.tables import table
 
 MEANINGS = {
-    "train_vs_pytorch": "training on one core, compared with the best PyTorch layout",
-    "inference_vs_pytorch": "inference on one core, compared with the best PyTorch layout",
+    "train_vs_pytorch": "training on one core, compared with the best of PyTorch",
+    "inference_vs_pytorch": "inference on one core, compared with the best of PyTorch",
+    "train_vs_best": "training on one core, compared with the best of all peers",
+    "inference_vs_best": "inference on one core, compared with the best of all peers",
     "sgemm_share": "useful arithmetic of training, as a share of the matrix-product peak",
     "inference_sgemm_share": "the same for inference",
     "augment_share": "augmentation, as a share of the step",
     "reduce_share": "exchange between ranks, as a share of the step",
     "exchange_vs_allreduce": "the exchange, compared with MPI's Allreduce of one vector per rank",
+}
+KINDS = {  # the tables of peers
+    "train": "training, one core",
+    "augmented": "training with augmentation, one core",
+    "infer": "inference, one core",
+    "ranks": "training, {ranks} cores",
 }
 RATES = ("train", "train_sgemm_share", "infer", "infer_sgemm_share")  # columns for each leaf size
 
@@ -76,13 +84,16 @@ def ranks_table(report: Mapping[str, Any]) -> Table:
 
 
 def show_bench(report: Mapping[str, Any]) -> None:
-    """Print speeds, ratios, and how the time is spent."""
+    """Print all speeds, the peers that are ahead or missing, ratios, and how our time is spent."""
     numerics, whole = report["numerics"], sum(report["parts"].values())
     console = make_console()
-    console.print(
-        f"global batch {report['batch_size']} in {report['shards']} leaves; numpy {numerics['numpy']}, "
-        f"{numerics['kernel']} kernel, sgemm peak {report['sgemm_gflops']:.0f} GFLOP/s per core"
-    )
+    for sentence in (
+        f"{report['cpu']}, {report['cores']} cores; on one: sgemm peak {report['sgemm_gflops']:.0f} GFLOP/s, "
+        f"memory {report['memory_gb_per_second']:.1f} GB/s; numpy {numerics['numpy']}, {numerics['kernel']} kernel",
+        f"global batch {report['batch_size']}, ours in {report['shards']} leaves; all take turns",
+        *(f"set from outside: {name}={value}" for name, value in report["settings"].items()),
+    ):
+        console.print(Text(clean(sentence)))
     ratios = [(name, f"{value:.3f}", meaning(name)) for name, value in report["ratios"].items()]
     layers = [(name, f"{us['forward']:.0f}", f"{us['backward']:.0f}") for name, us in report["layers"].items()]
     parts = [(name, f"{value:.2f}", f"{value / whole:.1%}") for name, value in report["parts"].items()]
@@ -92,7 +103,8 @@ def show_bench(report: Mapping[str, Any]) -> None:
     ]
     leaf = report["batch_size"] // report["shards"]
     for shown in (
-        table(("", "images/s", "ms per batch", "quartiles"), speeds(report)),
+        table(("", "version", "images/s", "best tenth", "ours", "best tenth"), speeds(report), words=2),
+        Text(clean("\n".join(verdict(report)))),
         table(("ratio", "", "meaning"), ratios, words=3),
         table((f"layer, leaf of {leaf}", "forward us", "backward us"), layers),
         table(("part of the step, augmented", "ms", "share"), parts),
@@ -103,19 +115,37 @@ def show_bench(report: Mapping[str, Any]) -> None:
 
 
 def speeds(report: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    """Return a row for each measured speed: name, images/s, and the spread of a batch's time if known."""
+    """Return the rows of all peers, under a heading for each kind; "ours" is how many times as fast this trainer is."""
     rows: list[tuple[str, ...]] = []
-    for name, rate in report["images_per_second"].items():
-        spread = report["milliseconds"].get(name)
-        cells = (f"{spread['median']:.2f}", f"{spread['low']:.2f} - {spread['high']:.2f}") if spread else ("", "")
-        rows.append((name, f"{rate:,.0f}", *cells))
-    if "ddp_images_per_second" in report:
-        rows.append((f"PyTorch DDP, {report['ranks']} ranks", f"{report['ddp_images_per_second']:,.0f}", "", ""))
-    return rows
+    for kind, heading in KINDS.items():
+        found = [one for one in report["peers"] if one["kind"] == kind]
+        rows += [("", *[""] * 5), (heading.format(**report), *[""] * 5)] if found else []
+        for one in found:
+            if one["error"]:
+                rows.append((f"  {one['name']}", f"{one['version']} {one['error']}".strip(), *["-"] * 4))
+                continue
+            rates = (f"{one[name]:,.0f}" for name in ("images_per_second", "best_tenth"))
+            times = (f"{one[name]:.2f} x" for name in ("ours", "ours_best_tenth"))
+            rows.append((f"  {one['name']}", one["version"], *rates, *times))
+    return rows[1:]
+
+
+def verdict(report: Mapping[str, Any]) -> list[str]:
+    """Return sentences: which peers are ahead, and which are missing."""
+    sentences = [f"not installed: {name} ({line})" for name, line in report.get("missing", {}).items()]
+    compared = any(not one["name"].startswith("distlenet") for one in report["peers"])
+    if compared or report["ahead"]:
+        sentences.insert(0, f"ahead of distlenet: {'; '.join(report['ahead']) or 'none of them'}")
+    return sentences
 
 
 def meaning(ratio: str) -> str:
     """Return the meaning of the ratio of this name."""
-    if ratio.endswith("_vs_ddp"):
-        return "compared with DistributedDataParallel over gloo on the same number of ranks"
-    return MEANINGS.get(ratio, "training on several ranks, compared with one" if "scaling" in ratio else "")
+    for word, text in {
+        "_vs_ddp": "compared with DistributedDataParallel over gloo on as many cores",
+        "ranks_vs_best": "compared with the best of all peers on as many cores",
+        "scaling": "training on several ranks, compared with one",
+    }.items():
+        if word in ratio:
+            return text
+    return MEANINGS.get(ratio, "")
