@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import pairwise
 from math import isnan
@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.config import build_config
+from distlenet.config import Config, build_config
 from distlenet.errors import CheckpointError, ConfigError
 from distlenet.numerics import sha256
 from distlenet.own_code import Trust
@@ -56,13 +56,13 @@ class Evidence:
         if len(whole) < len(lines):
             notes.append(f"{directory.journal} has lines without a position: left out")
         summary = read_summary(directory.summary, notes)
-        settings, config = None, path / "config.toml"
+        written, config = None, path / "config.toml"
         try:
-            settings = build_config("standard", config).to_dict() if config.exists() else None
+            written = build_config("standard", config).to_dict() if config.exists() else None
         except ConfigError as error:
             notes.append(f"{error}: left out")
         checkpoints.sort(key=lambda checkpoint: checkpoint.progress.order)
-        return cls(path, checkpoints, whole, summary, settings, notes)
+        return cls(path, checkpoints, whole, summary, written, notes)
 
     @property
     def newest(self) -> Checkpoint:
@@ -105,7 +105,7 @@ class Evidence:
         yield from labelled("journal.jsonl", self._journal())
         starts = [start["settings"] for start in self.starts[-1:] if "settings" in start]
         if self.settings and self.settings not in starts:
-            yield from labelled("config.toml", unlike(same(self.settings), same(self.newest.meta["config"])))
+            yield from labelled("config.toml", unlike(settings(self.settings), settings(self.newest.meta["config"])))
 
     def _names(self) -> Iterator[str]:
         by_name = {checkpoint.path.name: checkpoint for checkpoint in self.checkpoints}
@@ -212,6 +212,11 @@ def is_nan(value: Any) -> bool:
 def same(value: dict[str, Any]) -> dict[str, Any]:
     """Return facts as JSON gives them back, without the settings that change no result."""
     return {key: entry for key, entry in json.loads(json.dumps(value)).items() if key not in OWN_SETTINGS}
+
+
+def settings(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all settings that change a result, those that an older version did not have by their defaults."""
+    return same({**Config().to_dict(), **values})
 
 
 def bare(line: Line) -> Line:

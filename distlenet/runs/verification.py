@@ -21,7 +21,7 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.runs.audits import compare_numerics
 from distlenet.runs.certificate import certify, of
-from distlenet.runs.evidence import Evidence, Order, bare, differences, labelled, same, unlike
+from distlenet.runs.evidence import Evidence, Order, bare, differences, labelled, same, settings, unlike
 from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.runs.lock import undisturbed
 from distlenet.runs.recomputation import Recomputation
@@ -87,6 +87,11 @@ class Verifier:
     def __init__(self, evidence: Evidence, again: Recomputation, comm: Communicator) -> None:
         self.evidence, self.again, self.comm = evidence, again, comm
         self.faults = list(evidence.contradictions())
+        if evidence.checkpoints:
+            claimed = evidence.newest.meta["dataset"]
+            self.faults += unlike(
+                claimed, same(asdict(again.experiment.dataset)), f"{evidence.newest.path.name}: dataset"
+            )
         self._alike, _ = compare_numerics(comm)
         self.stretches = self._agreed(self._divide())
 
@@ -118,7 +123,7 @@ class Verifier:
             stored = {"engine": 1, **checkpoint.meta["numerics"]}  # the first engine wrote no revision
             made.append({"settings": checkpoint.meta["config"], "numerics": stored})
         for facts in made:
-            for phrase in unlike(same(facts.get("settings") or newest["config"]), same(newest["config"])):
+            for phrase in unlike(settings(facts.get("settings") or newest["config"]), settings(newest["config"])):
                 yield f"the settings were changed during the run: {phrase}"
             for key, then in (facts.get("numerics") or {}).items() if native else ():
                 if then != here.get(key):
@@ -203,7 +208,7 @@ class Verifier:
     def _start(self, line: Line) -> Iterator[str]:
         """Yield a phrase for each difference between a start in the journal and the run."""
         experiment, history = self.again.experiment, self.evidence.newest.progress.history
-        if same(line.get("settings") or {}) != same(experiment.config.to_dict()):
+        if settings(line.get("settings") or {}) != settings(experiment.config.to_dict()):
             return  # an older version's, or the settings were changed
         expected = asdict(experiment.started(self.comm))
         facts = {name: expected["facts"][name] for name in STARTED}
