@@ -36,7 +36,7 @@ MODELS = (
 )
 NUMERICS = ("native", "portable")
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "elu", "scaled-tanh")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "levenberg-marquardt")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "muon", "levenberg-marquardt")
 SCHEDULES = ("constant", "step", "inverse-time", "cosine", "one-cycle", "published")
 
 
@@ -84,6 +84,9 @@ class Config:
     optimizer: str = setting(RULES, "nesterov", "optimizer", names=OPTIMIZERS, code="CLASS")
     lr: float = setting(RULES, 0.14, "peak learning rate", least=0)
     schedule: str = setting(RULES, "one-cycle", "learning rate over the steps", names=SCHEDULES, code="FUNCTION")
+    label_smoothing: float = setting(
+        RULES, 0.0, "share of each training label that is spread over all classes", least=0, most=0.999
+    )
     weight_decay: float = setting(RULES, 5e-4, "decay of weights, not of biases", least=0)
     clip: float = setting(RULES, 1.0, "largest norm of the mean gradient; above it, scale down (0: never)", least=0)
     average: float = setting(
@@ -93,7 +96,7 @@ class Config:
         RULES, 0.15, "for one-cycle and published: share of the steps in which the rate rises", least=0, most=1
     )
     decay: float = setting(RULES, 0.001, "for inverse-time: the rate is lr / (1 + decay * step)", least=0)
-    momentum: float = setting(RULES, 0.9, "for momentum and nesterov", least=0, most=1)
+    momentum: float = setting(RULES, 0.9, "for momentum, nesterov and muon", least=0, most=1)
     beta1: float = setting(RULES, 0.9, "for adam: decay of the mean", least=0, most=0.999999)
     beta2: float = setting(RULES, 0.999, "for adam: decay of the square", least=0, most=0.999999)
     rho: float = setting(RULES, 0.9, "for rmsprop: decay of the square", least=0, most=1)

@@ -35,6 +35,7 @@ class Settings(TypedDict, total=False):
     optimizer: str
     lr: float
     schedule: str
+    label_smoothing: float
     weight_decay: float
     clip: float
     average: float

@@ -20,7 +20,17 @@ from distlenet.nn.layer import Layer, Parameter
 from distlenet.nn.losses import MAPLoss, SoftmaxCrossEntropy
 from distlenet.nn.models import MODELS, build_net, input_statistics, lenet5
 from distlenet.nn.net import Net, Sequential
-from distlenet.nn.optimizers import OPTIMIZERS, SGD, Adam, LevenbergMarquardt, Momentum, Nesterov, Optimizer, RMSProp
+from distlenet.nn.optimizers import (
+    OPTIMIZERS,
+    SGD,
+    Adam,
+    LevenbergMarquardt,
+    Momentum,
+    Muon,
+    Nesterov,
+    Optimizer,
+    RMSProp,
+)
 from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, TrainablePool2d
 from distlenet.nn.rbf import RBF
@@ -54,6 +64,7 @@ __all__ = [
     "MAPLoss",
     "MaxPool2d",
     "Momentum",
+    "Muon",
     "Nesterov",
     "Net",
     "Optimizer",

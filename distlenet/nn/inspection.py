@@ -191,7 +191,7 @@ def check_gradients(
             before, losses = value.flat[index], []
             for sign in (1, -1):
                 value.flat[index] = before + sign * epsilon
-                losses.append(net.loss.losses(net.forward(x), labels).sum())
+                losses.append(net.loss.loss_and_gradient(net.forward(x), labels)[0])
             value.flat[index] = before
             found, difference = gradient.flat[index], (losses[0] - losses[1]) / (2 * epsilon)
             worst = max(worst, abs(found - difference) / max(1.0, abs(found), abs(difference)))

@@ -9,11 +9,16 @@ from distlenet.arithmetic import NATIVE, Arithmetic
 
 
 class SoftmaxCrossEntropy:
-    """The sum over the samples of -log softmax(logits)[label]."""
+    """The sum over the samples of -log softmax(logits)[label].
+
+    For training, ``smoothing`` moves that share of each label to all classes alike (Szegedy et al. 2016): the network
+    gains nothing from logits that are larger than needed.
+    """
 
     arithmetic: Arithmetic = NATIVE  # set by the network
 
-    def __init__(self) -> None:
+    def __init__(self, smoothing: float = 0.0) -> None:
+        self.smoothing = smoothing
         self._samples = np.arange(0)
 
     def probabilities(self, logits: np.ndarray) -> np.ndarray:
@@ -28,7 +33,7 @@ class SoftmaxCrossEntropy:
         return arithmetic.log(totals) - shifted[labels, self._indices(labels)]
 
     def loss_and_gradient(self, logits: np.ndarray, labels: np.ndarray) -> tuple[float, np.ndarray]:
-        """Return the summed loss and its gradient (classes, N) for ``logits`` and ``labels`` (N,)."""
+        """Return the summed loss, smoothed, and its gradient (classes, N) for ``logits`` and ``labels`` (N,)."""
         columns, arithmetic = self._indices(labels), self.arithmetic
         shifted = self._shifted(logits)
         dlogits = arithmetic.exp(shifted)
@@ -36,6 +41,11 @@ class SoftmaxCrossEntropy:
         loss = arithmetic.total(arithmetic.log(totals) - shifted[labels, columns])
         dlogits /= totals
         dlogits[labels, columns] -= 1
+        if self.smoothing:
+            share, classes = dlogits.dtype.type(self.smoothing), len(logits)
+            loss += share * arithmetic.total(shifted[labels, columns] - arithmetic.total(shifted) / classes)
+            dlogits[labels, columns] += share
+            dlogits -= share / classes
         return loss, dlogits.astype(logits.dtype, copy=False)
 
     def curvature(self, logits: np.ndarray) -> np.ndarray:

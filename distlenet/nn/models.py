@@ -139,12 +139,19 @@ def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, t
     User code is run only if ``trust`` admits it, and chooses its own activations and pooling. Raises ConfigError,
     UntrustedCodeError.
     """
-    arithmetic = choose(config.numerics)
     if is_custom(config.model):
         net = build_custom(config.model, input_shape, classes, trust)
-        if net.arithmetic is not arithmetic:
-            net.use(arithmetic)
-        return net
+        if net.arithmetic is not choose(config.numerics):
+            net.use(choose(config.numerics))
+    else:
+        net = build_known(config, input_shape, classes)
+    if config.label_smoothing:
+        net.loss.smoothing = config.label_smoothing
+    return net
+
+
+def build_known(config: Config, input_shape: tuple[int, int, int], classes: int) -> Net:
+    """Return the network of ``config`` whose ``model`` is a key of MODELS: see ``build_net``."""
     make = _pick(MODELS, config.model, "model")
     output: Layer = Dense(classes)
     loss = SoftmaxCrossEntropy()
@@ -158,7 +165,7 @@ def build_net(config: Config, input_shape: tuple[int, int, int], classes: int, t
             text = f"lenet5-1998 has output codes for {len(codes)} classes, got {classes}: use --model lenet5"
             raise ConfigError(text)
         loss, output = MAPLoss(config.rubbish), RBF(codes)
-    return Sequential(input_shape, *layers, ("output", output), loss=loss, arithmetic=arithmetic)
+    return Sequential(input_shape, *layers, ("output", output), loss=loss, arithmetic=choose(config.numerics))
 
 
 def build_custom(model: str, input_shape: tuple[int, int, int], classes: int, trust: Trust) -> Net:

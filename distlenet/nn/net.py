@@ -4,6 +4,7 @@ import copy
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from math import prod
 
 import numpy as np
 
@@ -114,6 +115,13 @@ class Net:
         for name, part in self.views(decays).items():
             part[...] = self.parameters[name].is_weight
         return decays
+
+    @property
+    def matrices(self) -> list[tuple[slice, tuple[int, int]]]:
+        """Each matrix of weights: its part of ``theta``, and its shape (outputs, inputs), with kernels as rows."""
+        weights = [(name, item.shape) for name, item in self.parameters.items() if item.is_weight]
+        shapes = {name: (shape[0], prod(shape[1:])) for name, shape in weights}
+        return [(self._slices[name], shape) for name, shape in shapes.items() if min(shape) > 1]
 
     def initialize(self, method: str, seed: int, sigma: float = 0.1) -> None:
         """Draw the initial parameters; see ``initialization.py`` for the methods."""

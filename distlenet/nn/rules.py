@@ -6,7 +6,7 @@ hours: state that a checkpoint would not hold, results that differ from call to 
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from math import isfinite
 from numbers import Real
@@ -24,8 +24,10 @@ STEPS, HALF = 4, 2  # steps of an optimizer's trial; after half of them it is re
 POSITIONS = 1000  # most steps at which a schedule is tried
 
 
-def build_optimizer(config: Config, decays: np.ndarray, trust: Trust = NOTHING) -> Optimizer:
-    """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,): see Net.decays.
+def build_optimizer(
+    config: Config, decays: np.ndarray, trust: Trust = NOTHING, matrices: Sequence[tuple[slice, tuple[int, int]]] = ()
+) -> Optimizer:
+    """Return the optimizer of ``config`` for parameters with these ``decays`` (parameters,) and ``matrices``: see Net.
 
     Raises ConfigError if there is no such optimizer, or if a user-defined one, which ``trust`` admits, is at fault.
     """
@@ -33,7 +35,9 @@ def build_optimizer(config: Config, decays: np.ndarray, trust: Trust = NOTHING) 
     if is_custom(name):
         return own_optimizer(config, decays, trust)
     _check_known(name, OPTIMIZERS, "optimizer", "CLASS")
-    return OPTIMIZERS[name](config, decays)
+    optimizer = OPTIMIZERS[name](config, decays)
+    optimizer.matrices = matrices
+    return optimizer
 
 
 def build_schedule(config: Config, steps: int, trust: Trust = NOTHING) -> Schedule:

@@ -197,7 +197,7 @@ def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) ->
     """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits."""
     net = build_net(config, (1, *dataset.image_shape), len(dataset.class_names), trust)
     net.initialize(config.init, config.seed, config.sigma)
-    optimizer = build_optimizer(config, net.decays, trust)
+    optimizer = build_optimizer(config, net.decays, trust, net.matrices)
     if "curvature" in optimizer.state:
         net.require_curvature()  # now, and not within the first step
     return TrainState(net, optimizer)

@@ -142,8 +142,9 @@ class Session:
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm)
-        if not alike:  # each rank computes the gradient's norm itself, and its last bit may differ on other CPUs
+        if not alike:  # each rank computes the gradient's norm and Muon's step itself; other CPUs give other last bits
             experiment.state.optimizer.agree = self.comm.broadcast
+            experiment.state.optimizer.share = self.comm.broadcast_array
         for text in warnings:
             self.root.announce(Notice(text, "warning"))
         if self.options.debug:

@@ -48,6 +48,7 @@ GROUPS: dict[str, list[Item]] = {
         Item("nesterov", None, {"optimizer": "nesterov"}),
         Item("rmsprop", None, {"optimizer": "rmsprop", "lr": 0.002}),
         Item("adam", None, {"optimizer": "adam", "lr": 0.005}),
+        Item("muon", None, {"optimizer": "muon", "lr": 0.03}),
         Item("levenberg-marquardt", None, {"optimizer": "levenberg-marquardt", "lr": 0.0128, "clip": 0.0}),
     ],
     "outputs": [Item("rbf", "lenet5-1998"), Item("softmax", "lenet5-1998-softmax")],

@@ -14,7 +14,7 @@ MODELS = (
 )
 ACTIVATIONS = ("relu", "tanh", "sigmoid", "leaky-relu", "elu", "scaled-tanh")
 POOLINGS = ("average", "max", "trainable")
-OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "levenberg-marquardt")
+OPTIMIZERS = ("sgd", "momentum", "nesterov", "rmsprop", "adam", "muon", "levenberg-marquardt")
 SCHEDULES = ("constant", "step", "inverse-time", "cosine", "one-cycle", "published")
 RATES = {"rmsprop": 0.01, "adam": 0.01, "levenberg-marquardt": 0.01}  # sensible ones; of the others 0.1
 MOST_WORK = {"lenet5-1998": 1000, "lenet5-1998-softmax": 1000, "double-conv": 1000}  # images in all epochs
@@ -57,6 +57,7 @@ def _draw_rarer(chance: random.Random, optimizer: str, small: Small) -> dict[str
         "max_heals": chance.choice((0, 1, 6)),
         "momentum": chance.choice((0.0, 0.5, 1.0)),
         "weight_decay": chance.choice((0.0, 0.1)),
+        "label_smoothing": chance.choice((0.1, 0.5)),
         "average": chance.choice((0.5, 0.99)),
         "warmup": chance.choice((0.0, 0.5, 1.0)),
         "decay": chance.choice((0.0, 1.0)),

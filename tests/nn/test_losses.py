@@ -76,3 +76,14 @@ def test_nan_is_not_hidden():
     logits = np.zeros((10, 2), np.float32)
     logits[3, 1] = np.nan
     assert np.isnan(SoftmaxCrossEntropy().loss_and_gradient(logits, np.array([0, 0]))[0])
+
+
+def test_smoothing_spreads_a_share_of_each_label():
+    (logits, labels), loss = draw(10, 30, 3.0, 0), SoftmaxCrossEntropy(0.2)
+    found, gradient = loss.loss_and_gradient(logits, labels)
+    targets = 0.8 * np.eye(10)[:, labels] + 0.02
+    probabilities = loss.probabilities(logits)
+    assert found == pytest.approx(-(targets * np.log(probabilities)).sum(), rel=1e-12)
+    np.testing.assert_allclose(gradient, probabilities - targets, rtol=0, atol=1e-12)
+    plain = SoftmaxCrossEntropy()
+    np.testing.assert_array_equal(loss.losses(logits, labels), plain.losses(logits, labels))  # evaluation

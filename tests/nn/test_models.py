@@ -6,6 +6,7 @@ from distlenet.errors import ConfigError
 from distlenet.nn import input_statistics
 from distlenet.nn.inspection import check_gradients, outline
 from distlenet.nn.models import MODELS, TABLE, build_net, lenet5
+from distlenet.own_code import Trust
 
 SHAPES = {
     "C1/W": (6, 1, 5, 5),
@@ -156,3 +157,19 @@ def test_everything_starts_within_the_published_range():
         limit = 2.4 / fan_in[name.split("/")[0]]
         assert abs(parameter.value).max() <= limit
         assert parameter.value.std() > 0.2 * limit
+
+
+@pytest.mark.parametrize("model", ["lenet5", "lenet5-1998", "own"])
+def test_labels_are_smoothed_in_every_network(model, tmp_path):
+    if model == "own":
+        (tmp_path / "own.py").write_text(
+            "from distlenet.nn import Dense, Flatten, Sequential\n"
+            "def build(shape, classes):\n    return Sequential(shape, Flatten(), Dense(classes))\n"
+        )
+        model = f"{tmp_path / 'own.py'}:build"
+    config = Config(model=model, label_smoothing=0.1)
+    net = build_net(config, (1, 28, 28), 10, Trust(others=(model,))).to(np.float64)
+    net.initialize("fan-in", 1)
+    x, labels = np.random.default_rng(0).normal(size=(1, 28, 28, 3)), np.array([3, 0, 9])
+    assert net.loss.smoothing == 0.1
+    assert max(check.worst for check in check_gradients(net, x, labels)) < 1e-4

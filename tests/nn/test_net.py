@@ -216,6 +216,15 @@ def test_decay_applies_to_weights_only():
     assert net.decays.sum() == 61706 - (6 + 16 + 120 + 84 + 10)
 
 
+def test_matrices_are_the_weights():
+    net = lenet5()
+    shapes = {"C1/W": (6, 25), "C3/W": (16, 150), "C5/W": (120, 400), "F6/W": (84, 120), "output/W": (10, 84)}
+    for (name, shape), (part, found) in zip(shapes.items(), net.matrices, strict=True):
+        assert found == shape
+        np.testing.assert_array_equal(net.theta[part], net.parameters[name].value.ravel())
+        assert np.shares_memory(net.theta[part], net.parameters[name].value)
+
+
 def test_vectors_may_be_the_input():
     net = Net([("hidden", Dense(6)), ("squash", Tanh()), ("output", Dense(3))], (5,), np.float64)
     random = np.random.default_rng(0)

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from distlenet.arithmetic import PORTABLE
 from distlenet.config import Config
 from distlenet.errors import ConfigError
-from distlenet.nn.optimizers import OPTIMIZERS
+from distlenet.nn.optimizers import OPTIMIZERS, orthogonal
 from distlenet.nn.rules import build_optimizer
 
 STEPS, SIZE = 20, 50
@@ -44,6 +45,9 @@ def by_the_book(name, theta, decay, gradients, rates, momentum, beta1, beta2, rh
             g = g + decay * theta
             v = (0 if name == "sgd" else momentum) * v + g
             theta = theta - lr * (g + momentum * v if name == "nesterov" else v)
+        elif name == "muon":  # without matrices
+            v = momentum * v + g
+            theta = theta - lr * decay * theta - lr * (g + momentum * v)
         elif name == "rmsprop":
             s = rho * s + (1 - rho) * g**2
             theta = theta - lr * decay * theta - lr * g / (np.sqrt(s) + epsilon)
@@ -72,6 +76,8 @@ def test_agrees_with_torch(name, weight_decay):
     torch = pytest.importorskip("torch")
     if name == "rmsprop" and weight_decay:
         pytest.skip("torch adds the decay to the gradient's statistics")
+    if name == "muon":
+        pytest.skip("torch's Muon has another momentum")
     theta, _, gradients, rates = problem()
     s = SETTINGS
     parameter = torch.nn.Parameter(torch.tensor(theta))
@@ -191,3 +197,46 @@ def test_ranks_can_agree_on_the_norm_that_is_clipped():
     optimizer.agree = lambda norm: 2 * norm
     optimizer.step(theta, gradient.copy(), 0.1)
     np.testing.assert_allclose(start - theta, 0.1 * gradient / (2 * np.linalg.norm(gradient)), atol=1e-12)
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(np.float64, 1e-9), (np.float32, 1e-4)])
+@pytest.mark.parametrize("shape", [(3, 7), (7, 3), (16, 150), (5, 5)])
+def test_orthogonal_makes_the_singular_values_alike_and_keeps_the_directions(shape, dtype, tolerance):
+    matrix = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    left, values, right = np.linalg.svd(matrix, full_matrices=False)
+    assert values.min() > 0.01 * np.linalg.norm(matrix)
+    found = left.T @ orthogonal(matrix) @ right.T
+    assert orthogonal(matrix).dtype == dtype
+    assert np.diag(found).min() > 0.18 and np.diag(found).max() < 1.9
+    np.testing.assert_allclose(found, np.diag(np.diag(found)), rtol=0, atol=tolerance)
+    np.testing.assert_allclose(orthogonal(1e5 * matrix), orthogonal(matrix), rtol=0, atol=1e-4)
+    np.testing.assert_array_equal(orthogonal(0 * matrix), 0 * matrix)
+
+
+def test_orthogonal_is_the_same_portably():
+    matrix = np.random.default_rng(0).normal(size=(16, 150)).astype(np.float32)
+    np.testing.assert_allclose(orthogonal(matrix, PORTABLE), orthogonal(matrix), rtol=0, atol=1e-3)
+
+
+def muon(decays, **settings):
+    config = Config(optimizer="muon", clip=0.0, momentum=0.8, **settings)
+    return build_optimizer(config, decays, matrices=[(slice(0, 24), (8, 3)), (slice(30, 42), (3, 4))])
+
+
+def test_muon_moves_a_matrix_by_an_orthogonal_one():
+    theta, _, gradients, _ = problem()
+    start, optimizer = theta.copy(), muon(np.ones(SIZE), weight_decay=0.5)
+    optimizer.step(theta, gradients[0].copy(), 0.1)
+    change = (0.95 * start - theta) / 0.1
+    tall, wide = gradients[0][:24].reshape(8, 3), gradients[0][30:42].reshape(3, 4)
+    np.testing.assert_allclose(change[:24].reshape(8, 3), (8 / 3) ** 0.5 * orthogonal(tall), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(change[30:42].reshape(3, 4), orthogonal(wide), rtol=0, atol=1e-3)
+    np.testing.assert_allclose(change[42:], 1.8 * gradients[0][42:])  # Nesterov's first step
+
+
+def test_ranks_can_share_the_step_of_muon():
+    theta, _, gradients, _ = problem()
+    start, optimizer = theta.copy(), muon(np.ones(SIZE), weight_decay=0.0)
+    optimizer.share = lambda step: step.fill(2)
+    optimizer.step(theta, gradients[0].copy(), 0.1)
+    np.testing.assert_allclose(start - theta, np.full(SIZE, 0.2), rtol=1e-12)

@@ -269,6 +269,7 @@ MATHEMATICAL = {
     "validation": 100,
     "lr": 0.02,
     "momentum": 0.8,
+    "label_smoothing": 0.1,
     "weight_decay": 0.1,
     "clip": 0.5,
     "schedule": "cosine",

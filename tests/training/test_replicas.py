@@ -32,9 +32,11 @@ def flip_on(rank: int, step: int, what: str, **place: int):
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="its BLAS has several kernels to choose from")
-def test_ranks_on_unlike_cpus_stay_together(openmpi, digits, tmp_path):
+@pytest.mark.parametrize("optimizer", ["nesterov", "muon"])
+def test_ranks_on_unlike_cpus_stay_together(openmpi, digits, tmp_path, optimizer):
     words = ["-m", "distlenet", "train", "--data", digits, "--run", tmp_path / "run", "--epochs", 2]
     words = [openmpi.python, *map(str, words), "--batch-size", "64", "--clip", "0.1", "--display", "plain"]
+    words += ["--optimizer", optimizer]
     kinds = [["-n", "1", "-x", f"OPENBLAS_CORETYPE={kernel}"] for kernel in ("Nehalem", "Haswell")]
     done = mpi_jobs.run([openmpi.mpirun, *kinds[0], *words, ":", *kinds[1], *words])
     if "compute with other numerics" not in done.output:
