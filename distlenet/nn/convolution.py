@@ -25,7 +25,7 @@ as one batch (Cho and Brand, MEC, ICML 2017). Each letter stands for that pixel 
 
 The backward pass works the same way. The gradient of a row of the lowered picture is one product: the kernels,
 side by side, times the output rows that saw the row, which are adjacent in memory. Then the shifted copies of
-each row are added up.
+the row are added up, while they are still in the cache.
 
 If a product would have few rows, ``tile`` output rows are computed together: the kernel is repeated, one
 row further down each time, with zeros above and below.
@@ -38,7 +38,7 @@ import numpy as np
 
 from distlenet.errors import ConfigError
 from distlenet.nn.layer import Layer, Parameter
-from distlenet.nn.lowering import VECTOR, Buffers, blocked, by_rows, overlapping
+from distlenet.nn.lowering import VECTOR, Buffers, blocked, by_rows
 
 ENOUGH_ROWS = 12  # a product with fewer rows than this is slow on some CPUs; more only add arithmetic on zeros
 
@@ -196,13 +196,9 @@ class Conv2d(Layer):
 
     def _input_gradient(self, dout: np.ndarray) -> np.ndarray:
         """Return the gradient of the picture (C, H, W, N) for ``dout`` (tiles, tile * channels, W' * N)."""
-        buffers, groups, (tiles, rows, positions) = self._buffers[self._samples], self.groups, dout.shape
-        lines = dout.reshape(tiles * rows, positions)
-        if tiles >= groups:  # the rows of the picture that as many tiles touch
-            stacks = overlapping(lines, tiles - groups + 1, rows, groups * rows, buffers.blocks)
-            np.matmul(self._transposed, stacks, out=buffers.dproducts[groups - 1 : tiles])
-        blocks = blocked(lines, buffers.blocks)
-        for weights, touching, target in buffers.outer:
-            np.matmul(weights, blocks[:, touching], out=target)
-        np.add.reduce(buffers.dcopies, axis=2, dtype=self.product_dtype, out=by_rows(buffers.dx))
+        buffers, (tiles, rows, positions) = self._buffers[self._samples], dout.shape
+        lines = blocked(dout.reshape(tiles * rows, positions), buffers.blocks)
+        for weights, touching, dcopies, dx in buffers.input_rows:
+            np.matmul(weights, lines[:, touching], out=buffers.dlowered)
+            np.add.reduce(dcopies, axis=2, dtype=self.product_dtype, out=dx)
         return buffers.dx

@@ -54,28 +54,23 @@ class Buffers:
 
         self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
         self.ones: np.ndarray = np.ones(positions, dtype)
-        many = layer.tiles + groups - 1
-        # after each line as many zeros as a shift can reach
-        dlowered: np.ndarray = np.zeros((many * tile, inputs, k, columns + k - 1, n), dtype)
-        dlines = dlowered.reshape(many, tile * lines, -1)[:, :, :positions]
-        self.dproducts = blocked(dlines, self.blocks)
-        self.outer = []  # rows near the border, touched by fewer tiles: their weights, the tiles' lines, the product
-        for group in range(border // tile, -(-(border + height) // tile)):
-            first, last, before = max(0, group - groups + 1), min(layer.tiles, group + 1), group - groups + 1
-            if last - first < groups:
-                weights = layer._transposed[:, (first - before) * weight_rows : (last - before) * weight_rows]
-                touching = slice(first * weight_rows, last * weight_rows)
-                self.outer.append((weights, touching, self.dproducts[group]))
+        # the gradient of ``tile`` lowered rows; after each line are as many zeros as a shift can reach
+        dlowered: np.ndarray = np.zeros((tile, inputs, k, columns + k - 1, n), dtype)
+        self.dlowered = blocked(dlowered.reshape(tile * lines, -1)[:, :positions], self.blocks)
         # pixel j was at position j + border - t of copy t: a step back for each copy, at times into those zeros
         row, channel, copy, column, number = dlowered.strides
-        self.dcopies = np.ndarray(
-            (height, inputs, k, width, n),
-            dtype,
-            dlowered,
-            border * (row + column),
-            (row, channel, copy - column, column, number),
-        )
-        self.dx = by_rows(np.zeros((height, inputs, width, n), layer.dtype))
+        strides = row, channel, copy - column, column, number
+        dcopies = np.ndarray((tile, inputs, k, width, n), dtype, dlowered, border * column, strides)
+        dx: np.ndarray = np.zeros((height, inputs, width, n), layer.dtype)
+        self.dx = by_rows(dx)
+        self.input_rows = []  # weights, the lines of the output's gradient to multiply, the copies to add up, the sums
+        for group in range(border // tile, -(-(border + height) // tile)):
+            first, last, before = max(0, group - groups + 1), min(layer.tiles, group + 1), group - groups + 1
+            weights = layer._transposed[:, (first - before) * weight_rows : (last - before) * weight_rows]
+            touching = slice(first * weight_rows, last * weight_rows)
+            top = group * tile - border
+            start, stop = max(0, -top), min(tile, height - top)  # the group may reach into the border
+            self.input_rows.append((weights, touching, dcopies[start:stop], dx[top + start : top + stop]))
 
 
 def blocked(matrices: np.ndarray, blocks: int) -> np.ndarray:

@@ -93,7 +93,7 @@ class AveragePool2d(Pool2d):
     def _spread(self, share: np.ndarray) -> np.ndarray:
         """Return the input's gradient if every position of a window gets the window's ``share`` (C, H', W', N)."""
         (channels, height, width), n = self._shape, share.shape[-1]
-        wide = self.scratch("wide", (channels, self.rows, width, n))
+        wide = self.scratch("rows", (channels, self.rows, width, n))  # no longer needed for the sums
         if self._covers(COLUMNS):  # in the order of memory: many small copies, made by one call
             share.swapaxes(0, 1).take(self._window_of, axis=2, out=wide.swapaxes(0, 1), mode="clip")
         else:
