@@ -141,19 +141,22 @@ class Resampler:
     def warp(self, pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
         """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, fields, N)."""
         n = len(pictures)
-        out, framed, flat, source, whole, index, corner, first, limit, zeros = self._buffer(n)
+        out, framed, flat, source, whole, index, short, corner, first, limit, zeros = self._buffer(n)
         framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
         self._arithmetic.combine(self.fields[:, : maps.shape[1]], maps, out=source)  # (2, pixels, N): row and column
-        np.maximum(source, zeros, out=source)  # beyond the border there is background, as on it
-        np.minimum(source, limit, out=source)
+        lines = source.reshape(2, self.rows, self.columns * n)  # numpy works faster along whole rows
+        np.maximum(lines, zeros, out=lines)  # beyond the border there is background, as on it
+        np.minimum(lines, limit, out=lines)
         np.floor(source, out=whole)
         source -= whole  # the fractions
         down, right = source
         width = framed.shape[2]
         np.multiply(whole[0], np.float32(width), out=corner)
         corner += whole[1]
-        corner += first
-        np.copyto(index, corner, casting="unsafe")
+        lines = corner.reshape(self.rows, -1)
+        lines += first
+        np.copyto(short, corner, casting="unsafe")
+        np.copyto(index, short)  # not at once: CPUs without AVX-512 have no vector instruction for that
         above = self._blend(flat, flat[1:], index, right, out, whole[1])
         below = self._blend(flat[width:], flat[width + 1 :], index, right, whole[0], whole[1])
         below -= above
@@ -171,8 +174,8 @@ class Resampler:
         work: np.ndarray,
     ) -> np.ndarray:
         """Return left[index] + share * (right[index] - left[index]) in ``out``."""
-        np.take(left, index, out=out, mode="clip")  # "clip" skips the bounds check; no index is out of bounds
-        np.take(right, index, out=work, mode="clip")
+        left.take(index, out=out, mode="clip")  # "clip" skips the bounds check; no index is out of bounds
+        right.take(index, out=work, mode="clip")
         work -= out
         work *= share
         out += work
@@ -189,7 +192,7 @@ class Resampler:
             height, width = self.rows + BEFORE + AFTER, self.columns + BEFORE + AFTER
             flat = np.zeros(n * height * width + width + 1, np.float32)
             exact = np.float32 if flat.size < 2**24 else np.float64  # for pixel indices; float32 up to 17,000 images
-            limit = np.empty((2, 1, n), np.float32)
+            limit = np.empty((2, 1, self.columns * n), np.float32)
             limit[0], limit[1] = height - 1.5, width - 1.5
             self._buffers[n] = (
                 np.empty((pixels, n), np.float32),
@@ -198,9 +201,10 @@ class Resampler:
                 np.empty((2, pixels, n), np.float32),
                 np.empty((2, pixels, n), np.float32),
                 np.empty((pixels, n), np.intp),
+                np.empty((pixels, n), np.int32),
                 np.empty((pixels, n), exact),
-                (np.arange(n) * height * width).astype(exact),
+                np.tile((np.arange(n) * height * width).astype(exact), self.columns),
                 limit,
-                np.zeros((2, 1, n), np.float32),
+                np.zeros((2, 1, self.columns * n), np.float32),
             )
         return self._buffers[n]
