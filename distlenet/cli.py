@@ -60,7 +60,7 @@ def list_commands() -> str:
 def complete(line: str) -> NoReturn:
     """Print the shell's completions of ``line``, up to the cursor, and exit.
 
-    The words behind ``launch`` are completed as the command that they start.
+    The words behind ``launch`` and ``scale`` are completed as the command that they start.
     """
     try:
         import argcomplete
@@ -68,11 +68,11 @@ def complete(line: str) -> NoReturn:
         sys.exit(1)
     words = line.split()[1:]
     command = next((word for word in words if word in COMMANDS), None)
-    if command == "launch":
-        inner = next((word for word in words[words.index("launch") + 1 :] if word in COMMANDS), None)
+    if command in ("launch", "scale"):
+        inner = next((word for word in words[words.index(command) + 1 :] if word in COMMANDS), None)
         if inner and not line.endswith(inner):
+            line = f"distlenet {line[line.index(f' {inner} ', line.index(command)) + 1 :]}"
             command = inner
-            line = f"distlenet {line[line.index(f' {inner} ', line.index('launch')) + 1 :]}"
             os.environ.update(COMP_LINE=line, COMP_POINT=str(len(line)))
     argcomplete.autocomplete(build_parser(command), always_complete_options=False)
     sys.exit(1)

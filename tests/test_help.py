@@ -79,6 +79,7 @@ def test_the_shell_completes_words(tmp_path):
         "distlenet train --on-divergence ": "heal stop ignore",
         "distlenet launch -n 2 tr": "train",
         "distlenet launch -n 2 train --optimizer n": "nesterov",
+        "distlenet scale --ranks 1,2 train --optimizer n": "nesterov",
         "distlenet prepare em": "emnist",
     }
     folder = Path(sys.executable).parent

@@ -1,7 +1,6 @@
 """``distlenet.launch``: ranks from a script or a notebook."""
 
 import os
-import re
 import signal
 import sys
 from pathlib import Path
@@ -12,13 +11,12 @@ from distlenet.api.options import plain
 from distlenet.api.run import Run
 from distlenet.errors import DistlenetError, DivergedError, Interrupted, LaunchError, Stopped, UsageError, nearest
 from distlenet.launching import COMMANDS
-from distlenet.launching.job import Job
+from distlenet.launching.job import ERROR, Job
 from distlenet.launching.job import launch as launch_job
 from distlenet.launching.mpirun import which_mpi
 from distlenet.own_files import INSTALLED
 from distlenet.parallel.connect import detect
 
-ERROR = re.compile(r"(?:\[rank \d+/\d+\] )?distlenet: error: (.*)")  # a line by which a rank reports why it ends
 KINDS = {kind.exit_code: kind for kind in DistlenetError.__subclasses__() if "exit_code" in vars(kind)}
 
 

@@ -24,6 +24,7 @@ GROUPS = {
         "verify": "recompute a run from its files, also under mpirun: the same bits?",
         "doctor": "check MPI, ranks, cores, BLAS threads and file locks; give advice",
         "bench": "measure the speed of this machine, compared with PyTorch",
+        "scale": "time your training on more and more ranks: speed-up, plot",
     },
 }
 COMMANDS = {name: text for commands in GROUPS.values() for name, text in commands.items()}

@@ -111,8 +111,8 @@ def options(parser: argparse.ArgumentParser) -> set[str]:
     return {option for action in parser._actions for option in action.option_strings}
 
 
-def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None:
-    """Raise UsageError for an option of launch among ``words``, the command and what follows it."""
+def refuse_own_options(words: list[str], own: set[str], inner: set[str], example: str = "launch -n 4") -> None:
+    """Raise UsageError for an option of launch, or of another ``example``, among ``words``, the command behind it."""
     from distlenet.errors import UsageError, nearest
 
     for word in words[1:]:
@@ -129,9 +129,10 @@ def refuse_own_options(words: list[str], own: set[str], inner: set[str]) -> None
         )
         if meant:
             guess = "" if meant == name else f"there is no option {name}; did you mean {meant}? "
+            owner = example.partition(" ")[0]
             raise UsageError(
-                f"{guess}{meant} is an option of launch, not of {words[0]}: give it before the command, as in "
-                f"`distlenet launch -n 4 {words[0]} ...`"
+                f"{guess}{meant} is an option of {owner}, not of {words[0]}: give it before the command, as in "
+                f"`distlenet {example} {words[0]} ...`"
             )
 
 

@@ -1,4 +1,4 @@
-"""``distlenet report``: figures and one HTML page of a run, or of the runs of a ``repeat`` or ``compare``.
+"""``distlenet report``: figures and one HTML page of a run, of a ``repeat`` or ``compare``, or of a ``scale``.
 
 distlenet report runs/a
 distlenet report runs/activations    many runs: their table, curves and spread
@@ -33,7 +33,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    from distlenet.bench.study import is_study, read_study
+    from distlenet.bench.study_results import make_rows, remarks, summarize
     from distlenet.report.run import write_report
+    from distlenet.report.scale import write_study_report
     from distlenet.report.series import write_series_report
     from distlenet.series.record import is_series
 
@@ -41,7 +44,11 @@ def run(args: argparse.Namespace) -> int:
         print(f"{clean(text)} ...", file=sys.stderr, flush=True)
 
     trust = make_trust(args, args.model)
-    if is_series(args.run_directory):
+    if is_study(args.run_directory):
+        results = summarize(*read_study(args.run_directory))
+        out = args.out or args.run_directory / "report"
+        written = write_study_report(out, results, make_rows(results), remarks(results))
+    elif is_series(args.run_directory):
         report_run = (lambda path: write_report(path, args.data, Path(DATA), None, trust=trust)) if args.each else None
         written = write_series_report(args.run_directory, args.out, progress, report_run)
     else:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ ABORT_SECONDS = 30.0  # time for mpirun to end an aborted job; it usually takes 
 START_SECONDS = 5.0  # time for Python and MPI to start, on top of --stall-after
 NEW_STARTS = 2  # on a busy machine, Open MPI with fault tolerance sometimes fails to start
 SAVING = ("train", "repeat", "compare")  # the commands that handle SIGUSR1
+ERROR = re.compile(r"(?:\[rank \d+/\d+\] )?distlenet: error: (.*)")  # a line by which a rank reports why it ends
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Job:
     stall_after: float = 60.0
     output: Callable[[str], object] | None = None
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, besides those of this process
+    module: str = "distlenet"  # the ranks' program
+    starter: tuple[str, ...] = ()  # words that start ranks in an allocation of a cluster, without the number of ranks
 
     def say(self, text: str) -> None:
         """Print a message of the launcher where the ranks print."""
@@ -62,7 +66,7 @@ def launch(job: Job, max_restarts: int = 0) -> int:
     with Requests() as requests, Guardian() as guardian:
         name, new_starts, restarts = f"{identity()}-{uuid.uuid4().hex}", 0, 0
         while requests.asked is None:
-            with scratch(name, job.hosts) as place:
+            with scratch(name, job.hosts or " ".join(job.starter) or None) as place:
                 guardian.watch(place)
                 attempt = Attempt(job, arguments_now(job, name), place, requests, guardian)
                 code = attempt.run()
@@ -112,17 +116,21 @@ class Attempt:
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
         ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
-        command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after, ours)
-        self._command = [*command, *python_command("distlenet", *arguments)]
+        command = [*job.starter, "-n", str(job.ranks)]
+        if not job.starter:
+            command = mpirun_command(job.ranks, job.hosts, self._tolerant, job.stall_after, ours)
+        self._command = [*command, *python_command(job.module, *arguments)]
         # On SIGTERM, Open MPI's mpirun soon kills the ranks; it forwards only SIGUSR2. MPICH's forwards only SIGTERM.
-        self._carrier = signal.SIGUSR2 if which_mpi().is_open_mpi else signal.SIGTERM
+        # srun forwards both.
+        by_srun = Path(command[0]).name == "srun"
+        self._carrier = signal.SIGUSR2 if by_srun or which_mpi().is_open_mpi else signal.SIGTERM
         self._saves, self._say, self._output = arguments[0] in SAVING, job.say, job.output
-        self._stall_after, self._place = job.stall_after, place
+        self._stall_after, self._place, self._by_cluster = job.stall_after, place, bool(job.starter)
         self._exit_file, self._ready = place.exit_file, place.exit_file.with_name(READY)
         self._requests, self._guardian = requests, guardian
         self._signals: list[int] = []  # to be passed on
         self._process: subprocess.Popen[bytes] | None = None
-        self.mark, self.can_be_stopped = place.mark, job.hosts is None
+        self.mark, self.can_be_stopped = place.mark, job.hosts is None and not job.starter
         self.orderly = self.connected = False
 
     def run(self) -> int:
@@ -190,7 +198,8 @@ class Attempt:
         seen, died, now = set[int](), 0.0, self._requests.clock()
         deadline = now + START_SECONDS + (self._stall_after or 60.0)
         while mpirun.poll() is None and not self._ready.exists() and not self._exit_file.exists():
-            here, now = children(mpirun.pid), self._requests.clock()
+            now = self._requests.clock()
+            here = set() if self._by_cluster else children(mpirun.pid)  # srun's children are not ranks
             if seen - here:
                 died = died or now  # if it ended by itself, an exit file will appear
             if (died and now > died + EXIT_SECONDS) or now > deadline:

@@ -208,8 +208,11 @@ class SeriesView:
             say(remark)
 
 
-def fitted(rows: Rows, width: int) -> Rows:
-    """Return ``rows`` with the columns that fit into ``width`` cells; the result files keep all columns."""
+def fitted(rows: Rows, width: int, narrow: Sequence[str] = NARROW) -> Rows:
+    """Return ``rows`` with the columns that fit into ``width`` cells, without the first of ``narrow`` if necessary.
+
+    The result files keep all columns.
+    """
     columns = {column[0]: column for column in zip(*rows, strict=True)}
-    kept = fitting(columns, width, NARROW, lambda name: max(map(len, columns[name])) + GAP)
+    kept = fitting(columns, width, narrow, lambda name: max(map(len, columns[name])) + GAP)
     return [list(row) for row in zip(*map(columns.__getitem__, kept), strict=True)]
