@@ -13,6 +13,7 @@ from distlenet.errors import ConfigError, LaunchError, nearest
 from distlenet.paths import code_path, is_custom
 
 LARGEST_FILE = 2**16  # bytes of a TOML file
+SMALL_LEAF = 8  # images of a shard in a step that are still computed fast
 
 
 GROUPS = ("run", "data and augmentation", "network", "optimizer and schedule", "faults")  # of options, in the help
@@ -211,13 +212,21 @@ def build_config(
     return Config(**{**RECIPES[recipe], **values})
 
 
-def check_ranks(config: Config, ranks: int) -> None:
-    """Raise LaunchError if there are more ranks than shards: a rank without a shard would have nothing to do."""
-    if ranks > config.shards:
-        raise LaunchError(
-            f"{ranks} ranks, but the training set is cut into {config.shards} shards: start at most "
-            f"{config.shards} ranks, or set --shards {ranks} or more (which changes the results)"
-        )
+def check_ranks(config: Config, ranks: int, resumed: bool = False) -> None:
+    """Raise LaunchError if there are more ranks than shards: a rank without a shard would have nothing to do.
+
+    It names settings that fit: a shard for each rank, and the next larger batch that the shards divide. A shard gives
+    at least SMALL_LEAF images to a step, unless it gave fewer before: smaller leaves are slow. A ``resumed`` run keeps
+    its shards.
+    """
+    if ranks <= config.shards:
+        return
+    leaf = max(min(SMALL_LEAF, config.batch_size // config.shards), -(-config.batch_size // ranks))
+    fitting = f"or give --shards {ranks} --batch-size {ranks * leaf}, which changes the results"
+    raise LaunchError(
+        f"{ranks} ranks, but the training set is cut into {config.shards} shards: start at most {config.shards} ranks, "
+        + ("because a resumed run keeps its shards" if resumed else fitting)
+    )
 
 
 def changes(before: Config, after: Config) -> list[tuple[str, Any, Any, bool]]:

@@ -1,6 +1,7 @@
 """Settings: recipe, then file, then flags; and one sentence for each fault."""
 
 import dataclasses
+import re
 import shlex
 import sys
 import tomllib
@@ -10,8 +11,8 @@ import pytest
 
 from distlenet.commands.options import Parser
 from distlenet.commands.train import configure
-from distlenet.config import RECIPES, Config, build_config
-from distlenet.errors import ALIASES, ConfigError, missing_extra, nearest
+from distlenet.config import RECIPES, Config, build_config, check_ranks
+from distlenet.errors import ALIASES, ConfigError, LaunchError, missing_extra, nearest
 from distlenet.nn import OPTIMIZERS, SCHEDULES, models
 from distlenet.nn.initialization import METHODS
 
@@ -139,3 +140,21 @@ def test_a_missing_extra():
     assert message.startswith("drawing needs a library, which is not installed: install it with `")
     words = shlex.split(message.split("`")[1])
     assert words == [sys.executable, "-m", "pip", "install", "-e", f"{Path(__file__).parent.parent}[draw]"]
+
+
+@pytest.mark.parametrize("ranks", [9, 16, 64, 100])
+@pytest.mark.parametrize("recipe", ["standard", "best", "lenet5-1998"])
+def test_the_refusal_of_ranks_names_settings_that_work(ranks, recipe):
+    before = build_config(recipe)
+    with pytest.raises(LaunchError) as error:
+        check_ranks(before, ranks)
+    shards, batch_size = map(int, re.search(r"--shards (\d+) --batch-size (\d+),", str(error.value)).groups())
+    found = build_config(recipe, flags={"shards": shards, "batch_size": batch_size})
+    check_ranks(found, ranks)
+    assert batch_size >= before.batch_size
+    assert batch_size // shards >= min(8, before.batch_size // before.shards)
+
+
+def test_a_resumed_run_keeps_its_shards():
+    with pytest.raises(LaunchError, match="start at most 8 ranks, because a resumed run keeps its shards"):
+        check_ranks(Config(), 9, resumed=True)

@@ -86,14 +86,16 @@ def check_ranks_before_start(args: argparse.Namespace, module: Any, inner: argpa
     """Refuse more ranks than shards or processes, by LaunchError: the ranks would report it too late."""
     from distlenet.config import check_ranks
     from distlenet.errors import CheckpointError, LaunchError, RunDirectoryError
+    from distlenet.runs.directory import RunDirectory
 
     try:
         settings = module.configs(inner) if hasattr(module, "configs") else []
     except (CheckpointError, RunDirectoryError):
         settings = []  # the ranks report it in full, and other hosts may see other files
-    teams = getattr(inner, "side_by_side", 1)
+    teams, resume = getattr(inner, "side_by_side", 1), getattr(inner, "resume", None)
+    resumed = resume is not None and (resume != "auto" or bool(RunDirectory(inner.run_directory).saved()))
     for config in settings:
-        check_ranks(config, -(-args.ranks // teams))
+        check_ranks(config, -(-args.ranks // teams), resumed)
     most = int(Path("/proc/sys/kernel/pid_max").read_text(encoding="ascii"))
     if args.ranks >= most:
         raise LaunchError(f"{args.ranks} ranks, but this system has room for {most} processes at most")

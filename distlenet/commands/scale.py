@@ -106,7 +106,7 @@ def make_study(args: argparse.Namespace) -> "Study":
     train = parse_train(args)
     if found := detect():
         raise LaunchError(f"{found.launcher} started scale as a rank: start it alone, it starts the ranks itself")
-    own = make_options(train, train.run_directory, train.recipe, given_settings(train))
+    own = make_options(train, train.run_directory, train.recipe, given_settings(train), train.stall_after)
     config = build_config(own.recipe, own.config_file, own.flags)
     own.trust.check(config.code)
     allocation = find_allocation()

@@ -117,7 +117,7 @@ def set_up(
     compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
         slices = Slices.of(digits, config)
-        check_ranks(config, comm.size)
+        check_ranks(config, comm.size, resumed=bool(origin and "dataset" in origin))
         mean, std = input_statistics(config.model, digits.mean, digits.std)
         dataset = DatasetFacts(digits.name, digits.fingerprint, digits.image_shape, digits.class_names, mean, std)
         notices = compare(origin, config, dataset, options.override) if origin and "dataset" in origin else []

@@ -90,7 +90,8 @@ def test_bad_usage_and_options_in_the_wrong_place(distlenet, only_sentence, word
         ("-n 100 train --run x", "100 ranks, but the training set is cut into 8 shards"),
         ("-n 3 train --run x --shards 2", "cut into 2 shards"),
         ("-n 5 train --run x --config CONFIG", "cut into 4 shards"),
-        ("-n 5 train --run RUN --resume", "cut into 4 shards"),
+        ("-n 5 train --run RUN --resume", "at most 4 ranks, because a resumed run keeps its shards"),
+        ("-n 9 train --run new --resume", "give --shards 9 --batch-size 261, which changes the results"),
         ("-n 5 train --run other --resume RUN/checkpoints/last.h5", "cut into 4 shards"),
         ("-n 9 repeat -n 2 --run x", "9 ranks"),
         ("-n 10 compare fast slow:shards=4 --side-by-side 2 --run x", "5 ranks, but"),
@@ -106,6 +107,26 @@ def test_more_ranks_than_shards_are_refused_before_the_start(capsys, monkeypatch
     words = words.replace("RUN", str(tmp_path / "run")).replace("CONFIG", str(tmp_path / "shards.toml"))
     assert cli.main(["launch", *words.split()]) == 7
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("ranks", [3, 16, 100])
+@pytest.mark.parametrize("start", ["launch -n", "scale --steps 1 --oversubscribe --ranks"])
+def test_the_settings_that_a_refusal_names_can_be_copied(capsys, monkeypatch, digits, tmp_path, ranks, start):
+    monkeypatch.setattr(launch, "launch", lambda *_: 99)
+    monkeypatch.setattr("distlenet.bench.study.Study.run", lambda *_: (130, {}))
+    words = [*start.split(), f"{ranks}", "train", "--data", f"{digits}", "--run", f"{tmp_path / 'run'}"]
+    words += ["--shards", "2", "--batch-size", "50"]
+    assert cli.main(words) == 7
+    advice = re.search(r"or give (.*), which changes", capsys.readouterr().err)[1]
+    assert cli.main([*words, *advice.split()]) in (99, 130)
+
+
+def test_ranks_train_with_the_settings_that_a_refusal_names(any_mpi, distlenet, digits, tmp_path, summary_of):
+    words = ["train", "--data", digits, "--run", tmp_path / "run", "--recipe", "fast", "--epochs", 1, "--shards", 2]
+    done = distlenet(*words, "--batch-size", 50, runtime=any_mpi, ranks=3).expect(7)
+    advice = re.search(r"or give (.*), which changes", done.output)[1]
+    distlenet(*words, *advice.split(), runtime=any_mpi, ranks=3).expect()
+    assert summary_of(tmp_path / "run")["ranks"] == 3
 
 
 @pytest.mark.parametrize("words", ["-n 8 train --run x", "-n 16 repeat -n 2 --run x --side-by-side 2", "-n 9 doctor"])
