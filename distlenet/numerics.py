@@ -17,6 +17,7 @@ import numpy as np
 
 from distlenet.processes import mapped_files
 
+PORTABLE = 1  # revision of the portable arithmetic; increased when its specification changes
 ENGINE = 2  # revision of the network's arithmetic; increased when the same weights and images give other last bits
 # of each BLAS: a word of its file's name, the variable that sets its threads, and how its functions are called, in
 # each of its builds: {} is replaced by what the function does
@@ -65,13 +66,15 @@ def _kernel(library: ctypes.CDLL, pattern: str) -> str:
     return name().decode()
 
 
-def numerics() -> dict[str, Any]:
-    """Return the engine's revision, numpy's version and CPU features, and the BLAS with its CPU kernel and threads.
+def numerics(arithmetic: str = "native") -> dict[str, Any]:
+    """Return the arithmetic, the engine's revision, numpy's version and CPU features, and the BLAS with its CPU kernel
+    and threads.
 
-    Two runs with equal numerics give the same bits; otherwise the last bit may differ.
+    Two runs give the same bits if their ``decisive`` numerics are equal; otherwise the last bit may differ.
     """
     config, blas = _config(), find_blas()
     return {
+        "arithmetic": f"{arithmetic} {PORTABLE}" if arithmetic == "portable" else arithmetic,
         "engine": ENGINE,
         "numpy": np.__version__,
         "blas": f"{config['blas'].get('name', '?')} {config['blas'].get('version', '?')}",
@@ -79,6 +82,19 @@ def numerics() -> dict[str, Any]:
         "threads": int(blas.get_threads()) if blas else None,
         "simd": "+".join(config["simd"].get("found", [])),
     }
+
+
+def decisive(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the numerics of ``found`` on which the last bit depends: of portable ones the arithmetic alone."""
+    whole = {"arithmetic": "native", "engine": 1, **found}  # the first checkpoints held neither
+    return whole if whole["arithmetic"] == "native" else {"arithmetic": whole["arithmetic"]}
+
+
+def difference(stored: dict[str, Any], now: dict[str, Any]) -> str:
+    """Return in words how the numerics ``stored`` differ from those of ``now``; empty if the bits are the same."""
+    before, after = decisive(stored), decisive(now)
+    keys = ["arithmetic"] if before["arithmetic"] != after["arithmetic"] else list(before)
+    return ", ".join(f"{key} {before[key]} (now {after.get(key)})" for key in keys if before[key] != after.get(key))
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from distlenet.data.augmentation import Resampler
-from distlenet.data.slices import CHUNK
+from distlenet.data.slices import chunk_of
 from distlenet.errors import DataError
 from distlenet.nn import Layer
 from distlenet.nn.inspection import outputs
@@ -43,6 +43,7 @@ class Reader:
 
     def __init__(self, checkpoint: Checkpoint) -> None:
         facts = checkpoint.dataset
+        self._config = checkpoint.config
         self.class_names, self.image_shape = facts.class_names, facts.image_shape
         self.path, self.model = checkpoint.path, checkpoint.model
         self.net = checkpoint.build_net()
@@ -69,9 +70,10 @@ class Reader:
         """
         given = np.asarray(images)
         pixels = as_bytes(given, self.image_shape)
-        starts = range(0, len(pixels), CHUNK)
+        chunk = chunk_of(self._config)
+        starts = range(0, len(pixels), chunk)
         with one_thread():
-            parts = [self.likely(self.logits(pixels[start : start + CHUNK])).T for start in starts]
+            parts = [self.likely(self.logits(pixels[start : start + chunk])).T for start in starts]
         probabilities = np.concatenate([np.empty((0, len(self.class_names))), *parts])
         numbered = all(name.isdecimal() and len(name) < 19 for name in self.class_names)
         values = np.array([int(name) if numbered else place for place, name in enumerate(self.class_names)])

@@ -32,15 +32,15 @@ def round_to_grid(array: np.ndarray, out: np.ndarray) -> np.ndarray:
     return np.subtract(out, c, out=out)
 
 
-def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Return the product (m, n) of the factors ``a`` (m, k) and ``b`` (k, n), all float64.
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
+    """Write the product of the factors ``a`` (m, k) and ``b`` (k, n) to ``out`` (m, n), all float64; return it.
 
     Sums of more than TERMS products are cut after every TERMS terms; the parts are added in order.
     """
-    total = a[:, :TERMS] @ b[:TERMS]
+    np.matmul(a[:, :TERMS], b[:TERMS], out=out)
     for start in range(TERMS, a.shape[1], TERMS):
-        total += a[:, start : start + TERMS] @ b[start : start + TERMS]
-    return total
+        out += a[:, start : start + TERMS] @ b[start : start + TERMS]
+    return out
 
 
 def spans(terms: int, samples: int) -> list[slice]:

@@ -46,10 +46,18 @@ class Native:
     def refactor(self, array: np.ndarray) -> None:
         """Turn ``array``, computed from factors in their own type, into a factor, in place."""
 
-    store: Callable[..., Any] = staticmethod(lambda array, out: np.copyto(out, array))  # rounded to out's type
-    matmul: Callable[..., Any] = staticmethod(
-        np.matmul
-    )  # (a, b, out): of two factors (matrices), rounded to out's type
+    def rounded(self, products: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
+        """Return sums of ``products`` in the type of ``owner``, if they need a buffer in that one called ``key``."""
+        return products
+
+    def store(self, sums: np.ndarray, out: np.ndarray) -> None:
+        """Write ``sums`` of products to ``out``, in its type."""
+        np.copyto(out, sums)
+
+    def matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray, owner: Buffers) -> np.ndarray:
+        """Write the product of the factors ``a`` (m, k) and ``b`` (k, n) to ``out`` (m, n), in its type; return it."""
+        return np.matmul(a, b, out=out)
+
     # (a, axis, out): the sum of a factor, or of products of two factors, over axes that include the last, the samples
     sum: Callable[..., Any] = staticmethod(np.add.reduce)
 

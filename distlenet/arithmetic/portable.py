@@ -38,15 +38,21 @@ class Portable(Native):
         """Round ``array`` (float64) to its grid, in place."""
         round_to_grid(array, array)
 
-    @staticmethod
-    def store(array: np.ndarray, out: np.ndarray) -> None:
-        """Write ``array``, sums of products, to ``out``, rounded; -0.0, which depends on the BLAS, becomes 0.0."""
-        np.add(array, 0.0, out=out)
+    def rounded(self, products: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
+        """Return sums of ``products`` (float64) rounded to ``owner``'s type."""
+        out = owner.scratch(key, products.shape)
+        np.copyto(out, products)
+        return out
 
-    @staticmethod
-    def matmul(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write the product of the factors ``a`` (m, k) and ``b`` (k, n) to ``out`` (m, n), rounded once."""
-        return np.add(product(a, b), 0.0, out=out)  # see store
+    def store(self, sums: np.ndarray, out: np.ndarray) -> None:
+        """Write ``sums`` of products to ``out``, rounded; -0.0, whose sign depends on the BLAS, becomes 0.0."""
+        np.copyto(out, sums)
+        out += 0.0
+
+    def matmul(self, a: np.ndarray, b: np.ndarray, out: np.ndarray, owner: Buffers) -> np.ndarray:
+        """Write the product of the factors ``a`` (m, k) and ``b`` (k, n) to ``out`` (m, n), rounded; return it."""
+        self.store(product(a, b, owner.scratch("product", out.shape, np.float64)), out)
+        return out
 
     @staticmethod
     def sum(a: np.ndarray, axis: int | tuple[int, ...], out: np.ndarray) -> np.ndarray:
@@ -94,9 +100,20 @@ class Portable(Native):
     sin = staticmethod(sin)
     cos = staticmethod(cos)
 
-    cosine = staticmethod(cos)
-    logarithm = staticmethod(log)
-    power = staticmethod(power)
+    @staticmethod
+    def cosine(angle: float) -> float:
+        """Return the cosine of ``angle``, in radians."""
+        return float(cos(angle))
+
+    @staticmethod
+    def logarithm(x: float) -> float:
+        """Return the natural logarithm of ``x``."""
+        return float(log(x))
+
+    @staticmethod
+    def power(base: float, exponent: float) -> float:
+        """Return ``base`` to the power of ``exponent``."""
+        return float(power(base, exponent))
 
     def stream(self, seed: int, purpose: int, *position: int) -> Draws:
         """See Native."""

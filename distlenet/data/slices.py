@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.arithmetic import choose
 from distlenet.config import Config
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import ConfigError
 
 CHUNK = 40  # images evaluated together: enough to be fast, and few enough for the cache
-READ = 50  # chunks read from the file together
+READ = 2000  # images read from the file together
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,7 @@ class DatasetSlice:
     split: str
     start: int
     stop: int
+    chunk: int = CHUNK  # images evaluated together
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -59,16 +61,17 @@ class DatasetSlice:
     @property
     def chunks(self) -> int:
         """Number of chunks; the last may be shorter."""
-        return -(-len(self) // CHUNK)
+        return -(-len(self) // self.chunk)
 
     def read(self, chunks: range) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
         """Yield for each of ``chunks`` its number, images (n, rows, columns) uint8, labels (n,). Raises DataError."""
-        for first in range(chunks.start, chunks.stop, READ):
-            last = min(first + READ, chunks.stop)
-            start, stop = self.start + first * CHUNK, min(self.start + last * CHUNK, self.stop)
+        size, together = self.chunk, max(1, READ // self.chunk)
+        for first in range(chunks.start, chunks.stop, together):
+            last = min(first + together, chunks.stop)
+            start, stop = self.start + first * size, min(self.start + last * size, self.stop)
             images, labels = self.digits.read(self.split, start, stop, verify=True)
             for chunk in range(first, last):
-                here = slice((chunk - first) * CHUNK, (chunk - first + 1) * CHUNK)
+                here = slice((chunk - first) * size, (chunk - first + 1) * size)
                 yield chunk, images[here], labels[here].astype(np.intp)
 
 
@@ -93,9 +96,20 @@ class Slices:
                 f"{config.shards} shards, expected at least one each; lower --validation or --shards"
             )
         sample = rest if config.train_sample < 0 else max(1, min(config.train_sample, rest))
+        chunk = chunk_of(config)
         return cls(
-            DatasetSlice(digits, "train", 0, rest),
-            DatasetSlice(digits, "train", 0, sample),
-            DatasetSlice(digits, "train", rest, total) if held else None,
-            DatasetSlice(digits, "test", 0, digits.length("test")),
+            DatasetSlice(digits, "train", 0, rest, chunk),
+            DatasetSlice(digits, "train", 0, sample, chunk),
+            DatasetSlice(digits, "train", rest, total, chunk) if held else None,
+            whole_test(digits, config),
         )
+
+
+def whole_test(digits: DigitFile, config: Config) -> DatasetSlice:
+    """Return the test images of ``digits``."""
+    return DatasetSlice(digits, "test", 0, digits.length("test"), chunk_of(config))
+
+
+def chunk_of(config: Config) -> int:
+    """Return the number of images that are evaluated together: see Portable.chunk."""
+    return choose(config.numerics).chunk or CHUNK

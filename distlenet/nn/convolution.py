@@ -116,7 +116,8 @@ class Conv2d(Layer):
             np.copyto(target, rows[:, :, pixels])
         np.matmul(self._spread_weights()[:, : self.depth], buffers.patches, out=buffers.products)
         buffers.bias[...] = self.parameters[1].value[:, None, None, None]
-        return np.add(buffers.sums, buffers.bias, out=buffers.out)
+        out = self.arithmetic.rounded(buffers.sums, self, "out")
+        return np.add(out, buffers.bias, out=out)
 
     def _buffers_for(self, n: int) -> Buffers:
         """Return the buffers for ``n`` samples, made at the first request."""
@@ -155,11 +156,8 @@ class Conv2d(Layer):
 
     def _write_gradients(self, dout: np.ndarray) -> None:
         """Write the gradients of kernel and bias for ``dout`` (tiles, tile * channels, W' * N)."""
-        total: np.ndarray | None = None
-        for part, dpart in self._spans(dout):
-            sums = self._kernel_sums(part, dpart)
-            total = sums if total is None else np.add(total, sums, out=total)
-        self.arithmetic.store(total, self.full_gradient())
+        first, *others = (self._kernel_sums(*part) for part in self._spans(dout))
+        self.arithmetic.store(sum(others, start=first), self.full_gradient())
         sums = np.add.reduce(np.matmul(dout, self._buffers[self._samples].ones).reshape(-1, self.channels))
         self.arithmetic.store(sums, self.parameters[1].gradient)
 

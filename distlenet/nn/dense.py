@@ -55,18 +55,19 @@ class Dense(Layer):
         shape = self.units, x.shape[-1]
         arithmetic = self.arithmetic
         self._x, self._weights = arithmetic.factor(x, self, "x"), arithmetic.kept_factor(weights, self, "W")
-        product = arithmetic.matmul(self._weights, self._x, out=self.scratch("out", shape, self.product_dtype))
-        return np.add(product, bias[:, None], out=self.scratch("out", shape))
+        out = arithmetic.matmul(self._weights, self._x, self.scratch("out", shape), self)
+        out += bias[:, None]
+        return out
 
     def backward(self, dy: np.ndarray) -> np.ndarray | None:
         """Return (inputs, N) for ``dy`` (units, N)."""
         weights, bias = self.parameters
         arithmetic, dy = self.arithmetic, self.arithmetic.factor(dy, self, "dy")
-        arithmetic.matmul(dy, self._x.T, out=weights.gradient)
+        arithmetic.matmul(dy, self._x.T, weights.gradient, self)
         arithmetic.sum(dy, axis=1, out=bias.gradient)
         if not self.needs_input_gradient:
             return None
-        return arithmetic.matmul(self._weights.T, dy, out=self.scratch("dx", self._x.shape))
+        return arithmetic.matmul(self._weights.T, dy, self.scratch("dx", self._x.shape), self)
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray | None:
         """Return (inputs, N) for ``d2y`` (units, N): the backward pass with inputs and weights squared."""

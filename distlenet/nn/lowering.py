@@ -48,9 +48,10 @@ class Buffers:
         self.patches = overlapping(flat, layer.tiles, tile * lines, layer.depth, self.blocks)
         by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
         self.sums = by_rows(by_row)
-        self.out = by_rows(by_row if dtype is layer.dtype else np.zeros(by_row.shape, layer.dtype))
         self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
-        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), dtype)  # as long as a row, for a faster addition
+        self.bias: np.ndarray = np.zeros(
+            (channels, 1, columns, n), layer.dtype
+        )  # as long as a row, for a faster addition
 
         self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
         self.ones: np.ndarray = np.ones(positions, dtype)

@@ -57,7 +57,7 @@ class RBF(Layer):
         """Return (classes, N) for ``x`` (inputs, N), by |x - w|^2 = |x|^2 - 2 w x + |w|^2."""
         self._x, arithmetic = x, self.arithmetic
         codes, factor = arithmetic.kept_factor(self.codes, self, "codes"), arithmetic.factor(x, self, "x")
-        scores = arithmetic.matmul(codes, factor, out=self.scratch("out", (len(codes), x.shape[-1])))
+        scores = arithmetic.matmul(codes, factor, self.scratch("out", (len(codes), x.shape[-1])), self)
         scores *= 2
         scores -= self._squares
         scores -= arithmetic.total(np.square(x))
@@ -74,7 +74,7 @@ class RBF(Layer):
         """Return the transposed ``codes`` (classes, inputs) times ``dy`` (classes, N), in the buffer ``key``."""
         arithmetic = self.arithmetic
         transposed, factor = arithmetic.kept_factor(codes, self, f"{key} codes").T, arithmetic.factor(dy, self, "dy")
-        return arithmetic.matmul(transposed, factor, out=self.scratch(key, self._x.shape))
+        return arithmetic.matmul(transposed, factor, self.scratch(key, self._x.shape), self)
 
     def curvature(self, d2y: np.ndarray) -> np.ndarray:
         """Return (inputs, N), given MAPLoss's ``curvature``, the probabilities p (classes, N).

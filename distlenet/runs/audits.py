@@ -21,7 +21,7 @@ from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, ConfigError, DataError, DistlenetError, LaunchError
 from distlenet.nn import Net, list_layers
 from distlenet.nn.fingerprint import hash_answer, hash_constants
-from distlenet.numerics import numerics, sha256
+from distlenet.numerics import decisive, numerics, sha256
 from distlenet.own_files import PACKAGE, hash_code
 from distlenet.parallel import Communicator
 
@@ -143,7 +143,7 @@ def of_network(comm: Communicator, model: str, net: Net) -> list[Fact]:
         Fact(f"{model} with the source of", hash_code(model), ConfigError, code),
         Fact(f"{model} with layer", list_layers(net), ConfigError, built),
     ]
-    if len({str(row) for row in comm.allgather(numerics())}) == 1:
+    if _alike(comm, net.arithmetic.name):
         facts.append(Fact(f"{model} with constants of layer", hash_constants(net), ConfigError, built))
         facts.append(Fact(f"{model} with initial parameters", sha256(net.theta), ConfigError, built))
         answers = comm.allgather(hash_answer(net) if ":" in model else None)
@@ -159,7 +159,8 @@ def of_own_code(comm: Communicator, config: Config, parts: dict[str, Any]) -> li
     ``parts`` holds the objects made from it, by the name of the setting. The results are left out if the ranks'
     numerics differ.
     """
-    alike, facts = len({str(row) for row in comm.allgather(numerics())}) == 1, []
+    facts: list[Fact] = []
+    alike = _alike(comm, config.numerics)
     for setting, name in config.code.items():
         if setting in parts:
             code, computed = "copy the same code to every host", "it must compute the same on every rank"
@@ -169,6 +170,11 @@ def of_own_code(comm: Communicator, config: Config, parts: dict[str, Any]) -> li
     return facts
 
 
+def _alike(comm: Communicator, arithmetic: str) -> bool:
+    """Return whether all ranks compute the same bits with ``arithmetic``."""
+    return len({str(row) for row in comm.allgather(decisive(numerics(arithmetic)))}) == 1
+
+
 def of_callbacks(names: Sequence[str]) -> list[Fact]:
     """Return the callbacks that the command line names, and their code: any rank may become the root."""
     code = "copy the same code to every host"
@@ -176,14 +182,14 @@ def of_callbacks(names: Sequence[str]) -> list[Fact]:
     return [Fact("option callback", list(names)), *facts]
 
 
-def compare_numerics(comm: Communicator) -> tuple[bool, list[str]]:
-    """Return whether all ranks have the same numerics, and warnings about different numerics or versions, or too few
-    cores.
+def compare_numerics(comm: Communicator, arithmetic: str = "native") -> tuple[bool, list[str]]:
+    """Return whether all ranks compute the same bits with ``arithmetic``, and warnings: if not, if versions differ, or
+    if there are too few cores.
     """
     versions = {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": comm.description}
-    rows = comm.allgather([os.uname().nodename, numerics(), os.cpu_count(), versions])
+    rows = comm.allgather([os.uname().nodename, numerics(arithmetic), os.cpu_count(), versions])
     warnings = []
-    unlike = [rank for rank, row in enumerate(rows) if row[1] != rows[0][1]]
+    unlike = [rank for rank, row in enumerate(rows) if decisive(row[1]) != decisive(rows[0][1])]
     if unlike:
         warnings.append(
             f"ranks {', '.join(map(str, unlike))} compute with other numerics than rank 0 "

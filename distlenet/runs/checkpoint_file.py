@@ -67,7 +67,7 @@ def checkpoint_image(state: TrainState, config: Config, dataset: DatasetFacts) -
     meta = {
         "config": config.to_dict(),
         "dataset": asdict(dataset),
-        "numerics": numerics(),
+        "numerics": numerics(config.numerics),
         "layers": list_layers(state.net),
         "code": state.code,
     }

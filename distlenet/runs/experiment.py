@@ -15,7 +15,7 @@ from distlenet.errors import ConfigError, DataError
 from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.fingerprint import check_computes
 from distlenet.nn.schedules import Schedule
-from distlenet.numerics import numerics
+from distlenet.numerics import difference, numerics
 from distlenet.own_code import NOTHING, Trust, source_sha256
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
@@ -77,7 +77,7 @@ class Experiment:
     def started(self, comm: Communicator) -> RunStarted:
         """Return the first event of a run, or of a resumed one."""
         config, plan, validation, progress = self.config, self.plan, self.slices.validation, self.state.progress
-        numbers = numerics()
+        numbers = numerics(config.numerics)
         streamed = " (streamed)" if self.leaves.streamed else ""
         facts = {
             "ranks": comm.description,
@@ -85,7 +85,8 @@ class Experiment:
             "batch": f"{config.batch_size} = {config.shards} shards x {plan.leaf}",
             "optimizer": f"{config.optimizer}, {config.schedule} {config.lr:g}, seed {config.seed}",
             "augmentation": str(self.leaves.augmentation),
-            "numerics": f"numpy {numbers['numpy']}, {numbers['kernel']} kernel, BLAS threads {numbers['threads']}",
+            "numerics": f"{numbers['arithmetic']}, numpy {numbers['numpy']}, {numbers['kernel']} kernel, BLAS threads "
+            f"{numbers['threads']}",
         }
         return RunStarted(
             title=f"{config.model} on {self.dataset.name}",
@@ -185,10 +186,8 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
             f"the run was started with pixels of mean {then[0]!r} and standard deviation {then[1]!r}, the dataset now "
             f"has {here[0]!r} and {here[1]!r}: its attributes were changed; prepare it again, or start another run"
         )
-    stored, now = {"engine": 1, **meta["numerics"]}, numerics()  # the first engine wrote no revision
-    unlike = [key for key, value in stored.items() if now.get(key) != value]
-    if unlike:
-        what = ", ".join(f"{key} {stored[key]} (now {now.get(key)})" for key in unlike)
+    what = difference(meta["numerics"], numerics(config.numerics))
+    if what:
         notices.append(f"the checkpoint was computed with {what}: from now on the last bits may differ")
     return notices
 

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
-from distlenet.data.slices import DatasetSlice, Slices
+from distlenet.data.slices import DatasetSlice, Slices, whole_test
 from distlenet.errors import DataError
+from distlenet.numerics import difference, numerics
 from distlenet.own_code import Trust
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
@@ -44,13 +45,15 @@ def measure(
     with in_agreement(comm):
         checkpoint = find_checkpoint(checkpoint_path, notes.append, trust)
         net, trained = checkpoint.build_net(), checkpoint.dataset
+        if what := difference(checkpoint.meta["numerics"], numerics(checkpoint.config.numerics)):
+            notes.append(f"{checkpoint.path} was computed with {what}: the last bits of the loss may differ")
         digits = open_digit_file(data)
         if (digits.image_shape, len(digits.class_names)) != (trained.image_shape, len(trained.class_names)):
             raise DataError(
                 f"{digits.path} has {digits.image_shape} pixels and {len(digits.class_names)} classes, but "
                 f"{checkpoint.path} was trained on {trained.image_shape} and {len(trained.class_names)}"
             )
-        part: DatasetSlice | None = DatasetSlice(digits, "test", 0, digits.length("test"))
+        part: DatasetSlice | None = whole_test(digits, checkpoint.config)
         if split != "test":
             part = getattr(Slices.of(digits, checkpoint.config), split)
         if part is None:

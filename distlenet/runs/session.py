@@ -141,7 +141,7 @@ class Session:
         self.root.announce(experiment.started(self.comm))
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
-        alike, warnings = compare_numerics(self.comm)
+        alike, warnings = compare_numerics(self.comm, experiment.config.numerics)
         if not alike:  # each rank computes the gradient's norm and Muon's step itself; other CPUs give other last bits
             experiment.state.optimizer.agree = self.comm.broadcast
             experiment.state.optimizer.share = self.comm.broadcast_array

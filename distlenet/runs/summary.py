@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
 from distlenet.runs.experiment import Experiment
 from distlenet.training.events import Event, StepDone
@@ -47,6 +48,7 @@ def summarize(experiment: Experiment, comm: Communicator, status: str, seconds: 
         "reduce_share": reduce_share(list(pace.steps), comm),
         "memory_mib": max(comm.allgather(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)) // 1024,
         "theta_sha256": state.theta_sha256(),
+        "numerics": numerics(experiment.config.numerics),
         "divergences": state.progress.divergences,
         "lr_factor": state.progress.factor,
         "seed": experiment.config.seed,

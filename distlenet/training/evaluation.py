@@ -54,7 +54,7 @@ def evaluate(
     with in_agreement(comm):
         for chunk, images, labels in part.read(owned_shards(comm.rank, comm.size, part.chunks)):
             logits = net.forward(resampler.normalize(images))  # (classes, n)
-            losses[chunk] = net.loss.losses(logits, labels).astype(np.float64).sum()
+            losses[chunk] = net.arithmetic.total(net.loss.losses(logits, labels).astype(np.float64))
             np.add.at(confusion, (labels, logits.argmax(axis=0)), 1)
             advance()
             if signals is not None and signals.stopping:

@@ -8,7 +8,6 @@ nowhere else.
 import hashlib
 from collections import Counter
 from dataclasses import asdict, dataclass, field, replace
-from math import log
 from typing import Any
 
 import numpy as np
@@ -113,7 +112,7 @@ class TrainState:
     def __init__(self, net: Net, optimizer: Optimizer) -> None:
         self.net, self.optimizer = net, optimizer
         self.code: dict[str, str] = {}  # by setting: the SHA-256 of user-defined code that the run uses
-        self.progress = Progress(LossWatch(log(net.output_shape[0])))
+        self.progress = Progress(LossWatch(float(net.arithmetic.logarithm(net.output_shape[0]))))
         self.best_theta: np.ndarray | None = None  # (parameters,); replaced, never changed in place
         self.good = Snapshot.of(self)
 

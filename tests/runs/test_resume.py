@@ -622,8 +622,8 @@ def test_killed_before_the_first_checkpoint(digits, tmp_path, whole):
 
 def test_other_numerics_are_reported(digits, stopped, monkeypatch):
     other = {**numerics(), "kernel": "Cray-1", "threads": 7}
-    monkeypatch.setattr(experiment, "numerics", lambda: other)
-    monkeypatch.setattr(checkpoint_file, "numerics", lambda: other)
+    monkeypatch.setattr(experiment, "numerics", lambda name: other)
+    monkeypatch.setattr(checkpoint_file, "numerics", lambda name: other)
     done = resume(digits, stopped, 2).expect()
     warnings = [text for text in done.notices if "the last bits may differ" in text]
     assert len(warnings) == 1
@@ -637,7 +637,7 @@ def test_another_engine_is_reported(digits, stopped, monkeypatch):
         del meta["numerics"]["engine"]
         put("meta", np.frombuffer(json.dumps(meta).encode(), np.uint8))(file, sums)
 
-    monkeypatch.setattr(experiment, "numerics", lambda: {**numerics(), "engine": 2})
+    monkeypatch.setattr(experiment, "numerics", lambda name: {**numerics(), "engine": 2})
     change(stopped / "checkpoints/last.h5", forget)
     done = resume(digits, stopped, 2).expect()
     assert [text for text in done.notices if "engine 1 (now 2): from now on the last bits may differ" in text]
