@@ -56,7 +56,7 @@ def test_the_ends_of_float32(largest):
 
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf, -np.inf])
-def test_what_is_not_finite_spreads(strange):
+def test_nan_and_infinity_spread(strange):
     assert np.isnan(rounded(np.float32([1, strange, 2]))).all()
 
 

@@ -66,7 +66,7 @@ def connected(layer, shape, seed=0):
     tile=st.sampled_from([1, 2, 4]),
     small=st.sampled_from([1, 5_000, 10**9]),
 )
-def test_a_convolution_is_what_the_specification_says(data, kernel, padding, n, tile, small):
+def test_a_convolution_follows_the_specification(data, kernel, padding, n, tile, small):
     (inputs, channels, height, width), random = data, np.random.default_rng(sum(data))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(convolution, "choose_tile", lambda channels, rows: tile if rows % tile == 0 else 1)
@@ -89,7 +89,7 @@ def test_a_long_weight_gradient_is_cut_by_samples():
         assert parameter.gradient.tobytes() == gradient.tobytes()
 
 
-def test_a_dense_layer_is_what_the_specification_says():
+def test_a_dense_layer_follows_the_specification():
     layer, random = Dense(7), np.random.default_rng(2)
     Sequential((300,), Dense(300), layer, arithmetic=PORTABLE)
     weights, bias = layer.parameters
@@ -117,7 +117,7 @@ def test_weights_that_change_are_rounded_again():
 
 @pytest.mark.parametrize("strange", [np.nan, np.inf])
 @pytest.mark.parametrize("layer", [Conv2d(3, 3), TrainablePool2d(2)])
-def test_what_is_not_finite_is_seen(layer, strange):
+def test_nan_and_infinity_are_seen(layer, strange):
     layer = connected(layer, (1, 6, 6))
     x = np.ones((1, 6, 6, 2), np.float32)
     x[0, 0, 0, 0] = strange
