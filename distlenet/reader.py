@@ -47,7 +47,7 @@ class Reader:
         self.class_names, self.image_shape = facts.class_names, facts.image_shape
         self.path, self.model = checkpoint.path, checkpoint.model
         self.net = checkpoint.build_net()
-        self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std)
+        self._resampler = Resampler(*facts.image_shape, facts.mean, facts.std, self.net.arithmetic)
         self._lock = threading.Lock()  # the layers' buffers serve one call at a time
 
     def __repr__(self) -> str:

@@ -207,8 +207,9 @@ def orthogonal(matrix: np.ndarray, arithmetic: Arithmetic = NATIVE) -> np.ndarra
 
 def _product(left: np.ndarray, right: np.ndarray, arithmetic: Arithmetic) -> np.ndarray:
     """Return ``left`` (m, k) times ``right`` (k, n)."""
-    factors = [arithmetic.factor(factor, _New(), "") for factor in (left, right)]
-    return arithmetic.matmul(*factors, out=np.empty((len(left), right.shape[1]), left.dtype))
+    new = _New()
+    first, second = (arithmetic.factor(factor, new, "") for factor in (left, right))
+    return arithmetic.matmul(first, second, np.empty((len(left), right.shape[1]), left.dtype), new)
 
 
 class _New:

@@ -69,6 +69,6 @@ def measure(
             *audits.of_network(comm, checkpoint.config.model, net),
         ],
     )
-    resampler = Resampler(*trained.image_shape, trained.mean, trained.std)
+    resampler = Resampler(*trained.image_shape, trained.mean, trained.std, net.arithmetic)
     result = evaluate(net, part, resampler, comm)
     return Measured(str(checkpoint.path), str(digits.path), split, trained.class_names, result, notes)
