@@ -7,7 +7,7 @@ at any of its messages. Its current work is left half done, as after a kill -9.
 import threading
 import types
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -47,11 +47,12 @@ class World:
 class Job:
     """All ranks of a job; ``deaths`` maps a rank that must die to the number of the call in which it does.
 
-    ``over``: a rank has ended the whole job.
+    ``hosts`` are those of the ranks. ``over``: a rank has ended the whole job.
     """
 
-    def __init__(self, size: int, deaths: dict[int, int]) -> None:
+    def __init__(self, size: int, deaths: dict[int, int], hosts: Sequence[str] = "") -> None:
         self.deaths, self.dead, self.over = deaths, set(), False
+        self.hosts = hosts or ["here"] * size
         self.calls: Counter[int] = Counter()
         self.changed = threading.Condition()
         self.world = World(list(range(size)), self)
@@ -173,7 +174,7 @@ MPI = types.SimpleNamespace(
     **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},
     **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
 )
-recovery = pretend.load("mpi_recovery.py", MPI, MPICommunicator=pretend.PretendCommunicator, TAG=32_767)
+recovery = pretend.load("mpi_recovery.py", MPI, mpi=pretend.plain)
 
 
 class MortalCommunicator(recovery.RecoverableCommunicator):
@@ -187,7 +188,7 @@ class MortalCommunicator(recovery.RecoverableCommunicator):
         pass
 
     def _find_homes(self) -> list[tuple[str, int]]:
-        return [("here", name) for name in self.allgather(self.name)]
+        return [(self._comm.job.hosts[name], name) for name in self.allgather(self.name)]
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
         pass

@@ -1,7 +1,8 @@
 """Pretend ranks: a fake MPI of threads in one process, below the same communicator that real ranks use.
 
-``distlenet/parallel/mpi.py`` is loaded a second time, with a stand-in for mpi4py whose messages go through queues.
-Everything above the messages, including the exchange of chunks and the tree, is the code that runs under mpirun.
+``mpi.py`` and ``mpi_exchange.py`` of distlenet/parallel are loaded a second time, with a stand-in for mpi4py whose
+messages go through queues. Everything above the messages, including the stages of an exchange and the tree, is the code
+that runs under mpirun.
 """
 
 import importlib.util
@@ -119,20 +120,22 @@ class Comm:
         raise Broken
 
 
-def load(file: str, mpi: types.SimpleNamespace, **others: Any) -> types.ModuleType:
-    """Load ``file`` of distlenet/parallel a second time, with stand-ins for mpi4py and, if used, for its mpi.py."""
+def load(file: str, mpi: types.SimpleNamespace, /, **others: types.ModuleType) -> types.ModuleType:
+    """Load ``file`` of distlenet/parallel a second time, with stand-ins for mpi4py and for ``others`` of the room."""
     path = Path(distlenet.parallel.__file__).with_name(file)
     spec = importlib.util.spec_from_file_location(f"pretend_{path.stem}", path)
     module = importlib.util.module_from_spec(spec)
-    mpi4py, plain = types.ModuleType("mpi4py"), types.ModuleType("distlenet.parallel.mpi")
+    mpi4py = types.ModuleType("mpi4py")
     mpi4py.MPI, mpi4py.rc = mpi, types.SimpleNamespace()
-    vars(plain).update(others)
-    with mock.patch.dict(sys.modules, {"mpi4py": mpi4py, **({plain.__name__: plain} if others else {})}):
+    room = {f"distlenet.parallel.{name}": other for name, other in others.items()}
+    with mock.patch.dict(sys.modules, {"mpi4py": mpi4py, **room}):
         spec.loader.exec_module(module)
     return module
 
 
-PretendCommunicator = load("mpi.py", MPI).MPICommunicator
+exchange = load("mpi_exchange.py", MPI)
+plain = load("mpi.py", MPI, mpi_exchange=exchange)
+PretendCommunicator = plain.MPICommunicator
 
 
 def outcomes(

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench.exchange import GRADIENT, REPEATS
-from distlenet.bench.scaling import Compute, Traffic, Transport, nodes
+from distlenet.bench.scaling import Compute, Traffic, Transport
 from distlenet.bench.timing import last_json, spread, start, take_turns, time_steps
-from distlenet.parallel import owned_shards
+from distlenet.parallel.tree import nodes_within, owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them
 LAYOUTS = ((8, 1), (32, 1), (64, 1), (64, 8), (256, 4), (256, 8), (256, 32))
@@ -46,7 +46,7 @@ def fit_compute(seconds: dict[tuple[int, int], float], addition: float) -> Compu
 
 def traffic(ranks: int, shards: int, floats: int) -> Traffic:
     """Return the traffic of a rank in one exchange, with equal ranks."""
-    own = max(nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks))
+    own = max(len(nodes_within(owned_shards(rank, ranks, shards), shards)) for rank in range(ranks))
     messages = 2 * (ranks - 1) * (own + 1)
     return Traffic(messages, messages * 4 * floats / ranks, 0.0)
 

@@ -10,7 +10,7 @@ A step is the leaves of the busiest rank one after the other, its local addition
 
 from dataclasses import dataclass, replace
 
-from distlenet.parallel.tree import owned_shards
+from distlenet.parallel.tree import nodes_within, owned_shards
 
 FLOATS = 61_714  # about the size of LeNet-5 with the bus's tail: 61,706 + 8
 HIDEABLE = 0.53  # share of a leaf's time: the backward pass below the dense layers, which hold 96 % of the gradient
@@ -69,21 +69,9 @@ class Traffic:
         return phases * by.latency + by.overhead * self.messages + max(by.copy * self.sent, self.host / by.bandwidth)
 
 
-def nodes(run: range, shards: int) -> int:
-    """Return how many tree nodes a rank that owns ``run`` of ``shards`` has left after its local additions."""
-    count, start = 0, run.start
-    while start < run.stop:
-        reach = 1
-        # the largest node that starts here and lies within the run; it may extend beyond the last shard
-        while start % (2 * reach) == 0 and min(start + 2 * reach, shards) <= run.stop and start + reach < shards:
-            reach *= 2
-        start, count = start + reach, count + 1
-    return count
-
-
 def direct(ranks: int, per_host: int, shards: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
     """Return the traffic within a host and between hosts of ``parallel/mpi.py``'s algorithm: all to all, directly."""
-    own = max(nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks))
+    own = max(len(nodes_within(owned_shards(rank, ranks, shards), shards)) for rank in range(ranks))
     chunk = 4 * floats / ranks
     pairs = 2 * (own + 1)  # messages with one peer: nodes and a sum, sent and received
     near, far = min(per_host, ranks) - 1, ranks - min(per_host, ranks)
@@ -138,7 +126,7 @@ class Plan:
 
 def computing(plan: Plan, by: Compute = COMPUTE, cores: int | None = None) -> float:
     """Return the time of a step without its exchange; ranks take turns if there are fewer ``cores``."""
-    own = plan.leaves - nodes(range(plan.leaves), plan.shards)
+    own = plan.leaves - len(nodes_within(range(plan.leaves), plan.shards))
     alone = by.step(plan.leaves, plan.batch / plan.shards, own)
     return alone * max(1.0, plan.ranks / cores) if cores else alone
 

@@ -4,7 +4,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from distlenet.parallel.tree import Tree
+from distlenet.parallel.tree import additions
 
 PIECE = 2**26  # bytes of an array sent at a time
 
@@ -79,14 +79,10 @@ class Serial:
     survives_losses = False
     exchange_seconds = 0.0
 
-    def __init__(self) -> None:
-        self._trees: dict[int, Tree] = {}
-
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up all leaves (shards, length) in tree order; returns (length,)."""
-        if shards not in self._trees:
-            self._trees[shards] = Tree(1, shards)
-        self._trees[shards].add_local(0, leaves)
+        for step in additions(shards):
+            leaves[step.left] += leaves[step.right]
         return leaves[0]
 
     def allreduce(self, values: np.ndarray) -> None:

@@ -1,16 +1,15 @@
 """The communicator of many processes, over MPI.
 
-A training step exchanges one vector, see ``Exchange``. All other data goes through rank 0 in point-to-point messages.
-MPI's own collectives are not used, so that jobs that may lose ranks run the same code as all others: Open MPI drops
-the messages of an interrupted collective, and ends the job if one of them is answered later. These messages are short
-or rare; among 24 ranks of one host they took no longer than MPI's collectives.
+A training step exchanges one vector, see ``mpi_exchange.py``. All other data goes through rank 0 in point-to-point
+messages. MPI's own collectives are not used, so that jobs that may lose ranks run the same code as all others: Open MPI
+drops the messages of an interrupted collective, and ends the job if one of them is answered later. These messages are
+short or rare; among 24 ranks of one host they took no longer than MPI's collectives.
 """
 
 import atexit
 import json
 import os
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,9 @@ from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_launcher
 from distlenet.parallel.communicator import Communicator, pieces_of
-from distlenet.parallel.tree import Tree
+from distlenet.parallel.mpi_exchange import Exchange
 
-TAG = 32_767  # for messages outside the exchange, whose tags are shard numbers; the largest tag that MPI guarantees
+TAG = 32_767  # for messages outside the exchange, whose tags are small; the largest tag that MPI guarantees
 
 
 class MPICommunicator:
@@ -36,8 +35,9 @@ class MPICommunicator:
         self.rank, self.size = self._comm.rank, self._comm.size
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
-        self._exchanges: dict[tuple[int, int], Exchange] = {}
+        self._exchange: Exchange | None = None
         self._retired: list[object] = []  # requests and buffers that interrupted messages may still use
+        self._homes = self._find_homes()
         atexit.register(self._free)
         if comm is None:
             self._say_ready()
@@ -45,16 +45,19 @@ class MPICommunicator:
     def _say_ready(self) -> None:
         """Tell `distlenet launch`, if it started the job, that all ranks are connected."""
         folder = Path(os.environ[EXIT_FILE]).parent if EXIT_FILE in os.environ else None
-        host, sees_it = self.allgather([os.uname().nodename, folder is None or folder.exists()])[0]
-        if not sees_it:  # every rank exits; one that sees the folder writes the exit code there
-            error = LaunchError(
-                f"rank 0, on {host}, does not see {folder}, where `distlenet launch` waits for it: start the job in a "
-                "directory that all hosts share"
+        if not self.broadcast(folder is None or folder.exists()):
+            error = LaunchError(  # every rank exits; one that sees the folder writes the exit code there
+                f"rank 0, on {self._homes[0][0]}, does not see {folder}, where `distlenet launch` waits for it: start "
+                "the job in a directory that all hosts share"
             )
             error.agreed, error.reported = True, not self.is_root
             raise error
         if folder and self.is_root:
             (folder / READY).touch()
+
+    def _find_homes(self) -> list[tuple[str, int]]:
+        """Return each rank's (host, process)."""
+        return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
 
     @property
     def description(self) -> str:
@@ -65,16 +68,14 @@ class MPICommunicator:
     @phase("exchanging gradients")
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """See Communicator.allreduce_leaves."""
-        key = shards, leaves.shape[1]
-        if key not in self._exchanges:
-            for other in self._exchanges.values():  # of a network whose run is over
-                other.free()
-            self._exchanges.clear()
-            self._exchanges[key] = Exchange(self._comm, shards, leaves.shape[1])
-        exchange = self._exchanges[key]
-        exchange.tree.add_local(self.rank, leaves)
+        exchange = self._exchange
+        if exchange is None or exchange.leaves is not leaves or exchange.shards != shards:
+            if exchange:
+                exchange.free()
+            exchange = self._exchange = Exchange(self._comm, [host for host, _ in self._homes], shards, leaves)
+        exchange.add_local()
         start = time.perf_counter()
-        total = exchange.run(leaves)
+        total = exchange.run()
         self.exchange_seconds += time.perf_counter() - start
         return total
 
@@ -148,8 +149,8 @@ class MPICommunicator:
         return code
 
     def _free(self) -> None:
-        for exchange in self._exchanges.values():
-            exchange.free()
+        if self._exchange:
+            self._exchange.free()
 
     def abort(self, code: int) -> None:
         """See Communicator.abort."""
@@ -158,72 +159,6 @@ class MPICommunicator:
         tell_aborted()
         self._comm.Abort(code)
         os._exit(code)  # MPICH's Abort may return before it has ended this process
-
-
-class Exchange:
-    """The part of a reduction that runs between ranks, for vectors of one length.
-
-    Chunk q of the vector belongs to rank q. Each rank sends its tree nodes, chunk by chunk, to the chunks' owners;
-    each owner adds them up in tree order and sends the sum to all. Messages are sent from and received into the final
-    arrays, without packing.
-
-    The requests are persistent: made once and started again in each step. This saves their set-up, and keeps them
-    valid when a rank is lost: Open MPI ends the job if an answer arrives for an invalid request.
-    """
-
-    def __init__(self, comm: MPI.Comm, shards: int, length: int) -> None:
-        self._comm, self._rank = comm, comm.rank
-        self.tree = Tree(comm.size, shards)
-        edges = [rank * length // comm.size for rank in range(comm.size + 1)]
-        self._chunks = [slice(start, stop) for start, stop in pairwise(edges)]
-        self._peers = [rank for rank in range(comm.size) if rank != comm.rank]
-        mine = self.tree.nodes[comm.rank]
-        self._rows = {node: node - self.tree.runs[comm.rank].start for node in mine}
-        width = edges[comm.rank + 1] - edges[comm.rank]
-        self._received = {  # my chunk of the other ranks' nodes
-            node: np.empty(width, np.float32) for peer in self._peers for node in self.tree.nodes[peer]
-        }
-        self._total = np.empty(length, np.float32)
-        sums = shards  # a tag that no node has: nodes are tagged by their first shard
-        others = [(peer, self._total[self._chunks[peer]]) for peer in self._peers]
-        self._sums = [comm.Recv_init(chunk, peer, sums) for peer, chunk in others]
-        self._sums += [comm.Send_init(self._total[self._chunks[comm.rank]], peer, sums) for peer in self._peers]
-        self._leaves: np.ndarray | None = None
-        self._nodes: list[MPI.Prequest] = []
-
-    def free(self) -> None:
-        """Free the requests, as MPI requires before it is finalised."""
-        for request in self._nodes + self._sums:
-            request.Free()
-        self._nodes, self._sums = [], []
-
-    def _connect(self, leaves: np.ndarray) -> None:
-        """Make the requests that exchange the nodes in ``leaves``."""
-        for request in self._nodes:
-            request.Free()
-        comm, self._leaves = self._comm, leaves
-        self._nodes = [
-            comm.Recv_init(self._received[node], peer, node) for peer in self._peers for node in self.tree.nodes[peer]
-        ] + [
-            comm.Send_init(leaves[row, self._chunks[peer]], peer, node)
-            for peer in self._peers
-            for node, row in self._rows.items()
-        ]
-
-    def run(self, leaves: np.ndarray) -> np.ndarray:
-        """Exchange and add ``leaves`` (owned shards, length), to which the local additions have been applied."""
-        if leaves is not self._leaves:
-            self._connect(leaves)
-        receives = len(self._peers)
-        MPI.Prequest.Startall(self._sums[:receives])
-        MPI.Prequest.Startall(self._nodes)
-        MPI.Request.Waitall(self._nodes)
-        own = self._chunks[self._rank]
-        parts = {node: leaves[row, own] for node, row in self._rows.items()}
-        self._total[own] = self.tree.add_shared(self._received | parts)
-        MPI.Prequest.Startall(self._sums[receives:])
-        MPI.Request.Waitall(self._sums)
-        return self._total
 
 
 def allreduce_by_mpi(values: np.ndarray) -> None:

@@ -64,7 +64,6 @@ class RecoverableCommunicator(MPICommunicator):
             world.Set_errhandler(MPI.ERRORS_RETURN)
             super().__init__(world)
             self._say_ready()
-            self._homes = self._find_homes()
         except (MPI.Exception, RanksLost):  # a rank was lost during start-up: the launcher restarts the job
             tell_aborted()
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
@@ -85,10 +84,6 @@ class RecoverableCommunicator(MPICommunicator):
 
         threading.Thread(target=beat, name="heartbeat", daemon=True).start()
 
-    def _find_homes(self) -> list[tuple[str, int]]:
-        """Return each rank's (host, process), to distinguish a dead process from one that is unreachable."""
-        return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
-
     allreduce_leaves = _reported(MPICommunicator.allreduce_leaves)
     allreduce = _reported(MPICommunicator.allreduce)
     broadcast = _reported(MPICommunicator.broadcast)
@@ -104,9 +99,9 @@ class RecoverableCommunicator(MPICommunicator):
 
         Raises RanksLost if this part of the job must end, because a larger part may be continuing without it.
         """
-        before = self._homes
-        self._retired.append(self._exchanges)  # messages in flight may still arrive in these buffers
-        self._exchanges = {}
+        before = self._homes  # tells a dead process from one that cannot be reached
+        self._retired.append(self._exchange)  # messages in flight may still arrive in its buffers
+        self._exchange = None
         self._comm.Revoke()
         self._comm = self._comm.Shrink()
         self._comm.Set_errhandler(MPI.ERRORS_RETURN)

@@ -10,8 +10,7 @@ A node's value is kept in the row of its FIRST shard, so the whole tree is a lis
 """
 
 from dataclasses import dataclass
-
-import numpy as np
+from functools import cache
 
 
 def owned_shards(rank: int, size: int, shards: int) -> range:
@@ -32,6 +31,7 @@ class Addition:
         return shards.start <= self.left and self.stop <= shards.stop
 
 
+@cache
 def additions(shards: int) -> list[Addition]:
     """List the additions of the whole tree, lower levels first."""
     steps, reach = [], 1
@@ -42,26 +42,18 @@ def additions(shards: int) -> list[Addition]:
     return steps
 
 
-class Tree:
-    """The additions that one rank can do alone, and those that need several."""
+def additions_within(run: range, shards: int) -> list[Addition]:
+    """List the additions that the owner of the shards in ``run`` can do alone, in order."""
+    return [step for step in additions(shards) if step.within(run)]
 
-    def __init__(self, size: int, shards: int) -> None:
-        self.runs = [owned_shards(rank, size, shards) for rank in range(size)]
-        steps = additions(shards)
-        self.local = [[step for step in steps if step.within(run)] for run in self.runs]
-        self.shared = [step for step in steps if not any(step.within(run) for run in self.runs)]
-        # the nodes that remain on each rank and must be sent, by their first shard
-        gone = {step.right for steps in self.local for step in steps}
-        self.nodes = [[shard for shard in run if shard not in gone] for run in self.runs]
 
-    def add_local(self, rank: int, leaves: np.ndarray) -> None:
-        """Do the additions that ``rank`` can do alone, in place; ``leaves`` is (owned shards, length)."""
-        first = self.runs[rank].start
-        for step in self.local[rank]:
-            leaves[step.left - first] += leaves[step.right - first]
-
-    def add_shared(self, rows: dict[int, np.ndarray]) -> np.ndarray:
-        """Add the nodes of all ranks in place, given by their first shard; return the row of the tree's root."""
-        for step in self.shared:
-            rows[step.left] += rows[step.right]
-        return rows[0]
+def nodes_within(run: range, shards: int) -> list[int]:
+    """List the nodes left of ``run`` after these additions, by their first shard: the largest that lie within it."""
+    found, start = [], run.start
+    while start < run.stop:
+        found.append(start)
+        reach = 1
+        while start % (2 * reach) == 0 and min(start + 2 * reach, shards) <= run.stop and start + reach < shards:
+            reach *= 2
+        start += reach
+    return found

@@ -8,16 +8,8 @@ import pytest
 
 from distlenet.bench import costfit, costmodel, scaling
 from distlenet.bench.scaling import FLOATS, Compute, Plan, Traffic, Transport
-from distlenet.parallel.tree import Tree, owned_shards
 
 COMPUTE = Compute(fixed=10.0, leaf=3.0, image=0.5, addition=1.0)
-
-
-@pytest.mark.parametrize("shards", [1, 2, 3, 6, 7, 8, 9, 13, 16, 30, 64])
-def test_nodes_are_those_of_the_tree(shards):
-    for ranks in range(1, shards + 1):
-        expected = [len(nodes) for nodes in Tree(ranks, shards).nodes]
-        assert [scaling.nodes(owned_shards(rank, ranks, shards), shards) for rank in range(ranks)] == expected
 
 
 def test_a_step_by_hand():

@@ -70,6 +70,15 @@ def test_same_bits_as_one_process(hosts, runtime, digits, whole, tmp_path):
     assert done.stdout == one_process(runtime, *evaluate).stdout
 
 
+def test_ranks_of_a_host_add_up_first(hosts, runtime):
+    before = hosts.bytes_sent("h1")
+    done = mpi_jobs.run(hosts.mpirun(runtime, 4, str(mpi_jobs.JOBS / "sums.py"), "own"), timeout=TIMEOUT)
+    assert done.returncode == 0, done.output
+    assert done.stdout == "all is well\n"
+    vectors = (hosts.bytes_sent("h1") - before) / (50 * 61_714 * 4)
+    assert 1 < vectors < 2  # half a sum there, half the total back; directly it would be four
+
+
 @pytest.mark.parametrize("loss", ["power", "cable"])
 def test_a_lost_host(hosts, runtime, digits, whole, tmp_path, loss):
     # without fault tolerance: the job ends, or hangs and is ended; then one host resumes from the checkpoint

@@ -14,7 +14,7 @@ from distlenet.errors import RanksLost
 from distlenet.parallel import Serial, owned_shards
 from distlenet.parallel.mpi_recovery import RecoverableCommunicator
 
-SHARDS, LENGTH, STEPS = 8, 1000, 12
+SHARDS, LENGTH, STEPS = 11, 1000, 12
 
 deaths = dict(json.loads(sys.argv[1]))
 comm = RecoverableCommunicator()

@@ -1,4 +1,4 @@
-"""A real job of four ranks loses some of them; the survivors' next sum is right."""
+"""A real job loses some of its ranks; the survivors' next sum is right."""
 
 import json
 import sys
@@ -11,20 +11,21 @@ from distlenet.launching.mpirun import mpirun_command
 
 
 @pytest.mark.parametrize(
-    ("deaths", "survivors"),
+    ("ranks", "deaths", "survivors"),
     [
-        ([[3, [2]]], [0, 1, 3]),
-        ([[3, [0]]], [1, 2, 3]),
-        ([[3, [1, 3]]], [0, 2]),
-        ([[0, [3]], [4, [1]]], [0, 2]),
-        ([[2, [0]], [4, [1]], [6, [3]]], [2]),
-        ([[5, [0, 1, 2]]], [3]),
+        (4, [[3, [2]]], [0, 1, 3]),
+        (4, [[3, [0]]], [1, 2, 3]),
+        (4, [[3, [1, 3]]], [0, 2]),
+        (4, [[0, [3]], [4, [1]]], [0, 2]),
+        (4, [[2, [0]], [4, [1]], [6, [3]]], [2]),
+        (4, [[5, [0, 1, 2]]], [3]),
+        (10, [[3, [8]], [6, [0, 5]]], [1, 2, 3, 4, 6, 7, 9]),
     ],
-    ids=["one", "the root", "two at once", "in sequence", "one by one to the last", "all but one at once"],
+    ids=["one", "the root", "two at once", "in sequence", "one by one to the last", "all but one at once", "of ten"],
 )
-def test_the_survivors_continue(survivors_continue, deaths, survivors, tmp_path):
+def test_the_survivors_continue(survivors_continue, ranks, deaths, survivors, tmp_path):
     job, code = mpi_jobs.JOBS / "recovery.py", tmp_path / "code"
-    command = [*mpirun_command(4, fault_tolerance=True), sys.executable, str(job), json.dumps(deaths)]
+    command = [*mpirun_command(ranks, fault_tolerance=True), sys.executable, str(job), json.dumps(deaths)]
     env = mpi_jobs.environment(**{EXIT_FILE: str(code)})
     done = mpi_jobs.run(command, env=env)
     assert (tmp_path / READY).exists(), done.output

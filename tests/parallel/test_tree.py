@@ -1,13 +1,13 @@
-"""The reduction tree, with many pretend ranks in one process."""
+"""The reduction tree: its order of additions, and how it is divided among runs of shards."""
 
 import numpy as np
 import pytest
 
 from distlenet.parallel import Serial, owned_shards
-from distlenet.parallel.tree import Tree, additions
+from distlenet.parallel.tree import additions, additions_within, nodes_within
 
 LENGTH = 257
-SHARDS = range(1, 18)
+SHARDS = [*range(1, 18), 30, 64]
 
 
 def wild(shards: int, seed: int) -> np.ndarray:
@@ -32,37 +32,17 @@ def node_sum(leaves: np.ndarray, height: int, index: int) -> np.ndarray:
     return left + node_sum(leaves, height - 1, 2 * index + 1)
 
 
-def reduce_on(size: int, leaves: np.ndarray) -> np.ndarray:
-    """Reduce as ``size`` ranks do: first each rank's own shards, then each chunk on its owner."""
-    shards = len(leaves)
-    tree = Tree(size, shards)
-    sent = {}
-    for rank in range(size):
-        run = owned_shards(rank, size, shards)
-        mine = leaves[run.start : run.stop].copy()
-        tree.add_local(rank, mine)
-        sent |= {node: mine[node - run.start] for node in tree.nodes[rank]}
-    chunks = []
-    for owner in range(size):
-        chunk = slice(owner * LENGTH // size, (owner + 1) * LENGTH // size)
-        chunks.append(tree.add_shared({node: row[chunk].copy() for node, row in sent.items()}))
-    return np.concatenate(chunks)
-
-
 @pytest.mark.parametrize("shards", SHARDS)
 @pytest.mark.parametrize("make", [wild, close])
-def test_same_bits_on_every_number_of_ranks(shards, make):
+def test_one_process_adds_as_defined(shards, make):
     leaves = make(shards, seed=1)
     with np.errstate(all="ignore"):
         expected = node_sum(leaves, (shards - 1).bit_length(), 0)
-        alone = Serial().allreduce_leaves(leaves.copy(), shards)
-        assert alone.tobytes() == expected.tobytes()
-        for size in range(1, shards + 1):
-            assert reduce_on(size, leaves).tobytes() == expected.tobytes(), f"{size} ranks"
+        assert Serial().allreduce_leaves(leaves, shards).tobytes() == expected.tobytes()
 
 
 def test_the_order_matters_to_these_leaves():
-    # otherwise the test above proves nothing
+    # otherwise the tests of the bits prove nothing
     leaves = close(11, seed=1)
     straight = leaves[0].copy()
     for leaf in leaves[1:]:
@@ -71,22 +51,17 @@ def test_the_order_matters_to_these_leaves():
 
 
 @pytest.mark.parametrize("shards", SHARDS)
-def test_each_addition_is_done_exactly_once(shards):
-    whole = additions(shards)
-    assert len(whole) == shards - 1
-    assert sorted(step.right for step in whole) == list(range(1, shards))
-    for size in range(1, shards + 1):
-        tree = Tree(size, shards)
-        done = [step for steps in tree.local for step in steps] + tree.shared
-        assert sorted(done, key=whole.index) == whole
-        assert len(done) == len(whole)
+def test_each_shard_is_added_exactly_once(shards):
+    assert sorted(step.right for step in additions(shards)) == list(range(1, shards))
 
 
 @pytest.mark.parametrize("shards", SHARDS)
-def test_a_rank_sends_few_nodes(shards):
-    for size in range(1, shards + 1):
-        for nodes, run in zip(Tree(size, shards).nodes, Tree(size, shards).runs, strict=True):
-            assert set(nodes) <= set(run)
+def test_a_run_of_shards_leaves_few_nodes(shards):
+    for start in range(shards):
+        for stop in range(start + 1, shards + 1):
+            run, steps = range(start, stop), additions_within(range(start, stop), shards)
+            nodes = nodes_within(run, shards)
+            assert nodes == sorted(set(run) - {step.right for step in steps})
             assert len(nodes) <= 2 * max(1, len(run).bit_length())
 
 
@@ -101,6 +76,4 @@ def test_shards_are_divided_evenly(shards):
 def test_an_empty_leaf_is_added_like_any_other():
     leaves = close(5, seed=2)
     leaves[3] = 0
-    expected = Serial().allreduce_leaves(leaves.copy(), 5)
-    for size in range(1, 6):
-        assert reduce_on(size, leaves).tobytes() == expected.tobytes()
+    assert Serial().allreduce_leaves(leaves.copy(), 5).tobytes() == node_sum(leaves, 3, 0).tobytes()
