@@ -6,9 +6,8 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench.exchange import GRADIENT, REPEATS
-from distlenet.bench.scaling import Compute, Traffic, Transport
+from distlenet.bench.scaling import Compute, Transport, traffic
 from distlenet.bench.timing import last_json, spread, start, take_turns, time_steps
-from distlenet.parallel.tree import nodes_within, owned_shards
 
 # (batch, shards): leaves of 8 to 64, 1 to 32 of them
 LAYOUTS = ((8, 1), (32, 1), (64, 1), (64, 8), (256, 4), (256, 8), (256, 32))
@@ -44,19 +43,15 @@ def fit_compute(seconds: dict[tuple[int, int], float], addition: float) -> Compu
     return Compute(fixed, leaf, image, addition)
 
 
-def traffic(ranks: int, shards: int, floats: int) -> Traffic:
-    """Return the traffic of a rank in one exchange, with equal ranks."""
-    own = max(len(nodes_within(owned_shards(rank, ranks, shards), shards)) for rank in range(ranks))
-    messages = 2 * (ranks - 1) * (own + 1)
-    return Traffic(messages, messages * 4 * floats / ranks, 0.0)
-
-
 def fit_transport(report: dict[str, Any]) -> Transport:
-    """Fit latency, overhead and copying to the output of ``bench/exchange.py``, by least squares of relative errors."""
+    """Fit latency, overhead and copying to the output of ``bench/exchange.py`` on at most 8 ranks: in one stage.
+
+    By least squares of relative errors.
+    """
     rows, targets = [], []
     for floats, shards, value in report["rows"]:
-        sent = traffic(report["ranks"], shards, floats)
-        rows.append([2 / value, sent.messages / value, sent.sent / value])
+        (stage,) = traffic(report["ranks"], report["ranks"], shards, floats)
+        rows.append([2 / value, stage.messages / value, stage.moved / value])
         targets.append(1.0)
     return Transport(*positive(np.array(rows), np.array(targets)))
 

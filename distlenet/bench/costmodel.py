@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from distlenet.bench import costfit, scaling
-from distlenet.bench.scaling import Compute, Plan, Transport, efficiency, exchanging, overlap_gain, wire
+from distlenet.bench.scaling import Compute, Plan, Transport, efficiency, exchanging, traffic, wire
 from distlenet.bench.timing import as_program
 
 RANKS = (2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
@@ -41,14 +41,12 @@ def efficiencies(network: str, tcp: Transport, compute: Compute, per_host: int) 
     return table([f"{network}, {per_host} a host", *map(str, RANKS)], rows)
 
 
-def ways(network: str, tcp: Transport, compute: Compute, per_host: int) -> str:
-    """Return the table of the exchange's milliseconds for each algorithm, and the gain from overlapping."""
-    rows = []
-    for way in ("direct", "hierarchical", "halving"):
-        cells = [f"{1e3 * exchanging(plan, wire(network, tcp), way=way):.2f}" for plan in weak(1, per_host)]
-        rows.append([way, *cells])
-    gains = [f"{100 * overlap_gain(plan, wire(network, tcp), compute):.1f} %" for plan in weak(1, per_host)]
-    return table([f"ms, {network}, {per_host} a host", *map(str, RANKS)], [*rows, ["overlap would save", *gains]])
+def exchanges(tcp: Transport, per_host: int) -> str:
+    """Return the table of the exchange's milliseconds, with one leaf per rank, over each network."""
+    plans = weak(1, per_host)
+    rows = [[name, *(f"{1e3 * exchanging(plan, wire(name, tcp)):.2f}" for plan in plans)] for name in scaling.WIRES]
+    stages = ["stages", *(str(len(traffic(plan.ranks, plan.per_host, plan.shards))) for plan in plans)]
+    return table([f"ms, {per_host} a host", *map(str, RANKS)], [*rows, stages])
 
 
 def parameters(compute: Compute, transports: dict[str, Transport]) -> str:
@@ -56,7 +54,7 @@ def parameters(compute: Compute, transports: dict[str, Transport]) -> str:
     rows = [[name, f"{1e6 * value:.2f} us"] for name, value in vars(compute).items()]
     for name, by in transports.items():
         rows += [
-            [f"{name}: latency per phase", f"{1e6 * by.latency:.2f} us"],
+            [f"{name}: latency per stage, there or back", f"{1e6 * by.latency:.2f} us"],
             [f"{name}: overhead per message, at either end", f"{1e6 * by.overhead:.2f} us"],
             [f"{name}: time per byte, at either end", f"{1e9 * by.copy:.3f} ns"],
         ]
@@ -80,7 +78,7 @@ def run(args: argparse.Namespace) -> int:
     for network in scaling.WIRES:
         shares = efficiencies(network, transports["TCP"], compute, args.ranks_per_host)
         print(f"\nEfficiency in percent\n\n{shares}")
-        print(f"\nThe exchange\n\n{ways(network, transports['TCP'], compute, args.ranks_per_host)}")
+    print(f"\nThe exchange\n\n{exchanges(transports['TCP'], args.ranks_per_host)}")
     return 0
 
 
@@ -102,9 +100,9 @@ def measure(rounds: int, tcp: str | None, transports: dict[str, Transport]) -> t
         reports = [costfit.run_exchange(2, words) for _ in range(rounds)]
         transports = transports | {name: costfit.fit_transport(costfit.fastest(reports))}
         for place, (floats, shards, _) in enumerate(reports[0]["rows"]):
-            sent = costfit.traffic(reports[0]["ranks"], shards, floats)
-            what = f"{name}, {floats:,} floats, {sent.messages:.0f} messages"
-            rows.append(compare(what, sent.time(transports[name]), [report["rows"][place][2] for report in reports]))
+            (stage,) = traffic(2, 2, shards, floats)
+            what = f"{name}, {floats:,} floats, {stage.messages:.0f} messages"
+            rows.append(compare(what, stage.time(transports[name]), [report["rows"][place][2] for report in reports]))
     cores = len(os.sched_getaffinity(0))
     crowd = max(1.0, 4 / cores)  # ranks that share cores take turns
     exchange = [costfit.gradient_seconds(costfit.run_exchange(4)) for _ in range(rounds)]

@@ -3,17 +3,19 @@
 A step is the leaves of the busiest rank one after the other, its local additions, the exchange, the update:
 
     step     = fixed + leaves * (leaf_fixed + image * leaf + addition) + exchange
-    exchange = 2 latency + overhead * messages + max(copy * bytes, bytes of the host / bandwidth)
+    exchange = the sum over its stages of
+               2 latency + overhead * messages + max(copy * bytes, bytes of the host / bandwidth)
 
-``messages`` and ``bytes`` are those that one rank sends and receives, in both phases.
+``messages`` and ``bytes`` are those that one rank sends and receives, there and back.
 """
 
 from dataclasses import dataclass, replace
+from functools import cache
 
+from distlenet.parallel.stages import stages
 from distlenet.parallel.tree import nodes_within, owned_shards
 
 FLOATS = 61_714  # about the size of LeNet-5 with the bus's tail: 61,706 + 8
-HIDEABLE = 0.53  # share of a leaf's time: the backward pass below the dense layers, which hold 96 % of the gradient
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Compute:
 class Transport:
     """The cost of messages over one kind of connection, in seconds."""
 
-    latency: float  # per phase: from the last message sent to its arrival
+    latency: float  # per stage, there or back: from the last message sent to its arrival
     overhead: float  # per message, once for its sender and once for its receiver
     copy: float  # per byte sent or received: the processor's work
     bandwidth: float = float("inf")  # bytes per second out of a host, for all its ranks together
@@ -56,57 +58,38 @@ def wire(name: str, tcp: Transport = TCP) -> Transport:
 
 @dataclass(frozen=True)
 class Traffic:
-    """The traffic of the busiest rank in both phases of an exchange, and that of its host."""
+    """The traffic of one rank in a stage of an exchange, there and back, and that of its host."""
 
-    messages: float
-    sent: float  # bytes, by one rank
-    host: float  # bytes out of one host
+    messages: float  # sent and received
+    moved: float  # bytes sent and received
+    host: float = 0.0  # bytes out of the host, if the stage joins hosts
 
-    def time(self, by: Transport, phases: int = 2) -> float:
+    def time(self, by: Transport) -> float:
         """Return the time over ``by``; a rank copies while the wire transmits."""
-        if not self.messages:
-            return 0.0
-        return phases * by.latency + by.overhead * self.messages + max(by.copy * self.sent, self.host / by.bandwidth)
+        return 2 * by.latency + by.overhead * self.messages + max(by.copy * self.moved, self.host / by.bandwidth)
 
 
-def direct(ranks: int, per_host: int, shards: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
-    """Return the traffic within a host and between hosts of ``parallel/mpi.py``'s algorithm: all to all, directly."""
-    own = max(len(nodes_within(owned_shards(rank, ranks, shards), shards)) for rank in range(ranks))
-    chunk = 4 * floats / ranks
-    pairs = 2 * (own + 1)  # messages with one peer: nodes and a sum, sent and received
-    near, far = min(per_host, ranks) - 1, ranks - min(per_host, ranks)
-    return (
-        Traffic(near * pairs, near * pairs * chunk, 0.0),
-        Traffic(far * pairs, far * pairs * chunk, min(per_host, ranks) * far * (own + 1) * chunk),
-    )
+def nodes(run: range, shards: int) -> int:
+    """Return how many tree nodes a rank that owns ``run`` of ``shards`` has left after its local additions."""
+    return len(nodes_within(run, shards))
 
 
-def halving(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, Traffic, int]:
-    """Return the traffic, and the phases, of recursive halving and doubling with the sibling in the tree.
-
-    For a power of two of ranks: neighbours first, so that every sum is a node of the tree and the bits stay.
-    """
-    messages, sent, distance, size, phases = [0, 0], [0.0, 0.0], 1, 4.0 * floats, 0  # within a host, between hosts
-    while distance < ranks:
-        size /= 2
-        far = int(distance >= per_host)
-        messages[far] += 4  # a half out and in, and later its sum in and out
-        sent[far] += 4 * size
-        phases += 2 * far
-        distance *= 2
-    return Traffic(messages[0], sent[0], 0.0), Traffic(messages[1], sent[1], per_host * sent[1] / 2), phases
-
-
-def hierarchical(ranks: int, per_host: int, floats: int = FLOATS) -> tuple[Traffic, Traffic]:
-    """Return the traffic of adding up within a host first; then ranks i of all hosts exchange their part i of it."""
-    hosts = ranks // per_host
-    part = 4 * floats / per_host
-    near = 4 * (per_host - 1)
-    far = 4 * (hosts - 1)
-    return (
-        Traffic(near, near * part, 0.0),
-        Traffic(far, far * part / hosts, per_host * far / 2 * part / hosts),
-    )
+@cache
+def traffic(ranks: int, per_host: int, shards: int, floats: int = FLOATS) -> list[Traffic]:
+    """Return the traffic of rank 0 in each stage of an exchange; ``per_host`` consecutive ranks share a host."""
+    found = []
+    for stage in stages(0, [str(rank // per_host) for rank in range(ranks)]):
+        messages, moved = 0, 0.0
+        for member, old, part in stage.transfers():
+            ends = {old.rank, part.rank}
+            if 0 in ends and len(ends) > 1:
+                first, last = (owned_shards(rank, ranks, shards) for rank in (member.ranks[0], member.ranks[-1]))
+                passed = nodes(range(first.start, last.stop), shards) + 1  # and a sum back
+                messages += passed
+                moved += passed * 4 * floats * float(part.stop - part.start)
+        joins_hosts = len(stage.group.ranks) > per_host
+        found.append(Traffic(messages, moved, min(per_host, ranks) * moved / 2 if joins_hosts else 0.0))
+    return found
 
 
 @dataclass(frozen=True)
@@ -126,40 +109,24 @@ class Plan:
 
 def computing(plan: Plan, by: Compute = COMPUTE, cores: int | None = None) -> float:
     """Return the time of a step without its exchange; ranks take turns if there are fewer ``cores``."""
-    own = plan.leaves - len(nodes_within(range(plan.leaves), plan.shards))
+    own = plan.leaves - nodes(range(plan.leaves), plan.shards)
     alone = by.step(plan.leaves, plan.batch / plan.shards, own)
     return alone * max(1.0, plan.ranks / cores) if cores else alone
 
 
-def exchanging(plan: Plan, far: Transport, near: Transport = SHARED_MEMORY, way: str = "direct") -> float:
-    """Return the time of the exchange by ``way``: direct, halving or hierarchical."""
-    if way == "halving":
-        within, between, phases = halving(plan.ranks, plan.per_host)
-        return within.time(near, 2 * (plan.per_host > 1)) + between.time(far, phases)
-    both = (
-        direct(plan.ranks, plan.per_host, plan.shards) if way == "direct" else hierarchical(plan.ranks, plan.per_host)
+def exchanging(plan: Plan, far: Transport, near: Transport = SHARED_MEMORY, floats: int = FLOATS) -> float:
+    """Return the time of the exchange, ``near`` within hosts and ``far`` between them."""
+    return sum(
+        each.time(far if each.host else near) for each in traffic(plan.ranks, plan.per_host, plan.shards, floats)
     )
-    return both[0].time(near) + both[1].time(far)
 
 
-def step_time(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str = "direct") -> float:
+def step_time(plan: Plan, far: Transport, compute: Compute = COMPUTE) -> float:
     """Return the time of a training step on hosts joined by ``far``."""
-    return computing(plan, compute) + exchanging(plan, far, way=way)
+    return computing(plan, compute) + exchanging(plan, far)
 
 
-def efficiency(plan: Plan, far: Transport, compute: Compute = COMPUTE, way: str = "direct") -> float:
+def efficiency(plan: Plan, far: Transport, compute: Compute = COMPUTE) -> float:
     """Return images/s per rank, divided by those of a single rank with leaves of 32 and a batch of 256."""
     alone = 256 / computing(Plan(1, 8, 256), compute)
-    return plan.batch / step_time(plan, far, compute, way) / plan.ranks / alone
-
-
-def overlap_gain(plan: Plan, far: Transport, compute: Compute = COMPUTE) -> float:
-    """Return the share of a step that overlapping the exchange with the last leaf's backward pass would save.
-
-    Only waiting can be hidden, not the processor's work for the messages: the same core computes.
-    """
-    between = direct(plan.ranks, plan.per_host, plan.shards)[1]
-    busy = between.messages * far.overhead + far.copy * between.sent
-    waiting = max(0.0, between.time(far) - busy)
-    hidden = min(waiting, HIDEABLE * (compute.leaf + compute.image * plan.batch / plan.shards))
-    return hidden / step_time(plan, far, compute)
+    return plan.batch / step_time(plan, far, compute) / plan.ranks / alone

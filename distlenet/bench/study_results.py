@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from distlenet.bench.costfit import positive
-from distlenet.bench.scaling import COMPUTE, FLOATS, SHARED_MEMORY, Plan, direct, nodes, wire
+from distlenet.bench.scaling import COMPUTE, FLOATS, Plan, exchanging, nodes, wire
 from distlenet.series.table import Rows
 from distlenet.streams import clean
 
@@ -126,10 +126,9 @@ def predict(facts: dict[str, Any], base: dict[str, Any], ranks: int, job: dict[s
         times = count if facts["mode"] == "weak" else 1
         hosts = job["hosts"] if count == ranks else 1
         plan = Plan(count, times * facts["shards"], times * facts["batch_size"], -(-count // hosts))
-        near, far = direct(count, plan.per_host, plan.shards, floats)
         additions = plan.leaves - nodes(range(plan.leaves), plan.shards)
         own = size * (COMPUTE.fixed + additions * COMPUTE.addition) + plan.leaves * leaf
-        return plan, max(1.0, count / job["cores"]) * (own + near.time(SHARED_MEMORY) + far.time(wire(NETWORK)))
+        return plan, max(1.0, count / job["cores"]) * (own + exchanging(plan, wire(NETWORK), floats=floats))
 
     first, rest = model(base["ranks"], 0.0)
     leaf = max(0.0, (first.batch / base["images_per_second"] - rest) / first.leaves)

@@ -21,29 +21,24 @@ def test_a_step_by_hand():
     assert scaling.computing(Plan(4, 8, 256), COMPUTE, cores=4) == scaling.computing(Plan(4, 8, 256), COMPUTE)
 
 
-def test_direct_messages_by_hand():
-    # 4 ranks, 2 a host, one node each: with each of 3 others a node out and in, a sum out and in, of 100 floats
-    near, far = scaling.direct(4, 2, 8, floats=400)
-    assert near == Traffic(4, 4 * 400, 0)
-    assert far == Traffic(8, 8 * 400, 2 * 2 * 2 * 400)  # out of a host: 2 ranks to 2 others, twice
+def test_an_exchange_by_hand():
+    # 4 ranks on one host: with each of 3 others a node out and in, a sum out and in, of 100 floats
+    assert scaling.traffic(4, 4, 8, 400) == [Traffic(12, 12 * 400)]
+    # 2 a host: halves of 200 with the neighbour, then quarters of 100 with the other host; and back
+    near, far = scaling.traffic(4, 2, 4, 400)
+    assert near == Traffic(4, 4 * 4 * 200)
+    assert far == Traffic(4, 4 * 4 * 100, 2 * 2 * 4 * 100)  # out of a host: half of it, by both ranks
     # 6 shards on 2 ranks leave two nodes each: 3 shards are a pair and one
-    assert scaling.direct(2, 2, 6, floats=400)[0].messages == 6
+    assert scaling.traffic(2, 2, 6, 400)[0].messages == 6
+    assert [each.messages for each in scaling.traffic(64, 64, 64)] == [12, 12, 12]
     assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01, 10.0)) == 2 + 16 + 320  # limited by the wire
     assert Traffic(8, 3200, 3200).time(Transport(1.0, 2.0, 0.01)) == 2 + 16 + 32  # or by the processor
-    assert Traffic(0, 0, 0).time(Transport(1.0, 2.0, 0.01)) == 0
 
 
-def test_the_other_ways_by_hand():
-    # 4 ranks, 2 a host: halves of 200 with the neighbour, then quarters of 100 with the other host; and back
-    near, far, phases = scaling.halving(4, 2, floats=400)
-    assert (near.messages, near.sent) == (4, 4 * 4 * 200)
-    assert (far.messages, far.sent, far.host, phases) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100, 2)
-    near, far = scaling.hierarchical(4, 2, floats=400)
-    assert (near.messages, near.sent) == (4, 4 * 4 * 200)
-    assert (far.messages, far.sent, far.host) == (4, 4 * 4 * 100, 2 * 2 * 4 * 100)
-    for ranks in (2, 8, 64):  # one rank per host: nothing to add up within a host
-        assert scaling.hierarchical(ranks, 1)[1] == scaling.direct(ranks, 1, ranks)[1]
-        assert scaling.halving(ranks, 1)[1].host == pytest.approx(scaling.direct(ranks, 1, ranks)[1].host)
+def test_ranks_of_a_host_share_its_wire():
+    for ranks in (32, 128):
+        by_host, alone = scaling.traffic(ranks, 16, ranks), scaling.traffic(ranks // 16, 1, ranks)
+        assert sum(each.host for each in by_host) == pytest.approx(sum(each.host for each in alone))
 
 
 def test_required_growth():
@@ -53,7 +48,6 @@ def test_required_growth():
         assert times == sorted(times, reverse=True)
         slow = replace(scaling.TCP, overhead=2 * scaling.TCP.overhead)
         assert scaling.step_time(plan, slow) >= scaling.step_time(plan, scaling.TCP)
-        assert 0 <= scaling.overlap_gain(plan, networks[0]) < 1
     for per_host in (1, 8):
         shares = [scaling.efficiency(plan, networks[1]) for plan in costmodel.weak(1, per_host)]
         assert shares == sorted(shares, reverse=True)
@@ -66,7 +60,7 @@ def test_fit_recovers_known_parameters():
     assert list(vars(found).values()) == pytest.approx(list(vars(COMPUTE).values()))
     by = Transport(3.0, 0.5, 0.001)
     cases = [(64, 2), (4096, 2), (61_712, 2), (64, 14), (64, 62), (16_384, 14)]
-    rows = [[floats, shards, costfit.traffic(2, shards, floats).time(by)] for floats, shards in cases]
+    rows = [[floats, shards, scaling.traffic(2, 2, shards, floats)[0].time(by)] for floats, shards in cases]
     found = costfit.fit_transport({"ranks": 2, "rows": rows})
     assert list(vars(found).values()) == pytest.approx([3.0, 0.5, 0.001, float("inf")])
 
@@ -83,6 +77,6 @@ def test_a_job_is_measured():
 def test_the_command():
     done = mpi_jobs.run([sys.executable, "-m", "distlenet.bench.costmodel"]).expect()
     assert not done.stderr
-    for word in ("1 Gbit/s", "100 Gbit/s", "| batch 4,096 |", "overlap would save"):
+    for word in ("1 Gbit/s", "100 Gbit/s", "| batch 4,096 |", "| stages |"):
         assert word in done.stdout
     assert FLOATS > 61_706

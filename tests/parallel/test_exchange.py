@@ -68,7 +68,7 @@ def test_other_leaves_and_lengths_in_turn():
 
 @pytest.mark.parametrize("hosts", ["a" * 10, "aaaaabbbcc"], ids=["one host", "three hosts"])
 def test_survivors_add_up_again_whenever_a_rank_dies(hosts, soak):
-    calls = [{}, {}, {}]  # of each rank, before each step of an undisturbed job
+    calls = [{}, {}, {}, {}]  # of each rank, before each step of an undisturbed job
 
     def work(comm):
         step = 0
@@ -86,8 +86,8 @@ def test_survivors_add_up_again_whenever_a_rank_dies(hosts, soak):
     with soak.fault(f"one or two of ten pretend ranks that die in a sum, on hosts {hosts}") as fault:
         for trial in range(soak.count(1000)):
             victims = random.permutation(10)[: 1 + trial % 2].tolist()
-            # not in the last step: ranks that have ended count as lost
-            deaths = {rank: int(random.integers(calls[0][rank], calls[2][rank]) + 1) for rank in victims}
+            # not in the first step: others may still be starting; not in the last: ranks that have ended count as lost
+            deaths = {rank: int(random.integers(calls[1][rank], calls[3][rank]) + 1) for rank in victims}
             with fault.trial(deaths):
                 found = mortal.outcomes(mortal.Job(10, deaths, hosts), work)
                 survivors = [outcome for rank, outcome in enumerate(found) if rank not in deaths]
