@@ -6,6 +6,7 @@ A command module has ``configure(parser)`` and ``run(args)``, and imports what i
 
 import argparse
 import errno
+import gc
 import importlib
 import os
 import signal
@@ -81,6 +82,10 @@ def complete(line: str) -> NoReturn:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code."""
     is_program = arguments is None
+    if is_program:
+        gc.set_threshold(
+            100_000
+        )  # loading modules makes many objects, and by default many searches for garbage among them
     if is_program and "_ARGCOMPLETE" in os.environ:
         complete(os.environ["COMP_LINE"][: int(os.environ["COMP_POINT"])])
     with safe_streams() as output:

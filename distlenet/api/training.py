@@ -55,7 +55,7 @@ def train(
     Arguments:
         data: dataset file, see ``prepare``.
         run: directory for checkpoints, journal, summary; made if it does not exist.
-        recipe: named settings: "standard", "fast", "best", "lenet5-1998"; None: "standard".
+        recipe: named settings: "standard", "fast", "sprint", "best", "lenet5-1998"; None: "standard".
         config: TOML file of settings, which override the recipe's.
         resume: "auto" resumes the run in ``run`` from its newest checkpoint; a checkpoint's path starts a new run from
             there.

@@ -7,6 +7,7 @@ distlenet train --run runs/own --model mynet.py:build
 """
 
 import argparse
+import gc
 import os
 from contextlib import ExitStack, suppress
 from dataclasses import replace
@@ -116,6 +117,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     from distlenet.runs.callbacks import load_callbacks
     from distlenet.runs.session import Session
 
+    gc.freeze()  # modules stay until the end: searches for garbage, the last one at the exit too, leave them out
     save_steps, save_seconds = args.checkpoint_every
     options = make_options(
         args,

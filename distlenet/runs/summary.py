@@ -3,9 +3,8 @@
 import resource
 import time
 from collections import deque
+from statistics import median
 from typing import Any
-
-import numpy as np
 
 from distlenet.numerics import numerics
 from distlenet.parallel import Communicator
@@ -69,8 +68,8 @@ def reduce_share(steps: list[tuple[float, float]], comm: Communicator) -> float:
     common = min(map(len, exchanges))  # after a loss, ranks may have counted different numbers of steps
     if not common:
         return 0.0
-    exchange = np.array([values[:common] for values in exchanges]).min(axis=0)
-    return round(float(np.median(exchange) / np.median([seconds for seconds, _ in steps])), 4)
+    exchange = map(min, zip(*(values[:common] for values in exchanges), strict=True))
+    return round(median(exchange) / median(seconds for seconds, _ in steps), 4)  # np.median would load numpy.ma
 
 
 def final_test(experiment: Experiment) -> dict[str, Any]:
