@@ -15,15 +15,18 @@ from distlenet.bench.peers.pytorch import join, lenet5
 from distlenet.config import Config, build_config
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_schedule
+from distlenet.nn.optimizers import POLAR
 
 ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "leaky-relu": "LeakyReLU", "elu": "ELU"}
 POOLINGS = {"average": "AvgPool2d", "max": "MaxPool2d"}
 INITIAL = {"he": "kaiming_normal_", "glorot": "xavier_uniform_"}
 SUPPORTED = {  # settings that this file follows, and their values that it can follow (None: all)
-    **dict.fromkeys(("epochs", "batch_size", "seed", "validation", "lr", "weight_decay", "clip", "average")),
+    **dict.fromkeys(
+        ("epochs", "batch_size", "seed", "validation", "lr", "weight_decay", "clip", "average", "label_smoothing")
+    ),
     **dict.fromkeys(("warmup", "decay", "momentum", "beta1", "beta2", "epsilon")),
     **{"activation": ACTIVATIONS, "pooling": POOLINGS, "init": INITIAL},
-    "optimizer": ("sgd", "momentum", "nesterov", "adam"),
+    "optimizer": ("sgd", "momentum", "nesterov", "adam", "muon"),
     "schedule": ("constant", "step", "inverse-time", "cosine", "one-cycle", "published"),
 }
 NEUTRAL = {  # settings that do not concern it, or only if they have another value than this
@@ -57,8 +60,40 @@ def optimizer_of(config: Config, module: Any) -> Any:
     groups = [{"params": weights, "weight_decay": config.weight_decay}, {"params": biases, "weight_decay": 0.0}]
     if config.optimizer == "adam":
         return torch.optim.AdamW(groups, config.lr, (config.beta1, config.beta2), config.epsilon, fused=True)
+    if config.optimizer == "muon":
+        return muon(groups, config)
     momentum = 0.0 if config.optimizer == "sgd" else config.momentum
     return torch.optim.SGD(groups, config.lr, momentum, nesterov=config.optimizer == "nesterov", fused=True)
+
+
+def muon(groups: list[dict[str, Any]], config: Config) -> Any:
+    """Return an optimizer that makes the steps of ``Muon`` in ``nn/optimizers.py``."""
+    import torch
+
+    def orthogonal(matrix: Any) -> Any:
+        wide = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        x = wide / (wide.norm() + 1e-7)
+        for a, b, c in POLAR:
+            square = x @ x.T
+            x = a * x + (b * square + c * square @ square) @ x
+        return x if wide is matrix else x.T
+
+    class Muon(torch.optim.Optimizer):
+        @torch.no_grad()
+        def step(self) -> None:
+            for group in self.param_groups:
+                for parameter in group["params"]:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                    velocity = self.state[parameter].setdefault("velocity", torch.zeros_like(parameter))
+                    velocity.mul_(config.momentum).add_(parameter.grad)
+                    update = parameter.grad.add(velocity, alpha=config.momentum)
+                    if parameter.dim() > 1:
+                        matrix = update.flatten(1)
+                        outputs, inputs = matrix.shape
+                        update = max(1.0, outputs / inputs) ** 0.5 * orthogonal(matrix).reshape(parameter.shape)
+                    parameter.sub_(update, alpha=group["lr"])
+
+    return Muon(groups, {"lr": config.lr})
 
 
 def main() -> None:
@@ -95,7 +130,8 @@ def main() -> None:
             for group in optimizer.param_groups:
                 group["lr"] = schedule(epoch * steps + step)
             optimizer.zero_grad(set_to_none=True)
-            cross_entropy(net(normalised(images[batch])), labels[batch]).backward()
+            logits = net(normalised(images[batch]))
+            cross_entropy(logits, labels[batch], label_smoothing=config.label_smoothing).backward()
             if config.clip:
                 torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip)
             optimizer.step()

@@ -150,7 +150,8 @@ def test_real_peers(library):
 def test_the_race_knows_what_pytorch_lacks():
     from distlenet.bench.pytorch_race import lacking
 
-    assert not lacking(build_config("fast")) and not lacking(build_config("fast", None, {"average": 0.9}))
+    more = {"average": 0.9, "optimizer": "muon", "label_smoothing": 0.1}
+    assert not lacking(build_config("fast")) and not lacking(build_config("fast", None, more))
     assert lacking(build_config("standard")) == ["rotate 12.0", "shift 2.0", "zoom 0.15"]
     assert all(lacking(build_config(name)) for name in RECIPES if name.startswith("lenet5-1998"))
     assert lacking(build_config("fast", None, {"pooling": "trainable"})) == ["pooling trainable"]
