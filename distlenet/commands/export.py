@@ -9,7 +9,7 @@ from pathlib import Path
 
 from distlenet.commands.options import add_checkpoint, add_overwrite, add_trust, make_trust
 from distlenet.paths import path
-from distlenet.streams import say
+from distlenet.streams import note, say
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -31,6 +31,7 @@ def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import ExportError, UsageError, nearest
     from distlenet.export import FORMATS, export, is_export
+    from distlenet.numerics import difference, numerics
     from distlenet.runs.choice import find_checkpoint
 
     path = Path(args.to[-1])
@@ -43,4 +44,8 @@ def run(args: argparse.Namespace) -> int:
         raise ExportError(f"{path} exists, and was not written by export: choose another --to, or add --overwrite")
     export(checkpoint, kind, path)
     say(f"wrote {path}: the network of {checkpoint.path} as {kind}")
+    if what := difference(checkpoint.meta["numerics"], numerics(checkpoint.config.numerics)):
+        note(f"it was trained with {what}")
+    if checkpoint.config.numerics == "portable" and kind != "h5":
+        note("its numerics are portable, those of other programs are not: their last bits may differ")
     return 0

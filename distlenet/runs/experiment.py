@@ -14,6 +14,7 @@ from distlenet.data.slices import DatasetFacts, Slices
 from distlenet.errors import ConfigError, DataError
 from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.fingerprint import check_computes
+from distlenet.nn.portability import list_unportable
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import difference, numerics
 from distlenet.own_code import NOTHING, Trust, source_sha256
@@ -134,6 +135,8 @@ def set_up(
         state = make_state(config, dataset, options.trust)
         if "model" in config.code:
             check_computes(state.net, config.model)
+        if arithmetic.name == "portable":
+            notices += list_unportable(state.net, state.optimizer)
         schedule = build_schedule(config, config.epochs * plan.steps_per_epoch, options.trust)
         augmentation = build_augmentation(config, *digits.image_shape, options.trust)
         own: dict[str, Any] = {"optimizer": state.optimizer, "schedule": schedule, "augmentation": augmentation.own}
