@@ -124,6 +124,13 @@ class ReplicaError(DistlenetError):
     agreed = True
 
 
+class AuditError(DistlenetError):
+    """Ranks that computed different bits from the same images and parameters: a core or a memory is faulty."""
+
+    exit_code = 10
+    agreed = True
+
+
 class RanksLost(DistlenetError):
     """Ranks died or became unreachable; the others may recover."""
 

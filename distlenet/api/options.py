@@ -33,7 +33,9 @@ def run_options(
     **more: Any,
 ) -> RunOptions:
     """Return the options of a run; ``more`` are COUNTS and settings. Raises ConfigError, UsageError; see ``train``."""
-    counts = {name: checked_count(name, more.pop(name), least) for name, least in COUNTS.items() if name in more}
+    counts: dict[str, Any] = {
+        name: checked_count(name, more.pop(name), least) for name, least in COUNTS.items() if name in more
+    }
     for name, value in (("save_seconds", save_seconds), ("stall_after", stall_after)):
         if value is not None and not (isinstance(value, int | float) and value >= 0):
             raise UsageError(f"{name} is {value!r}, expected a number of at least 0, or None")

@@ -42,6 +42,14 @@ def configure(parser: Parser) -> None:
     faults.add_argument(
         "--keep-every", type=whole(0), default=0, metavar="N", help="keep a checkpoint every N epochs (0: none)"
     )
+    audits = faults.add_mutually_exclusive_group()
+    audits.add_argument(
+        "--audit",
+        type=whole(0),
+        metavar="N",
+        help="every N steps another rank computes a leaf again and compares the bits (default: 150, alone: 0, never)",
+    )
+    audits.add_argument("--audit-all", action="store_true", help="compute every leaf of every step twice")
     faults.add_argument(
         "--stall-after",
         type=real(0),
@@ -133,6 +141,8 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
+        audit=args.audit,
+        audit_all=args.audit_all,
     )
 
     def work(comm: "Communicator") -> int:

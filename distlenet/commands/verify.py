@@ -50,8 +50,7 @@ def run(args: argparse.Namespace) -> int:
             signals.listen()
             on_root(comm, lambda: check_certificate(args))
             options = RunOptions(args.data, str(args.run_directory), trust=make_trust(args, args.model))
-            tell = note if comm.is_root else lambda text: None
-            certificate = verify(options, None if args.full else args.samples, comm, signals, tell)
+            certificate = verify(options, None if args.full else args.samples, comm, signals, note)
             on_root(comm, lambda: show(args, certificate))
             if failure := error(certificate):
                 raise failure.of_every_rank()

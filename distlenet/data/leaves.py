@@ -77,7 +77,24 @@ class Leaves:
         x is a buffer that the next call overwrites. Raises DataError if streamed rows cannot be read or do not match
         their checksum, OwnCodeError if a user-defined augmentation fails.
         """
-        pictures, few = self._source.take(epoch, step, shard)
+        return self._prepare(*self._source.take(epoch, step, shard), epoch, step, shard)
+
+    def load_any(self, epoch: int, step: int, shard: int, verify: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """Like ``load``, for any shard: rows of other ranks' shards are read from the file, one by one.
+
+        With ``verify`` all rows are read and compared with their checksums. Raises DataError, OwnCodeError.
+        """
+        if shard in self.shards and not verify:
+            return self.load(epoch, step, shard)
+        rows = self.plan.rows(epoch, step, shard) + self.plan.bounds(shard)[0]
+        parts = [self._digits.read("train", row, row + 1, verify=verify) for row in rows.tolist()]
+        parts = parts or [self._digits.read("train", 0, 0)]
+        images, labels = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+        return self._prepare(images, labels, epoch, step, shard)
+
+    def _prepare(
+        self, pictures: np.ndarray, few: np.ndarray, epoch: int, step: int, shard: int
+    ) -> tuple[np.ndarray, np.ndarray]:
         labels = few.astype(np.intp)
         if self.augmentation.own and len(labels):
             pictures = self.augmentation.own.apply(pictures, self.plan.seed, epoch, step, shard)

@@ -56,9 +56,9 @@ def certify(
         "summary": evidence.summary,
         "files": {str(path.relative_to(evidence.path)): file_sha256(path) for path in files(evidence)},
         "numerics": {
-            "kind": newest.meta["config"].get("numerics", "native"),
+            "kind": newest.config.numerics,
             "of_the_run": newest.meta["numerics"],
-            "here": numerics(),
+            "here": numerics(newest.config.numerics),
         },
         "versions": {
             "distlenet": distlenet.__version__,

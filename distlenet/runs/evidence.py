@@ -70,6 +70,11 @@ class Evidence:
         return self.checkpoints[-1]
 
     @property
+    def origin(self) -> dict[str, Any] | None:
+        """The ``meta`` of the newest checkpoint, if any."""
+        return self.checkpoints[-1].meta if self.checkpoints else None
+
+    @property
     def orders(self) -> list[Order]:
         """The positions of the checkpoints in the order of the run, each once."""
         return sorted({checkpoint.progress.order for checkpoint in self.checkpoints})

@@ -53,6 +53,8 @@ class RunOptions:
     keep_every: int = 0  # epochs between checkpoints that are kept, 0: none
     keep_newest: int = 2
     log_every: int = 50
+    audit: int | None = None  # steps between two audits, 0: none; None: the usual, on several ranks
+    audit_all: bool = False  # audit every leaf of every step
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
     debug: bool = False
     tensorboard: bool = False

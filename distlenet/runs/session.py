@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from distlenet.config import Config
 from distlenet.errors import CallbackError, DistlenetError, Stopped
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
@@ -17,6 +18,7 @@ from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
+from distlenet.training.audit import EVERY, Audits
 from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
 from distlenet.training.loop import LoopOptions, train
@@ -32,6 +34,7 @@ class Session:
         self, options: RunOptions, comm: Communicator, signals: Signals, make_views: Callable[[], list[Listener]]
     ) -> None:
         self.options, self.comm, self.signals, self._make_views = options, comm, signals, make_views
+        self.audits = Audits()
         self.root = OtherRank()  # until this rank is appointed root
         self._started = time.perf_counter()
 
@@ -127,7 +130,7 @@ class Session:
         """Yield the events of the training."""
         yield from survivor.resume()
         schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
-        options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder)
+        options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder, self.audits)
         yield from train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
 
     def prepare(self) -> Experiment:
@@ -142,6 +145,9 @@ class Session:
         for notice in notices + list(map(Notice, experiment.notices)):
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm, experiment.config.numerics)
+        self.audits, unaudited = make_audits(self.options, experiment.config, self.comm, alike)
+        for text in unaudited:
+            self.root.announce(Notice(text, "warning"))
         if not alike:  # each rank computes the gradient's norm and Muon's step itself; other CPUs give other last bits
             experiment.state.optimizer.agree = self.comm.broadcast
             experiment.state.optimizer.share = self.comm.broadcast_array
@@ -166,6 +172,18 @@ class Session:
                 self.root.announce(experiment.started(self.comm))
             self.root.catch_up(experiment.state)
         watchdog.connect()
+
+
+def make_audits(options: RunOptions, config: Config, comm: Communicator, alike: bool) -> tuple[Audits, list[str]]:
+    """Return the audits of a run, and a warning if they are impossible; ``alike``: all ranks have the same numerics.
+
+    Unless asked, one process audits nothing, and neither does a run with user-defined code: it may be random.
+    """
+    usual = EVERY if comm.size > 1 and not config.code else 0
+    audits = Audits(usual if options.audit is None else options.audit, options.audit_all)
+    if alike or config.numerics == "portable" or not audits.room(1):
+        return audits, []
+    return Audits(), ["no audits: the ranks have different numerics, so their bits differ anyway"]
 
 
 class Heard:

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
-from distlenet.numerics import numerics
+from distlenet.numerics import difference, numerics
 from distlenet.parallel import Communicator
-from distlenet.parallel.agreement import in_agreement
+from distlenet.parallel.agreement import on_root
 from distlenet.runs.audits import compare_numerics
 from distlenet.runs.certificate import certify, of
 from distlenet.runs.evidence import Evidence, Order, bare, differences, labelled, same, settings, unlike
@@ -58,27 +58,34 @@ def verify(
 ) -> dict[str, Any]:
     """Recompute ``samples`` stretches of the run in ``options.run_directory``, None for all; return its certificate.
 
-    Collective. ``tell`` is called with sentences about the progress. Raises on every rank: RunDirectoryError if the run
-    is in progress, CheckpointError if a checkpoint is damaged or missing, DataError if the dataset is missing or
-    another one, Stopped, and the errors of user-defined code.
+    Collective. The root calls ``tell`` with sentences about the progress. Raises on every rank: RunDirectoryError if
+    the run is in progress, CheckpointError if a checkpoint is damaged or missing, DataError if the dataset is missing
+    or another one, Stopped, and the errors of user-defined code.
     """
     path = Path(options.run_directory)
     evidence = Evidence(path)
+    speak: Callable[[str], None] = silent
     with ExitStack() as stack:
-        with in_agreement(comm):
-            if comm.is_root:
-                stack.enter_context(undisturbed(path / "lock"))
-                evidence = Evidence.read(path, options.trust)
-        origin = comm.broadcast(evidence.newest.meta if comm.is_root else None)
-        experiment = set_up(options, comm, signals, origin)
+
+        def read() -> None:
+            nonlocal evidence, speak
+            stack.enter_context(undisturbed(path / "lock"))
+            evidence, speak = Evidence.read(path, options.trust), tell
+
+        on_root(comm, read)
+        experiment = set_up(options, comm, signals, comm.broadcast(evidence.origin))
         wanted = {line["steps"] for line in evidence.lines if line["kind"] == "step"}
-        verifier = Verifier(evidence, Recomputation(experiment, comm, signals, wanted, tell), comm)
+        verifier = Verifier(evidence, Recomputation(experiment, comm, signals, wanted, speak), comm)
         with np.errstate(all="ignore"):
             verifier.judge(samples)
         stretches = list(map(asdict, verifier.stretches))
-        return comm.broadcast(
-            certify(evidence, stretches, verifier.faults, samples is None, comm) if comm.is_root else None
-        )
+        full = samples is None
+        certificate = certify(evidence, stretches, verifier.faults, full, comm) if evidence.checkpoints else None
+        return comm.broadcast(certificate)
+
+
+def silent(text: str) -> None:
+    """Say nothing: ranks other than the root."""
 
 
 class Verifier:
@@ -92,7 +99,7 @@ class Verifier:
             self.faults += unlike(
                 claimed, same(asdict(again.experiment.dataset)), f"{evidence.newest.path.name}: dataset"
             )
-        self._alike, _ = compare_numerics(comm)
+        self._alike, _ = compare_numerics(comm, again.experiment.config.numerics)
         self.stretches = self._agreed(self._divide())
 
     def _agreed(self, stretches: list[Stretch]) -> list[Stretch]:
@@ -114,24 +121,21 @@ class Verifier:
 
     def _obstacles(self, stretch: Stretch) -> Iterator[str]:
         """Yield the reasons why a stretch cannot be judged here: other numerics, or settings that changed meanwhile."""
-        newest, here = self.evidence.newest.meta, numerics()
-        native = newest["config"].get("numerics", "native") == "native"
+        newest, here = self.evidence.newest.meta, numerics(self.again.experiment.config.numerics)
         starts, (low, high) = self.evidence.starts, sorted((stretch.start[1], stretch.goal[1]))
         ends = [*(line["steps"] for line in starts[1:]), inf]
         made = [line for line, end in zip(starts, ends, strict=False) if line["steps"] < high and end > low]
         for checkpoint in self.evidence.at(stretch.goal):
-            stored = {"engine": 1, **checkpoint.meta["numerics"]}  # the first engine wrote no revision
-            made.append({"settings": checkpoint.meta["config"], "numerics": stored})
+            made.append({"settings": checkpoint.meta["config"], "numerics": checkpoint.meta["numerics"]})
         for facts in made:
             for phrase in unlike(settings(facts.get("settings") or newest["config"]), settings(newest["config"])):
                 yield f"the settings were changed during the run: {phrase}"
-            for key, then in (facts.get("numerics") or {}).items() if native else ():
-                if then != here.get(key):
-                    yield f"computed with {key} {then}, here it is {here.get(key)}"
+            if facts.get("numerics") and (what := difference(facts["numerics"], here)):
+                yield f"computed with {what}"
         notices = [str(line.get("text")) for line in self.evidence.lines if line["kind"] == "notice"]
-        if native and any("compute with other numerics" in text for text in notices):
+        if any("compute with other numerics" in text for text in notices):
             yield "the ranks of the run had different numerics"
-        if native and not self._alike:
+        if not self._alike:
             yield "the ranks that verify have different numerics"
 
     def judge(self, samples: int | None) -> None:

@@ -34,7 +34,7 @@ class Writer:
         state, config = experiment.state, experiment.config
         self._directory, self._config, self._announce = directory, config, announce
         self._owed: dict[str, str] = {}  # name -> text of post-mortems that could not be written yet
-        facts = {"settings": config.to_dict(), "numerics": numerics()}
+        facts = {"settings": config.to_dict(), "numerics": numerics(config.numerics)}
         self.journal = Journal(directory.journal, state, options.log_every, announce, facts)
         self._keeper = CheckpointKeeper(
             directory.checkpoints,

@@ -13,22 +13,32 @@ from distlenet.training.signals import STOPS, Signals
 from distlenet.training.state import TrainState
 
 TAIL = ("loss", "correct", "count", "saves", *STOPS)
+SUMS = 3  # entries of the tail that belong to the leaf: loss, correct, count
+AUDIT = 4  # numbers of each audited leaf behind the tail, see audit.py
 
 
 class Bus:
-    """The leaves of one rank's shards, (owned shards, parameters + tail) float32."""
+    """The leaves of one rank's shards, (owned shards, parameters + tail + digests) float32.
 
-    def __init__(self, owned: int, parameters: int) -> None:
-        self.parameters = parameters
-        self.leaves = np.zeros((owned, parameters + len(TAIL)), np.float32)
+    ``audited``: how many leaves a step audits at most; each has a digest of AUDIT numbers behind the tail.
+    """
+
+    def __init__(self, owned: int, parameters: int, audited: int = 0) -> None:
+        self.parameters, self.audited = parameters, audited
+        self.leaves = np.zeros((owned, parameters + len(TAIL) + AUDIT * audited), np.float32)
 
     def gradient(self, slot: int) -> np.ndarray:
         """Return the view (parameters,) for the gradient of the leaf ``slot``."""
         return self.leaves[slot, : self.parameters]
 
     def set_tail(self, slot: int, **values: float) -> None:
-        """Fill the tail of the leaf ``slot``; entries that are not given become zero."""
-        self.leaves[slot, self.parameters :] = [values.get(name, 0) for name in TAIL]
+        """Fill the tail of the leaf ``slot``; entries that are not given become zero, and so do its digests."""
+        self.leaves[slot, self.parameters : self.parameters + len(TAIL)] = [values.get(name, 0) for name in TAIL]
+        self.leaves[slot, self.parameters + len(TAIL) :] = 0
+
+    def digests(self, row: np.ndarray) -> np.ndarray:
+        """Return the view (audited, AUDIT) of the digests in a leaf or in a reduced vector."""
+        return row[self.parameters + len(TAIL) :].reshape(self.audited, AUDIT)
 
     def clear(self, slot: int) -> None:
         """Empty the leaf ``slot``: zeros are added like any other leaf."""
@@ -36,7 +46,8 @@ class Bus:
 
     def split(self, total: np.ndarray) -> tuple[np.ndarray, dict[str, float]]:
         """Split a reduced vector into the gradient (parameters,) and the tail by name."""
-        return total[: self.parameters], dict(zip(TAIL, total[self.parameters :].tolist(), strict=True))
+        tail = total[self.parameters : self.parameters + len(TAIL)]
+        return total[: self.parameters], dict(zip(TAIL, tail.tolist(), strict=True))
 
 
 @phase("computing")

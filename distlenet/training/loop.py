@@ -20,6 +20,7 @@ from distlenet.errors import DataError, OwnCodeError, Stopped
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
+from distlenet.training.audit import Audits
 from distlenet.training.bus import Bus, compute_leaves
 from distlenet.training.curvature import refresh_curvature
 from distlenet.training.evaluation import EpochEnd, EpochPace
@@ -39,6 +40,7 @@ class LoopOptions:
     signals: Signals
     save_steps: int = 0  # steps between checkpoints; 0: only after epochs
     recorder: Recorder = field(default_factory=Recorder)
+    audits: Audits = field(default_factory=Audits)
 
 
 def train(
@@ -53,8 +55,9 @@ def train(
         OwnCodeError: user-defined code fails.
         Stopped: any rank received a signal to end.
         ReplicaError: the ranks no longer hold the same state.
+        AuditError: two ranks computed different bits from the same images (raised before the update).
     """
-    bus = Bus(len(leaves.shards), state.net.size)
+    bus = Bus(len(leaves.shards), state.net.size, options.audits.room(leaves.plan.shards))
     try:
         while state.progress.epoch < options.epochs:
             pace = EpochPace()
@@ -85,7 +88,9 @@ def take_step(
     refresh_curvature(state, leaves, bus, comm)
     start, exchanged = time.perf_counter(), comm.exchange_seconds
     compute_leaves(state, leaves, bus, options.signals)
+    options.audits.compute(state, leaves, bus, comm)
     total = comm.allreduce_leaves(bus.leaves, leaves.plan.shards)
+    options.audits.judge(state, leaves, bus, total, comm)
     if not is_finite(total):
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)

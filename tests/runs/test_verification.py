@@ -179,10 +179,10 @@ def test_forgeries_are_refused(honest, other, few, tmp_path, soak, kind):
 
 def test_other_numerics_are_not_judged(honest, few, tmp_path, monkeypatch):
     here = numerics.numerics()
-    monkeypatch.setattr(verification, "numerics", lambda: {**here, "kernel": "Prescott"})
+    monkeypatch.setattr(verification, "numerics", lambda arithmetic: {**here, "kernel": "Prescott"})
     certificate = verify(few, honest)
     assert certificate["verdict"] == "cannot judge"
-    assert f"computed with kernel {here['kernel']}, here it is Prescott" in certificate["sentence"]
+    assert f"computed with kernel {here['kernel']} (now Prescott)" in certificate["sentence"]
     run = shutil.copytree(honest, tmp_path / "run")
     forgeries.edit_summary(run, seed=2)  # seen without computing anything
     assert verify(few, run)["verdict"] == "refused"
