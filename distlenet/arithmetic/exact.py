@@ -4,6 +4,8 @@ Both factors of a product are rounded to a grid, so that every product of two nu
 every partial sum is below 2**53 quanta. All additions are then exact in float64. Other sums are added up in order.
 """
 
+import math
+
 import numpy as np
 
 from distlenet.errors import ConfigError
@@ -18,10 +20,10 @@ def grid(array: np.ndarray) -> float:
     With 2**e the lowest power of two above the largest magnitude, the grid is 2**(e - BITS). Returns NaN if the array
     has a number that is not finite: all of it becomes NaN.
     """
-    largest = max(float(array.max()), -float(array.min())) if array.size else 0.0
-    if not np.isfinite(largest):
-        return np.nan
-    return float(np.ldexp(1.5, int(np.frexp(largest)[1]) + 52 - BITS))
+    if not array.size:
+        return 1.0
+    largest = max(float(np.maximum.reduce(array, axis=None)), -float(np.minimum.reduce(array, axis=None)))
+    return math.ldexp(1.5, math.frexp(largest)[1] + 52 - BITS) if math.isfinite(largest) else math.nan
 
 
 def round_to_grid(array: np.ndarray, out: np.ndarray) -> np.ndarray:

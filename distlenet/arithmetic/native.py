@@ -46,9 +46,8 @@ class Native:
     def refactor(self, array: np.ndarray) -> None:
         """Turn ``array``, computed from factors in their own type, into a factor, in place."""
 
-    def rounded(self, products: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
-        """Return sums of ``products`` in the type of ``owner``, if they need a buffer in that one called ``key``."""
-        return products
+    def rounded(self, sums: np.ndarray, out: np.ndarray) -> None:
+        """Write ``sums`` of products to ``out``, in its type; both are the same memory if they have the same type."""
 
     def store(self, sums: np.ndarray, out: np.ndarray) -> None:
         """Write ``sums`` of products to ``out``, in its type."""

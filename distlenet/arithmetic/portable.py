@@ -38,11 +38,9 @@ class Portable(Native):
         """Round ``array`` (float64) to its grid, in place."""
         round_to_grid(array, array)
 
-    def rounded(self, products: np.ndarray, owner: Buffers, key: str) -> np.ndarray:
-        """Return sums of ``products`` (float64) rounded to ``owner``'s type."""
-        out = owner.scratch(key, products.shape)
-        np.copyto(out, products)
-        return out
+    def rounded(self, sums: np.ndarray, out: np.ndarray) -> None:
+        """Write ``sums`` of products (float64) to ``out``, rounded."""
+        np.copyto(out, sums)
 
     def store(self, sums: np.ndarray, out: np.ndarray) -> None:
         """Write ``sums`` of products to ``out``, rounded; -0.0, whose sign depends on the BLAS, becomes 0.0."""

@@ -114,10 +114,12 @@ class Conv2d(Layer):
         buffers, rows = self._buffers_for(self._samples), by_rows(self.arithmetic.factor(x, self, "x"))
         for target, pixels in buffers.copies:
             np.copyto(target, rows[:, :, pixels])
-        np.matmul(self._spread_weights()[:, : self.depth], buffers.patches, out=buffers.products)
+        weights = self._spread_weights()[:, : self.depth]
+        for patches, products, sums, out in buffers.stripes:
+            np.matmul(weights, patches, out=products)
+            self.arithmetic.rounded(sums, out)
         buffers.bias[...] = self.parameters[1].value[:, None, None, None]
-        out = self.arithmetic.rounded(buffers.sums, self, "out")
-        return np.add(out, buffers.bias, out=out)
+        return np.add(buffers.out, buffers.bias, out=buffers.out)
 
     def _buffers_for(self, n: int) -> Buffers:
         """Return the buffers for ``n`` samples, made at the first request."""

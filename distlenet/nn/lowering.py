@@ -6,6 +6,7 @@ import numpy as np
 
 VECTOR = 16  # numbers of float32 in the widest registers
 SMALL = 1_000_000  # multiply-adds: up to this size, some BLAS kernels multiply without copying the factors first
+STRIPE = 2**18  # bytes of products that are rounded together
 LONG = 128  # positions; shorter blocks are slower
 
 
@@ -46,12 +47,21 @@ class Buffers:
                 self.copies.append((target, slice(first + t - border, last + t - border)))
         flat = self.lowered.reshape(-1, positions)
         self.patches = overlapping(flat, layer.tiles, tile * lines, layer.depth, self.blocks)
-        by_row: np.ndarray = np.zeros((rows, channels, columns, n), dtype)
-        self.sums = by_rows(by_row)
-        self.products = blocked(by_row.reshape(layer.tiles, weight_rows, positions), self.blocks)
-        self.bias: np.ndarray = np.zeros(
-            (channels, 1, columns, n), layer.dtype
-        )  # as long as a row, for a faster addition
+        by_row: np.ndarray = np.zeros((rows, channels, columns, n), layer.dtype)
+        self.out = by_rows(by_row)
+        # as many tiles at a time: natively all of them, right in the output; else a stripe that stays in the cache
+        size, sums = layer.tiles, by_row
+        if dtype is not layer.dtype:
+            size = min(layer.tiles, max(1, STRIPE // (weight_rows * positions * np.dtype(dtype).itemsize)))
+            sums = np.zeros((size * tile, channels, columns, n), dtype)
+        self.stripes = []  # patches, their products, the same as rows of the output, these rows
+        for first in range(0, layer.tiles, size):
+            last = min(first + size, layer.tiles)
+            here = sums[: (last - first) * tile]
+            products = blocked(here.reshape(last - first, weight_rows, positions), self.blocks)
+            self.stripes.append((self.patches[first:last], products, here, by_row[first * tile : last * tile]))
+        # as long as a row, for a faster addition
+        self.bias: np.ndarray = np.zeros((channels, 1, columns, n), layer.dtype)
 
         self.parts: np.ndarray = np.zeros((layer.tiles, self.blocks, layer.depth, weight_rows), dtype)
         self.ones: np.ndarray = np.ones(positions, dtype)
