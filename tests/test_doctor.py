@@ -21,7 +21,8 @@ MPIRUN = {"on_path": "/a/bin/mpirun", "to_use": "/a/bin/mpirun", "name": "Open M
 
 def row(**facts):
     usual = {"host": "a", "cores": [0, 1, 2, 3], "cores_of_host": 4, "quota": None, "blas": "openblas 1"}
-    return usual | {"kernel": "Zen", "threads": 1, "versions": {"numpy": "2.0"}} | facts
+    usual |= {"kernel": "Zen", "threads": 1, "versions": {"numpy": "2.0"}, "self_test": {"culprit": None}}
+    return usual | facts
 
 
 def advice(environment=None, **facts):
@@ -74,6 +75,14 @@ def test_launching():
     only(advice(**other, mpirun=MPIRUN | {"to_use": "/b/bin/mpirun"}), "use /b/bin/mpirun")
     only(advice(**other, misfit="they do not belong together"), "they do not belong together")
     only(advice({"SLURM_NTASKS": "8"}), "one process in a Slurm job of 8 tasks", "srun --mpi=pmix")
+
+
+def test_wrong_results():
+    bad = {"culprit": "this CPU"}
+    only(
+        advice(ranks=[row(), row(host="b", self_test=bad), row(host="b", self_test=bad)]),
+        "b, ranks 1-2: the self-test computes wrong results; the cause is this CPU",
+    )
 
 
 def test_locks():

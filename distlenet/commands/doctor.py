@@ -4,7 +4,7 @@ distlenet doctor
 mpirun -n 4 distlenet doctor --run runs/a --json
 
 The exit code is 7 if ``train``, started in the same way, would refuse to start,
-else 0.
+19 if the self-test finds that this machine computes wrong results, else 0.
 """
 
 import argparse
@@ -56,11 +56,16 @@ def run(args: argparse.Namespace) -> int:
 def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError | None") -> int:
     """Show the report, on the root; other ranks only send their facts. Return the exit code."""
     from distlenet.doctor.rank import describe_rank
-    from distlenet.parallel.agreement import on_root
+    from distlenet.doctor.self_test import self_test
+    from distlenet.errors import VerificationError
+    from distlenet.parallel.agreement import in_agreement, on_root
 
-    ranks, message = comm.allgather(describe_rank()), str(misfit) if misfit else None
+    with in_agreement(comm):
+        facts = {**describe_rank(), "self_test": self_test()}
+    ranks, message = comm.allgather(facts), str(misfit) if misfit else None
     on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, message), args.json))
-    return misfit.exit_code if misfit else 0
+    failed = VerificationError.exit_code if any(rank["self_test"]["culprit"] for rank in ranks) else 0
+    return misfit.exit_code if misfit else failed
 
 
 def show(report: dict[str, Any], as_json: bool) -> None:

@@ -9,10 +9,20 @@ from distlenet.doctor.rank import ranges
 def advise(report: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:
     """Return the advice for ``report`` of commands/doctor.py."""
     return [
+        *_on_self_tests(report["ranks"]),
         *_on_launching(report, environment),
         *_on_ranks(report["ranks"]),
         *_on_locks(report["locking"]),
     ]
+
+
+def _on_self_tests(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    culprits = [(row["host"], row["self_test"]["culprit"]) for row in rows]
+    advice = []
+    for host, culprit in dict.fromkeys(found for found in culprits if found[1]):
+        ranks = [rank for rank, found in enumerate(culprits) if found == (host, culprit)]
+        advice.append(f"{host}, ranks {ranges(ranks)}: the self-test computes wrong results; the cause is {culprit}")
+    return advice
 
 
 def _on_launching(report: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:

@@ -1,6 +1,6 @@
 """Prints the reports of ``distlenet doctor`` and ``distlenet bench``."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from rich.table import Table
@@ -63,6 +63,7 @@ def facts_table(report: Mapping[str, Any]) -> Table:
         "fault tolerance": f"{'yes' if tolerant['on'] else 'no'}: {tolerant['why']}",
         "file locks": f"flock {locking['flock']}, HDF5's {locking['hdf5']}, in {locking['folder']}",
         "terminal": f"{report['terminal']['mode']}: {report['terminal']['why']}",
+        "self-test": _self_test(report["ranks"]),
         "versions": ", ".join(f"{name} {number}" for name, number in report["ranks"][0]["versions"].items()),
     }
     facts = Table.grid(padding=(0, 2))
@@ -71,6 +72,17 @@ def facts_table(report: Mapping[str, Any]) -> Table:
     for name, text in rows.items():
         facts.add_row(name, Text(clean(text)))
     return facts
+
+
+def _self_test(ranks: Sequence[Mapping[str, Any]]) -> str:
+    """Return the results of the first rank that failed, else of the first."""
+    found = next((rank["self_test"] for rank in ranks if rank["self_test"]["culprit"]), ranks[0]["self_test"])
+    twice = "twice the same bits" if found["repeats"] else "DIFFERENT bits the second time"
+    known = "the known bits" if found["known"] else "WRONG bits"
+    return (
+        f"native ({found['kernel']} kernel): {twice}; portable: {known} ({found['portable'][:12]}); "
+        f"{found['seconds']:.1f} s"
+    )
 
 
 def ranks_table(report: Mapping[str, Any]) -> Table:

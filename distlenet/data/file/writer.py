@@ -106,7 +106,7 @@ def _write(
             progress(f"writing {split}", row, stream.count)
         digests.append(np.concatenate(of_blocks))
         file.create_dataset(f"{split}/sha256", data=digests[-1])
-    mean, std = _mean_and_std(histogram)
+    mean, std = mean_and_std(histogram)
     fingerprint = fingerprint_of(digests)
     file.attrs["format_version"] = np.int64(FORMAT_VERSION)
     file.attrs["pixel_mean"] = np.float64(mean)
@@ -185,7 +185,7 @@ def _check_block(
         raise DataError(f"{split} row {first_row + row} has label {labels[row]}, expected 0 to {classes - 1}")
 
 
-def _mean_and_std(histogram: np.ndarray) -> tuple[float, float]:
+def mean_and_std(histogram: np.ndarray) -> tuple[float, float]:
     """Return mean and standard deviation, in units of [0, 1], of pixels counted by value, (256,)."""
     counts = [int(count) for count in histogram]  # Python integers: the sums below are exact
     count = sum(counts)
