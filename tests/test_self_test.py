@@ -1,6 +1,7 @@
 """The known training, and the self-test of doctor: injected faults are found, and the right part is named."""
 
 import json
+import shutil
 import sys
 
 import mpi_jobs
@@ -26,6 +27,17 @@ def test_the_known_bits_on_older_machines(machine):
     done = mpi_jobs.run([sys.executable, "-m", "distlenet", "doctor", "--json"], env=mpi_jobs.environment(**machine))
     found = json.loads(done.expect().stdout)["ranks"][0]["self_test"]
     assert found["known"] and found["repeats"] and found["culprit"] is None
+
+
+def test_the_known_bits_on_arm64(request, tmp_path):
+    if not request.config.getoption("soak") or not shutil.which("apt-get"):
+        pytest.skip("a soak test, which needs apt-get and a network")
+    program = (
+        "import platform; from distlenet.doctor import known; "
+        "print(platform.machine(), known.train_known(known.Drawn(), 'portable'))"
+    )
+    done = mpi_jobs.run([str(mpi_jobs.ROOT / "tests/arm64.sh"), str(tmp_path), "-c", program], timeout=900)
+    assert done.expect().stdout.split() == ["aarch64", KNOWN]
 
 
 @pytest.fixture(scope="module")
