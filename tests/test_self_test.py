@@ -8,12 +8,14 @@ import mpi_jobs
 import numpy as np
 import pytest
 import unlike
+from drawn import MNIST, needs_mnist
 
 from distlenet.doctor import self_test as module
 from distlenet.doctor.known import KNOWN, Drawn, train_known
 from distlenet.doctor.self_test import self_test
 
 MATMUL = np.matmul
+KNOWN_MNIST = "f0d5a8f65e57c6d89e43fc609bcf1f6db5ef9e396e1988b33b43e6a32bd53be6"
 
 
 def test_a_sound_machine():
@@ -45,6 +47,20 @@ def known_digits(tmp_path_factory):
     path = tmp_path_factory.mktemp("known") / "digits.h5"
     mpi_jobs.distlenet("prepare", "synthetic", "--train", 1280, "--test", 100, "--out", path).expect()
     return path
+
+
+@needs_mnist
+def test_the_known_bits_of_mnist(distlenet, tmp_path):
+    distlenet("prepare", "mnist", "--from", MNIST, "--out", tmp_path / "mnist.h5").expect()
+    words = ["--data", tmp_path / "mnist.h5", "--run", tmp_path / "run", "--numerics", "portable", "--recipe", "fast"]
+    words += ["--epochs", 1, "--seed", 1, "--shards", 8, "--batch-size", 256, "--display", "quiet"]
+    distlenet("train", *words).expect()
+    assert json.loads((tmp_path / "run/summary.json").read_text())["theta_sha256"] == KNOWN_MNIST
+
+
+def test_the_specification_states_the_known_bits():
+    page = (mpi_jobs.ROOT / "distlenet/arithmetic/README.md").read_text(encoding="utf-8")
+    assert f"`{KNOWN}`" in page and f"`{KNOWN_MNIST}`" in page
 
 
 @pytest.mark.parametrize("ranks", [1, 3])
