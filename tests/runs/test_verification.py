@@ -188,6 +188,13 @@ def test_other_numerics_are_not_judged(honest, few, tmp_path, monkeypatch):
     assert verify(few, run)["verdict"] == "refused"
 
 
+def test_portable_runs_are_verified_anywhere(few, tmp_path, monkeypatch):
+    run = train(few, tmp_path / "run", more={"numerics": "portable", "epochs": 1})
+    elsewhere = {**numerics.numerics("portable"), "kernel": "Prescott", "numpy": "9.9"}
+    monkeypatch.setattr(verification, "numerics", lambda arithmetic: elsewhere)
+    assert "with portable numerics" in verified(few, run)["sentence"]
+
+
 def test_changed_settings_are_not_judged(few, tmp_path):
     run = train(few, tmp_path / "run", more={"epochs": 1})
     train(few, run, resume="auto", flags={"epochs": 3}, override=("epochs",))
