@@ -69,5 +69,6 @@ class Keywords(Settings, total=False):
     log_every: int
     stall_after: float | None
     tensorboard: bool
+    trace: int
     debug: bool
     trust_code: bool

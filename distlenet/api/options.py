@@ -12,7 +12,7 @@ from distlenet.errors import ConfigError, UsageError, nearest
 from distlenet.handshake import STALL_AFTER
 from distlenet.runs.experiment import RunOptions
 
-COUNTS = {"save_steps": 0, "keep_newest": 1, "keep_every": 0, "log_every": 1}  # keyword: the least number
+COUNTS = {"save_steps": 0, "keep_newest": 1, "keep_every": 0, "log_every": 1, "trace": 0}  # keyword: the least number
 
 
 def run_options(

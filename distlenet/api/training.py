@@ -42,6 +42,7 @@ def train(
     log_every: int = 50,
     stall_after: float | None = None,
     tensorboard: bool = False,
+    trace: int = 0,
     debug: bool = False,
     trust_code: bool = False,
     **settings: Unpack[Settings],
@@ -68,6 +69,7 @@ def train(
         log_every: steps between two lines of the journal.
         stall_after: many ranks: seconds without progress until a rank counts as lost (None: 60; 0: never).
         tensorboard: write event files for TensorBoard.
+        trace: steps whose timeline is written to trace.json in ``run`` (0: none).
         debug: check every number, and the gradient of every layer.
         trust_code: run code in the working directory that a checkpoint or a TOML file names.
         settings: any of ``distlenet train --help``, by its name in Python: epochs, batch_size, lr, seed, model, ...
@@ -104,6 +106,7 @@ def train(
             log_every=log_every,
             stall_after=stall_after,
             tensorboard=tensorboard,
+            trace=trace,
             debug=debug,
             trust_code=trust_code,
             **settings,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from distlenet.bench.study import Study
 
 EXAMPLE = "scale --ranks 1,2,4"
-REFUSED = ("resume", "overwrite", "check", "callback", "tensorboard")  # options of train
+REFUSED = ("resume", "overwrite", "check", "callback", "tensorboard", "trace")  # options of train
 
 
 def configure(parser: Parser) -> None:

@@ -80,6 +80,15 @@ def add_own(run: argparse._ArgumentGroup) -> None:
         metavar="FILE.py:FUNCTION",
         help="call your function with each event, on the root; may be repeated",
     )
+    run.add_argument(
+        "--trace",
+        nargs="?",
+        const=500,
+        default=0,
+        type=whole(1),
+        metavar="STEPS",
+        help="write a timeline of all ranks to RUN/trace.json: the next STEPS steps (500)",
+    )
     run.add_argument("--check", action="store_true", help="only check the options and settings")
     run.add_argument("--log-every", type=whole(1), default=50, metavar="N", help="steps between journal lines")
 
@@ -141,6 +150,7 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
         keep_every=args.keep_every,
         keep_newest=args.keep_newest,
         log_every=args.log_every,
+        trace=args.trace,
         audit=args.audit,
         audit_all=args.audit_all,
     )

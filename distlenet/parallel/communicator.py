@@ -1,5 +1,7 @@
 """The communicator protocol of the trainer: the same calls for one process and for many."""
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,6 +9,13 @@ import numpy as np
 from distlenet.parallel.tree import additions
 
 PIECE = 2**26  # bytes of an array sent at a time
+UNTIMED = nullcontext()
+Span = Callable[[str], AbstractContextManager[None]]  # times a block as its argument: "wait"
+
+
+def untimed(name: str) -> AbstractContextManager[None]:
+    """Time nothing: the Span of a run that records no timeline."""
+    return UNTIMED
 
 
 class Communicator(Protocol):
@@ -20,6 +29,7 @@ class Communicator(Protocol):
     size: int
     survives_losses: bool  # the job continues when ranks die
     exchange_seconds: float  # time spent between ranks in ``allreduce_leaves`` so far, local additions excluded
+    span: Span  # called by ``allreduce_leaves`` for its parts: "send", "wait", "add"
 
     @property
     def description(self) -> str:
@@ -78,6 +88,7 @@ class Serial:
     description = "one process"
     survives_losses = False
     exchange_seconds = 0.0
+    span: Span = staticmethod(untimed)
 
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up all leaves (shards, length) in tree order; returns (length,)."""

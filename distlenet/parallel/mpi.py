@@ -21,7 +21,7 @@ from mpi4py import MPI
 from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_launcher
-from distlenet.parallel.communicator import Communicator, pieces_of
+from distlenet.parallel.communicator import Communicator, Span, pieces_of, untimed
 from distlenet.parallel.mpi_exchange import Exchange
 
 TAG = 32_767  # for messages outside the exchange, whose tags are small; the largest tag that MPI guarantees
@@ -37,6 +37,7 @@ class MPICommunicator:
         self.rank, self.size = self._comm.rank, self._comm.size
         self.is_root = self.rank == 0
         self.exchange_seconds = 0.0
+        self.span: Span = untimed
         self._exchange: Exchange | None = None
         self._retired: list[object] = []  # requests and buffers that interrupted messages may still use
         self._homes = self._find_homes()
@@ -75,9 +76,10 @@ class MPICommunicator:
             if exchange:
                 exchange.free()
             exchange = self._exchange = Exchange(self._comm, [host for host, _ in self._homes], shards, leaves)
-        exchange.add_local()
+        with self.span("add"):
+            exchange.add_local()
         start = time.perf_counter()
-        total = exchange.run()
+        total = exchange.run(self.span)
         self.exchange_seconds += time.perf_counter() - start
         return total
 

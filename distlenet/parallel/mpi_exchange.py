@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from mpi4py import MPI
 
+from distlenet.parallel.communicator import Span, untimed
 from distlenet.parallel.stages import Group, Part, Stage, stages, whole
 from distlenet.parallel.tree import additions_within, nodes_within, owned_shards
 
@@ -66,14 +67,17 @@ class Exchange:
         for left, right in self._local:
             np.add(left, right, left)
 
-    def run(self) -> np.ndarray:
+    def run(self, span: Span = untimed) -> np.ndarray:
         """Exchange and add the leaves, after ``add_local``; returns the total (length,), valid until the next call."""
         MPI.Prequest.Startall(self._receives)
         for each in self._rounds:
-            MPI.Prequest.Startall(each.sends)
-            MPI.Request.Waitall(each.awaited)
-            for left, right, out in each.sums:
-                np.add(left, right, out)
+            with span("send"):
+                MPI.Prequest.Startall(each.sends)
+            with span("wait"):
+                MPI.Request.Waitall(each.awaited)
+            with span("add"):
+                for left, right, out in each.sums:
+                    np.add(left, right, out)
         return self._total
 
     def _meet(self, stage: Stage, held: dict[Part, Rows]) -> tuple[Round, Round, dict[Part, Rows]]:

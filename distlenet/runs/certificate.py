@@ -18,7 +18,10 @@ from distlenet.runs.evidence import Evidence
 
 FORMAT = 1
 VERIFIED, SAMPLED, REFUSED, UNJUDGED = "verified", "verified in samples", "refused", "cannot judge"
-NOT_COVERED = ("times and speeds", "hosts, dates and commands", "notices", "postmortem/", "tensorboard/", "report/")
+NOT_COVERED = (
+    *("times and speeds", "hosts, dates and commands", "notices"),
+    *("postmortem/", "tensorboard/", "trace.json", "report/"),
+)
 
 
 def certify(

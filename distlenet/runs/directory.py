@@ -15,6 +15,7 @@ from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
 from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
+from distlenet.runs.timeline import NAME
 
 NAMED = 4  # number of unexpected entries that an error names
 
@@ -194,7 +195,7 @@ class LockedDirectory(RunDirectory):
                 self.rename(path)
         for name in ("postmortem", "tensorboard", "report"):
             ours.remove_folder(self.path, name)
-        for path in (self.journal, self.summary, self.path / "config.toml"):
+        for path in (self.journal, self.summary, self.path / "config.toml", self.path / NAME):
             self.make_way(path)
             path.unlink(missing_ok=True)
 

@@ -56,6 +56,7 @@ class RunOptions:
     audit: int | None = None  # steps between two audits, 0: none; None: the usual, on several ranks
     audit_all: bool = False  # audit every leaf of every step
     stall_after: float = 0.0  # seconds without progress until the ranks say so, 0: never
+    trace: int = 0  # steps on the timeline, 0: none is written
     debug: bool = False
     tensorboard: bool = False
     trust: Trust = NOTHING  # the user code that may run

@@ -15,6 +15,7 @@ from distlenet.bounded import head, is_real_directory, kind
 from distlenet.config import Config
 from distlenet.data.file.hdf5 import SIGNATURE
 from distlenet.runs.lock import is_mark
+from distlenet.runs.timeline import NAME, is_timeline
 
 PART = re.compile(r"\.(?P<name>.+)\.\d+-[0-9a-f]{8}\.part")  # left behind if `replacing` is killed
 CHECKPOINT = re.compile(r"(last|last-\d+|best|epoch-\d{4,})\.h5")
@@ -109,6 +110,7 @@ FILES: dict[str, Callable[[Path], bool]] = {
     "journal.jsonl": is_journal,
     "summary.json": is_summary,
     "config.toml": is_config,
+    NAME: is_timeline,
 }
 FOLDERS: dict[str, Callable[[Path], bool]] = {
     "checkpoints": lambda path: is_saved_name(path.name) and is_checkpoint(path),

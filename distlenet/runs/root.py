@@ -2,6 +2,8 @@
 
 import os
 import time
+from collections import deque
+from collections.abc import Iterator
 from typing import Any
 
 from distlenet.errors import CallbackError, RunDirectoryError, UsageError
@@ -13,6 +15,7 @@ from distlenet.runs.experiment import Experiment, RunOptions
 from distlenet.runs.lock import REPLACING
 from distlenet.runs.resume import bring_files, edits, find_source, settings_of
 from distlenet.runs.tensorboard import check_installed
+from distlenet.runs.timeline import NAME, as_file
 from distlenet.runs.writer import Writer, moved
 from distlenet.training.events import Event, Listener, Notice
 from distlenet.training.signals import Signals
@@ -49,6 +52,11 @@ class OtherRank:
     def finish(self, summary: dict[str, Any]) -> int:
         """Write the summary; returns an exit code."""
         return 0
+
+    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
+        """Write the timeline of all ranks' ``parts``, which come by messages; returns notices for the user."""
+        deque(parts, maxlen=0)
+        return []
 
     @property
     def callback_failure(self) -> CallbackError | None:
@@ -155,6 +163,17 @@ class Root(OtherRank):
     def finish(self, summary: dict[str, Any]) -> int:
         """See OtherRank. Failures to write are reported, not raised: the run is complete, and its figures are shown."""
         return self._writer.finish(summary) if self._writer else 0
+
+    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
+        """See OtherRank. A failure to write is reported, not raised."""
+        text, directory = as_file(parts, facts), self._directory
+        if directory is None:
+            return []
+        try:
+            directory.write_text(NAME, text)
+        except RunDirectoryError as error:
+            return [Notice(f"no timeline: {error}; the run continues", "warning")]
+        return [Notice(f"timeline: {directory.path / NAME}, for Perfetto or chrome://tracing"), *moved(directory)]
 
     @property
     def callback_failure(self) -> CallbackError | None:

@@ -18,6 +18,7 @@ from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
+from distlenet.runs.tracing import Tracing, Untraced
 from distlenet.training.audit import EVERY, Audits
 from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
@@ -36,6 +37,7 @@ class Session:
         self.options, self.comm, self.signals, self._make_views = options, comm, signals, make_views
         self.audits = Audits()
         self.root = OtherRank()  # until this rank is appointed root
+        self.tracing = Untraced()
         self._started = time.perf_counter()
 
     def run(self) -> int:
@@ -73,6 +75,7 @@ class Session:
             for _ in self.follow(experiment):
                 yield from heard.take()
         finally:
+            self.tracing.close()
             self.root.close()
 
     def follow(self, experiment: Experiment) -> Iterator[None]:
@@ -112,6 +115,7 @@ class Session:
             failure, seconds = error if self.options.debug else bare(error), pace.seconds
             if isinstance(error, Stopped):
                 failure = self.blamed() or failure
+        yield from self.tracing.finish()
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
@@ -131,7 +135,8 @@ class Session:
         yield from survivor.resume()
         schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
         options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder, self.audits)
-        yield from train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
+        events = train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
+        yield from self.tracing.follow(events, experiment, survivor)
 
     def prepare(self) -> Experiment:
         """Set up the run, resume it if requested, and announce the start."""
@@ -155,7 +160,13 @@ class Session:
             self.root.announce(Notice(text, "warning"))
         if self.options.debug:
             watch_closely(experiment, self.comm, self.root.announce)
+        if self.options.trace:
+            self.tracing = Tracing(self.options.trace, self.comm, self.write_timeline)
         return experiment
+
+    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
+        """Write the timeline, if this rank is the root by now; returns notices for the user."""
+        return self.root.write_timeline(parts, facts)
 
     def appoint_root(self) -> bool:
         """Make this rank the root if it is the first remaining one. Returns whether it has just become root."""

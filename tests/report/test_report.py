@@ -17,6 +17,7 @@ from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report import figure
 from distlenet.report.run import write_report
+from distlenet.report.timeline import draw_step, read_step
 from distlenet.runs.record import read_record
 
 for _library in ("matplotlib", "jinja2"):
@@ -319,3 +320,20 @@ def test_the_command(finished, digits, distlenet, only_sentence, tmp_path):
     assert f"wrote {tmp_path / 'public' / 'report.html'}" in done.stdout
     assert Page(tmp_path / "public" / "report.html").titles == SECTIONS
     only_sentence(distlenet("report", tmp_path / "nowhere"), 5, "is not a run directory")
+
+
+def test_one_step_of_the_timeline_is_drawn(digits, tmp_path, undrawn):
+    flags = {"epochs": 1, "batch_size": 64}
+    run = train_run(digits, tmp_path / "run", ranks=2, flags=flags, trace=6).expect().run
+    step = read_step(run)
+    assert list(step.ranks) == [0, 1] and step.name in ("step 4", "step 5", "step 6")
+    assert {span.process for span in step.spans if span.name == "wait"} == {0, 1}
+    whole = [span for span in step.spans if span.name == step.name]
+    assert len(whole) == 2 and min(span.start for span in whole) == 0
+    assert draw_step(step).axes[0].get_legend_handles_labels()[1][-2:] == ["exchange: wait", "update"]
+    page, _ = report(run)
+    assert "Timeline" in page.titles and (run / "report" / "timeline.svg").exists()
+    path = run / "trace.json"
+    path.write_text(path.read_text().replace('"ts":', '"at":'))
+    page, _ = report(run)
+    assert "There is no timeline" in page.text

@@ -299,7 +299,17 @@ def test_a_lock_of_another_program(digits, trained, tmp_path, no_training):
     check_refused(digits, run, tmp_path, lambda error: "'lock'" in error)
 
 
-LINKED = ("lock", "journal.jsonl", "config.toml", "summary.json", "checkpoints", "report", "postmortem", "tensorboard")
+LINKED = (
+    "lock",
+    "journal.jsonl",
+    "config.toml",
+    "summary.json",
+    "trace.json",
+    "checkpoints",
+    "report",
+    "postmortem",
+    "tensorboard",
+)
 
 
 @pytest.mark.parametrize("name", LINKED)

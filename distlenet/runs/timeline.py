@@ -1,0 +1,89 @@
+"""The timeline of a run: what every rank did and when, as a file that Perfetto and chrome://tracing open.
+
+The file is a JSON object in the trace-event format: a process for each rank, and a complete event ("ph": "X", times in
+microseconds) on each line. Events that lie within others are their parts.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from time import perf_counter_ns as now  # monotonic: it never jumps, whatever happens to the time of day
+from typing import Any, ParamSpec, TypeVar
+
+from distlenet.bounded import head
+
+NAME = "trace.json"  # in the run directory
+START = '{"otherData":{"generator":"distlenet",'  # of the file
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Tracer:
+    """Records the spans of time in which this process did something, in nanoseconds of its own clock.
+
+    A span costs less than a microsecond. It is recorded when it ends, also by an error.
+    """
+
+    def __init__(self) -> None:
+        # name, start, end, name, start, ...: a flat list gives the garbage collector no tuples to look after
+        self._spans: list[Any] = []
+        self.add: Callable[[tuple[str, int, int]], None] = self._spans.extend  # add((name, start, end))
+
+    def span(self, name: str) -> AbstractContextManager[None]:
+        """Record the block as ``name``."""
+        return _span(self.add, name)
+
+    def timed(self, name: str, function: Callable[P, R]) -> Callable[P, R]:
+        """Return ``function``, each call of which is recorded as ``name``."""
+        add = self.add
+
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            start = now()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                add((name, start, now()))
+
+        return call
+
+    def clear(self) -> None:
+        """Forget all spans."""
+        self._spans.clear()
+
+    def lines(self, process: int, label: str, zero: int) -> str:
+        """Return the events of the process number ``process``, called ``label``: a line each, ends of lines between.
+
+        ``zero`` is the reading of this process's clock at the time that counts as zero.
+        """
+        facts = {"process_name": {"name": label}, "process_sort_index": {"sort_index": process}}
+        lines = [
+            json.dumps({"name": name, "ph": "M", "pid": process, "tid": 0, "args": facts[name]}, separators=(",", ":"))
+            for name in facts
+        ]
+        spans = self._spans
+        starts = {name: f'{{"name":{json.dumps(name)},"ph":"X","pid":{process},"tid":0,"ts":' for name in {*spans[::3]}}
+        for name, start, end in zip(spans[::3], spans[1::3], spans[2::3], strict=True):
+            lines.append(f'{starts[name]}{(start - zero) / 1e3:.3f},"dur":{(end - start) / 1e3:.3f}}}')
+        return ",\n".join(lines)
+
+
+@contextmanager
+def _span(add: Callable[[tuple[str, int, int]], None], name: str) -> Any:
+    start = now()
+    try:
+        yield
+    finally:
+        add((name, start, now()))
+
+
+def as_file(parts: Iterable[str], facts: dict[str, Any]) -> str:
+    """Return the file of all ranks' ``parts`` (see ``Tracer.lines``); ``facts`` are shown as its metadata."""
+    more = json.dumps(facts, separators=(",", ":"))[1:]
+    return f'{START}{more},"displayTimeUnit":"ms","traceEvents":[\n' + ",\n".join(parts) + "\n]}\n"
+
+
+def is_timeline(path: Path) -> bool:
+    """Whether ``path`` is a timeline that a run wrote."""
+    return (head(path, len(START)) or b"") == START.encode()
