@@ -8,6 +8,7 @@ import numpy as np
 
 from distlenet.arithmetic import choose
 from distlenet.config import Config
+from distlenet.data.corruptions import corrupt
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.data.file.header import LARGEST_SIDE
 from distlenet.errors import ConfigError
@@ -54,6 +55,7 @@ class DatasetSlice:
     start: int
     stop: int
     chunk: int = CHUNK  # images evaluated together
+    corruption: str = ""  # of the images as they are read: a name in CORRUPTIONS, or none
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -70,6 +72,7 @@ class DatasetSlice:
             last = min(first + together, chunks.stop)
             start, stop = self.start + first * size, min(self.start + last * size, self.stop)
             images, labels = self.digits.read(self.split, start, stop, verify=True)
+            images = corrupt(self.corruption, images, start) if self.corruption else images
             for chunk in range(first, last):
                 here = slice((chunk - first) * size, (chunk - first + 1) * size)
                 yield chunk, images[here], labels[here].astype(np.intp)

@@ -1,7 +1,8 @@
 """Measure a checkpoint on a dataset, by all ranks."""
 
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from distlenet.data.augmentation import Resampler
 from distlenet.data.file.dataset_file import open_digit_file
@@ -28,6 +29,7 @@ class Measured:
     class_names: tuple[str, ...]
     result: Result
     notes: list[str]  # what the user should know
+    corrupted: dict[str, Result] = field(default_factory=dict)  # on the same images, corrupted: by kind
 
 
 def measure(
@@ -36,9 +38,11 @@ def measure(
     split: str,
     comm: Communicator,
     trust: Trust | None = None,
+    corruptions: Sequence[str] = (),
 ) -> Measured:
     """Evaluate a checkpoint file, or the best one of a run directory, on ``split``, one of SPLITS.
 
+    It is also evaluated on these images under each of ``corruptions``, names in data/corruptions.py.
     Raises, on every rank, CheckpointError, DataError, ConfigError.
     """
     notes: list[str] = []
@@ -63,6 +67,7 @@ def measure(
         lambda: [
             *audits.of_package(),
             audits.Fact("option split", split),
+            audits.Fact("option corrupt", list(corruptions)),
             *audits.of_parameters(net),
             *audits.of_settings(checkpoint.config),
             *audits.of_dataset(digits),
@@ -71,4 +76,5 @@ def measure(
     )
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std, net.arithmetic)
     result = evaluate(net, part, resampler, comm)
-    return Measured(str(checkpoint.path), str(digits.path), split, trained.class_names, result, notes)
+    corrupted = {kind: evaluate(net, replace(part, corruption=kind), resampler, comm) for kind in corruptions}
+    return Measured(str(checkpoint.path), str(digits.path), split, trained.class_names, result, notes, corrupted)

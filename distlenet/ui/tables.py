@@ -8,6 +8,7 @@ from rich.console import Console, ConsoleOptions, Group, RenderResult
 from rich.table import Table
 from rich.text import Text
 
+from distlenet.data.corruptions import CORRUPTIONS
 from distlenet.nn.inspection import Row
 from distlenet.reader import confusions, per_class
 from distlenet.streams import clean
@@ -103,6 +104,16 @@ def evaluation_table(confusion: np.ndarray, loss: float, class_names: Sequence[s
     columns = [[f"{v:,.0f}" if key == "support" else percent(v) for v in values] for key, values in figures.items()]
     classes = table(("class", *figures), zip(names, *columns, strict=True), gap=1)
     return Group(head, "", classes, "", Confusion(confusion, names))
+
+
+def corruption_table(accuracies: Mapping[str, float]) -> Table:
+    """Return a table of the accuracy (0 to 1) under each kind of corruption, with the mean."""
+    mean = sum(accuracies.values()) / len(accuracies)
+    rows = [
+        (kind, CORRUPTIONS[kind].severity, percent(value), percent(1 - value)) for kind, value in accuracies.items()
+    ]
+    head, foot = ("corruption", "severity", "accuracy", "error"), ("mean", "", percent(mean), percent(1 - mean))
+    return table(head, rows, words=2, foot=foot)
 
 
 class Confusion:

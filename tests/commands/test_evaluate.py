@@ -8,6 +8,8 @@ import h5py
 import numpy as np
 import pytest
 
+from distlenet.data.corruptions import CORRUPTIONS
+
 
 @pytest.mark.parametrize("split", ["test", "train", "validation"])
 def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
@@ -20,6 +22,24 @@ def test_same_json_on_several_ranks(any_mpi, split, trained, digits, distlenet):
     assert [item["name"] for item in figures["classes"]] == list("0123456789")
     for ranks in (2, 5) if split == "test" else (3,):  # 3 chunks of the training images, 1 of the validation images
         assert distlenet(*arguments, runtime=any_mpi, ranks=ranks).expect().stdout == alone.stdout
+
+
+def test_under_corruptions(trained, digits, tmp_path, distlenet, openmpi, only_sentence):
+    words = ["evaluate", trained, "--data", digits, "--corrupt", "--split", "train"]
+    alone = distlenet(*words, "--json").expect()
+    figures = json.loads(alone.stdout)
+    assert set(figures["corrupted"]) == set(CORRUPTIONS)
+    assert figures["corrupted_mean"] == pytest.approx(np.mean(list(figures["corrupted"].values())))
+    assert figures["corrupted_mean"] < figures["accuracy"]
+    assert figures["accuracy"] == json.loads(distlenet(*words[:4], *words[5:], "--json").stdout)["accuracy"]
+    assert distlenet(*words, "--json", runtime=openmpi, ranks=3).expect().stdout == alone.stdout
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    done = distlenet(*words, "--out", tmp_path / "page").expect()
+    page = (tmp_path / "page/report.html").read_text()
+    assert all(kind in page and kind in done.stdout for kind in CORRUPTIONS)
+    assert (tmp_path / "page/corruptions.svg").exists()
+    only_sentence(distlenet(*words[:4], "--out", tmp_path / "page"), 2, "--corrupt")
 
 
 def test_agrees_with_the_run(trained, digits, distlenet, summary_of):
