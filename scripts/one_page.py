@@ -5,17 +5,17 @@
 It imports nothing of distlenet, but follows distlenet/arithmetic/README.md, and so ends with the theta_sha256 of
 ``distlenet train --numerics portable --recipe fast --epochs 1``. The options below are those of distlenet train.
 """
-# fmt: off
 
 import hashlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
-from math import ceil, factorial, frexp, prod, sqrt
+from math import ceil, factorial, frexp, pi, prod, sqrt
 
 import h5py
 import numpy as np
 from mpi4py import MPI
 
+# fmt: off
 Array, f32 = np.ndarray, np.float32
 Layer = tuple[Array, Callable[[Array], list[Array]]]  # the output, and how gradients go back
 SETTINGS = {"epochs": 1, "batch_size": 256, "shards": 8, "seed": 1, "validation": -1, "rotate": 0.0, "shift": 0.0,
@@ -24,7 +24,6 @@ KERNELS = [(6, 1, 5, 5), (16, 6, 5, 5), (120, 16, 5, 5), (84, 120, 1, 1), (10, 8
 INITIAL, ORDER, AUGMENTATION = 0, 1, 2  # what random numbers are drawn for
 INV_LOG2, LOG2, LOG2_REST = map(float.fromhex, ("0x1.71547652b82fep+0", "0x1.62e42feep-1", "0x1.a39ef35793c76p-33"))
 QUARTER, REST, LAST = map(float.fromhex, ("0x1.921fb544p+0", "0x1.0b4611a6p-34", "0x1.3198a2e037073p-69"))  # pi / 2
-ROOT_HALF, TURN, DEGREE = map(float.fromhex, ("0x1.6a09e667f3bcdp-1", "0x1.921fb54442d18p+2", "0x1.1df46a2529d39p-6"))
 
 # -- Functions. Libraries disagree in the last bit of exp(x). + - * / and sqrt are the same everywhere, so we use these.
 def exp(x: Array) -> Array:
@@ -36,7 +35,7 @@ def exp(x: Array) -> Array:
 def log(x: Array) -> Array:
     """Return the logarithm of x = m * 2^e, with m near 1."""
     m, e = np.frexp(x)
-    m, e = np.where(m < ROOT_HALF, 2 * m, m), e - (m < ROOT_HALF)
+    m, e = np.where(m < sqrt(0.5), 2 * m, m), e - (m < sqrt(0.5))
     s = (m - 1) / (m + 1)
     series = np.polyval([1 / n for n in range(21, 1, -2)], s * s)
     return e * LOG2 + (e * LOG2_REST + (2 * s + 2 * s * (s * s * series)))
@@ -63,7 +62,7 @@ def normal(words: Array) -> Array:
     """Return normal numbers, two from two words (Box and Muller 1958)."""
     v, w = words.reshape(-1, 2).T
     radius = np.sqrt(-2 * log(((v >> np.uint64(12)) + 0.5) * 2.0**-52))
-    return (radius * cos_sin(TURN * uniform(w))).T.ravel()
+    return (radius * cos_sin(2 * pi * uniform(w))).T.ravel()
 
 def shuffled_rows(n: int, words: Callable[[int], Array]) -> Array:
     """Return the rows of a shard of n images in random order: blocks are shuffled, then the rows of each block."""
@@ -73,9 +72,8 @@ def shuffled_rows(n: int, words: Callable[[int], Array]) -> Array:
 
 def augment(images: Array, moves: Array, rotate: float, shift: float, zoom: float) -> Array:
     """Turn, shift and zoom each image by a map of its own, and interpolate between the four nearest pixels."""
-    rows, columns = images.shape[1:]
-    turn, down, right, larger = moves.T
-    a, b = 1 / (1 + zoom * larger) * cos_sin(rotate * DEGREE * turn)
+    (_, rows, columns), (turn, down, right, larger) = images.shape, moves.T
+    a, b = 1 / (1 + zoom * larger) * cos_sin(rotate * (pi / 180) * turn)
     d, e = 1 + (rows - 1) / 2 - shift * down, 1 + (columns - 1) / 2 - shift * right
     i, j = f32(np.arange(rows) - (rows - 1) / 2)[:, None], f32(np.arange(columns) - (columns - 1) / 2)
     y, x = ((i * m[0] + j * m[1]) + m[2] for m in f32([[a, b, d], [-b, a, e]])[..., None, None])
@@ -103,7 +101,6 @@ def convolution(x: Array, weights: Array, biases: Array) -> Layer:
     windows = windows.transpose(0, 2, 3, 1, 4, 5)  # n, rows, columns, channels, kernel rows, kernel columns
     n, rows, columns = windows.shape[:3]
     patches, kernels = windows.reshape(n * rows * columns, -1), factor(weights).reshape(len(weights), -1)  # im2col
-
     def backward(dy: Array) -> list[Array]:
         d = factor(dy).transpose(0, 2, 3, 1).reshape(len(patches), -1)
         dweights = product(d.T, patches, cut=2**15 // (rows * columns) * (rows * columns))  # cut between images
@@ -134,8 +131,7 @@ def leaf(theta: Array, x: Array, labels: Array) -> Array:
         x, backward = layer(x, *(theta[start : (start := start + prod(shape))].reshape(shape) for shape in shapes))
         backwards.append(backward)
     z = x[:, :, 0, 0].astype(float) - x[:, :, 0, 0].max(axis=1, keepdims=True)
-    e = exp(z)
-    total = np.cumsum(e, axis=1)[:, -1:]  # the order of cumsum is defined, that of sum is not
+    total = np.cumsum(e := exp(z), axis=1)[:, -1:]  # the order of cumsum is defined, that of sum is not
     loss, correct = np.cumsum(log(total[:, 0]) - z[np.arange(len(x)), labels])[-1], (z.argmax(axis=1) == labels).sum()
     dx = f32(e / total - np.eye(10)[labels])[:, :, None, None]
     for backward in reversed(backwards):
@@ -144,11 +140,28 @@ def leaf(theta: Array, x: Array, labels: Array) -> Array:
     return np.concatenate([*gradients, f32([loss, correct, len(x)])])
 
 # -- Training. Every rank holds the same theta, computes the leaves of its shards, and makes the same update.
+def initial_theta(seed: int) -> Array:
+    """Draw weights of variance 2 / fan-in (He et al. 2015), and set biases to 0."""
+    theta = []
+    for number, kernel in enumerate(KERNELS):
+        weights = sqrt(2 / prod(kernel[1:])) * normal(stream(seed, INITIAL, 2 * number)(prod(kernel)))
+        theta += [f32(weights), np.zeros(kernel[0], f32)]
+    return np.concatenate(theta)
+
 def sum_tree(vectors: list[Array]) -> Array:
     """Add neighbours, then neighbouring sums, and so on: an order that does not depend on the number of ranks."""
     while len(vectors) > 1:
         vectors = [sum(vectors[first : first + 2]) for first in range(0, len(vectors), 2)]
     return vectors[0]
+
+def update(theta: Array, velocity: Array, g: Array, lr: float, s: Namespace) -> tuple[Array, Array]:
+    """Return theta and velocity after a step along the gradient g: clipped, with decay, by Nesterov's momentum."""
+    norm = sqrt(np.cumsum(g.astype(float) ** 2)[-1])
+    g = g * f32(s.clip / norm) if 0 < s.clip < norm else g
+    is_weight = np.concatenate([np.repeat([True, False], [prod(kernel), kernel[0]]) for kernel in KERNELS])
+    g = g + np.where(is_weight, f32(s.weight_decay), f32(0)) * theta
+    velocity = velocity * s.momentum + g
+    return theta - (g + velocity * s.momentum) * f32(lr), velocity
 
 def train(s: Namespace, comm: MPI.Comm) -> Array:
     """Return theta after all steps."""
@@ -159,14 +172,7 @@ def train(s: Namespace, comm: MPI.Comm) -> Array:
         parts = {shard: slice(shard * n // s.shards, (shard + 1) * n // s.shards) for shard in mine}
         shards = {shard: (file["train/images"][part], file["train/labels"][part]) for shard, part in parts.items()}
         mean, std = file.attrs["pixel_mean"], file.attrs["pixel_std"]
-    theta, decay = [], []
-    for number, kernel in enumerate(KERNELS):
-        weights = sqrt(2 / prod(kernel[1:])) * normal(stream(s.seed, INITIAL, 2 * number)(prod(kernel)))
-        theta += [f32(weights), np.zeros(kernel[0], f32)]
-        decay += [np.full(len(weights), s.weight_decay, f32), np.zeros(kernel[0], f32)]
-    theta, decay = np.concatenate(theta), np.concatenate(decay)
-    velocity, size = np.zeros_like(theta), s.batch_size // s.shards
-    steps = ceil(ceil(n / s.shards) / size)
+    theta, velocity, size, steps = initial_theta(s.seed), f32(0), s.batch_size // s.shards, ceil(n / s.batch_size)
     last, warmup = s.epochs * steps, s.warmup * (s.epochs * steps)
     for now in range(last):
         epoch, step = divmod(now, steps)
@@ -174,18 +180,12 @@ def train(s: Namespace, comm: MPI.Comm) -> Array:
         leaves = []
         for shard, (images, labels) in shards.items():
             rows = shuffled_rows(len(images), stream(s.seed, ORDER, epoch, shard))[step * size :][:size]
-            x, own = images[rows], moves[shard * size :][: len(rows)]
-            x = augment(x, own, s.rotate, s.shift, s.zoom) if s.rotate or s.shift or s.zoom else x
+            x = augment(images[rows], moves[shard * size :][: len(rows)], s.rotate, s.shift, s.zoom)
             x = np.pad(x * f32(1 / (255 * std)) - f32(mean / std), ((0, 0), (2, 2), (2, 2)))  # to 32 x 32 pixels
             leaves.append(leaf(theta, x[:, None], labels[rows]))
         total = sum_tree([vector for of_rank in comm.allgather(leaves) for vector in of_rank])  # the only communication
-        g = total[:-3] / total[-1]
-        norm = sqrt(np.cumsum(g.astype(float) ** 2)[-1])
-        g = g * f32(s.clip / norm) if 0 < s.clip < norm else g
         rate = 0.04 + (1 - 0.04) * now / warmup if now < warmup else max(0, (last - now) / (last - warmup))
-        g = g + decay * theta
-        velocity = velocity * s.momentum + g
-        theta = theta - (g + velocity * s.momentum) * f32(s.lr * rate)
+        theta, velocity = update(theta, velocity, total[:-3] / total[-1], s.lr * rate, s)
         if comm.rank == 0:
             print(f"step {now + 1}/{last}: loss {total[-3] / total[-1]:.4f}, {total[-2]:.0f} correct", flush=True)
     return theta
