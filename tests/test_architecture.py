@@ -15,7 +15,7 @@ FLOORS = [  # a room imports only rooms above it in this list; rooms of one line
     "nn data parallel",
     "pictures training",
     "runs",
-    "reader series",
+    "reader scores series",
     "launching",
     "report page export bench doctor",
     "ui",

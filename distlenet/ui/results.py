@@ -16,6 +16,7 @@ from rich.text import Text
 
 from distlenet.bounded import read_json
 from distlenet.errors import PictureError, SeveralDigits, report
+from distlenet.scores import Scores
 from distlenet.streams import clean, note, reason, safe_streams
 from distlenet.ui.console import make_console
 from distlenet.ui.text import Hints, duration, hints, percent
@@ -187,6 +188,23 @@ def readings_json(readings: Sequence[Reading]) -> str:
                 }
             )
     return json.dumps(found)
+
+
+def scores_json(scores: Scores) -> dict[str, Any]:
+    """Return ``scores`` as JSON values. Pictures without an answer count as not right in the accuracy."""
+    answered, right = int(scores.answered.sum()), int(scores.right.sum())
+    return {
+        "count": len(scores.true),
+        "accuracy": right / len(scores.true),
+        "answered": answered,
+        "accuracy_of_answers": right / answered if answered else None,
+        "confidently_wrong": scores.confidently_wrong,
+        "calibration_error": scores.calibration_error,
+        "classes": list(scores.class_names),
+        "confusion": scores.confusion.tolist(),
+        "unanswered": np.bincount(scores.true[~scores.answered], minlength=len(scores.class_names)).tolist(),
+        "calibration": [vars(part) if part.count else {"count": 0} for part in scores.bins],
+    }
 
 
 def main(run: str, data: str) -> None:

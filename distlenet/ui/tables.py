@@ -11,10 +11,12 @@ from rich.text import Text
 from distlenet.data.corruptions import CORRUPTIONS
 from distlenet.nn.inspection import Row
 from distlenet.reader import confusions, per_class
+from distlenet.scores import Scores
 from distlenet.streams import clean
 from distlenet.training.evaluation import accuracy
 from distlenet.ui.text import percent
 
+CALIBRATION = ("confidence", "answers", "mean", "right")
 MATRIX_CLASSES = 20  # a larger confusion matrix is not readable in any window
 
 
@@ -114,6 +116,37 @@ def corruption_table(accuracies: Mapping[str, float]) -> Table:
     ]
     head, foot = ("corruption", "severity", "accuracy", "error"), ("mean", "", percent(mean), percent(1 - mean))
     return table(head, rows, words=2, foot=foot)
+
+
+def scores_table(scores: Scores) -> Group:
+    """Return tables of how well labelled pictures were read."""
+    total, answered, right = len(scores.true), int(scores.answered.sum()), int(scores.right.sum())
+    rows = [
+        ("right", f"{right:,}", percent(right / total)),
+        ("wrong", f"{answered - right:,}", percent((answered - right) / total)),
+        ("wrong above 90 %", f"{scores.confidently_wrong:,}", percent(scores.confidently_wrong / total)),
+        ("no answer", f"{total - answered:,}", percent((total - answered) / total)),
+    ]
+    head = table(("", "pictures", "share"), rows, foot=("all", f"{total:,}", ""))
+    names = [clean(name) for name in scores.class_names]
+    confusion = Confusion(scores.confusion, names)
+    error = Text(f"calibration error {percent(scores.calibration_error)}")
+    return Group(head, "", confusion, "", table(CALIBRATION, calibration_rows(scores)), error)
+
+
+def calibration_rows(scores: Scores) -> list[tuple[str, str, str, str]]:
+    """Return rows of CALIBRATION: the confidences that occur, from the lowest."""
+    parts = [(place, part) for place, part in enumerate(scores.bins) if part.count]
+    width = 100 // len(scores.bins)
+    return [
+        (
+            f"{width * place} - {width * (place + 1)} %",
+            f"{part.count:,}",
+            percent(part.confidence),
+            percent(part.accuracy),
+        )
+        for place, part in parts
+    ]
 
 
 class Confusion:

@@ -138,6 +138,70 @@ def test_a_pattern_is_not_writing(trained, files, capsys):
     assert "more than 300 marks" in capsys.readouterr().err
 
 
+def test_scores_of_labelled_pictures(trained, files, capsys):
+    true = [str(label) for label in draw_digits(2, seed=5)[1]]
+    wrong = str((int(true[1]) + 1) % 10)
+    labels = files / "labels.csv"
+    labels.write_text(
+        f"file,label\r\n0.png, {true[0]}\r\n{files / '1.png'},{wrong}\r\n\r\nblank.png,3\r\nmore.png,1\r\n"
+    )
+    words = ["predict", str(trained), *(str(files / name) for name in ("0.png", "1.png", "blank.png"))]
+    assert main([*words, "--labels", str(labels), "--json"]) == 12  # as without labels: a picture is blank
+    found = json.loads(capsys.readouterr().out)
+    answers, scores = found["readings"], found["scores"]
+    right = [answers[0]["label"] == true[0], answers[1]["label"] == wrong]
+    assert (scores["count"], scores["answered"]) == (3, 2)
+    assert scores["accuracy"] == sum(right) / 3 and scores["accuracy_of_answers"] == sum(right) / 2
+    assert scores["confusion"][int(wrong)][int(answers[1]["label"])] == 1 and np.sum(scores["confusion"]) == 2
+    assert scores["unanswered"] == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
+    assert sum(part["count"] for part in scores["calibration"]) == 2
+    assert main([*words[:4], "--labels", str(labels)]) == 0
+    out = capsys.readouterr().out
+    assert all(word in out for word in ("right", "no answer", "confidence", "calibration error", "predicted"))
+
+
+def test_the_page_of_labelled_pictures(trained, files, capsys):
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    (files / "labels.csv").write_text("0.png,1\n1.png,1\nblank.png,1\n")
+    words = ["--labels", str(files / "labels.csv"), "--out", str(files / "page")]
+    assert main(["predict", str(trained), str(files / "0.png"), str(files / "1.png"), *words]) == 0
+    page = (files / "page/report.html").read_text()
+    assert "Calibration" in page and (files / "page/calibration.svg").exists()
+    assert (
+        main(["predict", str(trained), str(files / "blank.png"), *words]) == 12
+    )  # without a single answer, there is no diagram
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"1.png,3\n", "has no label for"),
+        (b"0.png,3\n0.png,4\n", "line 2 of"),
+        (b"0.png,x\n", "expected FILE,LABEL with one of 0, 1, 2"),
+        (b"0.png\n", "expected FILE,LABEL"),
+        (b"\xff\xfe0", "UTF-16"),
+        (b'"0.png,3\n', "cannot read the labels"),
+        (None, "cannot read the labels"),
+    ],
+)
+def test_labels_that_are_not_understood(trained, files, capsys, content, sentence):
+    labels = files / "labels.csv"
+    if content is not None:
+        labels.write_bytes(content)
+    assert main(["predict", str(trained), str(files / "0.png"), "--labels", str(labels)]) == 4
+    out, message = capsys.readouterr()
+    assert out == "" and message.count("\n") == 1 and sentence in message
+
+
+def test_labels_with_other_options(trained, files, capsys):
+    picture = ["predict", str(trained), str(files / "0.png")]
+    assert main([*picture, "--out", str(files)]) == 2
+    assert main([*picture, "--many", "--labels", str(files / "labels.csv")]) == 2
+    assert capsys.readouterr().err.count("--labels") == 2
+
+
 def test_standard_input_and_pipes(trained, files, monkeypatch, capsys):
     content = (files / "0.png").read_bytes()
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(content)))
