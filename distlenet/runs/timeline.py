@@ -11,6 +11,8 @@ from pathlib import Path
 from time import perf_counter_ns as now  # monotonic: it never jumps, whatever happens to the time of day
 from typing import Any, ParamSpec, TypeVar
 
+import numpy as np
+
 from distlenet.bounded import head
 
 NAME = "trace.json"  # in the run directory
@@ -62,11 +64,19 @@ class Tracer:
             json.dumps({"name": name, "ph": "M", "pid": process, "tid": 0, "args": facts[name]}, separators=(",", ":"))
             for name in facts
         ]
-        spans = self._spans
-        starts = {name: f'{{"name":{json.dumps(name)},"ph":"X","pid":{process},"tid":0,"ts":' for name in {*spans[::3]}}
-        for name, start, end in zip(spans[::3], spans[1::3], spans[2::3], strict=True):
-            lines.append(f'{starts[name]}{(start - zero) / 1e3:.3f},"dur":{(end - start) / 1e3:.3f}}}')
+        names, starts, ends = (self._spans[place::3] for place in range(3))
+        forms = {name: self._form(name, process) for name in {*names}}
+        # whole microseconds, rounded down: what lies within a span still does; all numbers in one call, for speed
+        times = (np.array([starts, ends], np.int64) - zero) // 1000
+        times[1] -= times[0]
+        lines += [",\n".join(map(forms.__getitem__, names)) % tuple(times.T.ravel().tolist())] * bool(names)
         return ",\n".join(lines)
+
+    @staticmethod
+    def _form(name: str, process: int) -> str:
+        """Return the line of a span, with %d in place of its start and its length."""
+        quoted = json.dumps(name).replace("%", "%%")
+        return f'{{"name":{quoted},"ph":"X","pid":{process},"tid":0,"ts":%d,"dur":%d}}'
 
 
 @contextmanager
