@@ -25,6 +25,7 @@ from distlenet.training.healing import Healer
 from distlenet.training.loop import LoopOptions, train
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.signals import Signals
+from distlenet.training.slow_ranks import SlowRanks
 from distlenet.training.state import broadcast_state
 
 
@@ -37,7 +38,7 @@ class Session:
         self.options, self.comm, self.signals, self._make_views = options, comm, signals, make_views
         self.audits = Audits()
         self.root = OtherRank()  # until this rank is appointed root
-        self.tracing = Untraced()
+        self.tracing, self.slow_ranks = Untraced(), SlowRanks(comm)
         self._started = time.perf_counter()
 
     def run(self) -> int:
@@ -119,6 +120,8 @@ class Session:
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
+        if slow := self.slow_ranks.for_summary():
+            summary["slow_ranks"] = slow
         # the other ranks wait until it is written; if the root is lost before that, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
         history = experiment.state.progress.history
@@ -136,6 +139,7 @@ class Session:
         schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
         options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder, self.audits)
         events = train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
+        events = self.slow_ranks.follow(events, experiment.leaves.shards)
         yield from self.tracing.follow(events, experiment, survivor)
 
     def prepare(self) -> Experiment:
