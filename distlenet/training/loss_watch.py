@@ -35,7 +35,8 @@ class LossWatch:
         ceiling = max(1.5 * level, level + self.guessing / 2)  # far above the level
         self.high = self.high + 1 if loss > ceiling else max(0, self.high - 1)
         self.right += (accuracy - self.right) / MEMORY
-        guesses = self.mean > 0.955 * self.guessing and self.right < 1.5 * exp(-self.guessing)
+        classes = round(exp(self.guessing))  # rounded, because the last bit of exp differs between machines
+        guesses = self.mean > 0.955 * self.guessing and self.right < 1.5 / classes
         self.idle = (self.idle + 1 or 1) if guesses else 0  # counting up from be_patient's start skips 0
         self.level = min(level, self.mean)
 
