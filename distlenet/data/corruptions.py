@@ -1,5 +1,5 @@
 """Fifteen ways to corrupt images of digits, after MNIST-C (Mu and Gilmer 2019, "A Robustness Benchmark for Computer
-Vision"): the kinds are theirs, written anew.
+Vision"): the kinds are theirs, the code is not.
 
 Severities, one for each kind, and details are this file's own, for example a fog of smooth random fields. So figures
 are not comparable with those measured on the published files of MNIST-C. Lengths are in pixels and fit 28 x 28. What
