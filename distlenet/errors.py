@@ -124,11 +124,8 @@ class ReplicaError(DistlenetError):
     agreed = True
 
 
-class AuditError(DistlenetError):
+class AuditError(ReplicaError):
     """Ranks that computed different bits from the same images and parameters: a core or a memory is faulty."""
-
-    exit_code = 10
-    agreed = True
 
 
 class RanksLost(DistlenetError):

@@ -124,7 +124,7 @@ def test_unknown_parts_of_a_line_are_dropped(tmp_path):
     ((found,), _) = read_lines(path)
     assert found.keys() == {"kind", "steps", "facts", "loss", "running"}
     assert found["loss"] is None and found["running"] == {"loss": 1.0, "deep": None} and number(found, "steps") is None
-    assert len(found["facts"]) == 30 and len(found["facts"]["0"]) == 2000
+    assert len(found["facts"]) == 80 and len(found["facts"]["0"]) == 2000
 
 
 def test_a_sparse_file(tmp_path):
