@@ -130,8 +130,11 @@ def usual(rng: Rng, height: float) -> tuple[np.ndarray, str]:
     return ((soft - rng.uniform(0.35, 0.55)) * height / 30 + 0.5).clip(0, 1), str(known[1][number])
 
 
-def formed(ways: tuple[Way, ...]) -> Ink:
-    """Digits in the given ways: a mixture of the examples of one of them, by an unsteady hand."""
+def formed(ways: tuple[Way, ...], thin: float = 0.04, thick: float = 0.1) -> Ink:
+    """Digits in the given ways: a mixture of the examples of one of them, by an unsteady hand.
+
+    The pen is ``thin`` to ``thick`` heights of the digit wide.
+    """
 
     def draw(rng: Rng, height: float) -> tuple[np.ndarray, str]:
         way = ways[rng.integers(len(ways))]
@@ -140,6 +143,6 @@ def formed(ways: tuple[Way, ...]) -> Ink:
         curve, joined = _path(strokes, controls[None])
         points = curve @ (controls + 0.02 * rng.standard_normal(controls.shape))
         points = points @ [[rng.uniform(0.8, 1.1), 0], [rng.uniform(-0.25, 0.1), 1]]
-        return traced(points, joined, height, height * rng.uniform(0.04, 0.1)), str(way.digit)
+        return traced(points, joined, height, height * rng.uniform(thin, thick)), str(way.digit)
 
     return draw

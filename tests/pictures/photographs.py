@@ -29,10 +29,10 @@ SHAPE = (560, 480)  # rows and columns of a photograph of one digit
 
 
 def lit_paper(cover: np.ndarray, rng: Rng, ink: np.ndarray, lines: np.ndarray | float = 0.0) -> np.ndarray:
-    """Return paper with fibres, with printed ``lines`` (coverage) in pale blue or grey, and the ink over them."""
+    """Return paper with fibres, with printed ``lines`` (coverage) in blue or grey, and the ink over them."""
     paper = grainy(np.full((*cover.shape, 3), rng.uniform(215, 245)), rng, rng.uniform(1, 4), 3)
     paper = folds(paper, rng, rng.uniform(0, 0.08)) * rng.uniform([0.97, 0.96, 0.86], 1)
-    print_colour = np.array([(120, 140, 190), (130, 130, 135)][rng.integers(2)]) / 235
+    print_colour = np.array([(60, 80, 150), (90, 90, 95)][rng.integers(2)]) / 235
     paper = paper * (1 - np.asarray(lines)[..., None] * (1 - print_colour))
     pressure = cover * (1 - rng.uniform(0, 0.25) * ramp(cover.shape, rng))
     return paper * painted(pressure, tuple(ink / 240), (1.0,) * 3)
@@ -57,7 +57,7 @@ def taken(colours: np.ndarray, rng: Rng, edge: Change | None = None, shadow: boo
 def grid(rng: Rng, shape: tuple[int, ...], base: float, step: float, squared: bool) -> np.ndarray:
     """Return the coverage of printed lines ``step`` pixels apart, one of them at row ``base``."""
     image = Image.new("L", shape[::-1])
-    pen, width, lean = ImageDraw.Draw(image), int(rng.integers(2, 5)), rng.uniform(-0.02, 0.02) * shape[1]
+    pen, width, lean = ImageDraw.Draw(image), int(rng.integers(3, 8)), rng.uniform(-0.02, 0.02) * shape[1]
     for y in np.arange(base % step, shape[0], step):
         pen.line([(0, y), (shape[1], y + lean)], fill=255, width=width)
     for x in np.arange(rng.uniform(0, step), shape[1], step) if squared else ():
@@ -118,7 +118,7 @@ def beyond(colours: np.ndarray, side: float, rng: Rng) -> np.ndarray:
     y, x = np.indices(colours.shape[:2])
     slope = rng.uniform(0.4, 1) if rng.random() < 0.3 else rng.uniform(-0.05, 0.05)
     outside = x + slope * y < side * rng.uniform(0.05, 0.14) * (2 if slope > 0.1 else 1)
-    table = np.full_like(colours, 1) * rng.uniform([30, 25, 20], [110, 85, 70])
+    table = np.full_like(colours, rng.uniform([30, 25, 20], [110, 85, 70]))
     return np.where(outside[..., None], grainy(table, rng, rng.uniform(2, 10), rng.uniform(0, 4)), colours)
 
 
@@ -131,10 +131,10 @@ def neighbour(colours: np.ndarray, side: float, rng: Rng) -> np.ndarray:
 
 
 def frame(colours: np.ndarray, rng: Rng) -> np.ndarray:
-    image = picture(colours)
-    box = [0, 0, *np.subtract(image.size, 1)] + np.array([1, 1, -1, -1]) * rng.uniform(0, 0.07, 4) * SHAPE[1]
-    grey, width = int(rng.integers(20, 110)), int(rng.integers(3, 10))
-    ImageDraw.Draw(image).rectangle(box.tolist(), outline=(grey,) * 3, width=width)
+    corners, inwards = np.array([[0, 0], [1, 0], [1, 1], [0, 1], [0, 0]]), rng.uniform(-0.02, 0.07, (4, 2))
+    places = (corners + (1 - 2 * corners) * inwards[[0, 1, 2, 3, 0]]) * colours.shape[1::-1]
+    grey, width = int(rng.integers(20, 110)), int(rng.integers(3, 14))
+    ImageDraw.Draw(image := picture(colours)).line([*map(tuple, places)], fill=(grey,) * 3, width=width)
     return np.asarray(image, float)
 
 
@@ -168,7 +168,7 @@ SINGLE: dict[str, Photograph] = {
     "edge: table, strip, corner": single(edge=at_side(beyond)),
     "edge: part of a neighbour": single(edge=at_side(neighbour)),
     "1 with a long upstroke": single(formed(FLAGGED)),
-    "long straight strokes": single(formed(STRAIGHT)),
+    "long straight strokes": single(formed(STRAIGHT, 0.012, 0.03)),
     "unusual forms": single(formed(UNUSUAL)),
     "faint pencil": single(pen="pencil"),
     "ruled, joined": single(lines="ruled"),
