@@ -39,7 +39,7 @@ def measure(
         if row.error and row.name.startswith(("distlenet", "numpy")):
             raise LaunchError(f"the benchmark of {row.name} failed: {row.error}")
     found = {(row.name, row.kind, row.ranks): row for row in rows}
-    ours = {kind: found["distlenet", kind, 1] for kind in ("train", "augmented", "infer")}
+    ours = {kind: found["distlenet", kind, 1] for kind in ("train", "augmented", "infer", "portable")}
     middle = {kind: median(row.seconds) for kind, row in ours.items()}
     limits = {kind: median(found["numpy", kind, 1].seconds) for kind in ("sgemm", "bandwidth")}
     peak = PRODUCT_FLOPS / limits["sgemm"]
@@ -47,6 +47,7 @@ def measure(
         "sgemm_share": batch_size / middle["train"] * TRAINING_FLOPS / peak,
         "inference_sgemm_share": batch_size / middle["infer"] * 2 * MULTIPLY_ADDS / peak,
         "augment_share": 1 - middle["train"] / middle["augmented"],
+        "portable_cost": middle["portable"] / middle["train"],
     }
     many = [row for row in rows if row.name.startswith("distlenet, ")]
     rates = {row.ranks: batch_size / median(row.seconds) for row in many if row.kind == "ranks"}
@@ -149,7 +150,9 @@ def label(one: Mapping[str, Any]) -> str:
     """Return "PyTorch, NCHW: train"; this trainer's own are "train", "infer" and "ranks: 2"."""
     if not is_ours(one):
         return f"{one['name']}: {one['kind']}"
-    return {"augmented": "train, augmented", "ranks": f"ranks: {one['cores']}"}.get(one["kind"], one["kind"])
+    return {"augmented": "train, augmented", "portable": "train, portable", "ranks": f"ranks: {one['cores']}"}.get(
+        one["kind"], one["kind"]
+    )
 
 
 def cpu() -> str:

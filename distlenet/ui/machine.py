@@ -19,6 +19,7 @@ MEANINGS = {
     "sgemm_share": "useful arithmetic of training, as a share of the matrix-product peak",
     "inference_sgemm_share": "the same for inference",
     "augment_share": "augmentation, as a share of the step",
+    "portable_cost": "time of a step in portable arithmetic, compared with a native one",
     "reduce_share": "exchange between ranks, as a share of the step",
     "exchange_vs_allreduce": "the exchange, compared with MPI's Allreduce of one vector per rank",
 }
@@ -26,6 +27,7 @@ KINDS = {  # the tables of peers
     "train": "training, one core",
     "augmented": "training with augmentation, one core",
     "infer": "inference, one core",
+    "portable": "reproducible training, one core",
     "ranks": "training, {ranks} cores",
 }
 RATES = ("train", "train_sgemm_share", "infer", "infer_sgemm_share")  # columns for each leaf size

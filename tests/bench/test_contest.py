@@ -108,10 +108,17 @@ def test_the_command(openmpi, monkeypatch, distlenet):
     monkeypatch.setattr(catalogue, "LIBRARIES", {"jax": fake_peers, "openvino": lost})
     words = ("bench", "--peers", "jax,openvino", "--rounds", 3, "--steps", 9, "--batch-size", 32, "--shards", 4)
     report = json.loads(distlenet(*words, "--json").expect().stdout)
-    ratios = {"sgemm_share", "augment_share", "scaling_2_ranks", "reduce_share", "exchange_vs_allreduce"}
+    ratios = {
+        "sgemm_share",
+        "augment_share",
+        "portable_cost",
+        "scaling_2_ranks",
+        "reduce_share",
+        "exchange_vs_allreduce",
+    }
     assert report["ratios"].keys() >= ratios and report["ratios"]["train_vs_best"] < 1
     assert {"quick: train", "quick: infer"} <= set(report["ahead"])
-    assert {"train", "infer", "ranks: 2", "slow: ranks"} <= report["images_per_second"].keys()
+    assert {"train", "infer", "train, portable", "ranks: 2", "slow: ranks"} <= report["images_per_second"].keys()
     assert report["missing"] == {"openvino": "pip install it"} and "OPENBLAS_CORETYPE" in report["settings"]
     assert set(report["leaf_sizes"]) == {"8", "16", "32", "64", "128"}
     console = Console(file=io.StringIO(), width=150)

@@ -23,22 +23,21 @@ def version() -> str:
     return f"engine {ENGINE}, numpy {facts['numpy']}, {facts['kernel']}"
 
 
-def plain(work: Work) -> Config:
+def plain(work: Work, numerics: str = "native") -> Config:
     """Return settings without augmentation."""
-    return Config(batch_size=work.batch_size, shards=work.shards, rotate=0.0, shift=0.0, zoom=0.0)
+    return Config(batch_size=work.batch_size, shards=work.shards, rotate=0.0, shift=0.0, zoom=0.0, numerics=numerics)
 
 
 class OneCore(Peer):
-    """One core; "augmented" are steps with augmentation."""
+    """One core; "augmented" are steps with augmentation, "portable" those in portable arithmetic."""
 
     name = "distlenet"
-    kinds = ("train", "augmented", "infer")
+    kinds = ("train", "augmented", "infer", "portable")
 
     def __init__(self, work: Work) -> None:
         self.version = version()
-        training, augmented = (
-            steps(work.comm, config) for config in (plain(work), Config(batch_size=work.batch_size, shards=work.shards))
-        )
+        training, portable = (steps(work.comm, plain(work, numerics)) for numerics in ("native", "portable"))
+        augmented = steps(work.comm, Config(batch_size=work.batch_size, shards=work.shards))
         net, images = network(), work.images()
         pieces = [
             np.ascontiguousarray(images[start : start + PIECE].transpose(1, 2, 0)[None])
@@ -49,7 +48,10 @@ class OneCore(Peer):
             for piece in pieces:
                 net.forward(piece)
 
-        self.tasks = {"train": lambda: next(training), "augmented": lambda: next(augmented), "infer": infer}
+        self.tasks = {
+            **{"train": lambda: next(training), "augmented": lambda: next(augmented)},
+            **{"infer": infer, "portable": lambda: next(portable)},
+        }
 
 
 class Ranks(Peer):

@@ -42,8 +42,8 @@ class Work:
 class Peer:
     """A library in one form, in a process of its own that runs on the cores of its work. Building it may be slow.
 
-    ``name`` is that of its row. ``kinds`` are the tables it takes part in: "train" and "infer" on one core, "ranks" on
-    several cores, with as many threads or processes as cores.
+    ``name`` is that of its row. ``kinds`` are the tables it takes part in: "train", "infer" and "portable" (training
+    with reproducible bits) on one core, "ranks" on several cores, with as many threads or processes as cores.
     """
 
     name: ClassVar[str]

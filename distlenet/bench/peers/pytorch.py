@@ -77,7 +77,7 @@ class Eager(Peer):
             with torch.inference_mode():
                 forward(images)
 
-        self.tasks = {"train": step, "ranks": step, "infer": infer}
+        self.tasks = {"train": step, "ranks": step, "portable": step, "infer": infer}
 
     def wrap(self, module: Any) -> Any:
         """Return the module that is trained."""
@@ -103,6 +103,19 @@ class CompiledChannelsLast(Compiled):
 
     name = "PyTorch, compiled, channels_last"
     layout = "channels_last"
+
+
+class Deterministic(ChannelsLast):
+    """The same bits each time, on machines that are alike; ours in portable arithmetic are the same on all."""
+
+    name = "PyTorch, deterministic"
+    kinds = ("portable",)
+
+    def __init__(self, work: Work) -> None:
+        import torch
+
+        torch.use_deterministic_algorithms(True)
+        super().__init__(work)
 
 
 class Threads(Eager):
@@ -154,6 +167,6 @@ class DistributedChannelsLast(Distributed):
 
 
 PEERS = (
-    *(Eager, ChannelsLast, Compiled, CompiledChannelsLast),
+    *(Eager, ChannelsLast, Compiled, CompiledChannelsLast, Deterministic),
     *(Threads, ThreadsChannelsLast, ThreadsCompiled, Distributed, DistributedChannelsLast),
 )
