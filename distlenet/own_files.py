@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
-from distlenet.own_code import find_source
 from distlenet.paths import is_custom
+from distlenet.trust import find_source
 
 PACKAGE = Path(__file__).resolve().parent
 INSTALLED = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "platstdlib", "purelib", "platlib")}

@@ -10,8 +10,8 @@ import pytest
 
 PACKAGE = mpi_jobs.ROOT / "distlenet"
 FLOORS = [  # a room imports only rooms above it in this list; rooms of one line do not import each other
-    "errors config atomic numerics own_code own_files handshake handlers activity bounded paths streams processes "
-    "arithmetic distlenet",
+    "errors config recipes atomic numerics own_code trust own_files handshake handlers activity bounded paths streams "
+    "processes arithmetic distlenet",
     "nn data parallel",
     "pictures training",
     "runs",
@@ -43,7 +43,7 @@ FOREIGN = {  # the files, or rooms, that may import a package; packages not name
     "IPython": ("ui/notebook.py",),
     "pickle": (),
 }
-WITHOUT_NUMPY = ("errors", "config", "cli", "__main__", "distlenet")
+WITHOUT_NUMPY = ("errors", "config", "recipes", "cli", "__main__", "distlenet")
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 

@@ -7,9 +7,9 @@ import resource
 import pytest
 
 from distlenet import bounded
-from distlenet.config import build_config
 from distlenet.data.file.hdf5 import SIGNATURE, ForeignError, open_hdf5
 from distlenet.errors import ConfigError
+from distlenet.recipes import build_config
 from distlenet.runs.record import number, read_lines
 from distlenet.series.outcome import read_outcome
 

@@ -11,10 +11,11 @@ import pytest
 
 from distlenet.commands.options import Parser
 from distlenet.commands.train import configure
-from distlenet.config import RECIPES, Config, build_config, check_ranks
+from distlenet.config import Config, check_ranks
 from distlenet.errors import ALIASES, ConfigError, LaunchError, missing_extra, nearest
 from distlenet.nn import OPTIMIZERS, SCHEDULES, models
 from distlenet.nn.initialization import METHODS
+from distlenet.recipes import RECIPES, build_config
 
 
 def toml(tmp_path, text: str):

@@ -6,8 +6,8 @@ import json
 import mpi_jobs
 import pytest
 
-from distlenet.config import build_config
 from distlenet.doctor.known import KNOWN
+from distlenet.recipes import build_config
 
 PAGE = mpi_jobs.ROOT / "scripts/one_page.py"
 PLAIN = ["--seed", "3", "--batch-size", "66", "--shards", "3", "--clip", "0"]

@@ -6,7 +6,7 @@ import pytest
 from distlenet.config import Config
 from distlenet.errors import ConfigError
 from distlenet.nn import Conv2d, build_net
-from distlenet.own_code import Trust
+from distlenet.trust import Trust
 
 GOOD = """
 from distlenet.nn import Conv2d, Dense, Flatten, MaxPool2d, ReLU, Sequential

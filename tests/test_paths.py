@@ -7,11 +7,11 @@ import pwd
 import pytest
 
 from distlenet import cli
-from distlenet.config import build_config
 from distlenet.data.file.writer import silent
 from distlenet.data.sources.published import read_mnist
 from distlenet.errors import ConfigError, DataError
 from distlenet.paths import as_path, code_path, path, path_or
+from distlenet.recipes import build_config
 
 PATHS = ("DIR", "FILE", "RUN", "PATH", "IMAGE", "NETWORK", "CHECKPOINT")  # words in a metavar or destination
 

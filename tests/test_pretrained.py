@@ -7,8 +7,9 @@ import pytest
 
 import distlenet
 from distlenet.cli import main
-from distlenet.config import Config, build_config
+from distlenet.config import Config
 from distlenet.errors import CheckpointError
+from distlenet.recipes import build_config
 from distlenet.runs.choice import PRETRAINED, find_checkpoint
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from distlenet.errors import DistlenetError, UsageError
 from distlenet.numerics import one_thread
-from distlenet.own_code import Trust
 from distlenet.parallel import Communicator
 from distlenet.parallel.connect import connect
 from distlenet.training.signals import Signals
+from distlenet.trust import Trust
 
 # the keywords for options in error messages (which refer to the command line), if they differ from the option's name
 KEYWORDS = {

@@ -12,10 +12,11 @@ from time import perf_counter
 from typing import Any
 
 from distlenet.bench.peers.pytorch import join, lenet5
-from distlenet.config import Config, build_config
+from distlenet.config import Config
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.nn import build_schedule
 from distlenet.nn.optimizers import POLAR
+from distlenet.recipes import build_config
 
 ACTIVATIONS = {"relu": "ReLU", "tanh": "Tanh", "sigmoid": "Sigmoid", "leaky-relu": "LeakyReLU", "elu": "ELU"}
 POOLINGS = {"average": "AvgPool2d", "max": "MaxPool2d"}

@@ -18,8 +18,8 @@ from time import perf_counter
 from distlenet.bench.peers.catalogue import choose
 from distlenet.bench.pytorch_race import lacking
 from distlenet.bench.timing import as_program, last_json, start
-from distlenet.config import build_config
 from distlenet.paths import path
+from distlenet.recipes import build_config
 
 
 def configure(parser: argparse.ArgumentParser) -> None:

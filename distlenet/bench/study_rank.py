@@ -20,7 +20,6 @@ from distlenet.bench.workload import NoEvaluation
 from distlenet.config import Config
 from distlenet.errors import ConfigError, DistlenetError, report
 from distlenet.numerics import numerics
-from distlenet.own_code import Trust
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.parallel.connect import run_ranks
@@ -32,6 +31,7 @@ from distlenet.training.events import StepDone
 from distlenet.training.loop import LoopOptions, train
 from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state
+from distlenet.trust import Trust
 
 KEY = "scaling study"  # of the printed objects; the user's code may print other ones
 

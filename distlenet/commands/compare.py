@@ -54,8 +54,8 @@ def configs(args: argparse.Namespace) -> "list[Config]":
 
 def make_trials(args: argparse.Namespace) -> "list[Trial]":
     """Return the runs: all items under the first seed, then all under the next: an early look is a fair one."""
-    from distlenet.config import build_config
     from distlenet.errors import UsageError
+    from distlenet.recipes import build_config
     from distlenet.series.comparison import parse_items
     from distlenet.series.trials import Trial
 

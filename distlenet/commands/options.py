@@ -18,7 +18,7 @@ from distlenet.errors import UsageError, nearest
 from distlenet.paths import code_path, path
 
 if TYPE_CHECKING:
-    from distlenet.own_code import Trust
+    from distlenet.trust import Trust
 
 LARGEST_SIDE = 512  # pixels
 LAUNCH_OPTIONS = ("-n", "--ranks", "--hosts", "--max-restarts", "--no-fault-tolerance")
@@ -199,7 +199,7 @@ def make_trust(
     ``named``: the network as it names it; of a command that trains, ``flags``: all settings that it gives, and
     ``callbacks``.
     """
-    from distlenet.own_code import Trust
+    from distlenet.trust import Trust
 
     sentence: set[str] = set()
 

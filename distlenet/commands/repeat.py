@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.options import Parser, add_json, whole
 from distlenet.commands.run_options import add_run, given_settings, make_options
-from distlenet.config import RUN, Config, build_config
+from distlenet.config import RUN, Config
 from distlenet.errors import RunDirectoryError, UsageError
+from distlenet.recipes import build_config
 from distlenet.streams import say
 
 if TYPE_CHECKING:

@@ -7,9 +7,10 @@ from dataclasses import Field, fields
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.options import Parser, add_data, add_trust, complete_by, make_trust, real, whole
-from distlenet.config import DATA, FAULTS, GROUPS, NETWORK, RECIPES, RULES, RUN, Config
+from distlenet.config import DATA, FAULTS, GROUPS, NETWORK, RULES, RUN, Config
 from distlenet.handshake import STALL_AFTER
 from distlenet.paths import path
+from distlenet.recipes import RECIPES
 
 if TYPE_CHECKING:
     from distlenet.runs.experiment import RunOptions

@@ -97,11 +97,12 @@ def run(args: argparse.Namespace) -> int:
 def make_study(args: argparse.Namespace) -> "Study":
     """Return the study that the command line describes; raises the error of the first thing that cannot work."""
     from distlenet.bench.study import Study
-    from distlenet.config import build_config, check_ranks
+    from distlenet.config import check_ranks
     from distlenet.data.file.dataset_file import open_digit_file
     from distlenet.launching.slurm import find_allocation
-    from distlenet.own_code import source_sha256
     from distlenet.parallel.connect import detect
+    from distlenet.recipes import build_config
+    from distlenet.trust import source_sha256
 
     train = parse_train(args)
     if found := detect():

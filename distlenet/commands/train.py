@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 
 from distlenet.commands.options import Parser, add_overwrite, real, whole
 from distlenet.commands.run_options import add_run, given_settings, make_options
-from distlenet.config import FAULTS, Config, build_config, check_names
+from distlenet.config import FAULTS, Config, check_names
 from distlenet.paths import code_path, path_or
+from distlenet.recipes import build_config
 
 if TYPE_CHECKING:
     from distlenet.parallel import Communicator

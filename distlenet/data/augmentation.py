@@ -18,8 +18,8 @@ from distlenet.config import Config
 from distlenet.data.own_augmentation import OwnAugmentation
 from distlenet.data.plan import NOISE
 from distlenet.errors import ConfigError, nearest
-from distlenet.own_code import NOTHING, Trust
 from distlenet.paths import is_custom
+from distlenet.trust import NOTHING, Trust
 
 BEFORE, AFTER = 1, 2  # width of the border before the first and after the last row and column
 KNOTS = 5  # of a distortion, in each direction

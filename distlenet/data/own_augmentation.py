@@ -9,7 +9,8 @@ import numpy as np
 from distlenet.arithmetic import NATIVE, Arithmetic
 from distlenet.data.plan import OWN
 from distlenet.errors import ConfigError, OwnCodeError
-from distlenet.own_code import Trust, load, running
+from distlenet.own_code import load, running
+from distlenet.trust import Trust
 
 TRIAL = 4  # random images that it is tried on
 

@@ -17,7 +17,9 @@ from distlenet.nn.net import Net, Sequential
 from distlenet.nn.partial_convolution import PartialConv2d
 from distlenet.nn.pooling import AveragePool2d, MaxPool2d, Pad2d, Pool2d, TrainablePool2d
 from distlenet.nn.rbf import RBF, digit_codes
-from distlenet.own_code import NOTHING, Trust, is_custom, load
+from distlenet.own_code import load
+from distlenet.paths import is_custom
+from distlenet.trust import NOTHING, Trust
 
 ACTIVATIONS: dict[str, type[Activation]] = {
     "relu": ReLU,

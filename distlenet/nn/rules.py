@@ -17,8 +17,9 @@ from distlenet.config import Config
 from distlenet.errors import ConfigError, DistlenetError, OwnCodeError, nearest
 from distlenet.nn.optimizers import OPTIMIZERS, Optimizer
 from distlenet.nn.schedules import SCHEDULES, Schedule
-from distlenet.own_code import NOTHING, Trust, load, running
+from distlenet.own_code import load, running
 from distlenet.paths import is_custom
+from distlenet.trust import NOTHING, Trust
 
 STEPS, HALF = 4, 2  # steps of an optimizer's trial; after half of them it is restored from its state
 POSITIONS = 1000  # most steps at which a schedule is tried

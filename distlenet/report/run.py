@@ -11,7 +11,6 @@ from distlenet.data.file.dataset_file import DigitFile, open_digit_file
 from distlenet.errors import CheckpointError, DataError
 from distlenet.nn import Net
 from distlenet.nn.inspection import norms
-from distlenet.own_code import NOTHING, Trust
 from distlenet.reader import Reader
 from distlenet.report import figure as curves
 from distlenet.report import images, pictures
@@ -21,6 +20,7 @@ from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.record import Run, divergences, number, read_run
 from distlenet.series.table import FIGURES, figure
+from distlenet.trust import NOTHING, Trust
 
 RESULTS = (  # of summary.json, in this order
     *("test_accuracy", "test_error", "test_loss", "val_accuracy", "evaluated", "status", "seconds", "ranks"),

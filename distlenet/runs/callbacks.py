@@ -5,10 +5,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from distlenet.errors import CallbackError, ConfigError
-from distlenet.own_code import Trust, load
+from distlenet.own_code import load
 from distlenet.paths import is_custom
 from distlenet.training.events import CheckpointSaved, Event
 from distlenet.training.signals import Signals
+from distlenet.trust import Trust
 
 Callback = Callable[[Event], object]  # the result is ignored
 

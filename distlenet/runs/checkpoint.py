@@ -16,8 +16,9 @@ from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, ConfigError, UntrustedCodeError
 from distlenet.nn import Net, build_net, list_layers
 from distlenet.numerics import is_finite
-from distlenet.own_code import NOTHING, Trust, is_custom
+from distlenet.paths import is_custom
 from distlenet.training.state import Progress, Running, Snapshot, TrainState
+from distlenet.trust import NOTHING, Trust
 
 LARGEST_META = 32 * MIB  # bytes of JSON, enough for the history of about 60,000 epochs
 

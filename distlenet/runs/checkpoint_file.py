@@ -34,10 +34,10 @@ from distlenet.data.slices import DatasetFacts
 from distlenet.errors import CheckpointError, DistlenetError, NewerFormatError
 from distlenet.nn import list_layers
 from distlenet.numerics import numerics
-from distlenet.own_code import NOTHING, Trust
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_arrays import CheckpointArrays
 from distlenet.training.state import Snapshot, TrainState
+from distlenet.trust import NOTHING, Trust
 
 FORMAT = 2
 PIECE = 2**26  # bytes that are written and flushed to the disk at a time

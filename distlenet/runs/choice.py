@@ -10,10 +10,10 @@ import numpy as np
 
 from distlenet.atomic import why_not_written
 from distlenet.errors import CheckpointError, NewerFormatError
-from distlenet.own_code import Trust
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_file import read_checkpoint, read_order
 from distlenet.runs.directory import RunDirectory
+from distlenet.trust import Trust
 
 PRETRAINED = Path(__file__).resolve().parent.parent / "pretrained.h5"  # made by scripts/pretrain
 

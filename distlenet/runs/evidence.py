@@ -11,16 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from distlenet.config import Config, build_config
+from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError
 from distlenet.numerics import sha256
-from distlenet.own_code import Trust
+from distlenet.recipes import build_config
 from distlenet.runs.audits import OWN_SETTINGS, short
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.record import Line, counting, read_lines, read_summary
 from distlenet.training.state import Snapshot
+from distlenet.trust import Trust
 
 Order = tuple[int, int, int]  # divergences, steps, epochs: see Progress.order
 TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from distlenet.arithmetic import choose
-from distlenet.config import Config, build_config, changes, check_names, check_ranks
+from distlenet.config import Config, changes, check_names, check_ranks
 from distlenet.data.augmentation import Resampler, build_augmentation
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
@@ -17,9 +17,9 @@ from distlenet.nn.fingerprint import check_computes
 from distlenet.nn.portability import list_unportable
 from distlenet.nn.schedules import Schedule
 from distlenet.numerics import difference, numerics
-from distlenet.own_code import NOTHING, Trust, source_sha256
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
+from distlenet.recipes import build_config
 from distlenet.runs.audits import (
     compare_ranks,
     of_dataset,
@@ -34,6 +34,7 @@ from distlenet.training.events import Event, RunStarted
 from distlenet.training.postmortem import Recorder
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
+from distlenet.trust import NOTHING, Trust, source_sha256
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.slices import DatasetSlice, Slices, whole_test
 from distlenet.errors import DataError
 from distlenet.numerics import difference, numerics
-from distlenet.own_code import Trust
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.runs import audits
 from distlenet.runs.choice import find_checkpoint
 from distlenet.training.evaluation import Result, evaluate
+from distlenet.trust import Trust
 
 SPLITS = ("test", "train", "validation")
 

@@ -12,11 +12,11 @@ from typing import Any
 
 from distlenet import bounded
 from distlenet.errors import CheckpointError
-from distlenet.own_code import NOTHING, Trust
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.choice import find_checkpoint, newest_checkpoint
 from distlenet.runs.directory import RunDirectory
 from distlenet.training.events import EpochDone, Notice, RunStarted, Score, StepDone
+from distlenet.trust import NOTHING, Trust
 
 Line = dict[str, Any]
 EVENTS = (StepDone, EpochDone, RunStarted, Notice, Score)

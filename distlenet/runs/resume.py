@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from distlenet import atomic
-from distlenet.config import build_config, changes
+from distlenet.config import changes
 from distlenet.errors import CheckpointError, ConfigError, UsageError
+from distlenet.recipes import build_config
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_file import read_checkpoint, read_order
 from distlenet.runs.choice import is_best, newest_checkpoint, order_of

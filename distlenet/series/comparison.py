@@ -11,9 +11,10 @@ mine:recipe=fast,lr=0.05    on top of another recipe
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from distlenet.config import RECIPES, Config
+from distlenet.config import Config
 from distlenet.errors import UsageError, nearest
 from distlenet.nn import MODELS
+from distlenet.recipes import RECIPES
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from distlenet.bounded import read_json
-from distlenet.config import Config, build_config
+from distlenet.config import Config
 from distlenet.errors import ConfigError, RunDirectoryError
+from distlenet.recipes import build_config
 from distlenet.runs.record import Record, read_record
 from distlenet.series.outcome import Outcome, outcome_of, summarize_series
 

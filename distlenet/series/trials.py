@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from distlenet.config import Config, build_config, changes
+from distlenet.config import Config, changes
 from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
-from distlenet.own_code import source_sha256
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
+from distlenet.recipes import build_config
 from distlenet.runs.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.experiment import RunOptions
@@ -23,6 +23,7 @@ from distlenet.runs.session import Session
 from distlenet.series.outcome import Outcome, is_over, read_outcome
 from distlenet.training.events import Listener
 from distlenet.training.signals import Signals
+from distlenet.trust import source_sha256
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from distlenet.bench import contest, engine
 from distlenet.bench.peers import catalogue
-from distlenet.config import RECIPES, build_config
+from distlenet.recipes import RECIPES, build_config
 from distlenet.ui import machine
 
 REQUEST = {"batch_size": 32, "shards": 4}

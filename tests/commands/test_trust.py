@@ -9,8 +9,8 @@ import pytest
 from checkpoints import rewrite
 
 from distlenet.cli import main
-from distlenet.own_code import source_sha256
 from distlenet.runs.checkpoint_file import read_checkpoint
+from distlenet.trust import source_sha256
 
 NET = """import pathlib
 pathlib.Path("RAN").touch()

@@ -8,7 +8,7 @@ import pytest
 from distlenet.config import Config
 from distlenet.data.augmentation import build_augmentation
 from distlenet.errors import ConfigError, OwnCodeError, UntrustedCodeError
-from distlenet.own_code import Trust
+from distlenet.trust import Trust
 
 ERASE = f"{Path(__file__).parent.parent}/own/erase.py:erase"
 

@@ -17,7 +17,7 @@ from distlenet.data.plan import Plan
 from distlenet.errors import ConfigError
 from distlenet.nn.initialization import METHODS, initialize
 from distlenet.nn.layer import Parameter
-from distlenet.own_code import Trust
+from distlenet.trust import Trust
 
 F = np.float32
 SEED, EPOCH, STEP = 5, 2, 3

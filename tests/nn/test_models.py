@@ -6,7 +6,7 @@ from distlenet.errors import ConfigError
 from distlenet.nn import input_statistics
 from distlenet.nn.inspection import check_gradients, outline
 from distlenet.nn.models import MODELS, TABLE, build_net, lenet5
-from distlenet.own_code import Trust
+from distlenet.trust import Trust
 
 SHAPES = {
     "C1/W": (6, 1, 5, 5),

@@ -8,7 +8,7 @@ import pytest
 from distlenet.config import Config
 from distlenet.errors import ConfigError, OwnCodeError, UntrustedCodeError
 from distlenet.nn.rules import build_optimizer, build_schedule
-from distlenet.own_code import Trust
+from distlenet.trust import Trust
 
 OWN = Path(__file__).parent.parent / "own"
 DECAYS = np.ones(30, np.float32)

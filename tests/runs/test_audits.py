@@ -18,7 +18,6 @@ from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError, DataError, LaunchError
 from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.fingerprint import hash_answer, hash_constants
-from distlenet.own_code import Trust
 from distlenet.own_files import hash_code
 from distlenet.parallel.agreement import in_agreement
 from distlenet.runs import audits as checks
@@ -27,6 +26,7 @@ from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.runs.measure import measure
 from distlenet.series.trials import Trial, run_in_teams
 from distlenet.training.signals import Signals
+from distlenet.trust import Trust
 
 HOST = os.uname().nodename
 NET = """

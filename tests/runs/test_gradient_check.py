@@ -9,8 +9,8 @@ import pytest
 
 from distlenet.config import Config
 from distlenet.nn import build_net
-from distlenet.own_code import Trust
 from distlenet.runs.gradient_check import check_network
+from distlenet.trust import Trust
 
 OWN = """
 import numpy as np

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import sessions
 
-from distlenet.own_code import Trust, source_sha256
 from distlenet.runs.checkpoint_file import read_checkpoint
+from distlenet.trust import Trust, source_sha256
 
 OWN = Path(__file__).parent.parent / "own"
 NAMED = {"optimizer": "lion.py:Lion", "schedule": "waves.py:waves", "augmentation": "erase.py:erase"}

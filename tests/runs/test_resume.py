@@ -17,9 +17,10 @@ from checkpoints import change, no_room, put, rewrite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from distlenet.config import RECIPES, Config
+from distlenet.config import Config
 from distlenet.data.sources.drawing import draw_digits
 from distlenet.numerics import numerics
+from distlenet.recipes import RECIPES
 from distlenet.runs import checkpoint_file, experiment
 from distlenet.runs.checkpoint_file import read_checkpoint
 

@@ -1,9 +1,9 @@
 import pytest
 
-from distlenet.config import RECIPES, build_config
 from distlenet.errors import UsageError
 from distlenet.nn import MODELS, OPTIMIZERS, build_net
 from distlenet.nn.models import ACTIVATIONS, POOLINGS
+from distlenet.recipes import RECIPES, build_config
 from distlenet.series.comparison import GROUPS, Item, parse_items
 
 

@@ -5,7 +5,6 @@ import pytest
 import sessions
 
 from distlenet.errors import NonFiniteError
-from distlenet.own_code import Trust
 from distlenet.parallel import Serial
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.experiment import RunOptions, set_up
@@ -13,6 +12,7 @@ from distlenet.training.bus import Bus
 from distlenet.training.curvature import is_due, refresh_curvature
 from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state
+from distlenet.trust import Trust
 
 FLAGS = {
     **{"model": "lenet5-1998", "init": "fan-in", "optimizer": "levenberg-marquardt", "lr": 0.001, "clip": 0.0},

@@ -99,7 +99,7 @@ def format_of(name: str) -> Format:
     """
     if not is_custom(name):
         return FORMATS[name]
-    from distlenet.own_code import Trust
+    from distlenet.trust import Trust
 
     return Format(
         "your own format",

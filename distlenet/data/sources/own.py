@@ -10,7 +10,8 @@ from distlenet.data.file.writer import Progress
 from distlenet.data.sources.dataset import SEED, SPLITS, Dataset, as_labels, as_pictures, divided, one_size, roles
 from distlenet.data.sources.numbers import as_blocks
 from distlenet.errors import DataError
-from distlenet.own_code import Trust, load, running
+from distlenet.own_code import load, running
+from distlenet.trust import Trust
 
 EXPECTED = "expected a dict of arrays: x_train, y_train, x_test, y_test, or images, labels"
 
