@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the launcher
-LAUNCHER = "DISTLENET_LAUNCHER"  # identifies the launch, the same after a restart: starts with the launcher's identity
+LAUNCH_ID = "DISTLENET_LAUNCH_ID"  # the same after a restart: starts with the launcher's identity
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" if the job survives the loss of ranks
 STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
 LEFT = "left"  # the exit code as written by the other ranks, in case the root hangs or dies at its end

@@ -24,8 +24,8 @@ from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.parallel.connect import run_ranks
 from distlenet.parallel.watchdog import Watchdog
-from distlenet.runs.audits import compare_numerics
 from distlenet.runs.experiment import Experiment, RunOptions, set_up
+from distlenet.runs.rank_comparison import compare_numerics
 from distlenet.runs.summary import reduce_share
 from distlenet.training.events import StepDone
 from distlenet.training.loop import LoopOptions, train

@@ -131,8 +131,8 @@ def train(args: argparse.Namespace, signals: "Signals") -> int:
     """Train as the arguments say, responding to ``signals``; return the exit code."""
     from distlenet.parallel.agreement import in_agreement
     from distlenet.parallel.connect import run_ranks
-    from distlenet.runs.audits import compare_ranks, of_callbacks
     from distlenet.runs.callbacks import load_callbacks
+    from distlenet.runs.rank_comparison import compare_ranks, of_callbacks
     from distlenet.runs.session import Session
 
     gc.freeze()  # modules stay until the end: searches for garbage, the last one at the exit too, leave them out

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet import processes
-from distlenet.handshake import ASKED, EXIT_FILE, LAUNCHER
+from distlenet.handshake import ASKED, EXIT_FILE, LAUNCH_ID
 from distlenet.launching.mpirun import mpi_environment
 from distlenet.processes import end_processes, identity, is_alive
 
@@ -45,7 +45,7 @@ def scratch(launcher: str, hosts: str | None) -> Iterator[Scratch]:
 
     Afterwards its processes are ended and its folders removed.
     """
-    environment = mpi_environment() | {LAUNCHER: launcher}
+    environment = mpi_environment() | {LAUNCH_ID: launcher}
     for variable in THREADS:
         environment.setdefault(variable, "1")
     # The root may be on another host. It sees the current directory, as it must see the run directory.

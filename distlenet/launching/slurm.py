@@ -12,7 +12,7 @@ from pathlib import Path
 
 from distlenet.launching.mpirun import which_mpi
 
-WORDS = "DISTLENET_LAUNCHER"  # within a job of ranks, the same variable names their launcher: see handshake.py
+WORDS = "DISTLENET_LAUNCHER"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Mapping
 
-from distlenet.handshake import LAUNCHER
+from distlenet.handshake import LAUNCH_ID
 from distlenet.processes import is_alive
 
 PERIOD = 0.25  # seconds between two checks
@@ -30,7 +30,7 @@ def end_with_launcher(environment: Mapping[str, str] = os.environ) -> None:
     global _watch  # noqa: PLW0603
     if _watch is None:
         _watch = threading.Thread(
-            target=_look, args=(os.getppid(), environment.get(LAUNCHER)), name="orphan", daemon=True
+            target=_look, args=(os.getppid(), environment.get(LAUNCH_ID)), name="orphan", daemon=True
         )
         _watch.start()
 

@@ -13,8 +13,8 @@ import distlenet
 from distlenet.errors import DistlenetError, UnjudgedError, VerificationError
 from distlenet.numerics import numerics, sha256
 from distlenet.parallel import Communicator
-from distlenet.runs.audits import hash_package
 from distlenet.runs.evidence import Evidence
+from distlenet.runs.rank_comparison import hash_package
 
 FORMAT = 1
 VERIFIED, SAMPLED, REFUSED, UNJUDGED = "verified", "verified in samples", "refused", "cannot judge"

@@ -15,10 +15,10 @@ from distlenet.config import Config
 from distlenet.errors import CheckpointError, ConfigError
 from distlenet.numerics import sha256
 from distlenet.recipes import build_config
-from distlenet.runs.audits import OWN_SETTINGS, short
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.directory import RunDirectory
+from distlenet.runs.rank_comparison import OWN_SETTINGS, short
 from distlenet.runs.record import Line, counting, read_lines, read_summary
 from distlenet.training.state import Snapshot
 from distlenet.trust import Trust

@@ -20,7 +20,7 @@ from distlenet.numerics import difference, numerics
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.recipes import build_config
-from distlenet.runs.audits import (
+from distlenet.runs.rank_comparison import (
     compare_ranks,
     of_dataset,
     of_network,

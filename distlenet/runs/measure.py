@@ -11,7 +11,7 @@ from distlenet.errors import DataError
 from distlenet.numerics import difference, numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
-from distlenet.runs import audits
+from distlenet.runs import rank_comparison
 from distlenet.runs.choice import find_checkpoint
 from distlenet.training.evaluation import Result, evaluate
 from distlenet.trust import Trust
@@ -62,16 +62,16 @@ def measure(
             part = getattr(Slices.of(digits, checkpoint.config), split)
         if part is None:
             raise DataError(f"the run of {checkpoint.path} held no validation images back: use another --split")
-    audits.compare_ranks(
+    rank_comparison.compare_ranks(
         comm,
         lambda: [
-            *audits.of_package(),
-            audits.Fact("option split", split),
-            audits.Fact("option corrupt", list(corruptions)),
-            *audits.of_parameters(net),
-            *audits.of_settings(checkpoint.config),
-            *audits.of_dataset(digits),
-            *audits.of_network(comm, checkpoint.config.model, net),
+            *rank_comparison.of_package(),
+            rank_comparison.Fact("option split", split),
+            rank_comparison.Fact("option corrupt", list(corruptions)),
+            *rank_comparison.of_parameters(net),
+            *rank_comparison.of_settings(checkpoint.config),
+            *rank_comparison.of_dataset(digits),
+            *rank_comparison.of_network(comm, checkpoint.config.model, net),
         ],
     )
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std, net.arithmetic)

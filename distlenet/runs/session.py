@@ -13,9 +13,9 @@ from distlenet.errors import CallbackError, DistlenetError, Stopped
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
-from distlenet.runs.audits import compare_numerics
 from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
+from distlenet.runs.rank_comparison import compare_numerics
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.summary import Pace, final_test, summarize
 from distlenet.runs.tracing import Tracing, Untraced

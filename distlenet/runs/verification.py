@@ -19,11 +19,11 @@ from distlenet.errors import DistlenetError, DivergedError, NonFiniteError
 from distlenet.numerics import difference, numerics
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import on_root
-from distlenet.runs.audits import compare_numerics
 from distlenet.runs.certificate import certify, of
 from distlenet.runs.evidence import Evidence, Order, bare, differences, labelled, same, settings, unlike
 from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.runs.lock import undisturbed
+from distlenet.runs.rank_comparison import compare_numerics
 from distlenet.runs.recomputation import Recomputation
 from distlenet.runs.record import Line, short
 from distlenet.training.signals import Signals

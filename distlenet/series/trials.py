@@ -15,9 +15,9 @@ from distlenet.errors import DistlenetError, NonFiniteError, RunDirectoryError
 from distlenet.parallel import Communicator
 from distlenet.parallel.agreement import in_agreement, on_root
 from distlenet.recipes import build_config
-from distlenet.runs.audits import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.experiment import RunOptions
+from distlenet.runs.rank_comparison import Fact, compare_ranks, of_dataset, of_package, of_settings
 from distlenet.runs.record import read_summary
 from distlenet.runs.session import Session
 from distlenet.series.outcome import Outcome, is_over, read_outcome

@@ -264,8 +264,8 @@ if os.environ.get("OMPI_COMM_WORLD_RANK") == "1":
         tell()
         time.sleep(1000)
     handshake.tell_aborted = tell_and_hang
-    from distlenet.runs import audits
-    audits.compare_numerics = None  # calling it is a defect of this rank
+    from distlenet.runs import rank_comparison
+    rank_comparison.compare_numerics = None  # calling it is a defect of this rank
 """)
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{mpi_jobs.ROOT}")
     monkeypatch.setattr(launch, "ABORT_SECONDS", 0.5)
@@ -399,7 +399,7 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
     assert owner() is None
     assert sessions.train_run(digits, run, flags={"epochs": 0}).code == 0
     assert owner() is None
-    monkeypatch.setenv("DISTLENET_LAUNCHER", "job-1")
+    monkeypatch.setenv("DISTLENET_LAUNCH_ID", "job-1")
 
     def die(*_):
         raise ConfigError("killed")
@@ -411,10 +411,10 @@ def test_which_run_a_job_owns(digits, tmp_path, monkeypatch):
         assert owner() is None
     assert sessions.train_run(digits, run, flags={"epochs": 0}, overwrite=True).code == 0
     assert owner() == "job-1"
-    monkeypatch.setenv("DISTLENET_LAUNCHER", "job-2")
+    monkeypatch.setenv("DISTLENET_LAUNCH_ID", "job-2")
     assert sessions.train_run(digits, run, resume="auto").code == 0
     assert owner() == "job-2"
-    monkeypatch.delenv("DISTLENET_LAUNCHER")
+    monkeypatch.delenv("DISTLENET_LAUNCH_ID")
     assert sessions.train_run(digits, run, resume="auto").code == 0
     assert owner() is None
 

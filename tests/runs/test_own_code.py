@@ -142,8 +142,10 @@ def test_a_rule_at_fault_saves_the_run(digits, kind):
 
 
 def test_ranks_with_other_code(digits, monkeypatch):
-    from distlenet.runs import audits
+    from distlenet.runs import rank_comparison
 
     found = iter(range(2))
-    monkeypatch.setattr(audits, "hash_code", lambda name: {name: f"{next(found)}"} if name == "waves.py:waves" else {})
+    monkeypatch.setattr(
+        rank_comparison, "hash_code", lambda name: {name: f"{next(found)}"} if name == "waves.py:waves" else {}
+    )
     train(digits, "run", 2).expect(3, "waves.py:waves with the source of", "copy the same code to every host")

@@ -20,10 +20,10 @@ from distlenet.nn import Dense, Flatten, ReLU, Sequential, build_net
 from distlenet.nn.fingerprint import hash_answer, hash_constants
 from distlenet.own_files import hash_code
 from distlenet.parallel.agreement import in_agreement
-from distlenet.runs import audits as checks
-from distlenet.runs.audits import hash_package
+from distlenet.runs import rank_comparison as checks
 from distlenet.runs.experiment import RunOptions, set_up
 from distlenet.runs.measure import measure
+from distlenet.runs.rank_comparison import hash_package
 from distlenet.series.trials import Trial, run_in_teams
 from distlenet.training.signals import Signals
 from distlenet.trust import Trust
