@@ -60,11 +60,15 @@ class Fault:
 
     def time(self, what: str, seconds: float) -> None:
         """Record how long ``what`` took."""
-        self.measured.setdefault(what, []).append(seconds)
+        self.measure(f"{what}, s", seconds)
+
+    def measure(self, what: str, value: float) -> None:
+        """Record a value; ``what`` names its unit."""
+        self.measured.setdefault(what, []).append(value)
 
     def summary(self) -> dict:
         """Return the content of the report."""
-        times = {
+        measured = {
             what: {"median": round(statistics.median(all_), 4), "max": round(max(all_), 4), "count": len(all_)}
             for what, all_ in self.measured.items()
         }
@@ -72,6 +76,6 @@ class Fault:
             "runs": self.runs,
             "survived": self.runs - len(self.failures),
             "outcomes": dict(sorted(self.seen.items())),
-            "seconds": times,
+            "measured": measured,
             "failures": self.failures,
         }
