@@ -122,7 +122,7 @@ add_extras() {
     mark="$environment/.distlenet-extras"
     there="$(cksum <pyproject.toml) $names"
     if [ "$(cat "$mark" 2>/dev/null)" = "$there" ]; then return; fi
-    echo "Installing what predict, draw, report and export need (another 140 MB)."
+    echo "Installing what predict, draw, report and export need (another 170 MB)."
     install() {
         PIP_USER=0 PIP_DISABLE_PIP_VERSION_CHECK=1 run "$environment/bin/python" -m pip install --quiet "$@"
     }

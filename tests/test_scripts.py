@@ -333,7 +333,7 @@ def test_two_lower_bounds_of_a_package_are_refused(tmp_path):
     assert "numpy has two lower bounds, 2.0 and 2.1" in done.stderr
 
 
-EXTRAS = "pictures,report,draw,export"
+EXTRAS = "pictures,heic,report,draw,export"
 
 
 def test_the_extras_are_installed_once(quickstart, ready, tools):
@@ -352,7 +352,7 @@ def test_the_extras_are_installed_once(quickstart, ready, tools):
 
 @pytest.mark.parametrize(
     ("fails", "missing"),
-    [("*pip*install*", ["pictures", "report", "draw", "export"]), ("*pip*install*export*", ["export"])],
+    [("*pip*install*", EXTRAS.split(",")), ("*pip*install*export*", ["export"])],
 )
 def test_training_continues_without_extras(quickstart, ready, fails, missing):
     """No network, or no wheel for this Python: the missing extra is named, and the next start tries again."""

@@ -15,6 +15,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Any, BinaryIO, cast
 
@@ -25,6 +26,7 @@ from distlenet.errors import DataError, UsageError, missing_extra
 MOST_BYTES = 256 * 2**20  # of a file
 PATIENCE = 60.0  # seconds of wall time: even on a busy machine the decoder's limit of processor time comes first
 MOST_FACTS, MOST_PIXELS = 2**16, 2**24  # most bytes of an answer: facts, and pixels
+HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}  # brands of ISO/IEC 23008-12
 DECODER = Path(__file__).with_name("picture_decoder.py")
 
 
@@ -65,8 +67,15 @@ def read_pixels(file: str | os.PathLike[str] | BinaryIO) -> Pixels:
         content = file.read(MOST_BYTES + 1)
     if len(content) > MOST_BYTES:
         raise NotDecoded(f"has more than {MOST_BYTES // 2**20} MiB: save it as PNG or JPEG")
+    if is_heic(content) and find_spec("pillow_heif") is None:
+        raise NotDecoded(missing_extra("is HEIC; reading it", "pillow-heif", "heic") + ", or save it as JPEG")
     facts, values = DECODERS.decode(content)
     return Pixels(values, max(facts["size"]), min(facts["size"]), facts["several"], facts["paper"])
+
+
+def is_heic(content: bytes) -> bool:
+    """Whether the file ``content`` says that it is HEIC, the format of most phones: its first box lists the brands."""
+    return content[4:8] == b"ftyp" and any(content[place : place + 4] in HEIC for place in range(8, 64, 4))
 
 
 def read_image(path: Path, size: tuple[int, int]) -> tuple[np.ndarray, int | None]:

@@ -12,12 +12,13 @@ import signal
 import struct
 import sys
 import warnings
+from contextlib import suppress
 from io import BytesIO
 from typing import Any
 
 FORMATS = (  # all formats that are ever opened: none of them runs a program or follows a path
     *("PNG", "JPEG", "MPO", "GIF", "BMP", "DIB", "TIFF", "WEBP", "AVIF", "JPEG2000"),
-    *("PPM", "TGA", "PCX", "ICO", "ICNS", "QOI", "SGI", "PSD"),
+    *("PPM", "TGA", "PCX", "ICO", "ICNS", "QOI", "SGI", "PSD", "HEIF"),
 )
 FILMS = ("GIF", "PNG", "TIFF", "WEBP", "AVIF")  # formats whose second frame is another picture
 MOST_PIXELS = 64_000_000  # more than the photographs of a phone have
@@ -89,6 +90,8 @@ def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
 
     warnings.simplefilter("ignore")  # about odd metadata, for example
     Image.init()
+    if content[4:8] == b"ftyp":
+        _add_heif()
     formats = [name for name in FORMATS if name in Image.OPEN]
     try:
         image = Image.open(BytesIO(content), formats=formats)
@@ -107,6 +110,17 @@ def decode(content: bytes) -> tuple[dict[str, Any], bytes]:
     pixels, paper = _opaque(image)
     facts = {"size": size, "shape": pixels.shape, "several": kind in FILMS and _has_more(content, formats)}
     return {**facts, "paper": paper}, pixels.tobytes()
+
+
+def _add_heif() -> None:
+    """Let Pillow open HEIC, if pillow-heif is installed; of several images, the primary one.
+
+    Thumbnails and the like are left unread: a file could hide another picture there.
+    """
+    with suppress(ImportError):
+        from pillow_heif import register_heif_opener
+
+        register_heif_opener(thumbnails=False, depth_images=False, aux_images=False)
 
 
 def _reduced(image: Any) -> Any:
@@ -214,7 +228,7 @@ def _what(head: bytes) -> str:
     if not head:
         return "empty, expected a picture"
     if head[4:8] == b"ftyp":
-        return "HEIC or a film, which is not read here: save it as JPEG or PNG"
+        return "a damaged HEIC or a film, expected a picture: save it as JPEG or PNG"
     if head[:4] in (b"%!PS", b"\xc5\xd0\xd3\xc6"):
         return "EPS or PostScript, which is a program and therefore not read: save it as PNG or JPEG"
     if b"<svg" in head or b"%PDF" in head:
