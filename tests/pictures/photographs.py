@@ -55,35 +55,47 @@ def taken(colours: np.ndarray, rng: Rng, edge: Change | None = None, shadow: boo
 
 
 def grid(rng: Rng, shape: tuple[int, ...], base: float, step: float, squared: bool) -> np.ndarray:
-    """Return the coverage of printed lines ``step`` pixels apart, one of them at row ``base``."""
+    """Return the coverage of printed lines ``step`` pixels apart, one of them at row ``base``; pages lie bent."""
     image = Image.new("L", shape[::-1])
-    pen, width, lean = ImageDraw.Draw(image), int(rng.integers(3, 8)), rng.uniform(-0.02, 0.02) * shape[1]
-    for y in np.arange(base % step, shape[0], step):
-        pen.line([(0, y), (shape[1], y + lean)], fill=255, width=width)
+    pen, width, lean = ImageDraw.Draw(image), int(rng.integers(3, 8)), rng.uniform(-0.05, 0.05) * shape[1]
+    x = np.linspace(0, 1, 20)
+    bent = lean * (x - 0.5) + rng.uniform(-0.03, 0.03) * shape[1] * np.sin(np.pi * x)
+    for y in np.arange(base % step - step, shape[0] + step, step):
+        pen.line([*zip(x * shape[1], y + bent, strict=True)], fill=255, width=width)
     for x in np.arange(rng.uniform(0, step), shape[1], step) if squared else ():
         pen.line([(x, 0), (x - lean, shape[0])], fill=255, width=width)
     return np.asarray(image, float) / 255 * rng.uniform(0.6, 1)
 
 
 def single(
-    ink: Ink = usual, *, lines: str = "", edge: Change | None = None, shadow: bool = False, pen: str = "dark"
+    ink: Ink = usual,
+    *,
+    lines: str = "",
+    edge: Change | None = None,
+    shadow: bool = False,
+    pen: str = "dark",
+    tight: bool = False,
 ) -> Photograph:
-    """A photograph of one digit; ``lines`` are "", "ruled" or "squared", ``pen`` is "dark", "pencil" or "coloured"."""
+    """A photograph of one digit; ``lines`` are "", "ruled" or "squared", ``pen`` is "dark", "pencil" or "coloured".
+
+    A ``tight`` one is cut off close around the digit.
+    """
 
     def draw(rng: Rng) -> tuple[bytes, str]:
         cover, label = ink(rng, rng.uniform(0.35, 0.55) * SHAPE[1])
-        cover = cover[:, : int(0.75 * SHAPE[1])]
-        spare = np.array(SHAPE) - cover.shape
+        cover = cover if tight else cover[:, : int(0.75 * SHAPE[1])]
+        whole = np.array(cover.shape) + int(rng.uniform(0.2, 0.4) * max(cover.shape)) if tight else np.array(SHAPE)
+        spare = whole - cover.shape
         top, left = np.round(spare * rng.uniform(0.35, 0.65, 2)).astype(int)
         page = np.pad(cover, ((top, spare[0] - top), (left, spare[1] - left)))
         step = len(cover) * (rng.uniform(0.25, 0.5) if lines == "squared" else rng.uniform(0.5, 1.1))
-        printed = grid(rng, SHAPE, top + len(cover) * 0.98, step, lines == "squared") if lines else 0.0
+        printed = grid(rng, tuple(whole), top + len(cover) * 0.98, step, lines == "squared") if lines else 0.0
         colour = rng.uniform(10, 80, 3)
         if pen == "coloured":
             colour = COLOURS[rng.integers(len(COLOURS))]
         elif pen == "pencil":  # its ink lies on the fibres' tops alone
             colour = np.full(3, rng.uniform(195, 218))
-            page = page * (0.4 + 0.6 * (grainy(np.zeros((*SHAPE, 1)), rng, 1, 1)[..., 0] > -0.6))
+            page = page * (0.4 + 0.6 * (grainy(np.zeros((*whole, 1)), rng, 1, 1)[..., 0] > -0.6))
         return taken(lit_paper(page, rng, colour, printed), rng, edge, shadow), label
 
     return draw
@@ -168,7 +180,7 @@ SINGLE: dict[str, Photograph] = {
     "edge: table, strip, corner": single(edge=at_side(beyond)),
     "edge: part of a neighbour": single(edge=at_side(neighbour)),
     "1 with a long upstroke": single(formed(FLAGGED)),
-    "long straight strokes": single(formed(STRAIGHT, 0.012, 0.03)),
+    "long straight strokes": single(formed(STRAIGHT, 0.012, 0.03), tight=True),
     "unusual forms": single(formed(UNUSUAL)),
     "faint pencil": single(pen="pencil"),
     "ruled, joined": single(lines="ruled"),
