@@ -5,9 +5,10 @@
         print(reader.best(digit.image))
 
 ``reading.py`` (the only user of Pillow) gives colours and one grey channel, ``paper.py`` and ``lines.py`` remove the
-paper, ``digits.py`` finds the digits in the ink, ``touching.py`` separates digits that touch, and ``box.py`` normalises
-each like MNIST. ``looking.py`` runs these steps. Pictures are (rows, columns); "ink" ranges from 0 for paper to 1 for
-the middle of a stroke.
+paper, ``edge.py`` finds what lies at the picture's edge, ``digits.py`` finds the digits in the ink, ``touching.py``
+separates digits that touch, and ``box.py`` normalises each like MNIST. ``looking.py`` runs these steps, for several
+readings of the picture, and lets the network choose. Pictures are (rows, columns); "ink" ranges from 0 for paper to 1
+for the middle of a stroke.
 """
 
 from distlenet.pictures.looking import Digit, digits_in, digits_in_ink

@@ -1,4 +1,8 @@
-"""Removes the lines of ruled and squared paper from the ink, keeping strokes that cross them whole."""
+"""Removes the lines of ruled and squared paper from the ink, keeping strokes that cross them whole.
+
+Lines of paper are printed in families. A single one, horizontal or vertical, may be a stroke of the digit: it is one
+if it ends before the picture does.
+"""
 
 import itertools
 
@@ -12,39 +16,38 @@ THICKEST = 0.02  # largest thickness of a line, as a share of the shorter side
 BLOCKS = 16  # parts of a line, each treated as level
 STEEPEST = 0.08  # largest rise of a line, as a share of its length
 COVERED = 0.7  # least share of a line's unhidden part that must be ink
+FAMILY = 2  # least number of parallel lines
 VISIBLE = 0.3  # least share of a line that must not be hidden by strokes
 
 
-def without_lines(ink: np.ndarray) -> np.ndarray:
-    """Return ``ink`` (rows, columns) without horizontal, then without vertical lines.
+def without_lines(ink: np.ndarray, single: bool = False) -> np.ndarray:
+    """Return ``ink`` (rows, columns) without parallel horizontal, then without parallel vertical lines.
 
-    A single vertical line that makes up nearly all the ink may be a 1 and is kept.
+    With ``single``, also without a single line that runs from border to border.
     """
     if min(ink.shape) < SMALLEST_SIDE:
         return ink
-    left, across = _without_rows(ink)
-    turned, down = _without_rows(left.T)
-    only_a_stroke = across == 0 and down == 1 and (turned > 0.5).sum() < 0.2 * (ink > 0.5).sum()
-    return ink if only_a_stroke else turned.T
+    return _without_rows(_without_rows(ink, single).T, single).T
 
 
-def _without_rows(ink: np.ndarray) -> tuple[np.ndarray, int]:
-    """Return ``ink`` without its horizontal lines, and the number of lines."""
+def _without_rows(ink: np.ndarray, single: bool) -> np.ndarray:
+    """Return ``ink`` without its horizontal lines."""
     thickest = max(2, round(THICKEST * min(ink.shape)))
     mask = ink > CUT
     thin = mask & (run_lengths(mask) <= thickest)
     if thin.any(axis=0).mean() < VISIBLE * COVERED:
-        return ink, 0
-    out = ink.copy()
+        return ink
     lines = _straight_lines(max_filter(thin, (3, 1)), max_filter(mask & ~thin, (3, 1)))
-    here = np.arange(ink.shape[1])
+    if len(lines) < FAMILY and not (single and all(_reaches_ends(thin, line) for line in lines)):
+        return ink
+    out, here = ink.copy(), np.arange(ink.shape[1])
     for straight in lines:
         row, column = np.nonzero(thin)
         close = np.abs(row - straight[column]) <= 2 * thickest
         curve = _parabola(column[close], row[close], thickest, here)
         near = thin & (np.abs(np.arange(ink.shape[0])[:, None] - curve) <= thickest)
         out[max_filter(near, (3, 3)) & (thin | ~mask)] = 0
-    return out, len(lines)
+    return out
 
 
 def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
@@ -74,6 +77,14 @@ def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
     peak = (cover >= COVERED) & (cover >= max_filter(cover[:, None], (7, 1))[:, 0])
     middles = [row for row in np.flatnonzero(peak) if not peak[max(0, row - 3) : row].any()]
     return [middle + np.linspace(-rise, rise, columns) for middle in middles]
+
+
+def _reaches_ends(thin: np.ndarray, line: np.ndarray) -> bool:
+    """Return whether there is ink of ``line`` (columns,) in most of its first and its last block."""
+    reach = len(line) // BLOCKS + 1
+    row, column = np.nonzero(thin)
+    at = column[np.abs(row - line[column]) <= 2 * max(2, round(THICKEST * min(thin.shape)))]
+    return all(len(np.unique(at[end])) >= COVERED * reach for end in (at < reach, at >= len(line) - reach))
 
 
 def run_lengths(mask: np.ndarray) -> np.ndarray:

@@ -1,6 +1,7 @@
 """From a picture to its digits: a first look at the whole picture, and a closer look if the digit is small."""
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -8,12 +9,17 @@ import numpy as np
 from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.digits import CUT, Components, Piece, cut_out, find_pieces
+from distlenet.pictures.edge import apart, at_edge
 from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
-from distlenet.pictures.paper import sheet_of
+from distlenet.pictures.paper import Sheet, sheet_of
 from distlenet.pictures.reading import WORKING, Picture, contrasting_grey
 from distlenet.pictures.touching import separated
 
+EDGE = 0.8  # weight of a reading with ink at the picture's edge
+INSIDE = 0.999  # weight of one without it
+SINGLE = 0.998  # weight of one without a single line
+LEAST_INSIDE = 0.12  # least size of a digit inside, as a share of the longer side
 CLOSER = 0.35  # a digit smaller than this share of the picture gets a closer look
 BLOCK = 16  # side in pixels of the blocks searched for a digit that the first look missed
 LEAST = 12  # least size of such a digit in pixels; anything smaller is dust
@@ -36,15 +42,16 @@ def digits_in(
 ) -> list[Digit]:
     """Return the digits of ``picture`` in reading order, normalised to ``shape``; only one unless ``many``.
 
-    With ``many``, touching digits are separated if ``likely`` is given, a function from a normalised digit to its
-    class probabilities. Raises PictureError if the picture is blank or shows no digit.
+    ``likely`` is a function from a normalised digit to its class probabilities. If it is given, it chooses among
+    several readings of the picture, and with ``many`` separates touching digits.
+    Raises PictureError if the picture is blank or shows no digit.
     """
     fine = picture.fine
     if many or fine is None:
         return _look(picture, shape, many, likely)
     digits: list[Digit] = []
     try:
-        digits = _look(picture, shape)
+        digits = _look(picture, shape, likely=likely)
         box = digits[0].box
         if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
             return digits
@@ -56,7 +63,7 @@ def digits_in(
             raise
         box = small_mark
     try:
-        closer = _look_closer(picture, fine, box, shape)
+        closer = _look_closer(picture, fine, box, shape, likely)
         if digits and digits[0].looks_like > 1:  # its neighbours may lie outside the closer look
             return [replace(closer[0], looks_like=digits[0].looks_like)]
         return closer
@@ -78,17 +85,55 @@ def digits_in_ink(
 
 
 def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None) -> list[Digit]:
-    sheet = sheet_of(contrasting_grey(picture.colours))
-    ink = without_lines(sheet.ink)
+    """Return the digits of the best reading; ``many`` takes the plain one."""
+    grey = contrasting_grey(picture.colours)
+    sheet = sheet_of(grey)
+    if many:
+        return _read(sheet, without_lines(sheet.ink), picture.scale, shape, many, likely)
+    best, most = None, -1.0
+    reason: PictureError | None = None  # of the plain reading
+    for prior, reading, ink in _readings(grey, sheet):
+        try:
+            digits = _read(reading, ink, picture.scale, shape)
+        except PictureError as error:
+            reason = reason or error
+            continue
+        if prior == INSIDE and _longest(digits[0].box) < LEAST_INSIDE * picture.scale * max(grey.shape):
+            continue
+        sure = prior * float(likely(digits[0].image).max() if likely else 1)
+        if sure > most:
+            best, most = digits, sure
+    if best is None:
+        raise reason or PictureError("no digit was found in the picture: it shows only specks")
+    return best
+
+
+def _readings(grey: np.ndarray, sheet: Sheet) -> Iterable[tuple[float, Sheet, np.ndarray]]:
+    """Yield the readings of a picture, each with its weight: all ink, no single line, nothing at the edge."""
+    plain, bare = without_lines(sheet.ink), without_lines(sheet.ink, single=True)
+    outside = at_edge(bare)
+    yield (1.0 if outside is None else EDGE), sheet, plain
+    if not np.array_equal(bare, plain):
+        yield SINGLE if outside is None else EDGE, sheet, bare
+    if outside is not None:
+        with suppress(PictureError):
+            inner = sheet_of(sheet.covered(grey, outside))
+            yield INSIDE, inner, apart(without_lines(inner.ink, single=True), outside)
+
+
+def _read(
+    sheet: Sheet,
+    ink: np.ndarray,
+    scale: float,
+    shape: tuple[int, int],
+    many: bool = False,
+    likely: Likely | None = None,
+) -> list[Digit]:
     pieces, found, looks_like = find_pieces(ink, many)
     pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
     if not pieces:
         raise PictureError("no digit was found in the picture: its marks have no sharp edges")
-    return [
-        digit
-        for piece in pieces
-        for digit in _digits(ink, piece, found, picture.scale, shape, likely if many else None, looks_like)
-    ]
+    return [digit for piece in pieces for digit in _digits(ink, piece, found, scale, shape, likely, looks_like)]
 
 
 def _digits(
@@ -110,7 +155,9 @@ def _digits(
     return digits
 
 
-def _look_closer(picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int, int]) -> list[Digit]:
+def _look_closer(
+    picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int, int], likely: Likely | None
+) -> list[Digit]:
     """Return the one digit in and around ``box`` of ``picture``."""
     scale = picture.scale * max(picture.colours.shape) / max(fine.shape)
     margin = round(0.8 * _longest(box) / scale) + 8
@@ -119,7 +166,7 @@ def _look_closer(picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int,
     part = fine[top : bottom + margin, left : right + margin]
     shrink = max(1, round(max(part.shape) / WORKING))
     colours = reduced(part, shrink) / np.float32(255)
-    [digit] = _look(Picture(colours, shrink * scale), shape)
+    [digit] = _look(Picture(colours, shrink * scale), shape, likely=likely)
     if _longest(digit.box) < LEAST * scale:
         raise PictureError("no digit was found in the picture: it shows only specks")
     right, down = round(left * scale), round(top * scale)

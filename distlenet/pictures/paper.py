@@ -38,6 +38,13 @@ class Sheet:
     grey: np.ndarray  # the picture at the small size, ink darker than paper
     paper: np.ndarray  # the brightness of the paper at the small size
 
+    light_ink: bool = False
+
+    def covered(self, grey: np.ndarray, mask: np.ndarray) -> np.ndarray:
+        """Return the picture ``grey`` with paper where ``mask`` is True; both are (rows, columns)."""
+        paper = resized(self.paper, grey.shape)
+        return np.where(mask, 1 - paper if self.light_ink else paper, grey).astype(np.float32)
+
     def is_real(self, ink: np.ndarray) -> bool:
         """Return whether ``ink`` (rows, columns), a part of the sheet's ink, has edges like a stroke's."""
         strength, real, slope = _edges(resized(ink, self.grey.shape), self.grey, self.paper)
@@ -59,7 +66,7 @@ def sheet_of(grey: np.ndarray) -> Sheet:
         raise PictureError("the picture is blank: nothing stands out from the paper")
     if (ink > 0.5).mean() > MOST:
         raise PictureError("no digit can be separated from the paper: too much of the picture is as dark as ink")
-    return Sheet(_evened(ink) if light_ink else ink, picture, paper)
+    return Sheet(_evened(ink) if light_ink else ink, picture, paper, light_ink)
 
 
 def _best_paper(small: np.ndarray) -> tuple[bool, np.ndarray, np.ndarray] | None:

@@ -29,10 +29,20 @@ def test_only_the_lines_are_removed(lean, squared):
     assert (without_lines(lined(lean, squared)) > 0.5).sum() < 20
 
 
-def test_a_single_thin_stroke_is_kept():
-    one = np.zeros((240, 100), np.float32)
-    one[:, 50:52] = 1
-    assert (without_lines(one) == one).all()
+def test_a_single_straight_stroke_is_kept():
+    ink = np.zeros((240, 200), np.float32)
+    ink[200:203, 20:180] = ink[60:200, 90:93] = 1  # the base and the stem of a digit
+    assert (without_lines(ink, single=True) == ink).all()
+
+
+def test_a_single_line_from_border_to_border_may_be_either():
+    ink = np.zeros((240, 200), np.float32)
+    ink[60:200, 90:104] = 1
+    lined = ink.copy()
+    lined[196:199] = 1
+    assert (without_lines(lined) == lined).all()
+    left = without_lines(lined, single=True)
+    assert (left[ink == 1] > 0.5).mean() > 0.97 and not left[ink == 0].any()
 
 
 def test_run_lengths():
