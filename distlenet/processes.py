@@ -88,6 +88,17 @@ def _place() -> str:
     return hashlib.sha256(f"{os.uname().nodename} {namespace}".encode()).hexdigest()[:8]
 
 
+def ranges(numbers: list[int]) -> str:
+    """Return sorted whole numbers in short form: "0-3,8"."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1] = [parts[-1][0], number]
+        else:
+            parts.append([number])
+    return ",".join("-".join(map(str, part)) for part in parts)
+
+
 def send(mark: str, number: int) -> None:
     """Send signal ``number`` to all processes of a job on this host."""
     for process in processes(mark):

@@ -19,7 +19,10 @@ from distlenet.training.events import CheckpointSaved, Event, Notice, StepDone
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
-TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+TIMES = (
+    *("seconds", "exchange_seconds", "load_seconds", "compute_seconds", "evaluation_seconds"),
+    *("images_per_second", "exchange_share"),
+)
 RESULTS = ("status", "epochs", "steps", "theta_sha256", "test_accuracy", "test_loss", "val_accuracy", "evaluated")
 Act = Callable[[int, TrainState, Signals], None]  # (rank, state, that rank's signals), after every step
 

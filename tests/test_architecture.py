@@ -109,6 +109,8 @@ def test_code_rarely_depends_on_the_rank():
     for source, tree in TREES.items():
         if room_of(source) in ("parallel", "nn", "data"):  # in the last two, a rank is an array's number of dimensions
             continue
+        if source.startswith("runs/slow_"):  # these compare the figures of all ranks, on every rank alike
+            continue
         for node in ast.walk(tree):
             asks = isinstance(node, ast.Attribute) and node.attr == "is_root"
             sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []

@@ -10,8 +10,9 @@ import pytest
 from distlenet.data.file import hdf5 as locking
 from distlenet.doctor.advice import advise
 from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
-from distlenet.doctor.rank import cpu_quota, describe_rank, ranges
+from distlenet.doctor.rank import cpu_quota, describe_rank
 from distlenet.launching.mpirun import LIMIT, read_version
+from distlenet.processes import ranges
 from distlenet.ui.terminal import explain
 
 OPEN_MPI = {"name": "Open MPI", "version": "5.0.11", "standard": "3.1", "path": "/a/lib/libmpi.so.40", "mpi4py": "4.1"}

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from distlenet.doctor.rank import ranges
+from distlenet.processes import ranges
 
 
 def advise(report: Mapping[str, Any], environment: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from distlenet.reader import Reader
 from distlenet.report import figure as curves
 from distlenet.report import images, pictures
 from distlenet.report.page import Book, Written
-from distlenet.report.timeline import add_timeline
+from distlenet.report.timeline import add_ranks, add_timeline
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.directory import RunDirectory
 from distlenet.runs.record import Run, divergences, number, read_run
@@ -93,6 +93,7 @@ def _fill(book: Book, run: Run, digits: DigitFile | None, say: Callable[[str], N
     say("drawing curves")
     results(book, run)
     progress(book, run)
+    add_ranks(book, run.summary)
     add_timeline(book, run.path)
     gradient, sample = None, ""
     if digits:

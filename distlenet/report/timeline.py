@@ -1,14 +1,16 @@
-"""The timeline in a report: one step of all ranks as a picture, for readers without Perfetto."""
+"""The ranks in a report: where their time went, and one step of the timeline, for readers without Perfetto."""
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from distlenet import bounded
 from distlenet.report.figure import COLOURS, LINE, new_figure, plain_text
 from distlenet.report.page import Book
+from distlenet.runs.record import number
 from distlenet.runs.timeline import NAME, is_timeline
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 STEP = re.compile(r"step \d+")
 LEAST = 20  # steps before the one that is shown, if there are as many: the first ones are slow
 MOST_RANKS = 64  # that are shown
+FACTS, PARTS = ("rank", "host", "cores"), ("load", "compute", "wait", "exchange", "other")  # of summary.json
 KINDS = {  # a span's kind by its name, and its colour; later ones are drawn over earlier ones
     "load": (re.compile("load"), COLOURS[4]),
     "augment": (re.compile("augment"), COLOURS[3]),
@@ -26,6 +29,24 @@ KINDS = {  # a span's kind by its name, and its colour; later ones are drawn ove
     "exchange: wait": (re.compile("wait"), COLOURS[1]),
     "update": (re.compile("update"), COLOURS[6]),
 }
+
+
+def add_ranks(book: Book, summary: Mapping[str, Any]) -> None:
+    """Add a table of the ranks: where the time of each went, and why others waited for it; see runs/slow_ranks.py."""
+    section, times, slow = book.section("Ranks"), summary.get("rank_times"), summary.get("slow_ranks")
+    for entry in slow if isinstance(slow, list) else ():
+        if isinstance(entry, dict):
+            lost, share = (number(entry, key) or 0 for key in ("lost", "lost_share"))
+            section.note(f"Others waited {lost:.1f} s ({share:.0%}) for rank {entry.get('rank')}: {entry.get('why')}.")
+    rows = [entry for entry in times if isinstance(entry, dict)] if isinstance(times, list) else []
+    parts = [[number(entry, part) or 0.0 for part in PARTS] for entry in rows[:MOST_RANKS]]
+    cells = [
+        (*(str(entry.get(fact, "?")) for fact in FACTS), *(f"{part:.2f}" for part in own), entry.get("cause") or "-")
+        for entry, own in zip(rows, parts, strict=False)
+    ]
+    section.table(cells, [*FACTS, *(f"{part} s" for part in PARTS), "slow because of"])
+    if cells:
+        section.text("Wait: in the exchange, longer than the rank that waited least. Other: mostly the update.")
 
 
 def add_timeline(book: Book, run: Path) -> None:

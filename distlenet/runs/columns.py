@@ -35,6 +35,8 @@ STEPS: dict[str, Column] = {
     "images": ("count",),
     "step_seconds": ("seconds",),
     "exchange_seconds": ("exchange_seconds",),
+    "load_seconds": ("load_seconds",),
+    "compute_seconds": ("compute_seconds",),
 }
 
 

@@ -24,7 +24,10 @@ from distlenet.training.state import Snapshot
 from distlenet.trust import Trust
 
 Order = tuple[int, int, int]  # divergences, steps, epochs: see Progress.order
-TIMES = ("seconds", "exchange_seconds", "evaluation_seconds", "images_per_second", "exchange_share")
+TIMES = (
+    *("seconds", "exchange_seconds", "load_seconds", "compute_seconds", "evaluation_seconds"),
+    *("images_per_second", "exchange_share"),
+)
 
 
 @dataclass(frozen=True)

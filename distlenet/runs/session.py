@@ -17,6 +17,7 @@ from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
 from distlenet.runs.rank_comparison import compare_numerics
 from distlenet.runs.root import OtherRank, Root
+from distlenet.runs.slow_ranks import SlowRanks
 from distlenet.runs.summary import Pace, final_test, summarize
 from distlenet.runs.tracing import Tracing, Untraced
 from distlenet.training.audit import EVERY, Audits
@@ -25,7 +26,6 @@ from distlenet.training.healing import Healer
 from distlenet.training.loop import LoopOptions, train
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.signals import Signals
-from distlenet.training.slow_ranks import SlowRanks
 from distlenet.training.state import broadcast_state
 
 
@@ -120,8 +120,7 @@ class Session:
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
-        if slow := self.slow_ranks.for_summary():
-            summary["slow_ranks"] = slow
+        summary |= self.slow_ranks.for_summary()
         # the other ranks wait until it is written; if the root is lost before that, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
         history = experiment.state.progress.history

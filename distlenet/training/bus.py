@@ -4,6 +4,8 @@ The tail holds the loss, the counts and the ranks' votes. It is summed together 
 one message.
 """
 
+import time
+
 import numpy as np
 
 from distlenet.activity import advance, phase
@@ -51,12 +53,17 @@ class Bus:
 
 
 @phase("computing")
-def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> None:
-    """Fill the bus: each owned shard's sums of gradients and loss, its counts, and this rank's votes."""
-    votes = signals.votes()
+def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals) -> float:
+    """Fill the bus: each owned shard's sums of gradients and loss, its counts, and this rank's votes.
+
+    Returns the seconds spent loading and augmenting.
+    """
+    votes, loading = signals.votes(), 0.0
     for slot, shard in enumerate(leaves.shards):
+        start = time.perf_counter()
         try:
             x, labels = leaves.load(state.progress.epoch, state.progress.step, shard)
+            loading += time.perf_counter() - start
             if not len(labels):
                 bus.clear(slot)
                 bus.set_tail(slot, **votes)
@@ -68,3 +75,4 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
             continue
         advance()
         votes = {}  # each rank votes once
+    return loading

@@ -46,8 +46,10 @@ class StepDone:
     loss: float  # mean over the global batch
     accuracy: float  # over the global batch, 0 to 1
     count: int  # images in the global batch
-    seconds: float  # wall time of the step on the root rank
-    exchange_seconds: float  # part of ``seconds``, spent exchanging gradients between ranks
+    seconds: float  # wall time of the step on this rank
+    exchange_seconds: float  # part of ``seconds``, spent exchanging gradients between ranks, waiting included
+    load_seconds: float = 0.0  # part of ``seconds``, spent loading and augmenting this rank's leaves
+    compute_seconds: float = 0.0  # part of ``seconds``, spent in the network, forward and backward
 
 
 @dataclass(frozen=True)

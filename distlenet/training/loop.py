@@ -87,7 +87,8 @@ def take_step(
     """
     refresh_curvature(state, leaves, bus, comm)
     start, exchanged = time.perf_counter(), comm.exchange_seconds
-    compute_leaves(state, leaves, bus, options.signals)
+    loading = compute_leaves(state, leaves, bus, options.signals)
+    computing = time.perf_counter() - start - loading
     options.audits.compute(state, leaves, bus, comm)
     total = comm.allreduce_leaves(bus.leaves, leaves.plan.shards)
     options.audits.judge(state, leaves, bus, total, comm)
@@ -108,6 +109,8 @@ def take_step(
         count=int(tail["count"]),
         seconds=time.perf_counter() - start,
         exchange_seconds=comm.exchange_seconds - exchanged,
+        load_seconds=loading,
+        compute_seconds=computing,
     )
     return event, tail
 

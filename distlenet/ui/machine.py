@@ -6,7 +6,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from distlenet.doctor.rank import ranges
+from distlenet.processes import ranges
 from distlenet.streams import clean
 from distlenet.ui.console import make_console
 from distlenet.ui.tables import table

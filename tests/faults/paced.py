@@ -16,7 +16,7 @@ def halt_first(state, *rest):
     while int((folder / "halt").read_text()) <= state.progress.steps and time.monotonic() < patience:
         (folder / f"halted-{state.progress.steps}").touch()
         time.sleep(0.002)
-    compute_leaves(state, *rest)
+    return compute_leaves(state, *rest)
 
 
 loop.compute_leaves = halt_first

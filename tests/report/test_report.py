@@ -16,8 +16,9 @@ from sessions import stop_after, train_run
 from distlenet.data.file.dataset_file import DigitFile
 from distlenet.errors import CheckpointError, DataError, RunDirectoryError, UsageError
 from distlenet.report import figure
+from distlenet.report.page import Book
 from distlenet.report.run import write_report
-from distlenet.report.timeline import draw_step, read_step
+from distlenet.report.timeline import add_ranks, draw_step, read_step
 from distlenet.runs.record import read_record
 
 for _library in ("matplotlib", "jinja2"):
@@ -337,3 +338,18 @@ def test_one_step_of_the_timeline_is_drawn(digits, tmp_path, undrawn):
     path.write_text(path.read_text().replace('"ts":', '"at":'))
     page, _ = report(run)
     assert "There is no timeline" in page.text
+
+
+def test_the_ranks_and_the_slow_one():
+    times = [
+        {"rank": rank, "host": "<a>", "cores": "0-3", "load": 0.5, "compute": 9.25, "wait": 1.0, "cause": cause}
+        for rank, cause in enumerate(["", "load"])
+    ]
+    slow = [{"rank": 1, "lost": 2.5, "lost_share": 0.25, "why": "it loads its images slowly"}]
+    book = Book()
+    add_ranks(book, {"rank_times": times, "slow_ranks": slow})
+    html = book.html("", "")
+    assert "Others waited 2.5 s (25%) for rank 1: it loads its images slowly." in html
+    assert "9.25" in html and "slow because of" in html and "<a>" not in html
+    for damaged in ({"rank_times": 3, "slow_ranks": "x"}, {"rank_times": [3, {"load": []}], "slow_ranks": [None, {}]}):
+        add_ranks(Book(), damaged)
