@@ -1,4 +1,4 @@
-"""Far more ranks than cores on one host: they start, fit into memory, lose three of them, and end with the right bits."""
+"""Far more ranks than cores on one host: they start, fit into memory, lose three, and end with the right bits."""
 
 import os
 import signal
