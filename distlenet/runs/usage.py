@@ -162,7 +162,7 @@ def _throttled() -> float:
 
 
 def _status(name: str, path: str = "/proc/self/status") -> int:
-    """Return the number in the line of the file that starts with ``name``; 0: there is none."""
+    """Return the number in the line of the file that starts with ``name``; 0 without such a line."""
     with suppress(OSError, ValueError, StopIteration):
         return int(next(line for line in _lines(path) if line.startswith(name)).split()[1])
     return 0
