@@ -9,9 +9,10 @@ import json
 import threading
 import time
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
-from flask import Flask, Response, jsonify, render_template, request
+from flask import Flask, Response, jsonify, render_template, request, send_file
 from werkzeug.exceptions import BadRequest, HTTPException, ServiceUnavailable, UnsupportedMediaType
 from werkzeug.wrappers import Response as BaseResponse
 
@@ -22,6 +23,7 @@ from distlenet.page.strokes import LARGEST, each_digit, one_digit, read_drawing
 from distlenet.pictures import Digit, digits_in, read_picture
 from distlenet.reader import Reader
 
+PALETTE = Path(__file__).parents[1] / "palette.css"
 MOST_DIGITS = 40  # digits shown per picture
 PATIENCE = 4.0  # seconds that a picture waits for the previous one
 LARGEST_PICTURE = 32 * 2**20  # bytes of an uploaded file
@@ -52,6 +54,10 @@ def create_app(reader: Reader, guard: Guard, about: str) -> Flask:
             layers=shown,
             largest=LARGEST_PICTURE,
         )
+
+    @app.get("/static/palette.css")
+    def palette() -> Response:
+        return send_file(PALETTE)
 
     @app.post("/strokes")
     def strokes() -> Response:

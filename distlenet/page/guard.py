@@ -2,7 +2,8 @@
 
 Any web page that the user visits can send requests to this machine. Three checks keep them out: the Host header,
 against names that an attacker lets point here (DNS rebinding); Origin and Sec-Fetch-Site, against pages of other
-sites; and a Content-Security-Policy, so that nothing foreign runs on the page or frames it.
+sites; and a Content-Security-Policy, so that nothing foreign runs on the page or frames it. A Permissions-Policy keeps
+the camera for the page, which asks the user first.
 """
 
 import ipaddress
@@ -21,6 +22,7 @@ HEADERS = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
     ),
+    "Permissions-Policy": "camera=(self), microphone=(), geolocation=(), display-capture=()",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",

@@ -16,6 +16,7 @@ from distlenet.runs.ours import GENERATOR, is_report
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+PALETTE = Path(__file__).parents[1] / "palette.css"
 SHORT = 26  # letters of a cell that stay in one line
 LEGIBLE, MOST = 0.75, 1.3  # a figure is scaled within these, and scrolled in its box where that is too wide
 CSS_PIXELS = 100  # for each inch of a figure
@@ -119,6 +120,7 @@ class Book:
             raise UsageError(missing_extra("the report", "jinja2", "report")) from error
         loader = FileSystemLoader(Path(__file__).with_name("templates"))
         environment = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True)
+        environment.globals["palette"] = PALETTE.read_text(encoding="utf-8")
         self._template = environment.get_template("report.html")
         self.sections: list[Section] = []
         self.files: dict[str, bytes] = {}

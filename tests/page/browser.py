@@ -1,9 +1,11 @@
 """A real Chromium without a window, and functions that draw in it with mouse, finger or pen."""
 
+import importlib.util
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -14,14 +16,27 @@ from selenium.webdriver.support.ui import WebDriverWait
 FLAGS = (
     *("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run"),
     *("disable-background-networking", "disable-component-update", "disable-sync"),
+    *("use-fake-device-for-media-stream", "use-fake-ui-for-media-stream"),  # a camera that needs no permission
 )
 PATIENCE = 30  # seconds
+AXE = ("axe_selenium_python", "axe_core_python")  # packages that hold axe-core, the checker of accessibility
+RULES = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 
 def missing() -> str:
     """Return the reason why no browser can be used, or an empty string."""
     absent = [name for name in ("chromium", "chromedriver") if shutil.which(name) is None]
     return f"no {' and no '.join(absent)} here (Debian: chromium, chromium-driver)" if absent else ""
+
+
+def axe() -> str:
+    """Return the source of axe-core, or an empty string where no package has it."""
+    for name in AXE:
+        spec = importlib.util.find_spec(name)
+        if spec is not None:
+            [path] = Path(spec.origin).parent.rglob("axe.min.js")
+            return path.read_text(encoding="utf-8")
+    return ""
 
 
 @contextmanager
@@ -138,6 +153,17 @@ class Page:
                 "Number(row.querySelector('.bar span').style.transform.slice(7, -1))])"
             )
         )
+
+    def barriers(self) -> list[str]:
+        """Return what axe-core finds wrong with the page as it is now: the rule, then the elements."""
+        if not self.run("return Boolean(window.axe)"):
+            self.run(axe())
+        found = self.driver.execute_async_script(
+            "const done = arguments[1];"
+            "axe.run({runOnly: arguments[0], resultTypes: ['violations']}).then(found => done(found.violations))",
+            RULES,
+        )
+        return [f"{rule['id']}: {node['html']} {node['failureSummary']}" for rule in found for node in rule["nodes"]]
 
     def size(self, width: int, height: int, scheme: str = "light") -> None:
         """Make the window as large as a screen of ``width`` x ``height``, a phone's if that is narrow."""

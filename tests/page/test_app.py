@@ -197,6 +197,10 @@ def test_every_response_is_protected(client, address):
     assert "default-src 'none'" in policy and "frame-ancestors 'none'" in policy and "unsafe" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["X-Frame-Options"] == "DENY"
+    assert (
+        headers["Permissions-Policy"].split(", ")[0] == "camera=(self)"
+        and headers["Permissions-Policy"].count("(self)") == 1
+    )
     assert "Access-Control-Allow-Origin" not in headers
 
 

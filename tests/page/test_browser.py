@@ -151,7 +151,9 @@ def test_keys(page):
     for _ in range(6):
         key(Keys.TAB)
         reached.append(page.run("return document.activeElement.id"))
-    assert {"undo", "clear", "file", "several", "width"} <= set(reached)
+        outline = "const a = document.activeElement; return getComputedStyle(a.id == 'file' ? a.nextElementSibling : a)"
+        assert page.run(outline + ".outlineWidth") == "3px"  # one sees where one is
+    assert reached == ["undo", "clear", "file", "photograph", "several", "width"]
 
 
 def test_pen_width(page):
@@ -337,6 +339,81 @@ def test_drop_and_paste(page, picture, event):
     assert page.answer(lambda: page.run(script, list(file), event))[0] == "7"
 
 
+def test_text_is_refused_and_the_reading_stays(page):
+    page.draw(strokes_of(4, every=4))
+    script = (
+        "const data = new DataTransfer(); data.setData('text/plain', 'x');"
+        "const event = arguments[0] === 'drop' ? new DragEvent('drop', {dataTransfer: data, bubbles: true})"
+        " : new ClipboardEvent('paste', {clipboardData: data, bubbles: true});"
+        "document.body.dispatchEvent(event)"
+    )
+    for event, words in (("drop", "only files"), ("paste", "no picture")):
+        assert words in page.answer(lambda: page.run(script, event))  # noqa: B023
+        assert words in page.text("sentence") and page.text("label") == "4"
+
+
+def test_a_picture_from_the_camera_by_keyboard_alone(page):
+    from selenium.webdriver.common.keys import Keys
+
+    def press(key):
+        page.driver.switch_to.active_element.send_keys(key)
+
+    page.run("document.getElementById('photograph').focus()")
+    for _ in range(2):  # Escape closes it, and clears nothing
+        press(Keys.ENTER)
+        page.wait_for(lambda: page.run("return document.activeElement.id") == "take")
+        assert page.run("return document.getElementById('live').videoWidth") > 0
+        press(Keys.ESCAPE)
+        page.wait_for(lambda: page.run("return document.activeElement.id") == "photograph")
+        assert page.run("return document.getElementById('live').srcObject") is None  # the camera is off
+    press(Keys.ENTER)
+    page.wait_for(page.element("take").is_enabled)
+    assert page.answer(lambda: press(Keys.ENTER))  # the fake camera shows a green clock
+    assert page.ink() > 1000 and page.element("undo").is_enabled()
+    assert page.run("return document.activeElement.id") == "photograph"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ("Object.defineProperty(navigator, 'mediaDevices', {value: undefined})", "only on localhost and over https"),
+        (
+            "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotAllowedError') }",
+            "allow it",
+        ),
+        (
+            "navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'NotFoundError') }",
+            "No camera",
+        ),
+        ("navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('', 'Other') }", r"(Other)"),
+    ],
+)
+def test_why_there_is_no_camera(page, change, words):
+    page.run(change)
+    assert words in page.answer(page.element("photograph").click)
+    assert words in page.text("sentence") and not page.run("return document.getElementById('camera').open")
+
+
+def test_a_phone_without_https_opens_its_own_camera(page):
+    page.size(375, 667)
+    page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": True})
+    try:
+        page.run(
+            "Object.defineProperty(navigator, 'mediaDevices', {value: undefined});"
+            "document.getElementById('snapshot').onclick = () => { window.asked = true; return false }"
+        )
+        page.element("photograph").click()
+        assert page.run("return window.asked") and page.text("spoken") == ""
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+
+
+def test_a_picture_that_the_browser_cannot_show_is_named(page, tmp_path):
+    Image.new("L", (40, 60), 255).save(tmp_path / "scan.tif")
+    assert "blank" in page.answer(lambda: page.element("file").send_keys(str(tmp_path / "scan.tif")))
+    assert page.ink() > 100  # the name of the file
+
+
 def test_two_tabs(page, served):
     """Each tab has its own drawing."""
     driver = page.driver
@@ -408,6 +485,26 @@ def test_everything_has_a_name(page):
         ".length"
     )
     assert unnamed == 0
+
+
+@pytest.mark.skipif(not browser.axe(), reason="axe-core is not installed: it is in the extra dev")
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [375, 1280])
+def test_no_barriers(page, width, scheme):
+    """What axe-core finds, in every state of the page."""
+    page.size(width, 800, scheme)
+    found = {"empty": page.barriers()}
+    page.draw([[[0.5, 0.5], [0.5, 0.5]]])
+    found["error"] = page.barriers()
+    number(page, "27")
+    found["one of two"] = page.barriers()
+    page.answer(page.element("all").click)
+    found["several"] = page.barriers()
+    page.element("photograph").click()
+    page.wait_for(page.element("take").is_enabled)
+    found["camera"] = page.barriers()
+    page.element("leave").click()
+    assert found == {state: [] for state in found}
 
 
 def test_the_policy_holds(page):

@@ -33,6 +33,8 @@ def test_it_fits_every_width_in_both_schemes_and_is_printed_in_light_colours(tra
                 assert seen["width"] <= width and seen["broken"] == 0, (width, seen)
                 assert (seen["ground"], seen["text"]) == colours and seen["scheme"] == scheme
                 assert seen["label"] != seen["ground"] and seen["hidden"] == 0
+                if width == 360 and browser.axe():
+                    assert page.barriers() == []
         feature = {"name": "prefers-color-scheme", "value": "dark"}
         driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": [feature]})
         seen = page.run(SEEN)

@@ -139,9 +139,16 @@ export class Field {
     for (const stroke of this.strokes) if (stroke.length) this.ink(context, stroke, 0);
   }
 
+  name(context, side, text) {
+    context.font = `${16 * devicePixelRatio}px system-ui, sans-serif`;
+    context.textAlign = "center";
+    context.fillStyle = context.strokeStyle;
+    context.fillText(text, side / 2, side / 2, 0.9 * side);
+  }
+
   place(context, side) {
-    const { bitmap, boxes } = this.picture;
-    if (!bitmap) return;
+    const { bitmap, boxes, file } = this.picture;
+    if (!bitmap) return this.name(context, side, file.name); // of a format that only the server reads
     const scale = side / Math.max(bitmap.width, bitmap.height);
     const [left, top] = [bitmap.width, bitmap.height].map((length) => (side - length * scale) / 2);
     context.drawImage(bitmap, left, top, bitmap.width * scale, bitmap.height * scale);

@@ -1,8 +1,9 @@
 // The page: what happens when something is drawn, undone, cleared, uploaded, dropped or pasted.
 
 import { Asker } from "./asker.js";
+import { prepareCamera } from "./camera.js";
 import { Field } from "./field.js";
-import { choose, percent, showAnswers, showNothing, speak } from "./view.js";
+import { choose, percent, say, showAnswers, showNothing, speak } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const field = new Field(at("field"), drawn);
@@ -70,15 +71,20 @@ function clear() {
 }
 
 async function upload(file) {
-  asker.forget();
   if (file.size > LARGEST) {
-    showNothing(`The file is too large: ${megabytes(file.size)}, expected at most ${megabytes(LARGEST)}.`, true);
+    refuse(`The file is too large: ${megabytes(file.size)}, expected at most ${megabytes(LARGEST)}.`);
     return;
   }
+  asker.forget();
   const bitmap = await createImageBitmap(file).catch(() => null); // of a format that only the server reads
   field.show({ bitmap, file });
   refresh();
   ask(file);
+}
+
+function refuse(sentence) {
+  say(sentence, true); // the drawing and its answer stay
+  speak(sentence);
 }
 
 function ask(file) {
@@ -121,13 +127,17 @@ at("width").addEventListener("input", (event) => {
 });
 field.setWidth(at("width").value / 100); // a browser may have kept it over a reload
 
-at("file").addEventListener("change", (event) => {
-  const [file] = event.target.files;
-  event.target.value = ""; // the same file again is a change, too
-  if (file) upload(file);
-});
+for (const id of ["file", "snapshot"]) {
+  at(id).addEventListener("change", (event) => {
+    const [file] = event.target.files;
+    event.target.value = ""; // the same file again is a change, too
+    if (file) upload(file);
+  });
+}
+prepareCamera(upload, refuse);
 
 document.addEventListener("keydown", (event) => {
+  if (at("camera").open) return; // its own keys
   if (event.key === "Escape") clear();
   else if ((event.ctrlKey || event.metaKey) && !event.shiftKey && event.key.toLowerCase() === "z") undo();
   else return;
@@ -137,6 +147,7 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
   if (file) upload(file);
+  else refuse("The clipboard holds no picture: copy a picture, not its file name or address.");
 });
 
 document.addEventListener("dragover", (event) => {
@@ -151,4 +162,5 @@ document.addEventListener("drop", (event) => {
   document.body.classList.remove("over");
   const [file] = event.dataTransfer.files;
   if (file) upload(file);
+  else refuse("The page takes only files: save the picture first, then drop its file.");
 });

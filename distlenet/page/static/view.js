@@ -86,7 +86,7 @@ export function speak(text) {
   at("spoken").textContent = text;
 }
 
-function say(sentence, error = false) {
+export function say(sentence, error = false) {
   at("sentence").textContent = sentence;
   at("sentence").classList.toggle("error", error);
 }
