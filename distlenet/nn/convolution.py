@@ -114,7 +114,8 @@ class Conv2d(Layer):
         buffers, rows = self._buffers_for(self._samples), by_rows(self.arithmetic.factor(x, self, "x"))
         for target, pixels in buffers.copies:
             np.copyto(target, rows[:, :, pixels])
-        weights = self._spread_weights()[:, : self.depth]
+        few, depth = buffers.ahead
+        weights = self._spread_weights()[:few, :depth]
         for patches, products, sums, out in buffers.stripes:
             np.matmul(weights, patches, out=products)
             self.arithmetic.rounded(sums, out)
@@ -181,7 +182,11 @@ class Conv2d(Layer):
         patches, dproducts = buffers.patches, blocked(dout, buffers.blocks)
         inputs, rows, parts, k = self.shape[0], dout.shape[1], buffers.parts, self.kernel
         if rows >= VECTOR:  # short lines are fastest, as long as they fill a register
-            np.matmul(patches, dproducts.swapaxes(-1, -2), out=parts)
+            upright = dproducts.swapaxes(-1, -2)
+            if buffers.upright is not None:
+                np.copyto(buffers.upright, upright)
+                upright = buffers.upright
+            np.matmul(patches, upright, out=parts)
             total = np.add.reduce(parts.reshape(-1, self.depth * rows))
             shifted = total.reshape(-1, inputs, k, self.tile, self.channels).transpose(3, 4, 1, 0, 2)
         else:
@@ -198,7 +203,8 @@ class Conv2d(Layer):
         """Return the gradient of the picture (C, H, W, N) for ``dout`` (tiles, tile * channels, W' * N)."""
         buffers, (tiles, rows, positions) = self._buffers[self._samples], dout.shape
         lines = blocked(dout.reshape(tiles * rows, positions), buffers.blocks)
-        for weights, touching, dcopies, dx in buffers.input_rows:
-            np.matmul(weights, lines[:, touching], out=buffers.dlowered)
+        for products, dcopies, dx in buffers.input_rows:
+            for weights, touching, product in products:
+                np.matmul(weights, lines[:, touching], out=product)
             np.add.reduce(dcopies, axis=2, dtype=self.product_dtype, out=dx)
         return buffers.dx

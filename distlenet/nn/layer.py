@@ -1,6 +1,6 @@
 """The base class of layers: a shape rule, parameters, a forward and a backward pass; and the function that runs one."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -11,6 +11,15 @@ from distlenet.errors import ConfigError, OwnCodeError
 
 Direction = Literal["forward", "backward", "curvature"]
 NOTHING = np.empty(0)
+LINE = 64  # bytes of a cache line, and of the widest registers
+
+
+def zeros(shape: Sequence[int], dtype: type) -> np.ndarray:
+    """Return np.zeros(shape, dtype) that starts at a cache line; wide loads from numpy's own arrays cross two lines."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    memory: np.ndarray = np.zeros(size + LINE, np.uint8)
+    start = -memory.ctypes.data % LINE
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 @dataclass
@@ -127,7 +136,7 @@ class Layer:
         buffer = self._scratch.get((key, shape, dtype))
         if buffer is None:
             first = (1, 0, 2, 3) if len(shape) == 4 else range(len(shape))
-            buffer = np.zeros([shape[axis] for axis in first], dtype)
+            buffer = zeros([shape[axis] for axis in first], dtype)
             self._scratch[key, shape, dtype] = buffer = buffer.swapaxes(0, 1) if len(shape) == 4 else buffer
         return buffer
 

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from nn import reference
 
 from distlenet.errors import ConfigError
+from distlenet.nn import lowering
 from distlenet.nn.convolution import Conv2d
 from distlenet.nn.initialization import initialize
 from distlenet.nn.partial_convolution import PartialConv2d
@@ -73,6 +74,22 @@ def test_large_products_in_blocks_are_the_same_convolution(channels, n):
     np.testing.assert_allclose(layer.backward(dy), expected_dx, rtol=0, atol=1e-10)
     for parameter, gradient in zip(layer.parameters, gradients, strict=True):
         np.testing.assert_allclose(parameter.gradient, gradient, rtol=0, atol=1e-9)
+
+
+@pytest.mark.skipif(not lowering.multiplies_in_place(), reason="this BLAS packs small matrices too")
+@pytest.mark.parametrize("n", [8, 16, 17, 32, 40, 48, 64])
+@pytest.mark.parametrize(("channels", "padding", "shape"), [(6, "same", (1, 28, 28)), (16, "valid", (6, 14, 14))])
+def test_the_faster_form_of_a_small_product_has_the_same_bits(monkeypatch, channels, padding, shape, n):
+    results, x = [], np.random.default_rng(3).standard_normal((*shape, n), np.float32)
+    for in_place in (True, False):
+        monkeypatch.setattr(lowering, "multiplies_in_place", lambda in_place=in_place: in_place)
+        layer = Conv2d(channels, 5, padding)
+        reference.connect(layer, shape, np.random.default_rng(4), np.float32)
+        y = layer.forward(x).copy()
+        layer.backward(np.random.default_rng(5).standard_normal(y.shape, np.float32))
+        results.append((y, *(parameter.gradient for parameter in layer.parameters)))
+    for one, other in zip(*results, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.parametrize("order", reference.ORDERS)
