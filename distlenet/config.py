@@ -63,6 +63,9 @@ class Config:
     shift: float = setting(DATA, 2.0, "shift within +- this many pixels", least=0)
     zoom: float = setting(DATA, 0.15, "zoom by a factor within 1 +- this", least=0, most=0.9)
     elastic: float = setting(DATA, 0.0, "smooth distortion: its standard deviation in pixels", least=0, most=99)
+    disturb: float = setting(
+        DATA, 0.0, "share of the leaves disturbed by noise, blur, lines, fog, large moves ...", least=0, most=1
+    )
     train_sample: int = setting(
         DATA, 5000, "training images evaluated after each epoch (-1: all)", least=-1, math=False
     )
@@ -134,7 +137,7 @@ class Config:
     @property
     def ranges(self) -> dict[str, float]:
         """The settings of the built-in augmentation by name."""
-        return {name: getattr(self, name) for name in ("rotate", "shift", "zoom", "elastic")}
+        return {name: getattr(self, name) for name in ("rotate", "shift", "zoom", "elastic", "disturb")}
 
     def to_dict(self) -> dict[str, Any]:
         """Return the settings by name."""

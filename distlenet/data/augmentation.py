@@ -15,6 +15,7 @@ import numpy as np
 
 from distlenet.arithmetic import NATIVE, Arithmetic, choose
 from distlenet.config import Config
+from distlenet.data.disturbances import Disturbance
 from distlenet.data.own_augmentation import OwnAugmentation
 from distlenet.data.plan import NOISE
 from distlenet.errors import ConfigError, nearest
@@ -30,20 +31,22 @@ class Augmentation:
     """Ranges: rotation within +-``rotate`` degrees, shift within +-``shift`` pixels each way, zoom by a
     factor within 1 +- ``zoom``; all uniform. ``elastic`` is the standard deviation, in pixels, of the
     displacement of each position, down and right; neighbours move alike (elastic distortion, after Simard, Steinkraus
-    and Platt 2003). All zero: the map changes nothing. ``own`` is a user-defined function that is applied first.
+    and Platt 2003). All zero: the map changes nothing. ``disturb`` is the share of leaves with a disturbance (see
+    disturbances.py). ``own`` is a user-defined function that is applied first.
     """
 
     rotate: float = 0.0
     shift: float = 0.0
     zoom: float = 0.0
     elastic: float = 0.0
+    disturb: float = 0.0
     own: OwnAugmentation | None = None
     arithmetic: Arithmetic = NATIVE
 
     @property
     def active(self) -> bool:
         """True if any range is not zero."""
-        return bool(self.rotate or self.shift or self.zoom or self.elastic)
+        return bool(self.rotate or self.shift or self.zoom or self.elastic or self.disturb)
 
     def __str__(self) -> str:
         parts = [self.own.name.removeprefix("augmentation ")] if self.own else []
@@ -51,6 +54,8 @@ class Augmentation:
             parts += [f"rotation {self.rotate:g} degrees", f"shift {self.shift:g} px", f"zoom {100 * self.zoom:g} %"]
         if self.elastic:
             parts.append(f"distortion {self.elastic:g} px")
+        if self.disturb:
+            parts.append(f"{100 * self.disturb:g} % of the leaves disturbed")
         return ", ".join(parts) or "none"
 
     def noise(self, seed: int, epoch: int, step: int, batch_size: int) -> np.ndarray:
@@ -98,7 +103,7 @@ def build_augmentation(config: Config, rows: int, columns: int, trust: Trust = N
         )
     arithmetic = choose(config.numerics)
     own = OwnAugmentation(name, rows, columns, trust, arithmetic) if is_custom(name) else None
-    return Augmentation(config.rotate, config.shift, config.zoom, config.elastic, own, arithmetic)
+    return Augmentation(**config.ranges, own=own, arithmetic=arithmetic)
 
 
 def bumps(rows: int, columns: int, arithmetic: Arithmetic = NATIVE) -> np.ndarray:
@@ -138,8 +143,10 @@ class Resampler:
         np.copyto(out, pictures.reshape(len(pictures), self.rows * self.columns).T)  # N may be 0
         return self._finish(out)
 
-    def warp(self, pictures: np.ndarray, maps: np.ndarray) -> np.ndarray:
-        """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, fields, N)."""
+    def warp(self, pictures: np.ndarray, maps: np.ndarray, disturbance: Disturbance | None = None) -> np.ndarray:
+        """Return (1, rows, columns, N) float32: ``pictures`` (N, rows, columns) under ``maps`` (2, fields, N), and then
+        with ``disturbance``."""
+        maps = disturbance.move(maps) if disturbance else maps
         n = len(pictures)
         out, framed, flat, source, whole, index, short, corner, first, limit, zeros = self._buffer(n)
         framed[:, BEFORE:-AFTER, BEFORE:-AFTER] = pictures
@@ -162,6 +169,8 @@ class Resampler:
         below -= above
         below *= down
         above += below
+        if disturbance:
+            disturbance.change(out, self.rows)
         return self._finish(out)
 
     @staticmethod

@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from distlenet.data.augmentation import Augmentation, Resampler
+from distlenet.data.disturbances import Disturbance
 from distlenet.data.plan import Plan
 
 Rows = tuple[np.ndarray, np.ndarray]  # images (n, rows, columns) uint8, labels (n,) uint8
@@ -105,7 +106,9 @@ class Leaves:
             self._noise_of = epoch, step
         first = shard * self.plan.leaf
         maps = self.augmentation.maps(self._noise[first : first + len(labels)], *pictures.shape[1:])
-        return self._resampler.warp(pictures, maps), labels
+        disturb = self.augmentation.disturb
+        disturbance = Disturbance(disturb, self.plan.seed, epoch, step, shard) if disturb else None
+        return self._resampler.warp(pictures, maps, disturbance), labels
 
 
 class InMemory:

@@ -13,7 +13,7 @@ import numpy as np
 
 from distlenet.arithmetic import NATIVE, Arithmetic
 
-ORDER, NOISE, OWN = 1, 2, 3  # purposes of random streams; 0 is that of initial parameters
+ORDER, NOISE, OWN, DISTURBANCE = 1, 2, 3, 4  # purposes of random streams; 0 is that of initial parameters
 
 
 @dataclass(frozen=True)

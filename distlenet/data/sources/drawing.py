@@ -20,6 +20,7 @@ from distlenet.data.file.header import BLOCK_ROWS
 from distlenet.data.file.writer import Block, BlockStream, Progress
 from distlenet.data.sources.dataset import Dataset
 from distlenet.data.sources.handwriting import distances, on_grid, write_digits
+from distlenet.data.sources.shapes import WAYS, Way
 from distlenet.errors import ConfigError, DataError
 
 SIDE = 28  # pixels along an image
@@ -86,11 +87,11 @@ def _centre(images: np.ndarray) -> np.ndarray:
     return images[np.arange(len(images))[:, None, None], rows[:, :, None] % SIDE, columns[:, None] % SIDE]
 
 
-def _draw_block(seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
+def _draw_block(seed: int, block: int, ways: tuple[Way, ...]) -> tuple[np.ndarray, np.ndarray]:
     """Return the ``BLOCK`` images (BLOCK, 28, 28) uint8 and labels (BLOCK,) uint8 of one block."""
     draws = Draws([seed, block], [0, 0, 0, 0])
     labels = draws.permutation(np.arange(BLOCK) % 10).astype(np.uint8)
-    points, joined = write_digits(labels, draws)
+    points, joined = write_digits(labels, draws, ways)
 
     # pens are thin or thick, and their pressure varies along the path; the edge of the ink is about a pixel wide
     radius = (1.25 * exp(0.3 * draws.standard_normal((BLOCK, 1)))).clip(0.7, 2.6)
@@ -112,7 +113,7 @@ def _draw_block(seed: int, block: int) -> tuple[np.ndarray, np.ndarray]:
     return _centre(np.rint(255 * grey.clip(0, 1)).astype(np.uint8)), labels
 
 
-def draw_digits(count: int, seed: int, start: int = 0) -> tuple[np.ndarray, np.ndarray]:
+def draw_digits(count: int, seed: int, start: int = 0, ways: tuple[Way, ...] = WAYS) -> tuple[np.ndarray, np.ndarray]:
     """Draw images number ``start`` to ``start + count - 1`` of a seed, with all digits equally often.
 
     Returns images (count, 28, 28) uint8, 0 for paper to 255 for ink, and labels (count,) uint8, 0 to 9. An image
@@ -127,7 +128,7 @@ def draw_digits(count: int, seed: int, start: int = 0) -> tuple[np.ndarray, np.n
     for block in range(start // BLOCK, -(-(start + count) // BLOCK)):
         first = max(start, block * BLOCK)
         last = min(start + count, (block + 1) * BLOCK)
-        drawn, written = _draw_block(seed, block)
+        drawn, written = _draw_block(seed, block, ways)
         images[first - start : last - start] = drawn[first - block * BLOCK : last - block * BLOCK]
         labels[first - start : last - start] = written[first - block * BLOCK : last - block * BLOCK]
     return images, labels

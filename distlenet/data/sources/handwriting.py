@@ -16,7 +16,7 @@ import numpy as np
 
 from distlenet.arithmetic.draws import Draws
 from distlenet.arithmetic.functions import cos, exp, sin
-from distlenet.data.sources.shapes import WAYS, Way
+from distlenet.data.sources.shapes import ANY, WAYS, Way
 
 POINTS = 96  # points along the path of one digit; their distance is less than the width of the pen
 GRID = 1.5 * 2.0**30  # a number this large has the last bit 2^-22
@@ -96,19 +96,19 @@ def _parse(way: Way) -> tuple[list[list[int]], np.ndarray]:
 
 
 @cache
-def bank() -> Bank:
-    """Return all ways of writing as arrays (built once)."""
-    parsed = [_parse(way) for way in WAYS]
+def bank(ways: tuple[Way, ...] = WAYS) -> Bank:
+    """Return the ``ways`` of writing as arrays (built once)."""
+    parsed = [_parse(way) for way in ways]
     examples_max = max(len(examples) for _, examples in parsed)
     controls = max(examples.shape[1] for _, examples in parsed)
-    shares = np.cumsum([[way.share * (way.digit == digit) for way in WAYS] for digit in range(10)], axis=1)
+    shares = np.cumsum([[way.share * (way.digit in (digit, ANY)) for way in ways] for digit in range(10)], axis=1)
     out = Bank(
         chance=shares / shares[:, -1:],
-        examples=np.zeros((len(WAYS), examples_max, controls, 2)),
-        present=np.zeros((len(WAYS), examples_max)),
-        ends=np.zeros((len(WAYS), controls, controls)),
-        curve=np.zeros((len(WAYS), POINTS, controls)),
-        joined=np.zeros((len(WAYS), POINTS - 1)),
+        examples=np.zeros((len(ways), examples_max, controls, 2)),
+        present=np.zeros((len(ways), examples_max)),
+        ends=np.zeros((len(ways), controls, controls)),
+        curve=np.zeros((len(ways), POINTS, controls)),
+        joined=np.zeros((len(ways), POINTS - 1)),
     )
     for i, (strokes, examples) in enumerate(parsed):
         n, c, _ = examples.shape
@@ -128,9 +128,8 @@ def on_grid(numbers: np.ndarray) -> np.ndarray:
     return np.add(numbers, GRID, dtype=np.float64) - GRID
 
 
-def _controls(way: np.ndarray, draws: Draws) -> np.ndarray:
-    """Return control points (n, C, 2), centred on 0, for digits written in the ways ``way`` (n,)."""
-    ways = bank()
+def _controls(ways: Bank, way: np.ndarray, draws: Draws) -> np.ndarray:
+    """Return control points (n, C, 2), centred on 0, for digits written in the ways ``way`` (n,) of ``ways``."""
     # a power of a normal variate is usually small, so a digit resembles one or two of the examples; this one is like a
     # gamma variate of shape 0.4
     normal = np.abs(draws.standard_normal(ways.present[way].shape))
@@ -164,12 +163,13 @@ def _page(points: np.ndarray, draws: Draws) -> np.ndarray:
     return np.stack([cosine * x - sine * y, sine * x + cosine * y], axis=2)
 
 
-def write_digits(labels: np.ndarray, draws: Draws) -> tuple[np.ndarray, np.ndarray]:
-    """Return the pen's path for each of ``labels`` (n,): points (n, POINTS, 2) and pen-down marks.
+def write_digits(labels: np.ndarray, draws: Draws, known: tuple[Way, ...] = WAYS) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pen's path for each of ``labels`` (n,) in the ``known`` ways: points (n, POINTS, 2) and
+    pen-down marks.
 
     Points are (x, y) with y downwards, about one unit high. The marks (n, POINTS - 1) are 1 where the pen draws from a
     point to the next and 0 where it is lifted.
     """
-    ways = bank()
+    ways = bank(known)
     way = (draws.random((len(labels), 1)) >= ways.chance[labels]).sum(axis=1)
-    return _page(ways.curve[way] @ on_grid(_controls(way, draws)), draws), ways.joined[way]
+    return _page(ways.curve[way] @ on_grid(_controls(ways, way, draws)), draws), ways.joined[way]

@@ -8,11 +8,13 @@ down. They differ as much as real handwriting, because a drawn digit is a random
 
 from typing import NamedTuple
 
+ANY = -1  # in place of a digit: something else, written under every label as often
+
 
 class Way(NamedTuple):
     """One way of writing a digit: how common it is, its strokes, and examples of its control points."""
 
-    digit: int
+    digit: int  # or ANY
     share: float  # relative to the other ways of the same digit
     strokes: str
     examples: tuple[str, ...]
