@@ -16,6 +16,8 @@ from distlenet.numerics import one_thread
 from distlenet.runs.checkpoint import Checkpoint
 
 CONFUSIONS = 15  # rows of the list of confusions
+LEAST = 0.5  # a less probable answer becomes a question: "1 or 7?"
+CLOSE = 0.1  # a second reading that is at least as probable is named
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,11 @@ class Predictions:
     class_names: tuple[str, ...]
     probabilities: np.ndarray  # (n, classes) float64, 0 to 1
     labels: np.ndarray  # (n,) int64: the likeliest class, by its name where all are whole numbers, else its position
+
+    @property
+    def sure(self) -> np.ndarray:
+        """Whether each answer is likely enough, (n,) bool; `predict` asks instead of answering where it is not."""
+        return np.asarray(self.probabilities.max(axis=-1) >= LEAST)
 
     @property
     def names(self) -> list[str] | str:

@@ -87,9 +87,9 @@ def score(readings: "Sequence[Reading]", true: Sequence[int], class_names: tuple
 
     from distlenet.scores import Scores
 
-    best = [reading.digits[0].ranking[0] if reading.digits else None for reading in readings]
-    predicted = [class_names.index(answer[0]) if answer else -1 for answer in best]
-    confidence = [answer[1] if answer else 0.0 for answer in best]
+    labels = [reading.digits[0].label if reading.digits else None for reading in readings]
+    predicted = [-1 if label is None else class_names.index(label) for label in labels]
+    confidence = [reading.digits[0].ranking[0][1] if reading.digits else 0.0 for reading in readings]
     return Scores(class_names, np.array(true), np.array(predicted), np.array(confidence))
 
 

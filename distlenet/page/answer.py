@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from distlenet.nn import Flatten, Layer
-from distlenet.reader import Reader
+from distlenet.reader import CLOSE, LEAST, Reader
 
 MOST_MAPS = 64  # feature maps shown per layer
 MOST_UNITS = 1024  # units shown per dense layer
@@ -41,14 +41,20 @@ def shown_layers(layers: Sequence[Layer]) -> list[Shown]:
 def answer(reader: Reader, shown: Sequence[Shown], image: np.ndarray) -> dict[str, Any]:
     """Return the answer to ``image`` (rows, columns) uint8, one digit.
 
-    ``none`` is the probability of none of the classes, of a network that has such an answer. Arrays are base64: the
-    image bytes in 0 to 255, a layer's signed bytes, its largest magnitude being 127.
+    ``second`` is the second reading if it is close. ``none`` is the probability of none of the classes, of a network
+    that has such an answer. Arrays are base64: the image bytes in 0 to 255, a layer's signed bytes, its largest
+    magnitude being 127.
     """
     outputs = [output for _, output in reader.outputs(image[None])]
     probabilities = reader.likely(outputs[-1])[:, 0]
-    best = int(probabilities.argmax())
+    order = np.argsort(-probabilities, kind="stable").tolist()
+    best, second = order[0], order[:2][-1]
+    close = probabilities[best] < LEAST or probabilities[second] >= CLOSE
     return {
         "label": reader.class_names[best],
+        "sure": bool(probabilities[best] >= LEAST),
+        "second": reader.class_names[second] if close else None,
+        "second_probability": round(float(probabilities[second]), 6),
         "probability": round(float(probabilities[best]), 6),
         "probabilities": np.round(probabilities, 6).tolist(),
         "none": round(max(0.0, 1 - float(probabilities.sum())), 6),

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from distlenet.bounded import read_json
 from distlenet.errors import PictureError, SeveralDigits, report
+from distlenet.reader import LEAST
 from distlenet.scores import Scores
 from distlenet.streams import clean, note, reason, safe_streams
 from distlenet.ui.console import make_console
@@ -90,6 +91,12 @@ class Prediction:
         return self.ranking[:TOP]
 
     @property
+    def label(self) -> str | None:
+        """The likeliest class, or None if it is not likely enough to be an answer."""
+        name, probability = self.ranking[0]
+        return name if probability >= LEAST else None
+
+    @property
     def none(self) -> float:
         """The probability that it is none of the classes; above 0 only for a network with a rubbish class."""
         return max(0.0, 1 - sum(probability for _, probability in self.ranking))
@@ -118,12 +125,13 @@ def show_reading(reading: Reading, pictures: bool) -> None:
         return
     console, several = make_console(), len(reading.digits) > 1
     if several:
-        labels = [digit.top[0][0] for digit in reading.digits]
+        labels = [digit.label or "?" for digit in reading.digits]
         gap = "" if all(len(label) == 1 for label in labels) else " "
         console.print(Text(f"{clean(reading.source)}: {clean(gap.join(labels))}"), soft_wrap=True)
     for digit in reading.digits:
         head = "  " if several else f"{clean(reading.source)}: "
-        parts = [f"{clean(name)} {share(probability)}" for name, probability in digit.top]
+        parts = [] if digit.label else [f"not sure: {' or '.join(clean(name) for name, _ in digit.top[:2])}?"]
+        parts += [f"{clean(name)} {share(probability)}" for name, probability in digit.top]
         if digit.none >= 0.005:
             parts.append(f"none of these {share(digit.none)}")
         console.print(Text(head + "  ".join(parts)), soft_wrap=True)
@@ -166,20 +174,19 @@ def readings_json(readings: Sequence[Reading]) -> str:
 
     ``argument`` is the picture's position on the command line, from 0, since a file may be named twice. ``frames`` is
     1, or null if there are more, which are not counted. ``looks_like`` is more than 1 if several digits seem to stand
-    in a row although one was expected.
+    in a row although one was expected. ``label`` is null where the network is not sure; ``top`` names the likeliest.
     """
     found = []
     for place, reading in enumerate(readings):
         if reading.error is not None:
             found.append({"file": reading.file, "argument": place, "error": str(reading.error)})
         for digit in reading.digits:
-            label, probability = digit.top[0]
             found.append(
                 {
                     "file": reading.file,
                     "argument": place,
-                    "label": label,
-                    "probability": probability,
+                    "label": digit.label,
+                    "probability": digit.top[0][1],
                     "top": [{"label": name, "probability": value} for name, value in digit.top],
                     "none_of_these": digit.none,
                     "looks_like": digit.looks_like,

@@ -19,7 +19,7 @@ from scenes import blurred, folds, grainy, painted, picture, ramp, saved, vignet
 
 from distlenet.errors import PictureError
 from distlenet.pictures import digits_in, read_picture
-from distlenet.reader import Reader
+from distlenet.reader import LEAST, Reader
 from distlenet.runs.choice import find_checkpoint
 
 Change = Callable[[np.ndarray, Rng], np.ndarray]  # of colours (rows, columns, 3), 0 to 255
@@ -205,7 +205,8 @@ def readings(draw: Photograph, seeds: range, many: bool, reader: Reader) -> list
         try:
             found = digits_in(read_picture(io.BytesIO(file)), many=many, likely=reader.probabilities)
             best = [reader.best(digit.image)[0] for digit in found]
-            out.append((text, "".join(name for name, _ in best), min(sure for _, sure in best)))
+            least = min(sure for _, sure in best)
+            out.append((text, "".join(name for name, _ in best) if least >= LEAST else "", least))
         except PictureError:
             out.append((text, "", 0.0))
     return out

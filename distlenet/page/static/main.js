@@ -3,7 +3,7 @@
 import { Asker } from "./asker.js";
 import { prepareCamera } from "./camera.js";
 import { Field } from "./field.js";
-import { choose, percent, say, showAnswers, showNothing, speak } from "./view.js";
+import { choose, percent, readings, say, showAnswers, showNothing, speak } from "./view.js";
 
 const at = (id) => document.getElementById(id);
 const field = new Field(at("field"), drawn);
@@ -41,8 +41,8 @@ function answered({ ok, data }, number) {
 }
 
 function spoken(digits) {
-  if (digits.length === 1) return `${digits[0].label}, ${percent(digits[0].probability)}`;
-  return `${digits.map((digit) => digit.label).join(" ")}, ${digits.length} digits`;
+  if (digits.length === 1) return `${readings(digits)[0]}, ${percent(digits[0].probability)}`;
+  return `${readings(digits).join(" ")}, ${digits.length} digits`;
 }
 
 function empty() {

@@ -13,12 +13,18 @@ export function showAnswers(digits, several) {
   shown = digits;
   place = Math.min(place, digits.length - 1);
   const words = digits.some((digit) => digit.label.length > 2);
-  const text = digits.map((digit) => digit.label).join(words ? " " : "");
+  const text = readings(digits).join(words ? " " : "");
   at("label").textContent = text;
   at("label").className = words || text.length > 10 ? "word" : text.length > 4 ? "long" : text.length > 2 ? "number" : "";
   at("probability").textContent = several ? `${digits.length} digit${digits.length > 1 ? "s" : ""}` : percent(digits[0].probability);
   chips(several ? digits : []);
   choose(place);
+}
+
+// Their labels; of one that the network is not sure of: a question.
+export function readings(digits) {
+  if (digits.length > 1) return digits.map((digit) => (digit.sure ? digit.label : "?"));
+  return digits.map((digit) => (digit.sure ? digit.label : `${digit.label} or ${digit.second}?`));
 }
 
 export function choose(number) {
@@ -27,7 +33,8 @@ export function choose(number) {
   [...at("digits").children].forEach((chip, i) => chip.setAttribute("aria-pressed", i === place));
   if (digit.looks_like > 1) say(`This looks like ${digit.looks_like} digits, and one was read.`);
   else if (digit.none >= 0.5) say(`Probably none of these (${percent(digit.none)}).`);
-  else say(digit.probability < 0.5 ? "The network is not sure." : "");
+  else if (!digit.sure) say(`The network is not sure: ${digit.label} or ${digit.second}?`);
+  else say(digit.second ? `Or ${digit.second} (${percent(digit.second_probability)}).` : "");
   at("all").hidden = !(digit.looks_like > 1);
   const best = digit.probabilities.indexOf(Math.max(...digit.probabilities));
   rows.forEach((row, i) => {
@@ -46,9 +53,9 @@ function chips(digits) {
   digits.forEach((digit, i) => {
     const chip = holder.children[i] ?? holder.appendChild(newChip());
     const [picture, label, share] = chip.children;
-    label.textContent = digit.label;
+    label.textContent = digit.sure ? digit.label : "?";
     share.textContent = percent(digit.probability);
-    chip.classList.toggle("unsure", digit.probability < 0.5);
+    chip.classList.toggle("unsure", !digit.sure);
     ink(picture, digit.image);
   });
 }
