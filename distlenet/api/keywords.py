@@ -23,6 +23,7 @@ class Settings(TypedDict, total=False):
     shift: float
     zoom: float
     elastic: float
+    disturb: float
     train_sample: int
     test_curve: bool
     memory_limit: int

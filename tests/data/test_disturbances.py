@@ -11,7 +11,8 @@ import unlike
 
 from distlenet.arithmetic import NATIVE, PORTABLE
 from distlenet.data.augmentation import Augmentation, Resampler
-from distlenet.data.disturbances import CHANGES, FULL, KINDS, MOVES, Disturbance
+from distlenet.data.blemishes import CHANGES, FULL
+from distlenet.data.disturbances import KINDS, MOVES, Disturbance
 from distlenet.data.sources.drawing import draw_digits
 
 HERE = Path(__file__).resolve().parent
