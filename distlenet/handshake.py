@@ -11,10 +11,14 @@ EXIT_FILE = "DISTLENET_EXIT_FILE"  # where the root leaves the exit code for the
 LAUNCH_ID = "DISTLENET_LAUNCH_ID"  # the same after a restart: starts with the launcher's identity
 FAULT_TOLERANCE = "DISTLENET_FAULT_TOLERANCE"  # "ulfm" if the job survives the loss of ranks
 STALL_AFTER = "DISTLENET_STALL_AFTER"  # seconds, from `distlenet launch --stall-after`
+JOINS = "DISTLENET_JOINS"  # in a process that joins the running job: the identity of the rank that started it
 LEFT = "left"  # the exit code as written by the other ranks, in case the root hangs or dies at its end
 READY = "ready"  # exists once all ranks are connected
 ABORTED = "aborted"  # made by a rank that aborts the job
 ASKED = "asked"  # written by the launcher: the signal that asked it to end the job
+RANKS = "ranks"  # the number of ranks that the job should have; the file exists if new ones may join
+SECRET = "secret"  # known only to the job: a new rank shows it to prove that it belongs
+STUCK = "stuck"  # made by ranks that hang in MPI while another one joins: the launcher starts the job again
 ORDERLY = range(2, 8)  # exit codes of bad input: a restart would not help
 
 
@@ -34,6 +38,33 @@ def tell_aborted() -> None:
     if EXIT_FILE in os.environ:
         with contextlib.suppress(OSError):  # a host that does not share the launcher's directory
             Path(os.environ[EXIT_FILE]).with_name(ABORTED).touch()
+
+
+def beside_exit_file(name: str) -> Path | None:
+    """Return the path of another file of the handshake; None if `distlenet launch` did not start this process."""
+    return Path(os.environ[EXIT_FILE]).with_name(name) if EXIT_FILE in os.environ else None
+
+
+def wanted_ranks() -> int | None:
+    """Return the number of ranks that this job should have, None if that cannot be changed."""
+    path = beside_exit_file(RANKS)
+    with contextlib.suppress(OSError, ValueError):
+        return int(path.read_text(encoding="utf-8")) if path else None
+    return None
+
+
+def secret() -> str:
+    """Return the job's secret, "" if there is none."""
+    path = beside_exit_file(SECRET)
+    with contextlib.suppress(OSError):
+        return path.read_text(encoding="utf-8") if path else ""
+    return ""
+
+
+def has_ended() -> bool:
+    """Whether a rank of this job has left an exit code."""
+    paths = (beside_exit_file(os.path.basename(os.environ.get(EXIT_FILE, ""))), beside_exit_file(LEFT))
+    return any(path is not None and path.exists() for path in paths)
 
 
 def asked_by_launcher() -> int | None:

@@ -16,16 +16,17 @@ from pathlib import Path
 GRACE = 4.0  # seconds for a job without its launcher to save and end
 
 
-def processes(mark: str) -> list[int]:
+def processes(mark: str, having: str = "") -> list[int]:
     """Return the running processes of a job on this host, mpirun included: those with ``mark`` in their environment.
 
-    ``mark`` is "NAME=VALUE".
+    ``mark`` is "NAME=VALUE". With ``having``, "NAME=", only those that have this variable too.
     """
     entry_of_job, found = os.fsencode(mark), []
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal() and int(entry.name) != os.getpid():
             with contextlib.suppress(OSError):  # a zombie no longer has an environment
-                if entry_of_job in (entry / "environ").read_bytes().split(b"\0"):
+                variables = (entry / "environ").read_bytes().split(b"\0")
+                if entry_of_job in variables and any(each.startswith(os.fsencode(having)) for each in variables):
                     found.append(int(entry.name))
     return found
 
@@ -99,16 +100,16 @@ def ranges(numbers: list[int]) -> str:
     return ",".join("-".join(map(str, part)) for part in parts)
 
 
-def send(mark: str, number: int) -> None:
-    """Send signal ``number`` to all processes of a job on this host."""
-    for process in processes(mark):
+def send(mark: str, number: int, having: str = "") -> None:
+    """Send signal ``number`` to all processes of a job on this host, see ``processes``."""
+    for process in processes(mark, having):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
 
 
-def end_processes(mark: str) -> None:
+def end_processes(mark: str, having: str = "") -> None:
     """Kill the remaining processes of a job on this host: ranks outlive an mpirun that was killed."""
-    send(mark, signal.SIGKILL)
+    send(mark, signal.SIGKILL, having)
 
 
 def guard() -> None:

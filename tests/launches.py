@@ -27,6 +27,10 @@ class Marked(mpi_jobs.Job):
                 found[int(rank)] = pid
         return dict(sorted(found.items()))
 
+    def rank_processes(self) -> list[int]:
+        """Return the processes of the ranks, those included that joined later and are all rank 0 of a job of one."""
+        return sorted(pid for pid, found in self._environments().items() if "OMPI_COMM_WORLD_RANK" in found)
+
     def mpirun(self) -> int | None:
         """Return mpirun's process number, or None before it has started."""
         for pid in self._environments():

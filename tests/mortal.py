@@ -170,11 +170,14 @@ MPI = types.SimpleNamespace(
     **vars(pretend.MPI),
     COMM_WORLD=CommWorld,
     Exception=Failure,
+    Info=object,
+    Intracomm=object,
     ERRORS_RETURN=None,
     **{"ERR_PROC_FAILED": "failed", "ERR_PROC_FAILED_PENDING": "pending"},
     **{"ERR_REVOKED": "revoked", "ERR_IN_STATUS": "status"},
 )
-recovery = pretend.load("mpi_recovery.py", MPI, mpi=pretend.plain)
+joining = pretend.load("mpi_return.py", MPI)
+recovery = pretend.load("mpi_recovery.py", MPI, mpi=pretend.plain, mpi_return=joining)
 
 
 class MortalCommunicator(recovery.RecoverableCommunicator):

@@ -40,6 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="drop a rank that is silent for this long; without fault tolerance, end the job (default: %(default)g)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
+    parser.add_argument("--no-return", action="store_true", help="train: do not replace lost ranks by new ones")
     command = parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
@@ -78,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     if not args.hosts and args.ranks > CROWD * cores:
         say(f"{args.ranks} ranks on {cores} cores: expect it to be slow")
     run = Path(settings.run_directory) if command == "train" else None
-    job = Job(args.ranks, words, run, args.hosts, not args.no_fault_tolerance, args.stall_after)
+    tolerant, returns = not args.no_fault_tolerance, not args.no_return
+    job = Job(args.ranks, words, run, args.hosts, tolerant, args.stall_after, returns=returns)
     return launch(job, args.max_restarts)
 
 

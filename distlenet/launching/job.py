@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from distlenet.errors import RanksLost
-from distlenet.handshake import ABORTED, ASKED, FAULT_TOLERANCE, LEFT, READY, STALL_AFTER
+from distlenet.handshake import ABORTED, ASKED, FAULT_TOLERANCE, JOINS, LEFT, READY, STALL_AFTER, STUCK
 from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
 from distlenet.launching.scratch import THREADS, Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
@@ -49,6 +49,7 @@ class Job:
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, besides those of this process
     module: str = "distlenet"  # the ranks' program
     starter: tuple[str, ...] = ()  # words that start ranks in an allocation of a cluster, without the number of ranks
+    returns: bool = True  # a lost rank of a training is replaced
 
     def say(self, text: str) -> None:
         """Print a message of the launcher where the ranks print."""
@@ -73,6 +74,9 @@ def launch(job: Job, max_restarts: int = 0) -> int:
             guardian.watch(None)
             if attempt.orderly:
                 return code
+            if attempt.stuck:
+                job.say("a rank was lost at the very moment when another one joined: starting again from the last save")
+                continue
             if not attempt.connected and new_starts < NEW_STARTS:
                 new_starts += 1
                 job.say("the job ended before its ranks started to work: starting it again")
@@ -115,6 +119,9 @@ class Attempt:
         self._environment = place.environment | dict(job.variables) | {STALL_AFTER: str(job.stall_after)}
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
+        # srun starts no processes for MPI, and a series of runs divides its ranks into teams
+        if self._tolerant and job.returns and arguments[0] == "train" and not job.starter:
+            place.open_door(job.ranks)
         ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
         command = [*job.starter, "-n", str(job.ranks)]
         if not job.starter:
@@ -131,7 +138,7 @@ class Attempt:
         self._signals: list[int] = []  # to be passed on
         self._process: subprocess.Popen[bytes] | None = None
         self.mark, self.can_be_stopped = place.mark, job.hosts is None and not job.starter
-        self.orderly = self.connected = False
+        self.orderly = self.connected = self.stuck = False
 
     def run(self) -> int:
         """Start mpirun and wait for it; return the exit code of the job."""
@@ -160,7 +167,7 @@ class Attempt:
             reader.join(EXIT_SECONDS)  # not longer: a process that outlives mpirun may hold the pipe
         finally:
             self._requests.job = None
-        self.connected = self._ready.exists()
+        self.connected, self.stuck = self._ready.exists(), self._exit_file.with_name(STUCK).exists()
         left = next(iter(self._exit_codes()), None)
         killed = code < 0  # mpirun was killed; ranks that were still starting then end with errors
         # if a rank aborts, mpirun ends the job with SIGTERM, which the other ranks take for a request to end
@@ -223,6 +230,8 @@ class Attempt:
             now = self._requests.clock()
             left_since = left_since or (now if self._exit_codes() else None)
             aborted_since = aborted_since or (now if aborted.exists() else None)
+            if left_since and now - left_since > EXIT_SECONDS:  # nobody waits for those that were about to join
+                end_processes(self.mark, having=f"{JOINS}=")
             if left_since and 0 < self._stall_after < now - left_since:
                 self._say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: ending it")
                 self.end()

@@ -122,16 +122,16 @@ def mpirun_command(
             command += ["-hosts", ",".join(names), "-ppn", str(max(counts))]
         return command
     if fault_tolerance:
-        command += ["--with-ft", "ulfm"]
+        # recoverable: the loss of a rank that joined later does not end the job either
+        command += ["--with-ft", "ulfm", "--prtemca", "state_base_recoverable", "1"]
         parameters: dict[str, object] = {
             "mpi_ft_detector": 1,
             # MPI's detector thread crashes one start in eight; RecoverableCommunicator has its own
             "mpi_ft_detector_thread": 0,
+            "coll": "^han,adapt",  # these collectives survive neither a loss across hosts nor a new rank
         }
         if stall_after:  # 0: MPI's default
             parameters |= {"mpi_ft_detector_period": stall_after / 5, "mpi_ft_detector_timeout": stall_after}
-        if hosts:
-            parameters["coll"] = "^han,adapt"  # these collectives do not survive a loss across hosts
         for name, value in parameters.items():
             command += ["--mca", name, str(value)]
     if hosts:

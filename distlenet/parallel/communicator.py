@@ -1,8 +1,9 @@
 """The communicator protocol of the trainer: the same calls for one process and for many."""
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 
@@ -29,11 +30,16 @@ class Communicator(Protocol):
     size: int
     survives_losses: bool  # the job continues when ranks die
     exchange_seconds: float  # time spent between ranks in ``allreduce_leaves`` so far, local additions excluded
+    parent: "Parent | None"  # of a process that is about to join a running job: alone until then, and not the root
     span: Span  # called by ``allreduce_leaves`` for its parts: "send", "wait", "add"
 
     @property
     def description(self) -> str:
         """MPI library and number of ranks: "Open MPI 5.0.11, 4 ranks"."""
+
+    @property
+    def hosts(self) -> list[str]:
+        """The host of each rank."""
 
     @property
     def is_root(self) -> bool:
@@ -81,6 +87,58 @@ class Communicator(Protocol):
         """End all ranks at once with exit code ``code``; does not return under MPI."""
 
 
+class Parent(Protocol):
+    """A running job, seen from a process that is about to join it. Each method ends this process if the job is over."""
+
+    welcome: Any  # what the root tells it first
+
+    def show(self, facts: dict[str, Any]) -> None:
+        """Send the facts (JSON) by which the root judges whether this process fits."""
+
+    def decline(self, reason: str) -> NoReturn:
+        """End this process, which cannot join; the root reports the reason."""
+
+
+class Recruit(Protocol):
+    """A process that is to become a rank, seen from the root."""
+
+    host: str
+    ready: bool  # it may be taken in
+    refusal: str | None  # why it cannot join
+    final: bool  # another attempt would end in the same way
+
+    def look(self) -> None:
+        """Notice if the process takes too long."""
+
+    def dismiss(self) -> None:
+        """Let the process end."""
+
+
+class Resizable(Communicator, Protocol):
+    """The ranks of a job whose number can change while it runs."""
+
+    def recruit(
+        self, host: str | None, welcome: Any, judge: Callable[[dict[str, Any]], str | None], patience: float
+    ) -> Recruit:
+        """Start a new process on ``host``, or anywhere, without waiting for it; only the root calls this.
+
+        The process gets ``welcome`` (JSON). ``judge`` is called in a thread and returns why a process with these facts
+        does not fit, or None. It is refused after ``patience`` seconds (0: never).
+        """
+
+    def grow(self, recruit: Recruit | None) -> None:
+        """Take in a new rank, the last one from now on; all ranks call this, the root with its ``recruit``.
+
+        Raises RanksLost on every rank if one was lost meanwhile: then the ranks are as before, see ``recover``.
+        """
+
+    def join(self) -> None:
+        """Become a rank of the job whose ranks are in ``grow``; ends this process if the job does not need it."""
+
+    def shrink(self, size: int) -> None:
+        """End all ranks from ``size`` on. The others are those that remain; raises RanksLost like all methods."""
+
+
 class Serial:
     """The communicator of a single process. See ``Communicator`` for the methods."""
 
@@ -88,7 +146,13 @@ class Serial:
     description = "one process"
     survives_losses = False
     exchange_seconds = 0.0
+    parent: Parent | None = None
     span: Span = staticmethod(untimed)
+
+    @property
+    def hosts(self) -> list[str]:
+        """This host."""
+        return [os.uname().nodename]
 
     def allreduce_leaves(self, leaves: np.ndarray, shards: int) -> np.ndarray:
         """Add up all leaves (shards, length) in tree order; returns (length,)."""

@@ -4,12 +4,15 @@ The wrong ``mpirun``, or a plain ``srun``, starts N processes that each believe 
 times and overwrite each other's checkpoints, so launcher and library are compared first.
 """
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from distlenet.errors import DistlenetError, LaunchError, report
-from distlenet.handshake import FAULT_TOLERANCE
+from distlenet.handshake import FAULT_TOLERANCE, JOINS, wanted_ranks
 from distlenet.parallel.agreement import all_or_nothing
 from distlenet.parallel.communicator import Communicator, Serial
 from distlenet.parallel.orphan import end_with_launcher
@@ -18,6 +21,7 @@ WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
     "or under Slurm with `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH)"
 )
+START = 60  # seconds that MPI may take to start in a new process of a running job
 
 
 @dataclass(frozen=True)
@@ -61,7 +65,12 @@ def limit_transports(environment: Mapping[str, str]) -> None:
     """
     size = environment.get("OMPI_COMM_WORLD_SIZE", environment.get("PMI_SIZE"))
     alone = size and size == environment.get("OMPI_COMM_WORLD_LOCAL_SIZE", environment.get("MPI_LOCALNRANKS"))
-    os.environ.setdefault("OMPI_MCA_btl", "self,sm" if alone else "^ofi")
+    transports = "self,sm" if alone else "^ofi"
+    if alone and wanted_ranks() is not None:
+        # ranks that join later cannot be reached by shared memory
+        transports = "self,sm,tcp"
+        os.environ.setdefault("OMPI_MCA_btl_tcp_if_include", "lo")
+    os.environ.setdefault("OMPI_MCA_btl", transports)
     if alone and "PMI_SIZE" in environment:
         os.environ.setdefault("UCX_TLS", "self,sm")  # MPICH's
 
@@ -82,6 +91,11 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     limit_transports(environment)
     make: Callable[[], Communicator]
     try:
+        if JOINS in environment:
+            with muted():
+                from distlenet.parallel.mpi_recovery import join_job
+
+                return join_job()
         if environment.get(FAULT_TOLERANCE) == "ulfm":
             from distlenet.parallel.mpi_recovery import RecoverableCommunicator as make
         else:
@@ -101,6 +115,25 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
     return comm
 
 
+@contextlib.contextmanager
+def muted() -> Iterator[None]:
+    """Drop what MPI prints while it starts in a new process: its root may have ended meanwhile, which is no fault.
+
+    The process ends if this takes longer than START seconds.
+    """
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    signal.alarm(START)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
 def run_ranks(work: Callable[[Communicator], int | None], debug: bool = False, comm: Communicator | None = None) -> int:
     """Do ``work`` on this rank and leave the job cleanly; return the exit code to end with.
 
@@ -112,6 +145,8 @@ def run_ranks(work: Callable[[Communicator], int | None], debug: bool = False, c
         with all_or_nothing(comm, debug):
             code = work(comm) or 0
     except DistlenetError as error:
+        if comm.parent:
+            comm.parent.decline(str(error))
         if debug or not error.agreed:
             raise
         code = report(error)

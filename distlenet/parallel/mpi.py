@@ -21,7 +21,7 @@ from mpi4py import MPI
 from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_launcher
-from distlenet.parallel.communicator import Communicator, Span, pieces_of, untimed
+from distlenet.parallel.communicator import Communicator, Parent, Span, pieces_of, untimed
 from distlenet.parallel.mpi_exchange import Exchange
 
 TAG = 32_767  # for messages outside the exchange, whose tags are small; the largest tag that MPI guarantees
@@ -31,6 +31,7 @@ class MPICommunicator:
     """The ranks of an MPI job. See ``Communicator`` for the methods."""
 
     survives_losses = False
+    parent: Parent | None = None
 
     def __init__(self, comm: MPI.Comm | None = None) -> None:
         self._comm = comm or MPI.COMM_WORLD
@@ -61,6 +62,11 @@ class MPICommunicator:
     def _find_homes(self) -> list[tuple[str, int]]:
         """Return each rank's (host, process)."""
         return [tuple(home) for home in self.allgather([os.uname().nodename, os.getpid()])]
+
+    @property
+    def hosts(self) -> list[str]:
+        """See Communicator.hosts."""
+        return [host for host, _ in self._homes]
 
     @property
     def description(self) -> str:

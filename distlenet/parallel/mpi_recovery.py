@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar, cast
 
 import mpi4py
 import numpy as np
@@ -25,6 +25,7 @@ from mpi4py import MPI  # noqa: E402
 from distlenet.errors import RanksLost  # noqa: E402
 from distlenet.handshake import EXIT_FILE, tell_aborted, tell_launcher  # noqa: E402
 from distlenet.parallel.mpi import TAG, MPICommunicator  # noqa: E402
+from distlenet.parallel.mpi_return import Recruit, RunningJob, leave, merge  # noqa: E402
 from distlenet.parallel.orphan import launcher_is_gone  # noqa: E402
 
 P = ParamSpec("P")
@@ -57,13 +58,18 @@ class RecoverableCommunicator(MPICommunicator):
 
     survives_losses = True
 
-    def __init__(self) -> None:
+    def __init__(self, parent: RunningJob | None = None) -> None:
         self._keep_alive()
+        self.parent, self._leaving = parent, range(0)
+        self._running = parent
         try:
             world = MPI.COMM_WORLD.Dup()
             world.Set_errhandler(MPI.ERRORS_RETURN)
             super().__init__(world)
-            self._say_ready()
+            if parent:
+                self.is_root = False
+            else:
+                self._say_ready()
         except (MPI.Exception, RanksLost):  # a rank was lost during start-up: the launcher restarts the job
             tell_aborted()
             MPI.COMM_WORLD.Abort(RanksLost.exit_code)
@@ -100,25 +106,59 @@ class RecoverableCommunicator(MPICommunicator):
         Raises RanksLost if this part of the job must end, because a larger part may be continuing without it.
         """
         before = self._homes  # tells a dead process from one that cannot be reached
-        self._retired.append(self._exchange)  # messages in flight may still arrive in its buffers
-        self._exchange = None
         self._comm.Revoke()
-        self._comm = self._comm.Shrink()
-        self._comm.Set_errhandler(MPI.ERRORS_RETURN)
-        self.rank, self.size = self._comm.rank, self._comm.size
-        self.is_root = self.rank == 0
-        self._homes = self._find_homes()
+        self._use(self._comm.Shrink())
         lost = [rank for rank, home in enumerate(before) if home not in self._homes]
         self._end_lost_neighbours(before, lost)
         hosts = {host for host, _ in self._homes}
+        lost = [rank for rank in lost if rank not in self._leaving]
         unknown = sum(before[rank][0] not in hosts for rank in lost)  # dead with their host, or cut off
-        known = len(before) - unknown
+        known = len(before) - len(self._leaving) - unknown
+        self._leaving = range(0)
         if known < unknown or (known == unknown and 0 in lost):
             raise RanksLost(
                 f"{unknown} of {len(before)} ranks cannot be reached and may be continuing without this one, so it "
                 "ends here; once you know that they have ended, resume from the last checkpoint with --resume auto"
             ).of_every_rank()
         return lost
+
+    def _use(self, comm: MPI.Comm) -> None:
+        """Continue with the ranks of ``comm``."""
+        self._retired.append(self._exchange)  # messages in flight may still arrive in its buffers
+        self._exchange = None
+        self._comm = comm
+        comm.Set_errhandler(MPI.ERRORS_RETURN)
+        self.rank, self.size = comm.rank, comm.size
+        self.is_root = self.rank == 0
+        self._homes = self._find_homes()
+
+    recruit = staticmethod(Recruit)  # see Resizable
+
+    @_reported
+    def grow(self, recruit: Recruit | None) -> None:
+        """See Resizable.grow."""
+        merged = merge(cast(MPI.Intracomm, self._comm), recruit)
+        if merged is None:
+            raise RanksLost("a rank was lost while another joined")
+        self._use(merged)
+
+    @_reported
+    def join(self) -> None:
+        """See Resizable.join."""
+        assert self._running is not None
+        try:
+            self._use(self._running.join())
+        except RanksLost:  # the others may not have taken this one in
+            leave()
+        self.parent = None
+
+    def shrink(self, size: int) -> None:
+        """See Resizable.shrink."""
+        self.allgather(None)  # now every rank will certainly do this
+        if self.rank >= size:
+            leave()
+        self._leaving = range(size, self.size)
+        self.recover()
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
         """Kill lost ranks on this host that hang instead of being dead: they must not wake up and write."""
@@ -143,3 +183,8 @@ class RecoverableCommunicator(MPICommunicator):
         if code != RanksLost.exit_code:  # else other ranks may be continuing without this one
             tell_launcher(code, left=not self.is_root)
         os._exit(0 if EXIT_FILE in os.environ else code)
+
+
+def join_job() -> RecoverableCommunicator:
+    """Return the communicator of a process that is to become a rank of the job which started it: alone until then."""
+    return RecoverableCommunicator(RunningJob())

@@ -41,7 +41,7 @@ class Watchdog:
     def __init__(self, comm: Communicator, progress: Callable[[], str], stall_after: float) -> None:
         self._comm, self._progress, self._stall_after = comm, progress, stall_after
         self._watched, self._over = threading.get_ident(), threading.Event()
-        self._active = comm.size > 1 and stall_after > 0
+        self._active = (comm.size > 1 or comm.survives_losses) and stall_after > 0
         self._pulse = min(0.5, stall_after / 8)
         self._thread: threading.Thread | None = None
         self._heartbeats: Heartbeats | None = None

@@ -21,6 +21,7 @@ from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.recipes import build_config
 from distlenet.runs.rank_comparison import (
+    Fact,
     compare_ranks,
     of_dataset,
     of_network,
@@ -77,6 +78,7 @@ class Experiment:
     leaves: Leaves
     epoch_end: EpochEnd
     notices: list[str]  # how this run differs from the one it resumes
+    facts: list[Fact]  # by which a new rank is judged
     recorder: Recorder = field(default_factory=Recorder)
 
     def started(self, comm: Communicator) -> RunStarted:
@@ -120,7 +122,7 @@ def set_up(
         options.trust.check(config.code)
         digits = open_digit_file(options.data)
     given = of_options(vars(options))
-    compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])
+    facts = compare_ranks(comm, lambda: [*of_package(), *given, *of_settings(config), *of_dataset(digits)])
     with in_agreement(comm):
         slices = Slices.of(digits, config)
         check_ranks(config, comm.size, resumed=bool(origin and "dataset" in origin))
@@ -149,10 +151,10 @@ def set_up(
         }
         mine = owned_shards(comm.rank, comm.size, config.shards)
         leaves = Leaves(digits, plan, mine, augmentation, resampler, config.memory_limit * 2**20)
-    compare_ranks(comm, lambda: [*of_network(comm, config.model, state.net), *of_own_code(comm, config, own)])
+    facts += compare_ranks(comm, lambda: [*of_network(comm, config.model, state.net), *of_own_code(comm, config, own)])
     watched_test = slices.test if config.test_curve else None
     epoch_end = EpochEnd(slices.sample, slices.validation, watched_test, resampler, comm, signals)
-    return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices)
+    return Experiment(config, dataset, slices, plan, state, schedule, leaves, epoch_end, notices, facts)
 
 
 def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, override: tuple[str, ...]) -> list[str]:

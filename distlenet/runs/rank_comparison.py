@@ -41,10 +41,13 @@ class Fact:
     advice: str = "start every rank with the same options, settings and files"
 
 
-def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> None:
-    """Raise the error of the first fact that differs from rank 0's on any rank; the same error on every rank."""
-    if comm.size == 1:
-        return
+def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> list[Fact]:
+    """Return the facts if they are the same on all ranks; a process whose number of ranks cannot change lists none.
+
+    Raises the error of the first fact that differs from rank 0's on any rank; the same error on every rank.
+    """
+    if comm.size == 1 and not comm.survives_losses:
+        return []
     facts = list_facts()
     rows = comm.allgather([os.uname().nodename, {fact.what: fact.value for fact in facts}])
     (first_host, expected), mine = rows[0], {fact.what: fact for fact in facts}
@@ -60,6 +63,29 @@ def compare_ranks(comm: Communicator, list_facts: Callable[[], list[Fact]]) -> N
             f"the ranks differ: rank {rank} on {rows[rank][0]}{others} has {name} {found}, rank 0 on {first_host} has "
             f"{usual}: {fact.advice}"
         ).of_every_rank()
+    return facts
+
+
+def judge_newcomer(facts: list[Fact], found: dict[str, Any]) -> str | None:
+    """Return why a process with the facts ``found`` does not fit into a run with ``facts``, or None if it does."""
+    for fact in facts:
+        if found.get(fact.what) != fact.value:
+            name, one, other = narrowed(fact.what, found.get(fact.what), fact.value)
+            return f"it has {name} {one}, the run has {other}: {fact.advice}"
+    return None
+
+
+def of_host(comm: Communicator, arithmetic: str) -> list[Fact]:
+    """Return the facts that a new rank must share with those that train already."""
+    advice = "replace it by a rank on a host like the others, with the same versions"
+    versions = {**versions_here(comm), **decisive(numerics(arithmetic))}
+    return [Fact(f"{name}", value, LaunchError, advice) for name, value in versions.items()]
+
+
+def versions_here(comm: Communicator) -> dict[str, str]:
+    """Return the versions of what a rank runs on."""
+    mpi = comm.description.partition(",")[0]  # without the number of ranks
+    return {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": mpi}
 
 
 def narrowed(what: str, found: Any, expected: Any) -> tuple[str, str, str]:
@@ -186,8 +212,7 @@ def compare_numerics(comm: Communicator, arithmetic: str = "native") -> tuple[bo
     """Return whether all ranks compute the same bits with ``arithmetic``, and warnings: if not, if versions differ, or
     if there are too few cores.
     """
-    versions = {"Python": platform.python_version(), "h5py": h5py.__version__, "MPI": comm.description}
-    rows = comm.allgather([os.uname().nodename, numerics(arithmetic), os.cpu_count(), versions])
+    rows = comm.allgather([os.uname().nodename, numerics(arithmetic), os.cpu_count(), versions_here(comm)])
     warnings = []
     unlike = [rank for rank, row in enumerate(rows) if decisive(row[1]) != decisive(rows[0][1])]
     if unlike:

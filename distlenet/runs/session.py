@@ -15,12 +15,13 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.parallel.watchdog import Watchdog
 from distlenet.runs.experiment import Experiment, RunOptions, set_up
 from distlenet.runs.gradient_check import watch_closely
-from distlenet.runs.rank_comparison import compare_numerics
+from distlenet.runs.rank_comparison import compare_numerics, judge_newcomer, of_host
 from distlenet.runs.root import OtherRank, Root
 from distlenet.runs.slow_ranks import SlowRanks
 from distlenet.runs.summary import Pace, final_test, summarize
 from distlenet.runs.tracing import Tracing, Untraced
 from distlenet.training.audit import EVERY, Audits
+from distlenet.training.crew import Crew
 from distlenet.training.events import Event, Listener, Notice, RunFinished
 from distlenet.training.healing import Healer
 from distlenet.training.loop import LoopOptions, train
@@ -84,7 +85,7 @@ class Session:
         pace, state, steps = Pace(), experiment.state, experiment.leaves.plan.steps_per_epoch
         with Watchdog(self.comm, lambda: state.progress.upcoming(steps), self.options.stall_after) as watchdog:
             take_over = partial(self.take_over, experiment, watchdog)
-            survivor = Survivor(state, experiment.leaves, self.comm, take_over)
+            survivor = Survivor(state, experiment.leaves, self.comm, self.crew, take_over)
             events = survivor.events(lambda: self.course(experiment, survivor, pace))
             while True:
                 with np.errstate(all="ignore"):  # each step checks explicitly for non-finite numbers
@@ -116,11 +117,14 @@ class Session:
             failure, seconds = error if self.options.debug else bare(error), pace.seconds
             if isinstance(error, Stopped):
                 failure = self.blamed() or failure
+        self.crew.disband()
         yield from self.tracing.finish()
         summary = summarize(experiment, self.comm, str(failure or "complete"), seconds, pace) | tested
         summary |= {"total_seconds": round(time.perf_counter() - self._started, 3), "run": self.options.run_directory}
         summary["failure"] = type(failure).__name__ if failure else None
         summary |= self.slow_ranks.for_summary()
+        if changes := self.crew.changes:
+            summary["ranks_changed"] = changes
         # the other ranks wait until it is written; if the root is lost before that, one of them writes it
         code = self.comm.broadcast(self.root.finish(summary))
         history = experiment.state.progress.history
@@ -138,14 +142,15 @@ class Session:
         schedule, epochs, recorder = experiment.schedule, experiment.config.epochs, experiment.recorder
         options = LoopOptions(schedule, epochs, self.signals, self.options.save_steps, recorder, self.audits)
         events = train(experiment.state, experiment.leaves, experiment.epoch_end, options, self.comm)
-        events = self.slow_ranks.follow(events, experiment.leaves.shards)
+        events = self.crew.follow(self.slow_ranks.follow(events, experiment.leaves.shards))
         yield from self.tracing.follow(events, experiment, survivor)
 
     def prepare(self) -> Experiment:
         """Set up the run, resume it if requested, and announce the start."""
         with in_agreement(self.comm):
             origin = self.root.find_origin()
-        experiment = set_up(self.options, self.comm, self.signals, self.comm.broadcast(origin))
+        welcome = self.comm.parent.welcome if self.comm.parent else {"origin": self.comm.broadcast(origin)}
+        experiment = set_up(self.options, self.comm, self.signals, welcome["origin"])
         with in_agreement(self.comm):
             notices = self.root.begin(experiment)
         broadcast_state(experiment.state, self.comm)
@@ -154,6 +159,7 @@ class Session:
             self.root.announce(notice)
         alike, warnings = compare_numerics(self.comm, experiment.config.numerics)
         self.audits, unaudited = make_audits(self.options, experiment.config, self.comm, alike)
+        alike = self.assemble(experiment, welcome, alike)
         for text in unaudited:
             self.root.announce(Notice(text, "warning"))
         if not alike:  # each rank computes the gradient's norm and Muon's step itself; other CPUs give other last bits
@@ -166,6 +172,19 @@ class Session:
         if self.options.trace:
             self.tracing = Tracing(self.options.trace, self.comm, self.write_timeline)
         return experiment
+
+    def assemble(self, experiment: Experiment, welcome: dict[str, Any], alike: bool) -> bool:
+        """Prepare for new ranks, or, in one of them, for joining; returns whether all ranks are ``alike``."""
+        config, parent = experiment.config, self.comm.parent
+        facts = experiment.facts + of_host(self.comm, config.numerics)
+        if parent:
+            self.audits, alike = Audits(*welcome["audits"]), welcome["alike"]
+            parent.show({fact.what: fact.value for fact in facts})
+        audits = self.audits.every, self.audits.everything
+        welcome |= {"audits": audits, "alike": alike}
+        judge = partial(judge_newcomer, facts)
+        self.crew = Crew(self.comm, self.signals, welcome, judge, self.options.stall_after)
+        return alike
 
     def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
         """Write the timeline, if this rank is the root by now; returns notices for the user."""

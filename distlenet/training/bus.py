@@ -14,7 +14,7 @@ from distlenet.errors import DataError, OwnCodeError
 from distlenet.training.signals import STOPS, Signals
 from distlenet.training.state import TrainState
 
-TAIL = ("loss", "correct", "count", "saves", *STOPS)
+TAIL = ("loss", "correct", "count", "saves", "regroups", *STOPS)
 SUMS = 3  # entries of the tail that belong to the leaf: loss, correct, count
 AUDIT = 4  # numbers of each audited leaf behind the tail, see audit.py
 

@@ -74,7 +74,7 @@ class EpochDone:
 class SaveRequested:
     """The state should be saved now, between two steps."""
 
-    reason: str  # "epoch", "requested", "healed", "ranks were lost", "stopped by SIGINT", an error's sentence
+    reason: str  # "epoch", "requested", "healed", "the ranks changed", "stopped by SIGINT", an error's sentence
 
 
 @dataclass(frozen=True)

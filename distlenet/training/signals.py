@@ -18,11 +18,20 @@ from distlenet.parallel.orphan import launcher_is_gone
 STOPS = tuple(number.name for number in ENDING)  # entries of the tail
 
 
+class Regroup(Exception):
+    """Ends the loop between two steps on every rank, because the number of ranks is about to change."""
+
+
 def obey(votes: Mapping[str, float]) -> None:
-    """Raise Stopped if any rank voted to end; ``votes`` are summed over the ranks, so every rank raises."""
+    """Raise Stopped if any rank voted to end, Regroup if the root voted to change the number of ranks.
+
+    ``votes`` are summed over the ranks, so every rank raises.
+    """
     for number in ENDING:
         if votes[number.name]:
             raise Stopped(number)
+    if votes.get("regroups"):
+        raise Regroup
 
 
 class Signals(Handlers):
@@ -37,6 +46,7 @@ class Signals(Handlers):
         self.stop: int | None = None  # the first signal that asked this process to end
         self.save = False
         self.save_seconds: float | None = None
+        self.regroup = False  # whether the number of ranks should change; set only on the root
         self._interrupted_at: float | None = None
         self._saved_at = time.monotonic()
 
@@ -76,4 +86,4 @@ class Signals(Handlers):
         save, self.save = self.save, False
         if self.save_seconds and time.monotonic() - self._saved_at >= self.save_seconds:
             save, self._saved_at = True, time.monotonic()
-        return {"saves": int(save), **self.stops()}
+        return {"saves": int(save), "regroups": int(self.regroup), **self.stops()}

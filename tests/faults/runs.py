@@ -106,6 +106,11 @@ def members(job: mpi_jobs.Job) -> set[int]:
     return found
 
 
+def root_of(run: Path) -> int:
+    """Return the process that has locked the run directory."""
+    return int((run / "lock").read_text().split()[1])
+
+
 def root_pid(run: Path, job: mpi_jobs.Job) -> int | None:
     """Return the process of the run's root, once it has locked its directory."""
     try:

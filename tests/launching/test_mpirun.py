@@ -13,8 +13,10 @@ from distlenet.launching import mpirun
 
 FAULT_TOLERANCE = [
     *("--with-ft", "ulfm"),
+    *("--prtemca", "state_base_recoverable", "1"),
     *("--mca", "mpi_ft_detector", "1"),
     *("--mca", "mpi_ft_detector_thread", "0"),
+    *("--mca", "coll", "^han,adapt"),
     *("--mca", "mpi_ft_detector_period", "2.0"),
     *("--mca", "mpi_ft_detector_timeout", "10.0"),
 ]
@@ -45,7 +47,7 @@ def machine(monkeypatch):
         (
             4,
             {"hosts": "a:2,b:2", "fault_tolerance": True, "stall_after": 10.0},
-            [*FAULT_TOLERANCE, "--mca", "coll", "^han,adapt", "--host", "a:2,b:2", *YIELD],
+            [*FAULT_TOLERANCE, "--host", "a:2,b:2", *YIELD],
         ),
     ],
     ids=["cores for all", "fault tolerance", "more ranks than cores", "hosts", "variables", "one host", "both"],

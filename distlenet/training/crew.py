@@ -1,0 +1,119 @@
+"""The crew: the ranks of a run, and the new ones that join it while it trains.
+
+A lost rank is replaced, and the user may ask for more or fewer ranks. The root looks after every step how many there
+should be. It starts a new process, which prepares next to the training; once that is ready, the root votes in the tail
+of a step, so all ranks change their number at the same position. The newcomer gets the state by broadcast. The
+reduction tree does not depend on the number of ranks, so the bits stay the same.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, cast
+
+from distlenet.handshake import wanted_ranks
+from distlenet.parallel import Communicator
+from distlenet.parallel.communicator import Recruit, Resizable
+from distlenet.training.events import Event, Notice, StepDone
+from distlenet.training.signals import Signals
+
+PERIOD = 0.1  # seconds between two looks
+TRIES = 3  # processes that may fail to start before the root gives up, until the next change
+
+Judge = Callable[[dict[str, Any]], str | None]
+
+
+class Crew:
+    """The number of ranks, as far as it can change.
+
+    ``welcome`` and ``judge`` are handed to new processes, see ``Resizable.recruit``; ``patience``: seconds that one may
+    take to become ready, 0: no limit. ``changes`` is for the summary.
+    """
+
+    def __init__(self, comm: Communicator, signals: Signals, welcome: Any, judge: Judge, patience: float) -> None:
+        self._comm, self._signals = cast(Resizable, comm), signals
+        self._welcome, self._judge, self._patience = welcome, judge, patience
+        self.changes: list[dict[str, Any]] = []
+        self._vacant: list[tuple[int, str]] = []  # lost ranks that are not replaced yet, and their hosts
+        self._recruit: Recruit | None = None
+        self._tries, self._looked, self._wanted = 0, 0.0, wanted_ranks()
+
+    def follow(self, events: Iterator[Event]) -> Iterator[Event]:
+        """Yield ``events``; on the root, look after each step whether the number of ranks should change."""
+        if not self._comm.is_root or wanted_ranks() is None:
+            return (yield from events)
+        for event in events:
+            yield event
+            if isinstance(event, StepDone) and time.monotonic() > self._looked + PERIOD:
+                self._looked = time.monotonic()
+                yield from self._look()
+
+    def _look(self) -> Iterator[Event]:
+        wanted, recruit = wanted_ranks() or self._comm.size, self._recruit
+        if wanted != self._wanted:
+            self._wanted, self._tries = wanted, 0
+        if recruit is not None:
+            recruit.look()
+            if wanted <= self._comm.size:
+                recruit.dismiss()
+                self._recruit = None
+            elif recruit.refusal:
+                self._recruit, self._tries = None, TRIES if recruit.final else self._tries + 1
+                if self._tries == TRIES:
+                    on = f" on {recruit.host}" if recruit.host else ""
+                    what = f"the new rank{on} cannot join: {recruit.refusal}; the run continues with {self.ranks}"
+                    yield Notice(what, "warning")
+        elif wanted > self._comm.size and self._tries < TRIES:
+            host = self._vacant[0][1] if self._vacant and len(set(self._comm.hosts)) > 1 else None
+            self._recruit = self._comm.recruit(host, self._welcome, self._judge, self._patience)
+        self._signals.regroup = wanted < self._comm.size or bool(self._recruit and self._recruit.ready)
+
+    @property
+    def ranks(self) -> str:
+        """The number of ranks in words."""
+        return f"{self._comm.size} rank{'s' if self._comm.size > 1 else ''}"
+
+    def lose(self, lost: list[tuple[int, str]]) -> None:
+        """Note that ranks, given with their hosts, were lost."""
+        self._vacant += lost
+        self._tries = 0
+        self._signals.regroup = False
+
+    def change(self) -> None:
+        """Let a new rank join, or the last ranks leave; all ranks call this. Raises RanksLost."""
+        comm, recruit = self._comm, self._recruit
+        self._signals.regroup, self._recruit = False, None
+        wanted = comm.broadcast(self._wanted)
+        if wanted > comm.size:
+            comm.grow(recruit)
+        elif wanted < comm.size:
+            comm.shrink(wanted)
+
+    def settle(self, before: int, started: float, steps: int) -> str:
+        """Note a change from ``before`` ranks that began at the time ``started``; returns it in words."""
+        size, vacant = self._comm.size, self._vacant
+        change: dict[str, Any] = {"steps": steps, "ranks": size}
+        if size > before and vacant:
+            rank, host = vacant.pop(0)
+            what = f"rank {rank} on {host} was replaced: {self.ranks}{' again' * (not vacant)}"
+            change |= {"replaced": rank, "host": host}
+        elif size > before:
+            what = f"a new rank on {self._comm.hosts[-1]}: {self.ranks} now"
+        else:
+            vacant.clear()
+            what = f"{before - size} ranks left: {self.ranks} now"
+        seconds = time.perf_counter() - started
+        self.changes.append(change | {"seconds": round(seconds, 3)})
+        return f"{what} (paused for {seconds:.2f} s)"
+
+    def share(self) -> None:
+        """Give all ranks what the root knows: any of them may become the root."""
+        self._vacant, self.changes = self._comm.broadcast([self._vacant, self.changes])
+
+    def join(self) -> None:
+        """Become one of the ranks, in a process that has prepared."""
+        self._comm.join()
+
+    def disband(self) -> None:
+        """End the process that was to join: the run is over."""
+        if self._recruit:
+            self._recruit.dismiss()

@@ -1,0 +1,83 @@
+"""Runs under ``distlenet launch`` whose lost ranks are replaced, and the checks that they must pass."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import launches
+import mpi_jobs
+from faults import runs
+
+# while ranks are missing, the root waits after each step: the run must not end before they are replaced
+PATIENT = """import time
+short = False
+def on_event(event):
+    global short
+    text = getattr(event, "text", "")
+    if "FILL" in text:
+        short = False
+    elif "LOSS" in text:
+        short = True
+    elif type(event).__name__ == "StepDone" and short:
+        time.sleep(0.1)
+"""
+LOSS, FILL = "ranks lost", "again ("
+EPOCHS = 10
+
+
+def words(data: Path, run: Path, *options: object) -> list[str]:
+    """Return the arguments of a training that waits for its ranks."""
+    callback = run.with_name("patient.py")
+    callback.write_text(PATIENT.replace("LOSS", LOSS).replace("FILL", FILL))
+    return runs.train(data, run, "--epochs", EPOCHS, "--callback", f"{callback}:on_event", *options)
+
+
+def lines(run: Path) -> list[dict]:
+    """Return the lines of the journal so far."""
+    journal = run / runs.FIRST_WRITES
+    text = journal.read_text() if journal.exists() else ""
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def notices(run: Path) -> list[str]:
+    """Return the notices in the journal so far."""
+    return [line["text"] for line in lines(run) if line["kind"] == "notice"]
+
+
+def count(run: Path, text: str) -> int:
+    """Return how many notices contain ``text``."""
+    return sum(text in notice for notice in notices(run))
+
+
+def kill(job: launches.Launched, pid: int) -> None:
+    """Kill a rank."""
+    assert pid in job.rank_processes()
+    os.kill(pid, signal.SIGKILL)
+
+
+def lose_and_refill(job: launches.Launched, run: Path, pid: int) -> set[int]:
+    """Kill a rank, wait until it is replaced, and return the processes of the ranks then."""
+    lost, filled = count(run, LOSS), count(run, FILL)
+    kill(job, pid)
+    mpi_jobs.wait_for(lambda: count(run, LOSS) > lost and count(run, FILL) > filled, job)
+    return set(job.rank_processes())
+
+
+def wait_until_training(job: launches.Launched, run: Path) -> None:
+    """Wait until the first steps are taken."""
+    mpi_jobs.wait_for(lambda: any(line["kind"] == "step" for line in lines(run)), job)
+
+
+def same_bits(run: Path, whole: Path, ranks: int) -> None:
+    """Check that the run ended like ``whole``, with ``ranks`` ranks."""
+    assert runs.results(run) == runs.results(whole)
+    assert runs.summary(run)["ranks"] == ranks
+    assert not runs.leftovers(run)
+
+
+def exchange_file(path: Path, other: Path) -> None:
+    """Put ``other`` in the place of a file that processes have open."""
+    shutil.copy(other, path.with_suffix(".new"))
+    os.replace(path.with_suffix(".new"), path)
