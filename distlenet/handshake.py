@@ -40,14 +40,14 @@ def tell_aborted() -> None:
             Path(os.environ[EXIT_FILE]).with_name(ABORTED).touch()
 
 
-def beside_exit_file(name: str) -> Path | None:
+def handshake_file(name: str) -> Path | None:
     """Return the path of another file of the handshake; None if `distlenet launch` did not start this process."""
     return Path(os.environ[EXIT_FILE]).with_name(name) if EXIT_FILE in os.environ else None
 
 
 def wanted_ranks() -> int | None:
     """Return the number of ranks that this job should have, None if that cannot be changed."""
-    path = beside_exit_file(RANKS)
+    path = handshake_file(RANKS)
     with contextlib.suppress(OSError, ValueError):
         return int(path.read_text(encoding="utf-8")) if path else None
     return None
@@ -55,7 +55,7 @@ def wanted_ranks() -> int | None:
 
 def secret() -> str:
     """Return the job's secret, "" if there is none."""
-    path = beside_exit_file(SECRET)
+    path = handshake_file(SECRET)
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8") if path else ""
     return ""
@@ -63,7 +63,7 @@ def secret() -> str:
 
 def has_ended() -> bool:
     """Whether a rank of this job has left an exit code."""
-    paths = (beside_exit_file(os.path.basename(os.environ.get(EXIT_FILE, ""))), beside_exit_file(LEFT))
+    paths = (handshake_file(os.path.basename(os.environ.get(EXIT_FILE, ""))), handshake_file(LEFT))
     return any(path is not None and path.exists() for path in paths)
 
 

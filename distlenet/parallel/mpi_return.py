@@ -1,6 +1,6 @@
 """New ranks that join a running job of Open MPI: in place of lost ones, or to enlarge it.
 
-The root starts the new process in a thread, by MPI's Spawn, while all ranks go on training. The newcomer prepares
+The root starts the new process in a thread, by MPI's Spawn, while all ranks continue to train. The newcomer prepares
 alone. It shows the job's secret, gets from the root what it needs to prepare, and sends back the facts by which the
 root judges whether it fits. Then it waits until all ranks take it in, see ``RecoverableCommunicator.grow``.
 """
@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 import numpy as np
 from mpi4py import MPI
 
-from distlenet.handshake import JOINS, STUCK, beside_exit_file, has_ended, secret
+from distlenet.handshake import JOINS, STUCK, handshake_file, has_ended, secret
 from distlenet.processes import identity, is_alive
 
 TAG, JOINING = 32_766, 32_765
@@ -182,7 +182,7 @@ def limited(give_up: Callable[[], object]) -> Iterator[None]:
 
 def start_again() -> None:
     """Let the launcher start the job again: this rank hangs in MPI, and so do all others."""
-    if path := beside_exit_file(STUCK):
+    if path := handshake_file(STUCK):
         with contextlib.suppress(OSError):
             path.touch()
     os.kill(os.getpid(), signal.SIGKILL)

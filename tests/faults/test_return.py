@@ -1,4 +1,4 @@
-"""Lost ranks are replaced while the run goes on: the bits of one process, all ranks at the end, exit code 0."""
+"""Lost ranks are replaced while the run continues: the bits of one process, all ranks at the end, exit code 0."""
 
 import drawn
 import launches
