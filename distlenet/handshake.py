@@ -54,7 +54,7 @@ def wanted_ranks() -> int | None:
 
 
 def secret() -> str:
-    """Return the job's secret, "" if there is none."""
+    """Return the job's secret, "" without one."""
     path = handshake_file(SECRET)
     with contextlib.suppress(OSError):
         return path.read_text(encoding="utf-8") if path else ""

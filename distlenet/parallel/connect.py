@@ -117,7 +117,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
 
 @contextlib.contextmanager
 def muted() -> Iterator[None]:
-    """Drop what MPI prints while it starts in a new process: its root may have ended meanwhile, and then it is not needed.
+    """Drop what MPI prints while it starts in a new process: if the root ends meanwhile, the process is not needed.
 
     The process ends if this takes longer than START seconds.
     """
