@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import sys
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from distlenet.commands.options import add_json
@@ -55,6 +56,7 @@ def run(args: argparse.Namespace) -> int:
 
 def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError | None") -> int:
     """Show the report, on the root; other ranks only send their facts. Return the exit code."""
+    from distlenet.doctor.pace import measure
     from distlenet.doctor.rank import describe_rank
     from distlenet.doctor.self_test import self_test
     from distlenet.errors import VerificationError
@@ -63,7 +65,8 @@ def examine(args: argparse.Namespace, comm: "Communicator", misfit: "LaunchError
     with in_agreement(comm):
         facts = {**describe_rank(), "self_test": self_test()}
     ranks, message = comm.allgather(facts), str(misfit) if misfit else None
-    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, message), args.json))
+    paces = measure(comm) if comm.size > 1 else []
+    on_root(comm, lambda: show(_examine_job(args.run_directory, ranks, paces, message), args.json))
     failed = VerificationError.exit_code if any(rank["self_test"]["culprit"] for rank in ranks) else 0
     return misfit.exit_code if misfit else failed
 
@@ -78,10 +81,13 @@ def show(report: dict[str, Any], as_json: bool) -> None:
     show_doctor(report)
 
 
-def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | None) -> dict[str, Any]:
+def _examine_job(
+    run_directory: str, ranks: list[dict[str, Any]], paces: list[dict[str, Any]], misfit: str | None
+) -> dict[str, Any]:
     from distlenet.data.file.hdf5 import existing_folder, try_locks
     from distlenet.doctor.advice import advise
     from distlenet.doctor.mpirun import ask_library, belongs, describe_mpirun, fault_tolerance
+    from distlenet.doctor.pace import judge, times
     from distlenet.parallel.connect import detect
     from distlenet.paths import home
     from distlenet.ui.terminal import explain
@@ -98,7 +104,8 @@ def _examine_job(run_directory: str, ranks: list[dict[str, Any]], misfit: str | 
         "home": str(home() or ""),
         "mpirun_belongs": belongs(library, mpirun),
         "fault_tolerance": fault_tolerance(library, launch is not None, os.environ),
-        "ranks": ranks,
+        "ranks": [rank | {"pace": times(pace)} for rank, pace in zip_longest(ranks, paces)],
+        "slowest": judge(paces) if paces else None,
         "locking": {"folder": str(folder), **try_locks(folder)},
         "terminal": {"mode": mode, "why": why},
     }

@@ -3,6 +3,7 @@
 It is that of the second example in arithmetic/README.md, in memory.
 """
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,10 @@ from distlenet.numerics import sha256
 from distlenet.parallel import Serial
 from distlenet.runs.experiment import make_state
 from distlenet.training.bus import Bus
+from distlenet.training.events import StepDone
 from distlenet.training.loop import LoopOptions, take_step
 from distlenet.training.signals import Signals
+from distlenet.training.state import TrainState
 
 IMAGES, STEPS = 1280, 20
 SETTINGS: dict[str, Any] = {"epochs": 1, "batch_size": 64, "shards": 4, "validation": 0}
@@ -43,6 +46,22 @@ class Drawn:
 
 def train_known(digits: Drawn, numerics: str) -> str:
     """Take the steps with ``numerics``, native or portable; return the SHA-256 of the parameters."""
+    state, step = prepare(digits, numerics)
+    for _ in range(STEPS):
+        step()
+    return sha256(state.net.theta)
+
+
+def train_again_and_again(digits: Drawn) -> Iterator[StepDone]:
+    """Take the native steps, and start again after the last one, without end."""
+    while True:
+        _, step = prepare(digits, "native")
+        for _ in range(STEPS):
+            yield step()
+
+
+def prepare(digits: Drawn, numerics: str) -> tuple[TrainState, Callable[[], StepDone]]:
+    """Return the state before the first step, and the function that takes the next one."""
     config, arithmetic = Config(**SETTINGS, numerics=numerics), choose(numerics)
     mean, std = mean_and_std(np.bincount(digits.images.ravel(), minlength=256))
     state = make_state(config, DatasetFacts("drawn digits", "", (SIDE, SIDE), tuple("0123456789"), mean, std))
@@ -54,6 +73,4 @@ def train_known(digits: Drawn, numerics: str) -> str:
         Resampler(SIDE, SIDE, mean, std, arithmetic),
     )
     bus, options = Bus(config.shards, state.net.size), LoopOptions(build_schedule(config, STEPS), 1, Signals())
-    for _ in range(STEPS):
-        take_step(state, leaves, bus, options, Serial())
-    return sha256(state.net.theta)
+    return state, lambda: take_step(state, leaves, bus, options, Serial())[0]

@@ -1,5 +1,6 @@
 """Why a rank is slow: from the times of all ranks in the same stretch of steps, and what each used of its machine."""
 
+import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
@@ -7,7 +8,8 @@ from statistics import median
 from typing import Any
 
 from distlenet.processes import ranges
-from distlenet.runs.usage import Usage
+from distlenet.runs.usage import Usage, machine
+from distlenet.training.events import StepDone
 
 HELPING = 0.1  # cores that other threads of a rank use, from which they count
 PAGING = 50  # memory pages read from the disk per second, from which a rank's memory is too small
@@ -38,6 +40,23 @@ class Stretch:
     compute: float  # in the network, forward and backward
     exchange: float  # waiting included
     usage: Usage
+
+    @classmethod
+    def of_steps(cls, steps: Sequence[StepDone], rank: int, leaves: int, usage: Usage) -> "Stretch":
+        """Return the stretch of ``steps`` that this process, ``rank``, has taken with ``leaves`` in each of them."""
+        return cls(
+            rank=rank,
+            host=os.uname().nodename,
+            machine=machine(),
+            process=os.getpid(),
+            leaves=leaves,
+            steps=len(steps),
+            seconds=sum(step.seconds for step in steps),
+            load=sum(step.load_seconds for step in steps),
+            compute=sum(step.compute_seconds for step in steps),
+            exchange=sum(step.exchange_seconds for step in steps),
+            usage=usage,
+        )
 
     @classmethod
     def of(cls, facts: dict[str, Any]) -> "Stretch":
@@ -95,8 +114,8 @@ def crowds(row: Row) -> list[list[int]]:
     """Return the groups of ranks that may run on fewer cores than they are, and wait for each other."""
     cores = [(stretch.machine, frozenset(listed(stretch.usage.cores))) for stretch in row]
     found = []
-    for machine, allowed in dict.fromkeys(cores):
-        group = [rank for rank, (other, own) in enumerate(cores) if other == machine and own <= allowed]
+    for here, allowed in dict.fromkeys(cores):
+        group = [rank for rank, (other, own) in enumerate(cores) if other == here and own <= allowed]
         if len(group) > len(allowed) and all(row[rank].usage.delayed > CROWDED for rank in group):
             found.append(group)
     return found

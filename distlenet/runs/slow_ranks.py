@@ -5,7 +5,6 @@ needs for a leaf, waiting excluded. A rank is slow if it needs much longer than 
 of the last comparisons. Ranks that share a core are slow together: they are found by the cores that they may use.
 """
 
-import os
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from typing import Any
 from distlenet.parallel import Communicator
 from distlenet.processes import ranges
 from distlenet.runs.slow_causes import Cause, Row, Stretch, add_up, crowds, find_cause, usual
-from distlenet.runs.usage import Meter, machine
+from distlenet.runs.usage import Meter
 from distlenet.training.events import Event, Notice, StepDone
 
 SPAN = 1.0  # seconds of training between two comparisons
@@ -94,19 +93,7 @@ class SlowRanks:
 
     def _compare(self, steps: Sequence[StepDone], leaves: int, meter: Meter) -> Row:
         """Return the times of all ranks in the last ``steps``."""
-        own = Stretch(
-            rank=self.comm.rank,
-            host=os.uname().nodename,
-            machine=machine(),
-            process=os.getpid(),
-            leaves=leaves,
-            steps=len(steps),
-            seconds=sum(step.seconds for step in steps),
-            load=sum(step.load_seconds for step in steps),
-            compute=sum(step.compute_seconds for step in steps),
-            exchange=sum(step.exchange_seconds for step in steps),
-            usage=meter.read(search=self._suspected()),
-        )
+        own = Stretch.of_steps(steps, self.comm.rank, leaves, meter.read(search=self._suspected()))
         return [Stretch.of(facts) for facts in self.comm.allgather(asdict(own))]
 
     def _suspected(self) -> bool:

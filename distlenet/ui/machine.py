@@ -66,6 +66,7 @@ def facts_table(report: Mapping[str, Any]) -> Table:
         "file locks": f"flock {locking['flock']}, HDF5's {locking['hdf5']}, in {locking['folder']}",
         "terminal": f"{report['terminal']['mode']}: {report['terminal']['why']}",
         "self-test": _self_test(report["ranks"]),
+        **({"slowest rank": report["slowest"]["text"]} if report["slowest"] else {}),
         "versions": ", ".join(f"{name} {number}" for name, number in report["ranks"][0]["versions"].items()),
     }
     facts = Table.grid(padding=(0, 2))
@@ -88,13 +89,15 @@ def _self_test(ranks: Sequence[Mapping[str, Any]]) -> str:
 
 
 def ranks_table(report: Mapping[str, Any]) -> Table:
-    """Return a table with one row per rank."""
-    rows = []
+    """Return a table with one row per rank; of several ranks also the times for a leaf, all at once and alone."""
+    rows, paced = [], report["slowest"] is not None
     for rank, facts in enumerate(report["ranks"]):
         cores, total = facts["cores"], facts["cores_of_host"]
         allowed = f"cores {ranges(cores)} of {total}" if len(cores) < total else f"all {total} cores"
-        rows.append((rank, facts["host"], allowed, facts["blas"], facts["kernel"], facts["threads"] or "?"))
-    return table(("rank", "host", "may run on", "BLAS", "kernel", "threads"), rows, words=5)
+        times = [f"{1e3 * seconds:.2f}" for seconds in facts["pace"].values()] if paced else []
+        rows.append((rank, facts["host"], allowed, facts["blas"], facts["kernel"], facts["threads"] or "?", *times))
+    heads = ("rank", "host", "may run on", "BLAS", "kernel", "threads", *("leaf ms: together", "alone")[: 2 * paced])
+    return table(heads, rows, words=5)
 
 
 def show_bench(report: Mapping[str, Any]) -> None:

@@ -37,6 +37,7 @@ def test_alone(doctor, tmp_path):
     assert found["locking"] == {"folder": str(tmp_path), "flock": "works", "hdf5": "works"}
     assert found["terminal"]["mode"] == "plain"
     assert found["advice"] == []
+    assert found["slowest"] is found["ranks"][0]["pace"] is None
     assert not (tmp_path / "new").exists()
 
 
@@ -77,6 +78,18 @@ def test_a_row_for_each_rank(runtime, tmp_path):
     assert found["fault_tolerance"]["on"] is False
     if len(os.sched_getaffinity(0)) > 1:
         assert found["advice"] == []
+
+
+def test_the_slowest_rank_is_named(any_mpi, tmp_path):
+    shared = [str(mpi_jobs.JOBS / "hampered.py"), "shared", "0", "0", "doctor", "--run", str(tmp_path)]
+    found = report(mpi_jobs.run(any_mpi.command(2, *shared, "--json"), env=env_of(any_mpi)))
+    slowest, rows = found["slowest"], found["ranks"]
+    assert slowest["cause"] == "shared core" and slowest["host"] == rows[0]["host"]
+    assert "ranks 0-1 share core" in slowest["text"] and f"rank {slowest['rank']} on " in slowest["text"]
+    assert slowest["leaf"] == max(row["pace"]["together"] for row in rows)
+    assert all(row["pace"]["alone"] > 0 for row in rows)
+    done = mpi_jobs.run(any_mpi.command(2, *shared), env=env_of(any_mpi)).expect()
+    assert "slowest rank" in done.stdout and "alone" in done.stdout
 
 
 def test_crowded_ranks_as_text(any_mpi, tmp_path):
