@@ -18,10 +18,10 @@ from distlenet.training.events import Event, Notice, StepDone
 
 SPAN = 1.0  # seconds of training between two comparisons
 FIRST = 10  # steps before the first one, which is not judged: much happens for the first time
-LENGTH, MOST = 10, 8  # a rank is slow if it was so in 8 of the last 10 comparisons
+LENGTH, MOST = 15, 12  # a rank is slow if it was so in 12 of the last 15 comparisons
 SUSPECT = 3  # comparisons in a row after which a slow rank looks for other processes on its core
 MANY = 64  # ranks from which they compare less often
-SLOW = 1.15  # times as long as the others
+SLOW = 1.12  # times as long as the others
 
 
 @dataclass
