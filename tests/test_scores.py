@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distlenet.scores import Scores
+from distlenet.scores import Rows, Scores, align, score_pictures
 
 
 def test_figures_of_known_answers():
@@ -22,3 +22,29 @@ def test_figures_of_known_answers():
 def test_no_answer_at_all():
     scores = Scores(("a", "b"), np.array([1]), np.array([-1]), np.array([0.0]))
     assert scores.calibration_error == 0 and scores.confusion.sum() == 0
+
+
+@pytest.mark.parametrize(
+    ("true", "found", "pairs"),
+    [
+        ([2, 7, 1, 8], [2, 7, 1, 8], [(0, 0), (1, 1), (2, 2), (3, 3)]),
+        ([2, 7, 1, 8], [2, 1, 8], [(0, 0), (1, None), (2, 1), (3, 2)]),
+        ([2, 7], [9, 2, 7, 7], [(None, 0), (0, 1), (None, 2), (1, 3)]),
+        ([4], [-1], [(0, 0)]),
+        ([4, 4], [], [(0, None), (1, None)]),
+    ],
+)
+def test_digits_are_matched_with_the_fewest_edits(true, found, pairs):
+    assert align(true, found) == pairs
+
+
+def test_rows():
+    names = tuple("0123456789")
+    true = [[2, 7, 1, 8], [3, 1], [5]]
+    found = [[(2, 0.9), (7, 0.9), (1, 0.9), (8, 0.9)], [(7, 0.95), (3, 0.6), (-1, 0.4)], []]
+    scores = score_pictures(names, true, found, many=True)
+    assert scores.rows == Rows(count=3, right=1, digits=7, edits=3)
+    assert scores.rows.digit_accuracy == pytest.approx(1 - 3 / 7)
+    assert scores.predicted.tolist() == [2, 7, 1, 8, 3, -1, -1]
+    one = score_pictures(names, [[1], [2]], [[(1, 0.9)], []])
+    assert one.rows is None and one.right.tolist() == [True, False] and one.confidence.tolist() == [0.9, 0]

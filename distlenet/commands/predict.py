@@ -5,6 +5,7 @@ distlenet predict runs/a photo.jpg
 distlenet predict runs/a number.png --many --json
 distlenet predict photo.jpg --show
 distlenet predict photos/*.jpg --labels labels.csv --out scores
+distlenet predict rows/*.png --many --labels numbers.csv
 """
 
 import argparse
@@ -41,6 +42,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     add_trust(parser)
     add_json(parser, "print one JSON list: an object for each digit or error")
+    parser.set_defaults(explain_unknown=take_pictures)
+
+
+def take_pictures(args: argparse.Namespace, unknown: list[str]) -> None:
+    """Add pictures named after an option to the others: argparse takes only words that stand together."""
+    if any(word.startswith("-") and word != "-" for word in unknown):
+        return
+    if args.checkpoint == "pretrained" and len(args.images) == 1 and not is_picture(Path(args.images[0])):
+        args.checkpoint = args.images.pop()
+    args.images += map(path, unknown)
+    unknown.clear()
 
 
 def run(args: argparse.Namespace) -> int:
@@ -52,15 +64,14 @@ def run(args: argparse.Namespace) -> int:
     from distlenet.scores import read_labels
     from distlenet.ui.results import Prediction, Reading, readings_json, show_reading
 
-    if args.labels and args.many:
-        raise UsageError("--labels takes pictures of one digit: leave out --many")
     if args.out and not args.labels:
         raise UsageError("--out is given without --labels, which the page needs")
     checkpoint, images = args.checkpoint, args.images
     if checkpoint != "pretrained" and is_picture(Path(checkpoint)):
         checkpoint, images = "pretrained", [checkpoint, *images]
     reader = Reader(find_checkpoint(checkpoint, trust=make_trust(args, args.model)))
-    true = read_labels(args.labels, [str(file) for file in images], reader.class_names) if args.labels else []
+    names = [str(file) for file in images]
+    true = read_labels(args.labels, names, reader.class_names, args.many) if args.labels else []
     readings: list[Reading] = []
     for file in images:
         try:
@@ -75,35 +86,47 @@ def run(args: argparse.Namespace) -> int:
         if not args.json:
             show_reading(readings[-1], pictures=args.show)
     if args.labels:
-        show_scores(score(readings, true, reader.class_names), readings, args)
+        show_scores(score(readings, true, reader.class_names, args.many), readings, args)
     elif args.json:
         print(readings_json(readings))
     return PictureError.exit_code if any(reading.error for reading in readings) else 0
 
 
-def score(readings: "Sequence[Reading]", true: Sequence[int], class_names: tuple[str, ...]) -> "Scores":
-    """Return how well the pictures were read; ``true``: the position of the class of each."""
-    import numpy as np
+def score(
+    readings: "Sequence[Reading]", true: Sequence[Sequence[int]], class_names: tuple[str, ...], many: bool
+) -> "Scores | None":
+    """Return how well the pictures were read; ``true``: the positions of the classes of each.
 
-    from distlenet.scores import Scores
+    Files that could not be opened are left out: they say nothing about the network. None: no picture is left.
+    """
+    from distlenet.scores import score_pictures
 
-    labels = [reading.digits[0].label if reading.digits else None for reading in readings]
-    predicted = [-1 if label is None else class_names.index(label) for label in labels]
-    confidence = [reading.digits[0].ranking[0][1] if reading.digits else 0.0 for reading in readings]
-    return Scores(class_names, np.array(true), np.array(predicted), np.array(confidence))
+    opened = [place for place, reading in enumerate(readings) if not is_missing(reading)]
+    places = {name: place for place, name in enumerate(class_names)} | {None: -1}
+    found = [[(places[digit.label], digit.ranking[0][1]) for digit in readings[place].digits] for place in opened]
+    return score_pictures(class_names, [true[place] for place in opened], found, many) if opened else None
 
 
-def show_scores(scores: "Scores", readings: "Sequence[Reading]", args: argparse.Namespace) -> None:
+def is_missing(reading: "Reading") -> bool:
+    """Whether there was no file to read."""
+    return reading.error is not None and isinstance(reading.error.__cause__, OSError)
+
+
+def show_scores(scores: "Scores | None", readings: "Sequence[Reading]", args: argparse.Namespace) -> None:
     """Print ``scores`` as tables, or as one JSON object with the readings; write the page if requested."""
     from distlenet.ui.console import make_console
     from distlenet.ui.results import readings_json, scores_json
     from distlenet.ui.tables import scores_table
 
     if args.json:
-        print(json.dumps({"readings": json.loads(readings_json(readings)), "scores": scores_json(scores)}))
-    else:
+        figures = scores_json(scores) if scores else None
+        print(json.dumps({"readings": json.loads(readings_json(readings)), "scores": figures}))
+    elif scores:
         make_console().print("", scores_table(scores))
-    if args.out:
+    missing = sum(map(is_missing, readings))
+    if missing:
+        note(f"the scores leave out {missing} of {len(readings)} files, which could not be opened")
+    if args.out and scores:
         from distlenet.report.scores import write_score_page
 
         note(f"wrote {write_score_page(args.out, scores, str(args.labels)).page}")

@@ -26,9 +26,9 @@ def write_corruption_page(out: Path, measured: "Measured") -> Written:
     kinds = {"none": measured.result, **measured.corrupted}
     accuracies = {kind: result.accuracy for kind, result in kinds.items()}
     mean = sum(result.accuracy for result in measured.corrupted.values()) / len(measured.corrupted)
-    split = "train" if measured.split == "validation" else measured.split
+    first, last = measured.start, min(measured.start + EXAMPLES, measured.stop)
     with open_digit_file(measured.data) as digits:
-        originals, _ = digits.read(split, 0, min(EXAMPLES, digits.length(split)))
+        originals, _ = digits.read("train" if measured.split == "validation" else measured.split, first, last)
     book = Book()
     with style():
         section = book.section("Accuracy under corruptions")
@@ -43,7 +43,7 @@ def write_corruption_page(out: Path, measured: "Measured") -> Written:
         book.figure(section, "corruptions", figure, "The error on the images as they are, and under each corruption.")
         examples = book.section("Examples")
         for kind in measured.corrupted:
-            tiles = [image(changed / 255) for changed in corrupt(kind, originals)]
+            tiles = [image(changed / 255) for changed in corrupt(kind, originals, first)]
             examples.heading(kind)
             examples.tiles(Tiles(f"Images under {kind}", tiles))
     title = "Accuracy under corruptions"
@@ -56,19 +56,24 @@ def write_score_page(out: Path, scores: Scores, labels: str) -> Written:
     ``labels``: the file of labels, for the page's first line. Raises RunDirectoryError; UsageError without matplotlib
     or Jinja2.
     """
-    total, answered = len(scores.true), int(scores.answered.sum())
+    total, answered, rows = len(scores.true), int(scores.answered.sum()), scores.rows
     book = Book()
     with style():
         section = book.section("Results")
         section.facts(
             [
+                *([("pictures wholly right", f"{rows.right:,} of {rows.count:,}")] if rows else []),
                 ("accuracy", percent(scores.right.sum() / total)),
                 ("no answer", percent(1 - answered / total)),
                 ("wrong above 90 %", f"{scores.confidently_wrong:,}"),
                 ("calibration error", percent(scores.calibration_error)),
             ]
         )
-        section.text(f"{total:,} pictures. One without an answer counts as not right in the accuracy.")
+        kind = "digits" if rows else "pictures"
+        section.text(f"{total:,} {kind}. One without an answer counts as not right in the accuracy.")
+        if rows:
+            accuracy = percent(rows.digit_accuracy)
+            section.text(f"{rows.edits:,} edits of digits would make all pictures right: accuracy {accuracy}.")
         section = book.section("Confusion matrix", half=True)
         caption = "True and predicted classes of the answers."
         book.figure(section, "confusion", confusion(scores.confusion, scores.class_names), caption)

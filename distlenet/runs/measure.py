@@ -28,6 +28,8 @@ class Measured:
     split: str
     class_names: tuple[str, ...]
     result: Result
+    start: int  # first row of the images in the dataset's split; validation images are rows of train
+    stop: int  # row behind the last one
     notes: list[str]  # what the user should know
     corrupted: dict[str, Result] = field(default_factory=dict)  # on the same images, corrupted: by kind
 
@@ -77,4 +79,14 @@ def measure(
     resampler = Resampler(*trained.image_shape, trained.mean, trained.std, net.arithmetic)
     result = evaluate(net, part, resampler, comm)
     corrupted = {kind: evaluate(net, replace(part, corruption=kind), resampler, comm) for kind in corruptions}
-    return Measured(str(checkpoint.path), str(digits.path), split, trained.class_names, result, notes, corrupted)
+    return Measured(
+        checkpoint=str(checkpoint.path),
+        data=str(digits.path),
+        split=split,
+        class_names=trained.class_names,
+        result=result,
+        start=part.start,
+        stop=part.stop,
+        notes=notes,
+        corrupted=corrupted,
+    )

@@ -198,7 +198,10 @@ def readings_json(readings: Sequence[Reading]) -> str:
 
 
 def scores_json(scores: Scores) -> dict[str, Any]:
-    """Return ``scores`` as JSON values. Pictures without an answer count as not right in the accuracy."""
+    """Return ``scores`` as JSON values. Pictures without an answer count as not right in the accuracy.
+
+    Those of rows of digits count digits, and ``rows`` the pictures.
+    """
     answered, right = int(scores.answered.sum()), int(scores.right.sum())
     return {
         "count": len(scores.true),
@@ -211,6 +214,7 @@ def scores_json(scores: Scores) -> dict[str, Any]:
         "confusion": scores.confusion.tolist(),
         "unanswered": np.bincount(scores.true[~scores.answered], minlength=len(scores.class_names)).tolist(),
         "calibration": [vars(part) if part.count else {"count": 0} for part in scores.bins],
+        **({"rows": vars(scores.rows) | {"digit_accuracy": scores.rows.digit_accuracy}} if scores.rows else {}),
     }
 
 

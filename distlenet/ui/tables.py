@@ -11,7 +11,7 @@ from rich.text import Text
 from distlenet.data.corruptions import CORRUPTIONS
 from distlenet.nn.inspection import Row
 from distlenet.reader import confusions, per_class
-from distlenet.scores import Scores
+from distlenet.scores import Rows, Scores
 from distlenet.streams import clean
 from distlenet.training.evaluation import accuracy
 from distlenet.ui.text import percent
@@ -127,11 +127,21 @@ def scores_table(scores: Scores) -> Group:
         ("wrong above 90 %", f"{scores.confidently_wrong:,}", percent(scores.confidently_wrong / total)),
         ("no answer", f"{total - answered:,}", percent((total - answered) / total)),
     ]
-    head = table(("", "pictures", "share"), rows, foot=("all", f"{total:,}", ""))
+    head = table(("", "digits" if scores.rows else "pictures", "share"), rows, foot=("all", f"{total:,}", ""))
     names = [clean(name) for name in scores.class_names]
     confusion = Confusion(scores.confusion, names)
     error = Text(f"calibration error {percent(scores.calibration_error)}")
-    return Group(head, "", confusion, "", table(CALIBRATION, calibration_rows(scores)), error)
+    whole = Group(rows_table(scores.rows), "") if scores.rows else Group()
+    return Group(whole, head, "", confusion, "", table(CALIBRATION, calibration_rows(scores)), error)
+
+
+def rows_table(rows: Rows) -> Table:
+    """Return a table of how well whole pictures of several digits were read."""
+    facts = [
+        ("pictures read wholly right", f"{rows.right:,} of {rows.count:,}", percent(rows.right / rows.count)),
+        ("digits, by edit distance", f"{rows.edits:,} edits of {rows.digits:,}", percent(rows.digit_accuracy)),
+    ]
+    return table(("", "", "accuracy"), facts)
 
 
 def calibration_rows(scores: Scores) -> list[tuple[str, str, str, str]]:

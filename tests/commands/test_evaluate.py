@@ -1,6 +1,7 @@
 """``distlenet evaluate``: the same numbers in one process and under mpirun, and one sentence for each fault."""
 
 import json
+import re
 import shutil
 
 import drawn
@@ -40,6 +41,18 @@ def test_under_corruptions(trained, digits, tmp_path, distlenet, openmpi, only_s
     assert all(kind in page and kind in done.stdout for kind in CORRUPTIONS)
     assert (tmp_path / "page/corruptions.svg").exists()
     only_sentence(distlenet(*words[:4], "--out", tmp_path / "page"), 2, "--corrupt")
+
+
+def test_examples_are_images_of_the_split(trained, digits, tmp_path, distlenet):
+    """Validation images are the last rows of train: the page must not show the first ones."""
+    pytest.importorskip("matplotlib")
+    pytest.importorskip("jinja2")
+    pages = []
+    for split in ("train", "validation"):
+        words = ["--split", split, "--out", tmp_path / split]
+        distlenet("evaluate", trained, "--data", digits, "--corrupt", *words).expect()
+        pages.append(re.findall('data:image/png[^"]*', (tmp_path / split / "report.html").read_text()))
+    assert len(pages[0]) == len(pages[1]) == 45 and not {*pages[0]} & {*pages[1]}
 
 
 def test_agrees_with_the_run(trained, digits, distlenet, summary_of):

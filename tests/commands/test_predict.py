@@ -195,11 +195,66 @@ def test_labels_that_are_not_understood(trained, files, capsys, content, sentenc
     assert out == "" and message.count("\n") == 1 and sentence in message
 
 
-def test_labels_with_other_options(trained, files, capsys):
-    picture = ["predict", str(trained), str(files / "0.png")]
-    assert main([*picture, "--out", str(files)]) == 2
-    assert main([*picture, "--many", "--labels", str(files / "labels.csv")]) == 2
-    assert capsys.readouterr().err.count("--labels") == 2
+def test_a_page_needs_labels(trained, files, capsys):
+    assert main(["predict", str(trained), str(files / "0.png"), "--out", str(files)]) == 2
+    assert "--labels" in capsys.readouterr().err
+
+
+def test_pictures_may_follow_an_option(trained, files, capsys):
+    (files / "labels.csv").write_text("0.png,1\n1.png,1\n")
+    pictures, labels = [str(files / "0.png"), str(files / "1.png")], ["--labels", str(files / "labels.csv"), "--json"]
+    orders = [
+        [str(trained), *pictures, *labels],
+        [str(trained), *labels, *pictures],
+        [str(trained), pictures[0], *labels, pictures[1]],
+        [*labels, str(trained), *pictures],
+    ]
+    answers = []
+    for order in orders:
+        assert main(["predict", *order]) == 0
+        answers.append(capsys.readouterr().out)
+    assert len({*answers}) == 1 and json.loads(answers[0])["scores"]["count"] == 2
+    assert main(["predict", *labels, *pictures]) == 0  # the packaged network
+    assert main(["predict", pictures[0], *labels, pictures[1]]) == 0
+    capsys.readouterr()
+    assert main(["predict", str(trained), *labels, "--unknown", *pictures]) == 2
+    assert "--unknown" in capsys.readouterr().err
+
+
+def test_files_that_are_missing_are_left_out_of_the_scores(trained, files, capsys):
+    """A wrong name says nothing about the network: it is an error, and left out of the scores."""
+    (files / "labels.csv").write_text("0.png,1\nnone.png,1\n")
+    words = ["predict", str(trained), "--labels", str(files / "labels.csv")]
+    assert main([*words, str(files / "0.png"), str(files / "none.png"), "--json"]) == 12
+    out, err = capsys.readouterr()
+    assert json.loads(out)["scores"]["count"] == 1 and "leave out 1 of 2 files" in err
+    assert main([*words, str(files / "none.png"), "--json"]) == 12
+    assert json.loads(capsys.readouterr().out)["scores"] is None
+    assert main([*words, str(files / "none.png")]) == 12
+    out, err = capsys.readouterr()
+    assert out == "" and "there is no picture" in err
+
+
+def test_scores_of_rows(trained, files, capsys):
+    images, true = draw_digits(4, seed=5)
+    row = 255 - np.hstack([np.pad(image, 10) for image in images])
+    Image.fromarray(row).resize((960, 240)).save(files / "row.png")
+    number = "".join(map(str, true))
+    words = ["predict", str(trained), str(files / "row.png"), str(files / "blank.png"), "--many", "--labels"]
+    (files / "rows.csv").write_text(f"row.png,{number}\nblank.png,4 2\n")
+    assert main([*words, str(files / "rows.csv"), "--json"]) == 12
+    found = json.loads(capsys.readouterr().out)
+    read = [answer["label"] for answer in found["readings"] if "label" in answer]
+    rows = found["scores"]["rows"]
+    assert (rows["count"], rows["digits"], found["scores"]["count"]) == (2, 6, 6)
+    assert rows["right"] == (read == list(number)) and rows["edits"] >= 2
+    main([*words, str(files / "rows.csv"), "--out", str(files / "page")])
+    assert "pictures read wholly right" in capsys.readouterr().out
+    if (files / "page").exists():
+        assert "wholly right" in (files / "page/report.html").read_text()
+    (files / "rows.csv").write_text(f"row.png,{number}x\nblank.png,4\n")
+    assert main([*words, str(files / "rows.csv")]) == 4
+    assert "expected FILE,LABEL with some of 0, 1" in capsys.readouterr().err
 
 
 def test_standard_input_and_pipes(trained, files, monkeypatch, capsys):
