@@ -1,5 +1,6 @@
 #!/bin/bash
-# Trains under Slurm and resumes automatically after a time limit, a preemption or a node failure. In the checkout run:
+# Trains under Slurm and resumes automatically after a time limit, a preemption, or the loss of ranks or nodes. In the
+# checkout run:
 #
 #   sbatch --nodes=2 --ntasks=8 --time=00:30:00 scripts/slurm-job.sh --data datasets/mnist.h5 --run runs/cluster
 #
@@ -31,6 +32,7 @@
 set -u
 
 patience=60 # seconds to wait for a save before the job is requeued anyway
+attempts=3  # starts whose ranks died before they saved, until the job fails
 
 python=${DISTLENET_PYTHON:-}
 if [ -z "$python" ]; then if [ -x .venv/bin/python ]; then python=.venv/bin/python; else python=python3; fi; fi
@@ -48,47 +50,96 @@ done
 case $run in "~/"*) run=$HOME/${run#"~/"} ;; esac # in --run=~/runs/a the shell does not expand ~, but distlenet does
 if [ -z "$run" ]; then echo "error: give --run DIR, on a file system that all nodes share" >&2 && exit 2; fi
 
+# Where the ranks leave their exit code, because a launcher's own code says less. Kept until the job is over.
+folder=$(dirname "$run")/.distlenet-job-$SLURM_JOB_ID
+mkdir -p "$folder" || exit 6
+export DISTLENET_EXIT_FILE=$folder/exit-code
+
 # One BLAS thread per rank: each rank uses one core.
 export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 # On one node Open MPI's mpirun would end at a TERM without informing its ranks. On several nodes it needs Slurm.
 if [ "${SLURM_JOB_NUM_NODES:-1}" = 1 ]; then export PRTE_MCA_plm=ssh; fi
 
-echo "start ${SLURM_RESTART_COUNT:-0} of job $SLURM_JOB_ID: $launcher $python -m distlenet train $* --resume"
-# In the background, because bash runs no trap while it waits for a foreground command.
-$launcher "$python" -m distlenet train "$@" --resume </dev/null &
-training=$!
-signalled=
+training= # the launcher's process
+signalled= cancelled= requeued=
 
 save() { # USR1: the ranks save and continue
     signalled=yes
     kill -USR1 "$training" 2>/dev/null
 }
-end() { # TERM, from scancel or before a preemption: the ranks save and end. Slurm requeues preempted jobs.
-    signalled=yes
+end() { # TERM, from scancel or before a preemption: the ranks save and end
+    signalled=yes cancelled=yes
     kill -TERM "$training" 2>/dev/null
 }
 again() { # USR2: the ranks save, and the job goes back into the queue
-    local mark
-    mark=$(mktemp)
+    touch "$folder/requested"
     save
     for ((i = 0; i < 10 * patience; i++)); do
-        if ! kill -0 "$training" 2>/dev/null; then rm -f "$mark" && return; fi # the training has just ended
-        if [ -n "$(find "$run/checkpoints" -name '*.h5' -newer "$mark" 2>/dev/null)" ]; then break; fi
+        if ! kill -0 "$training" 2>/dev/null || saved_since requested; then break; fi
         sleep 0.1
     done
-    rm -f "$mark"
+    if ! over; then requeue; fi
+}
+saved_since() { [ -n "$(find "$run/checkpoints" -name '*.h5' -newer "$folder/$1" 2>/dev/null)" ]; }
+over() { [ -s "$DISTLENET_EXIT_FILE" ]; } # the ranks have ended by themselves, with success or with an error
+died() { # the ranks did not end by themselves
+    if over; then
+        [ "$status" = 143 ] # nobody asked: one rank died, and the launcher asked the others to end
+    elif [ "${SLURM_NTASKS:-1}" = 1 ]; then # it leaves no exit code
+        [ "$status" -ge 128 ]
+    else
+        [ "$status" != 0 ]
+    fi
+}
+requeue() { # Slurm then ends this script, and starts the job again two minutes later
+    requeued=yes
     echo "requeueing job $SLURM_JOB_ID"
     scontrol requeue "$SLURM_JOB_ID"
 }
+preempted() { scontrol show job "$SLURM_JOB_ID" | grep -q 'PreemptTime=[0-9]'; }
+nodes_answer() { timeout 30 srun --nodes="$SLURM_JOB_NUM_NODES" --ntasks-per-node=1 --ntasks="$SLURM_JOB_NUM_NODES" true; }
+
+start() { # starts the ranks, waits for them, and sets `status`
+    rm -f "$folder"/{exit-code,left,aborted,ready}
+    touch "$folder/started"
+    # In the background, because bash runs no trap while it waits for a foreground command.
+    $launcher "$python" -m distlenet train "${arguments[@]}" --resume </dev/null &
+    training=$!
+    while :; do # a trap interrupts `wait`
+        signalled=
+        wait "$training"
+        status=$?
+        if [ -z "$signalled" ]; then break; fi
+    done
+    if over; then
+        status=$(cat "$DISTLENET_EXIT_FILE")
+    elif [ "$status" = 0 ] && [ "${SLURM_NTASKS:-1}" != 1 ]; then
+        status=11 # Open MPI's mpirun does not report a lost node
+    fi
+}
+
 trap save USR1
 trap end TERM
 trap again USR2
-
-while :; do # a trap interrupts `wait`
-    signalled=
-    wait "$training"
-    status=$?
-    if [ -z "$signalled" ]; then break; fi
+arguments=("$@")
+echo "start ${SLURM_RESTART_COUNT:-0} of job $SLURM_JOB_ID: $launcher $python -m distlenet train $* --resume"
+start
+while [ -z "$requeued$cancelled" ] && died && ! preempted; do
+    if saved_since started; then rm -f "$folder/fruitless"; fi
+    echo >>"$folder/fruitless"
+    if [ "$(wc -l <"$folder/fruitless")" -ge "$attempts" ]; then
+        echo "error: the ranks died $attempts times, the last time with exit code $status, and saved nothing" >&2
+        break
+    fi
+    if nodes_answer; then
+        echo "the ranks died with exit code $status: starting them again"
+        start
+    else
+        requeue
+    fi
 done
+# Slurm itself requeues a preempted job only if it still runs at the end of the grace time.
+if [ -z "$requeued" ] && [ "$status" != 0 ] && preempted; then requeue; fi
+if [ -z "$requeued" ]; then rm -rf "$folder"; fi
 exit "$status"

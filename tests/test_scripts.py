@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-SHELL = ["scripts/quickstart", "scripts/test", "scripts/environment.sh", ".ci/run"]
+SHELL = ["scripts/quickstart", "scripts/test", "scripts/environment.sh", ".ci/run", "scripts/container/mpijob"]
 LAUNCHERS = ["train", "evaluate", "prepare"]
 
 
@@ -77,7 +77,7 @@ def test_syntax_of_the_slurm_job():
     works(run(["bash", "-n", str(ROOT / "scripts/slurm-job.sh")]))
 
 
-@pytest.mark.parametrize("name", ["scripts/quickstart", "scripts/test", ".ci/run", "scripts/slurm-job.sh"])
+@pytest.mark.parametrize("name", [*sorted({*SHELL} - {"scripts/environment.sh"}), "scripts/slurm-job.sh"])
 def test_is_executable(name):
     assert os.access(ROOT / name, os.X_OK)
 
