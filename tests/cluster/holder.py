@@ -1,7 +1,7 @@
 """The first process of a node, see ``nodes.py``: it makes the node's own disks, reaps orphans, and ends with its owner.
 
 Started in new namespaces with one argument, JSON: ``name``, ``alive`` (a FIFO that the owner holds open), ``ready`` (a
-file to make), ``shared`` (folders of the machine that stay visible) and ``binds`` (what is laid over what).
+file to make), ``shared`` (folders of the machine that stay visible) and ``binds`` (files and folders laid over others).
 """
 
 import ctypes

@@ -156,7 +156,7 @@ def preempted(job: Job) -> None:
 
 def time_limit(job: Job) -> None:
     job.epochs = LONG
-    job.submit(options=("--time=2", "--signal=B:USR2@80"))
+    job.submit(options=("--time=2", "--signal=B:USR2@50"))
     job.until(lambda: "requeueing job" in job.text(), "requeueing")
 
 
