@@ -1,7 +1,7 @@
 """The timeline of a run: what every rank did and when, as a file that Perfetto and chrome://tracing open.
 
 The file is a JSON object in the trace-event format: a process for each rank, and a complete event ("ph": "X", times in
-microseconds) on each line. Events that lie within others are their parts.
+microseconds) on each line, in the order of their starts. Events that lie within others are their parts.
 """
 
 import json
@@ -54,22 +54,30 @@ class Tracer:
         """Forget all spans."""
         self._spans.clear()
 
-    def lines(self, process: int, label: str, zero: int) -> str:
+    def lines(self, process: int, label: str, aligned: Callable[[np.ndarray], np.ndarray]) -> str:
         """Return the events of the process number ``process``, called ``label``: a line each, ends of lines between.
 
-        ``zero`` is the reading of this process's clock at the time that counts as zero.
+        They are in the order of their starts, a span before its parts. ``aligned`` turns readings of this process's
+        clock into nanoseconds since the time that counts as zero; it must keep their order.
         """
-        facts = {"process_name": {"name": label}, "process_sort_index": {"sort_index": process}}
+        facts = {
+            "process_name": {"name": label},
+            "process_sort_index": {"sort_index": process},
+            "thread_name": {"name": "training"},
+        }
         lines = [
             json.dumps({"name": name, "ph": "M", "pid": process, "tid": 0, "args": facts[name]}, separators=(",", ":"))
             for name in facts
         ]
-        names, starts, ends = (self._spans[place::3] for place in range(3))
+        names = self._spans[::3]
         forms = {name: self._form(name, process) for name in {*names}}
         # whole microseconds, rounded down: what lies within a span still does; all numbers in one call, for speed
-        times = (np.array([starts, ends], np.int64) - zero) // 1000
+        times = aligned(np.array([self._spans[1::3], self._spans[2::3]], np.int64)) // 1000
+        # recorded when they ended, so of spans with the same times the later one is around the earlier one
+        order = np.lexsort((-np.arange(len(names)), -times[1], times[0]))
         times[1] -= times[0]
-        lines += [",\n".join(map(forms.__getitem__, names)) % tuple(times.T.ravel().tolist())] * bool(names)
+        texts = [forms[names[place]] for place in order.tolist()]
+        lines += [",\n".join(texts) % tuple(times[:, order].T.ravel().tolist())] * bool(names)
         return ",\n".join(lines)
 
     @staticmethod

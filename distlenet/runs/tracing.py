@@ -6,8 +6,9 @@ by timed ones; afterwards nothing is left of it.
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, suppress
-from pathlib import Path
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,13 +18,13 @@ from distlenet.nn.layer import Direction, Layer
 from distlenet.parallel import Communicator
 from distlenet.runs.experiment import Experiment
 from distlenet.runs.timeline import Tracer, now
+from distlenet.runs.usage import machine
 from distlenet.training.events import EpochDone, Event, Notice, SaveRequested, StepDone
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.state import TrainState
 
 Write = Callable[[Iterator[str], dict[str, Any]], list[Notice]]
 ROUNDS = 20  # messages to each other host and back, by which its clock is read
-KERNEL = Path("/proc/sys/kernel/random/boot_id")  # Linux: the same for all processes that share a clock
 
 
 class Untraced:
@@ -53,14 +54,14 @@ class Tracing(Untraced):
         # as at the start, whoever is lost
         self._process, self._label = comm.rank, f"rank {comm.rank} on {os.uname().nodename}"
         self._tracer, self._replaced = Tracer(), ExitStack()
-        self._zero = self._error = self._last = 0
+        self._clock, self._last = Clock(0, 0, 0), 0
         self._started = self._written = False
 
     def follow(self, events: Iterator[Event], experiment: Experiment, survivor: Survivor) -> Iterator[Event]:
         """Yield ``events`` while the timeline is recorded; write it after its last step. May be called again."""
         self._agree()
         if not self._started:
-            self._zero, self._error = read_clocks(self._comm)
+            self._clock = read_clocks(self._comm)
             self._last = experiment.state.progress.steps + self._steps
             self._started = True
             self._replace(experiment, survivor)
@@ -139,11 +140,19 @@ class Tracing(Untraced):
     def _gather(self) -> Iterator[Event]:
         """Let the root write the file."""
         self.close()
-        text = self._tracer.lines(self._process, self._label, self._zero).encode()
-        facts = self._comm.allgather([len(text), self._error])
-        sizes, errors = zip(*facts, strict=True)
-        error = max(errors) / 1e3
-        clocks = f"monotonic, aligned to {error:.1f} microseconds" if error else "monotonic, one for all ranks"
+        first, comm = self._clock, self._comm
+        # another rank may be the root by now: what it is ahead of the first root is added
+        last = read_clocks(comm, comm.broadcast(first.ahead))
+        text = self._tracer.lines(self._process, self._label, partial(aligned, first=first, last=last)).encode()
+        facts = comm.allgather([len(text), max(first.error, last.error), abs(last.ahead - first.ahead)])
+        sizes, errors, drifts = zip(*facts, strict=True)
+        if any(errors):
+            clocks = (
+                f"monotonic, aligned to {max(errors) / 1e3:.1f} microseconds at the start and at the end; in between "
+            )
+            clocks += f"they drifted by up to {max(drifts) / 1e3:.1f} microseconds, which is spread evenly"
+        else:
+            clocks = "monotonic, one for all ranks"
         notices = self._write(self._parts(text, sizes), {"ranks": len(sizes), "clocks": clocks})
         self._written = True
         yield from notices
@@ -173,23 +182,42 @@ def timed_layers(net: Net, tracer: Tracer) -> Callable[[Layer, Direction, np.nda
     return call
 
 
-def read_clocks(comm: Communicator) -> tuple[int, int]:
-    """Return this rank's clock at the moment that is zero for all ranks, and the largest error, in nanoseconds.
+@dataclass(frozen=True)
+class Clock:
+    """A reading of this rank's clock, in nanoseconds."""
+
+    root: int  # the root's clock at the same time
+    ahead: int  # by how much this rank's is ahead of it
+    error: int  # largest error of ``ahead``; 0: both are the same clock
+
+
+def aligned(times: np.ndarray, first: Clock, last: Clock) -> np.ndarray:
+    """Return the nanoseconds from the reading ``first`` to ``times``, readings of this rank's clock, by the root's.
+
+    Clocks drift, and that of a host that was suspended jumps. The difference up to the reading ``last`` is spread
+    evenly over the time between: the order is kept, whatever happened.
+    """
+    start, span = first.root + first.ahead, last.root + last.ahead - first.root - first.ahead
+    since = times - start
+    slope = (last.root - first.root) / max(span, 1)
+    return since if last.ahead == first.ahead else np.floor(since * max(slope, 0.0)).astype(np.int64)
+
+
+def read_clocks(comm: Communicator, behind: int = 0) -> Clock:
+    """Return a reading of this rank's clock; ``behind``: what the first root's clock is behind the present root's.
 
     Processes under one kernel have one clock. One rank of each other host answers the root ROUNDS times: its clock was
     read between question and answer, so half the shortest time between them bounds the error.
     """
-    kernel = ""
-    with suppress(OSError):
-        kernel = KERNEL.read_text().strip()
-    kernels = comm.allgather(kernel or f"rank {comm.rank}")
-    zero, error = comm.broadcast([now(), 0])
+    kernel = machine()
+    kernels = comm.allgather(kernel)
+    root, ahead, error = comm.broadcast(now()), 0, 0
     for rank in range(1, comm.size):
         if kernels[rank] not in kernels[:rank]:
             offset, half = ask(comm, rank)
-            if kernels[comm.rank] == kernels[rank]:
-                zero, error = zero + offset, half
-    return zero, error
+            if kernel == kernels[rank]:
+                ahead, error = offset, half
+    return Clock(root - behind, ahead + behind, error)
 
 
 def ask(comm: Communicator, rank: int) -> tuple[int, int]:
