@@ -149,14 +149,15 @@ def _causes(row: Row, rank: int) -> Iterator[Cause]:
             yield Cause("BLAS threads", f"{who}: set OPENBLAS_NUM_THREADS=1")
     if use.faults > PAGING * use.seconds:
         yield Cause("memory", f"its memory is too small: {use.faults} pages were read back from the disk")
+    share = usual(row, rank, "loaded") / usual(row, rank, "leaf")  # a slow core slows loading in this proportion
+    if own.loaded - usual(row, rank, "loaded") > excess * (1 + share) / 2:
+        read = f", {use.read / 2**20:.0f} MiB read from the disk" if use.read > 2**20 else ""
+        yield Cause("load", f"it loads its images slowly: {1e3 * own.loaded:.2f} ms of each leaf{read}")
     if delayed and use.throttled > LIMITED * use.seconds:
         yield Cause("CPU limit", "the CPU limit of its container or control group stops it: raise it")
     if delayed:
         who = f": {use.neighbour}" if use.neighbour else ""
         yield Cause("other process", f"another process uses its core{who}")
-    if own.loaded - usual(row, rank, "loaded") > excess / 2:
-        read = f", {use.read / 2**20:.0f} MiB read from the disk" if use.read > 2**20 else ""
-        yield Cause("load", f"it loads its images slowly: {1e3 * own.loaded:.2f} ms of each leaf{read}")
     if use.steal > STOLEN * use.seconds:
         yield Cause("stolen time", f"the hypervisor gives its core away {use.steal / use.seconds:.0%} of the time")
     kernel, _ = Counter(other.usage.kernel for other in others).most_common(1)[0]
