@@ -106,6 +106,7 @@ class SlowRanks:
         """Add ``row`` to the times of the ranks, and to the cost of those that were named."""
         if [(total.host, total.process) for total in self._totals] != [(part.host, part.process) for part in row]:
             self._totals, self._waits, self.slow = [], [0.0] * len(row), {}
+            self._recent.clear()
         self._totals = [add_up(parts) for parts in zip(*filter(None, [self._totals, row]), strict=True)]
         shortest = min(part.exchange for part in row)
         self._waits = [wait + part.exchange - shortest for wait, part in zip(self._waits, row, strict=True)]

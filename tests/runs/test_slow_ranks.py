@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -119,6 +120,17 @@ def test_the_cause_comes_from_the_figures(figures, word):
 def test_a_rank_hampered_by_the_threads_of_another():
     row = [stretch(0, threads=2, helpers=0.9), stretch(1, leaf=2.0, delay=0.9)]
     assert "rank 0 computes with 2 BLAS threads" in find_cause(row, 1).text
+
+
+def test_ranks_that_change_are_compared_from_the_start():
+    watch = slow_ranks.SlowRanks(SimpleNamespace(rank=0, size=2))
+    for ranks in (2, 4, 3):
+        notices = []
+        for _ in range(LENGTH):
+            row = [stretch(rank, leaf=1 + (rank == 1)) for rank in range(ranks)]
+            watch._count(row)
+            notices += watch._judge(row)
+        assert len(notices) == 1 and list(watch.slow) == [1] and len(watch.for_summary()["rank_times"]) == ranks
 
 
 def test_stretches_add_up():
