@@ -152,7 +152,7 @@ def find_slow(rows: Sequence[Row]) -> set[int]:
 def waited_for(row: Row, rank: int) -> float:
     """Return the seconds that the others waited for ``rank``, or that it waited for the core that it shares."""
     if any(rank in group for group in crowds(row)):
-        return row[rank].usage.delay
+        return row[rank].usage.delayed * row[rank].seconds
     return max(0.0, usual(row, rank, "exchange") - row[rank].exchange)
 
 

@@ -19,7 +19,7 @@ CALM = 30.0  # seconds without an alarm
 NAMED = {  # the kinds of hampered.py, sizes, and the words that must be in the warning
     "load": ((0.4, 0.5, 0.7, 1, 1.5), "it loads its images slowly"),
     "threads": ((2,) * 5, "it computes with"),
-    "stress": ((0, 1, 2, 3, 4), "another process uses its core: python"),
+    "stress": ((0, 0, 0, 1, 2), "another process uses its core: python"),
     "shared": ((0,) * 5, "ranks 0-1 share core"),
 }
 NOISE = """
