@@ -78,7 +78,10 @@ def write_score_page(out: Path, scores: Scores, labels: str) -> Written:
         caption = "True and predicted classes of the answers."
         book.figure(section, "confusion", confusion(scores.confusion, scores.class_names), caption)
         section = book.section("Calibration", half=True)
-        caption = "Share of right answers by confidence; above the diagonal, the network is too modest, below too sure."
+        caption = (
+            "Share of right answers by confidence, with the number of answers; above the diagonal, the network is too "
+            "modest, below too sure."
+        )
         book.figure(section, "calibration", reliability(scores), caption)
     return book.write(out, "Labelled pictures", f"Labels from {labels}.", [])
 

@@ -76,6 +76,7 @@ async function upload(file) {
     return;
   }
   asker.forget();
+  at("camera").close(); // something pasted while it was open
   const bitmap = await createImageBitmap(file).catch(() => null); // of a format that only the server reads
   field.show({ bitmap, file });
   refresh();
