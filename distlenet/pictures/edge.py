@@ -1,22 +1,69 @@
-"""Finds what lies at the picture's edge: a table, a binding, a dark strip, a frame, a neighbour's part."""
+"""Finds what lies around the digits: at the picture's edge (a table, a binding, a neighbour's part), and frames.
+
+A frame is a box or a table drawn around digits: ink along all four sides of its bounding box, with other ink inside.
+"""
 
 import numpy as np
 
 from distlenet.pictures.digits import CUT, components
 from distlenet.pictures.filters import max_filter
+from distlenet.pictures.lines import without_lines
 
-BAND = 0.1  # ink that stays within this share of the shorter side from the border is not the digit
-MARGIN = 0.01  # width covered around such ink, as a share of the shorter side: its blurred rim
+BAND = 0.1  # ink that stays within this share of the shorter side from the border is not part of the digit
+MARGIN = 0.01  # width covered around ink at the edge, as a share of the shorter side: its blurred rim
+SMALL = 0.04  # several digits are higher than this share of the longer side, ...
+ALIKE = 0.5  # ... and ink at the edge that differs by less than this from their median height is one of them
+SIDE = 0.85  # least share of each side of a frame that is ink
+ASKEW = 0.07  # width of a side, as a share of the frame's longer side: frames are seen at an angle
+ENCLOSED = 0.2  # least height of ink in a frame, as a share of the frame's
+RULE = 0.06  # largest thickness of a frame's lines, as a share of its shorter side
+MOST_FRAMES = 50  # only the largest components are considered
 
 
-def at_edge(ink: np.ndarray) -> np.ndarray | None:
-    """Return where ``ink`` (rows, columns) belongs to what lies at the edge, or None if nothing does."""
+def without_frames(ink: np.ndarray) -> np.ndarray:
+    """Return ``ink`` (rows, columns) without frames, keeping strokes that touch them."""
+    found = components(ink > CUT)
+    for label, (top, left, bottom, right) in enumerate(found.boxes[:MOST_FRAMES]):
+        within = (found.boxes[:, :2] > (top, left)).all(axis=1) & (found.boxes[:, 2:] < (bottom, right)).all(axis=1)
+        tall = found.boxes[:, 2] - found.boxes[:, 0] > ENCLOSED * (bottom - top)
+        here = (slice(top, bottom), slice(left, right))
+        own = found.labels[here] == label
+        if not (within & tall).any() or not _has_four_sides(own):
+            continue
+        soft = _widened(own)
+        rest = without_lines(np.where(soft, ink[here], 0), thickest=RULE)
+        strokes = components(rest > CUT)
+        high, wide = (strokes.boxes[:, 2:] - strokes.boxes[:, :2]).T
+        digits = (high > ENCLOSED * (bottom - top)) & (high < 0.9 * (bottom - top)) & (wide < 0.9 * (right - left))
+        kept = max_filter(np.append(digits, False)[strokes.labels], (5, 5))
+        ink = ink.copy()
+        ink[here] = np.where(soft, np.where(kept, rest, 0), ink[here])
+    return ink
+
+
+def _has_four_sides(own: np.ndarray) -> bool:
+    reach = 2 + round(ASKEW * max(own.shape))
+    sides = (own[:reach].any(axis=0), own[-reach:].any(axis=0), own[:, :reach].any(axis=1), own[:, -reach:].any(axis=1))
+    return min(own.shape) > 4 * reach // 3 and all(side.mean() >= SIDE for side in sides)
+
+
+def at_edge(ink: np.ndarray, many: bool = False) -> np.ndarray | None:
+    """Return where ``ink`` (rows, columns) belongs to what lies at the edge, or None if nothing does.
+
+    With ``many``, ink as high as the rest may be a digit cut off.
+    """
     found = components(ink > CUT)
     rows, columns = ink.shape
     top, left, bottom, right = found.boxes.T
     touches = (top == 0) | (left == 0) | (bottom == rows) | (right == columns)
     band = BAND * min(rows, columns)
     within = (bottom < band) | (right < band) | (top > rows - band) | (left > columns - band)
+    if many:
+        height = bottom - top
+        inner = height[~touches & (height > SMALL * max(rows, columns))]
+        usual = np.median(inner) if inner.size else 0
+        touches &= (np.abs(height / max(usual, 1) - 1) > ALIKE) | (right - left > (1 + ALIKE) * usual)
+        within = touches
     outside = np.append(touches | within, False)[found.labels]
     return _widened(outside) if outside.any() else None
 

@@ -20,25 +20,25 @@ FAMILY = 2  # least number of parallel lines
 VISIBLE = 0.3  # least share of a line that must not be hidden by strokes
 
 
-def without_lines(ink: np.ndarray, single: bool = False) -> np.ndarray:
+def without_lines(ink: np.ndarray, single: bool = False, thickest: float = THICKEST) -> np.ndarray:
     """Return ``ink`` (rows, columns) without parallel horizontal, then without parallel vertical lines.
 
     With ``single``, also without a single line that runs from border to border.
     """
     if min(ink.shape) < SMALLEST_SIDE:
         return ink
-    return _without_rows(_without_rows(ink, single).T, single).T
+    thick = max(2, round(thickest * min(ink.shape)))
+    return _without_rows(_without_rows(ink, single, thick).T, single, thick).T
 
 
-def _without_rows(ink: np.ndarray, single: bool) -> np.ndarray:
+def _without_rows(ink: np.ndarray, single: bool, thickest: int) -> np.ndarray:
     """Return ``ink`` without its horizontal lines."""
-    thickest = max(2, round(THICKEST * min(ink.shape)))
     mask = ink > CUT
     thin = mask & (run_lengths(mask) <= thickest)
     if thin.any(axis=0).mean() < VISIBLE * COVERED:
         return ink
     lines = _straight_lines(max_filter(thin, (3, 1)), max_filter(mask & ~thin, (3, 1)))
-    if len(lines) < FAMILY and not (single and all(_reaches_ends(thin, line) for line in lines)):
+    if len(lines) < FAMILY and not (single and all(_reaches_ends(thin, line, thickest) for line in lines)):
         return ink
     out, here = ink.copy(), np.arange(ink.shape[1])
     for straight in lines:
@@ -79,11 +79,11 @@ def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
     return [middle + np.linspace(-rise, rise, columns) for middle in middles]
 
 
-def _reaches_ends(thin: np.ndarray, line: np.ndarray) -> bool:
+def _reaches_ends(thin: np.ndarray, line: np.ndarray, thickest: int) -> bool:
     """Return whether there is ink of ``line`` (columns,) in most of its first and its last block."""
     reach = len(line) // BLOCKS + 1
     row, column = np.nonzero(thin)
-    at = column[np.abs(row - line[column]) <= 2 * max(2, round(THICKEST * min(thin.shape)))]
+    at = column[np.abs(row - line[column]) <= 2 * thickest]
     return all(len(np.unique(at[end])) >= COVERED * reach for end in (at < reach, at >= len(line) - reach))
 
 

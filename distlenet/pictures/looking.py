@@ -1,4 +1,8 @@
-"""From a picture to its digits: a first look at the whole picture, and a closer look if the digit is small."""
+"""From a picture to its digits: a first look at the whole picture, and a closer look if the digit is small.
+
+A look makes several readings: dark or light ink; with or without a single line; with or without what lies at the edge.
+The network's probability chooses among them.
+"""
 
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -8,17 +12,20 @@ import numpy as np
 
 from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.box import SIDE, normalized
-from distlenet.pictures.digits import CUT, Components, Piece, cut_out, find_pieces
-from distlenet.pictures.edge import apart, at_edge
+from distlenet.pictures.digits import CUT, cut_out, find_pieces
+from distlenet.pictures.edge import apart, at_edge, without_frames
 from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
-from distlenet.pictures.paper import Sheet, sheet_of
+from distlenet.pictures.paper import Sheet, sheets_of
 from distlenet.pictures.reading import WORKING, Picture, contrasting_grey
 from distlenet.pictures.touching import separated
 
-EDGE = 0.8  # weight of a reading with ink at the picture's edge
-INSIDE = 0.999  # weight of one without it
-SINGLE = 0.998  # weight of one without a single line
+# weights of readings, compared by weight times the network's probability; 1 for the plain one
+SINGLE = 0.998  # without a single line
+OTHER = 0.98  # ink of the less likely polarity
+INSIDE = 0.97  # without what lies at the edge
+EDGE = 0.8  # with it
+SURE = 0.9  # a plain reading above this is taken at once
 LEAST_INSIDE = 0.12  # least size of a digit inside, as a share of the longer side
 CLOSER = 0.35  # a digit smaller than this share of the picture gets a closer look
 BLOCK = 16  # side in pixels of the blocks searched for a digit that the first look missed
@@ -51,7 +58,7 @@ def digits_in(
         return _look(picture, shape, many, likely)
     digits: list[Digit] = []
     try:
-        digits = _look(picture, shape, likely=likely)
+        digits = _look(picture, shape, False, likely)
         box = digits[0].box
         if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
             return digits
@@ -80,78 +87,66 @@ def digits_in_ink(
 
     If ``likely`` is given, touching digits are separated. Raises PictureError if the ink is only specks.
     """
-    [piece], found, looks_like = find_pieces(ink, many=False)
-    return _digits(ink, piece, found, 1.0, shape, likely, looks_like)
+    return _read(ink, 1.0, shape, separate=likely)
 
 
-def _look(picture: Picture, shape: tuple[int, int], many: bool = False, likely: Likely | None = None) -> list[Digit]:
-    """Return the digits of the best reading; ``many`` takes the plain one."""
-    grey = contrasting_grey(picture.colours)
-    sheet = sheet_of(grey)
-    if many:
-        return _read(sheet, without_lines(sheet.ink), picture.scale, shape, many, likely)
-    best, most = None, -1.0
-    reason: PictureError | None = None  # of the plain reading
-    for prior, reading, ink in _readings(grey, sheet):
+def _look(picture: Picture, shape: tuple[int, int], many: bool, likely: Likely | None) -> list[Digit]:
+    """Return the digits of the best reading: its weight times the mean probability of its digits is the highest."""
+    digits: list[Digit] = []
+    reason, most = None, -1.0
+    for weight, sheet, ink in _readings(contrasting_grey(picture.colours), many):
         try:
-            digits = _read(reading, ink, picture.scale, shape)
+            found = _read(ink, picture.scale, shape, many, likely if many else None, sheet)
         except PictureError as error:
-            reason = reason or error
+            reason = reason or error  # of the plain reading
             continue
-        if prior == INSIDE and _longest(digits[0].box) < LEAST_INSIDE * picture.scale * max(grey.shape):
-            continue
-        sure = prior * float(likely(digits[0].image).max() if likely else 1)
-        if sure > most:
-            best, most = digits, sure
-    if best is None:
+        sure = weight * float(np.mean([likely(digit.image).max() if likely else 1 for digit in found]))
+        too_small = _longest(found[0].box) < LEAST_INSIDE * picture.scale * max(ink.shape)
+        if sure > most and not (too_small and weight == INSIDE and not many):
+            digits, most = found, sure
+        if weight == 1 and most > SURE:
+            break
+    if not digits:
         raise reason or PictureError("no digit was found in the picture: it shows only specks")
-    return best
+    return digits
 
 
-def _readings(grey: np.ndarray, sheet: Sheet) -> Iterable[tuple[float, Sheet, np.ndarray]]:
-    """Yield the readings of a picture, each with its weight: all ink, no single line, nothing at the edge."""
-    plain, bare = without_lines(sheet.ink), without_lines(sheet.ink, single=True)
-    outside = at_edge(bare)
-    yield (1.0 if outside is None else EDGE), sheet, plain
-    if not np.array_equal(bare, plain):
-        yield SINGLE if outside is None else EDGE, sheet, bare
-    if outside is not None:
-        with suppress(PictureError):
-            inner = sheet_of(sheet.covered(grey, outside))
-            yield INSIDE, inner, apart(without_lines(inner.ink, single=True), outside)
+def _readings(grey: np.ndarray, many: bool) -> Iterable[tuple[float, Sheet, np.ndarray]]:
+    """Yield the readings of a picture, each with its weight, sheet and ink."""
+    for sheet, clean in zip(sheets_of(grey), (1.0, OTHER), strict=False):
+        framed = without_frames(sheet.ink)
+        plain, bare = without_lines(framed), without_lines(framed, single=True)
+        outside = at_edge(bare, many)
+        yield clean if outside is None else EDGE, sheet, plain
+        if not np.array_equal(bare, plain):
+            yield clean * SINGLE if outside is None else EDGE, sheet, bare
+        if outside is not None:
+            with suppress(PictureError):
+                inner = next(sheets_of(sheet.covered(grey, outside)))
+                yield INSIDE, inner, apart(without_lines(without_frames(inner.ink), single=True), outside)
 
 
 def _read(
-    sheet: Sheet,
     ink: np.ndarray,
     scale: float,
     shape: tuple[int, int],
     many: bool = False,
-    likely: Likely | None = None,
+    separate: Likely | None = None,
+    sheet: Sheet | None = None,
 ) -> list[Digit]:
+    """Return the digits in ``ink``; touching ones are separated if ``separate`` is given."""
     pieces, found, looks_like = find_pieces(ink, many)
-    pieces = [piece for piece in pieces if sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0))]
-    if not pieces:
-        raise PictureError("no digit was found in the picture: its marks have no sharp edges")
-    return [digit for piece in pieces for digit in _digits(ink, piece, found, scale, shape, likely, looks_like)]
-
-
-def _digits(
-    ink: np.ndarray,
-    piece: Piece,
-    found: Components,
-    scale: float,
-    shape: tuple[int, int],
-    likely: Likely | None,
-    looks_like: int,
-) -> list[Digit]:
-    """Return the digits in ``piece``: one, or several touching ones if ``likely`` is given."""
-    own, top, left = cut_out(ink, piece, found)
     digits = []
-    for part in separated(own, shape, likely) if likely else [own]:
-        rows, columns = (np.flatnonzero((part > CUT).any(axis=axis)) for axis in (1, 0))
-        box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
-        digits.append(Digit(normalized(part, shape), _rounded(box, scale), looks_like))
+    for piece in pieces:
+        if sheet and not sheet.is_real(np.where(np.isin(found.labels, piece.members), ink, 0)):
+            continue
+        own, top, left = cut_out(ink, piece, found)
+        for part in separated(own, shape, separate) if separate else [own]:
+            rows, columns = (np.flatnonzero((part > CUT).any(axis=axis)) for axis in (1, 0))
+            box = (left + columns[0], top + rows[0], left + columns[-1] + 1, top + rows[-1] + 1)
+            digits.append(Digit(normalized(part, shape), _rounded(box, scale), looks_like))
+    if not digits:
+        raise PictureError("no digit was found in the picture: its marks have no sharp edges")
     return digits
 
 
@@ -166,7 +161,7 @@ def _look_closer(
     part = fine[top : bottom + margin, left : right + margin]
     shrink = max(1, round(max(part.shape) / WORKING))
     colours = reduced(part, shrink) / np.float32(255)
-    [digit] = _look(Picture(colours, shrink * scale), shape, likely=likely)
+    [digit] = _look(Picture(colours, shrink * scale), shape, False, likely)
     if _longest(digit.box) < LEAST * scale:
         raise PictureError("no digit was found in the picture: it shows only specks")
     right, down = round(left * scale), round(top * scale)

@@ -6,6 +6,7 @@ and whether they are dark or light are unknown, each combination is tried at a s
 most of the picture's edges wins.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,42 +52,46 @@ class Sheet:
         return real >= REAL if strength >= STRONG else real >= FAINT_REAL and slope >= FAINT_SLOPE
 
 
-def sheet_of(grey: np.ndarray) -> Sheet:
+def sheets_of(grey: np.ndarray) -> Iterator[Sheet]:
     """Separate ink from paper in a ``grey`` picture (rows, columns) of 0 to 1.
 
-    Raises PictureError if nothing stands out from the paper.
+    Yields the likelier sheet first, of dark or of light ink, then the other. Raises PictureError if nothing stands out
+    from the paper.
     """
     small = resized(grey, shrunk(grey.shape, SMALL))
-    best = _best_paper(small)
-    ink = None
-    if best is not None:
-        light_ink, picture, paper = best
+    reason = "the picture is blank: nothing stands out from the paper"
+    count = 0
+    for light_ink, picture, paper in _papers(small):
         ink = _ink(1 - (1 - grey if light_ink else grey) / resized(paper, grey.shape))
-    if ink is None:
-        raise PictureError("the picture is blank: nothing stands out from the paper")
-    if (ink > 0.5).mean() > MOST:
-        raise PictureError("no digit can be separated from the paper: too much of the picture is as dark as ink")
-    return Sheet(_evened(ink) if light_ink else ink, picture, paper, light_ink)
+        if ink is None:
+            continue
+        if (ink > 0.5).mean() > MOST:
+            reason = "no digit can be separated from the paper: too much of the picture is as dark as ink"
+            continue
+        count += 1
+        yield Sheet(_evened(ink) if light_ink else ink, picture, paper, light_ink)
+    if not count:
+        raise PictureError(reason)
 
 
-def _best_paper(small: np.ndarray) -> tuple[bool, np.ndarray, np.ndarray] | None:
-    """Return whether the ink is light, the picture ``small`` (rows, columns) with dark ink, and its paper; or None."""
+def _papers(small: np.ndarray) -> list[tuple[bool, np.ndarray, np.ndarray]]:
+    """Return, likelier first, whether the ink is light, ``small`` (rows, columns) with dark ink, and its paper."""
     energy = sum(float(np.vdot(step, step)) for step in (np.diff(small, axis=0), np.diff(small, axis=1)))
-    best, most = None, 0.0
+    found = []
     for light_ink in (False, True):
         picture = 1 - small if light_ink else small
         light = np.maximum(_slow_light(picture), 0.05)
         for window in WINDOWS:
             paper = np.maximum(light * closing(picture / light, int(window * max(small.shape)) | 1), DARKEST)
             ink = _ink(1 - picture / paper)
-            if ink is None:
-                continue
-            explained, real, _ = _edges(ink, picture, paper)
-            if explained * real**2 > most:
-                best, most = (light_ink, picture, paper), explained * real**2
-            if most > NEARLY_ALL * energy:
-                return best
-    return best
+            if ink is not None:
+                explained, real, _ = _edges(ink, picture, paper)
+                found.append((explained * real**2, light_ink, picture, paper))
+                if found[-1][0] > NEARLY_ALL * energy:
+                    return [found[-1][1:]]
+    found.sort(key=lambda paper: -paper[0])
+    of_kind = {paper[1]: paper[1:] for paper in reversed(found) if paper[0] > 0}
+    return [of_kind[light] for light in dict.fromkeys(paper[1] for paper in found if paper[0] > 0)]
 
 
 def _evened(ink: np.ndarray) -> np.ndarray:

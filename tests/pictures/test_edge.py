@@ -6,7 +6,8 @@ import pytest
 pytest.importorskip("PIL")
 from distlenet.errors import PictureError
 from distlenet.pictures import Picture, digits_in
-from distlenet.pictures.edge import apart, at_edge
+from distlenet.pictures.digits import components
+from distlenet.pictures.edge import apart, at_edge, without_frames
 
 PAPER, INK, TABLE = 0.9, 0.2, 0.05
 BAR = (slice(80, 220), slice(140, 156))  # a 1
@@ -86,3 +87,44 @@ def test_the_rim_of_covered_ink_is_removed_too():
     kept = apart(rest, outside)
     assert not kept[:, :30].any() and (kept[:, 90:] == rest[:, 90:]).all()
     assert at_edge(rest[:, 60:]) is None
+
+
+def boxed(tilt: float) -> np.ndarray:
+    """Three bars in the boxes of a table; the middle one reaches the line below it."""
+    ink = np.zeros((240, 400), np.float32)
+    column = np.arange(50, 350)
+    for row in (40, 200):
+        for thick in range(3):
+            ink[np.rint(row + thick + tilt * (column - 50)).astype(int), column] = 1
+    for left in (50, 150, 250, 347):
+        ink[40 + round(tilt * (left - 50)) : 203 + round(tilt * (left - 50)), left : left + 3] = 1
+    for left, bottom in ((95, 180), (195, 200), (295, 180)):
+        ink[60 + round(tilt * (left - 50)) : bottom + round(tilt * (left - 50)), left : left + 12] = 1
+    return ink
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.04])
+def test_table_boxes_are_removed_and_their_digits_kept(tilt):
+    kept = components(without_frames(boxed(tilt)) > 0.4)
+    boxes = kept.boxes[kept.areas > 100]
+    assert sorted(box[1] for box in boxes) == pytest.approx([95, 195, 295], abs=2)
+    assert (np.ptp(boxes[:, [0, 2]], axis=1) > 110).all()
+
+
+def test_a_round_digit_with_a_dot_inside_has_no_frame():
+    y, x = np.indices((200, 200)) - 100
+    far = np.hypot(y, x)
+    ink = ((far < 80) & (far > 66) | (far < 20)).astype(np.float32)
+    assert (without_frames(ink) == ink).all()
+
+
+def test_a_dark_strip_next_to_a_row_is_left_out_and_a_digit_is_not():
+    grey = np.full((160, 400), PAPER, np.float32)
+    for left in (60, 130, 200, 270):
+        grey[50:110, left : left + 8] = INK
+    grey[:20] = TABLE
+    digits = digits_in(Picture(np.repeat(grey[..., None], 3, axis=2), 1.0), many=True)
+    assert [digit.box[0] for digit in digits] == pytest.approx([60, 130, 200, 270], abs=2)
+    grey[60:120, -8:] = INK
+    outside = at_edge((grey < 0.5).astype(np.float32), many=True)
+    assert outside is not None and outside[:20].all() and not outside[40:].any()
