@@ -15,8 +15,9 @@ SMALL = 0.04  # several digits are higher than this share of the longer side, ..
 ALIKE = 0.5  # ... and ink at the edge that differs by less than this from their median height is one of them
 SIDE = 0.85  # least share of each side of a frame that is ink
 ASKEW = 0.07  # width of a side, as a share of the frame's longer side: frames are seen at an angle
-ENCLOSED = 0.2  # least height of ink in a frame, as a share of the frame's
+ENCLOSED = 0.25  # least height of ink in a frame, as a share of the frame's
 RULE = 0.06  # largest thickness of a frame's lines, as a share of its shorter side
+TILT = 0.3  # largest rise of a frame's lines, as a share of their length
 MOST_FRAMES = 50  # only the largest components are considered
 
 
@@ -31,7 +32,7 @@ def without_frames(ink: np.ndarray) -> np.ndarray:
         if not (within & tall).any() or not _has_four_sides(own):
             continue
         soft = _widened(own)
-        rest = without_lines(np.where(soft, ink[here], 0), thickest=RULE)
+        rest, _ = without_lines(np.where(soft, ink[here], 0), RULE, TILT)
         strokes = components(rest > CUT)
         high, wide = (strokes.boxes[:, 2:] - strokes.boxes[:, :2]).T
         digits = (high > ENCLOSED * (bottom - top)) & (high < 0.9 * (bottom - top)) & (wide < 0.9 * (right - left))

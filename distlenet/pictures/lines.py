@@ -1,7 +1,7 @@
 """Removes the lines of ruled and squared paper from the ink, keeping strokes that cross them whole.
 
-Lines of paper are printed in families. A single one, horizontal or vertical, may be a stroke of the digit: it is one
-if it ends before the picture does.
+Lines of paper are printed in families. A single line may also be a stroke of the digit, and is always taken for one if
+it ends before the picture does.
 """
 
 import itertools
@@ -14,69 +14,85 @@ CUT = 0.3  # pixels with more ink than this may be part of a line
 SMALLEST_SIDE = 48  # pixels: in smaller pictures a stroke may be as thin as a line
 THICKEST = 0.02  # largest thickness of a line, as a share of the shorter side
 BLOCKS = 16  # parts of a line, each treated as level
+BENT = 0.04  # largest height of a line's arc, as a share of its length
 STEEPEST = 0.08  # largest rise of a line, as a share of its length
 COVERED = 0.7  # least share of a line's unhidden part that must be ink
 FAMILY = 2  # least number of parallel lines
 VISIBLE = 0.3  # least share of a line that must not be hidden by strokes
 
 
-def without_lines(ink: np.ndarray, single: bool = False, thickest: float = THICKEST) -> np.ndarray:
+def without_lines(
+    ink: np.ndarray, thickest: float = THICKEST, steepest: float = STEEPEST
+) -> tuple[np.ndarray, np.ndarray]:
     """Return ``ink`` (rows, columns) without parallel horizontal, then without parallel vertical lines.
 
-    With ``single``, also without a single line that runs from border to border.
+    The second array, usually the same, also lacks a single line that runs from border to border.
     """
     if min(ink.shape) < SMALLEST_SIDE:
-        return ink
+        return ink, ink
     thick = max(2, round(thickest * min(ink.shape)))
-    return _without_rows(_without_rows(ink, single, thick).T, single, thick).T
+    plain, bare = _without_rows(ink, thick, steepest)
+    turned, bare_turned = _without_rows(plain.T, thick, steepest)
+    if bare is not plain:
+        bare_turned = _without_rows(bare.T, thick, steepest)[1]
+    left = turned.T
+    return left, left if bare_turned is turned else bare_turned.T
 
 
-def _without_rows(ink: np.ndarray, single: bool, thickest: int) -> np.ndarray:
-    """Return ``ink`` without its horizontal lines."""
+def _without_rows(ink: np.ndarray, thickest: int, steepest: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return ``ink`` without its horizontal lines, and also without a single one."""
     mask = ink > CUT
-    thin = mask & (run_lengths(mask) <= thickest)
+    tall = ((thickest + 1) | 1, 1)  # higher ink belongs to strokes
+    thin = mask & ~max_filter(~max_filter(~mask, tall), tall)
     if thin.any(axis=0).mean() < VISIBLE * COVERED:
-        return ink
-    lines = _straight_lines(max_filter(thin, (3, 1)), max_filter(mask & ~thin, (3, 1)))
-    if len(lines) < FAMILY and not (single and all(_reaches_ends(thin, line, thickest) for line in lines)):
-        return ink
-    out, here = ink.copy(), np.arange(ink.shape[1])
-    for straight in lines:
-        row, column = np.nonzero(thin)
-        close = np.abs(row - straight[column]) <= 2 * thickest
-        curve = _parabola(column[close], row[close], thickest, here)
-        near = thin & (np.abs(np.arange(ink.shape[0])[:, None] - curve) <= thickest)
-        out[max_filter(near, (3, 3)) & (thin | ~mask)] = 0
-    return out
+        return ink, ink
+    lines = _lines(thin, mask & ~thin, max(4, thickest), steepest)
+    if not lines or (len(lines) < FAMILY and not _reaches_ends(thin, lines[0], thickest)):
+        return ink, ink
+    near, (row, column) = np.zeros(ink.shape, bool), np.nonzero(thin)
+    for line in lines:
+        for reach in (2, 1):  # the parabola is fitted to the pixels near it
+            close = np.abs(row - line[column]) <= reach * thickest
+            line = np.polyval(np.polyfit(column[close], row[close], 2), np.arange(ink.shape[1]))
+        near |= np.abs(np.arange(ink.shape[0])[:, None] - line) <= thickest
+    out = np.where(max_filter(near & thin, (3, 3)) & (thin | ~mask), 0, ink)
+    return (ink if len(lines) < FAMILY else out), out
 
 
-def _straight_lines(thin: np.ndarray, thick: np.ndarray) -> list[np.ndarray]:
-    """Return for each line in ``thin`` (rows, columns) its row at each column; all lines have the same slope.
+def _lines(thin: np.ndarray, thick: np.ndarray, apart: int, steepest: float) -> list[np.ndarray]:
+    """Return for each line in ``thin`` (rows, columns) its row at each column; lines are ``apart`` rows or more.
 
-    ``thick`` (rows, columns) marks the strokes that may hide them.
+    A line is a parabola: paper is seen at an angle and lies bent. ``thick`` (rows, columns) marks the strokes that may
+    hide it.
     """
     rows, columns = thin.shape
-    edges = np.linspace(0, columns, BLOCKS + 1).astype(int)
-    parts = list(itertools.pairwise(edges))
-    most = int(STEEPEST * columns / 2)  # rows from the middle of a line to its end
+    step = max(1, round(columns / 224))
+    parts = list(itertools.pairwise(np.linspace(0, columns, BLOCKS + 1).astype(int)))
+    most = int((steepest / 2 + BENT) * columns) + 1
+    seen, hidden = (max_filter(mask, (2 * step + 1, 1)).astype(np.float32) for mask in (thin & ~thick, thick))
     seen, hidden = (
-        np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most))) for mask in (thin & ~thick, thick)
+        np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most))) for mask in (seen, hidden)
     )
-    best, power = (np.zeros(rows), 0), 0.0
-    for rise in range(-most, most + 1):
-        offsets = np.rint(np.linspace(-rise, rise, BLOCKS)).astype(int) + most
-        covered, covering = (
-            np.mean([block[first : first + rows] for block, first in zip(blocks, offsets, strict=True)], axis=0)
-            for blocks in (seen, hidden)
-        )
-        cover = covered / np.maximum(1 - covering, VISIBLE)
-        strength = float(np.sum(cover[cover >= COVERED] ** 2))
-        if strength > power:
-            best, power = (cover, rise), strength
-    cover, rise = best
-    peak = (cover >= COVERED) & (cover >= max_filter(cover[:, None], (7, 1))[:, 0])
-    middles = [row for row in np.flatnonzero(peak) if not peak[max(0, row - 3) : row].any()]
-    return [middle + np.linspace(-rise, rise, columns) for middle in middles]
+    x, at = np.linspace(-1, 1, BLOCKS), np.linspace(-1, 1, columns)
+    block = np.arange(BLOCKS)[:, None]
+    highest, bent = (int(share * columns) // (2 * step) * 2 * step for share in (steepest / 2, BENT))
+    bends = np.arange(-bent, bent + 1, 2 * step)
+    cover, form = np.zeros(rows), np.zeros((rows, 2))
+    for rise in range(-highest, highest + 1, 2 * step):
+        offsets = np.rint(rise * x + bends[:, None] * (1 / 3 - x**2)).astype(int) + most
+        row = offsets[..., None] + np.arange(rows)  # (bends, BLOCKS, rows)
+        covered, covering = seen[block, row].mean(axis=1), hidden[block, row].mean(axis=1)
+        here = covered / np.maximum(1 - covering, VISIBLE)
+        better = here.max(axis=0) > cover
+        form[better] = np.stack([np.full(rows, rise), bends[here.argmax(axis=0)]], axis=1)[better]
+        cover = np.maximum(cover, here.max(axis=0))
+    lines = []
+    while cover.max() >= COVERED:
+        middle = int(cover.argmax())
+        rise, bend = form[middle]
+        lines.append(middle + rise * at + bend * (1 / 3 - at**2))
+        cover[max(0, middle - apart) : middle + apart + 1] = 0
+    return lines
 
 
 def _reaches_ends(thin: np.ndarray, line: np.ndarray, thickest: int) -> bool:
@@ -85,24 +101,3 @@ def _reaches_ends(thin: np.ndarray, line: np.ndarray, thickest: int) -> bool:
     row, column = np.nonzero(thin)
     at = column[np.abs(row - line[column]) <= 2 * thickest]
     return all(len(np.unique(at[end])) >= COVERED * reach for end in (at < reach, at >= len(line) - reach))
-
-
-def run_lengths(mask: np.ndarray) -> np.ndarray:
-    """Return for each pixel of ``mask`` the length of the vertical run of True it is in; 0 where it is False."""
-    framed = np.pad(mask.T, ((0, 0), (1, 1))).ravel()
-    change = np.diff(framed.view(np.int8))
-    start, stop = np.flatnonzero(change == 1) + 1, np.flatnonzero(change == -1) + 1
-    lengths = np.zeros(framed.shape, int)
-    lengths[framed] = np.repeat(stop - start, stop - start)
-    return lengths.reshape(mask.shape[1], -1)[:, 1:-1].T
-
-
-def _parabola(column: np.ndarray, row: np.ndarray, thickest: int, at: np.ndarray) -> np.ndarray:
-    """Fit a parabola to pixels (row, column), dropping outliers in rounds; return its rows at the columns ``at``."""
-    x = 2 * column / len(at) - 1
-    kept = np.ones(len(row), bool)
-    for reach in (2, 1):
-        weights = np.polyfit(x[kept], row[kept], 2)
-        off = np.abs(np.polyval(weights, x) - row)
-        kept = off <= max(reach * thickest, float(np.median(off)))
-    return np.polyval(weights, 2 * at / len(at) - 1)

@@ -114,16 +114,15 @@ def _look(picture: Picture, shape: tuple[int, int], many: bool, likely: Likely |
 def _readings(grey: np.ndarray, many: bool) -> Iterable[tuple[float, Sheet, np.ndarray]]:
     """Yield the readings of a picture, each with its weight, sheet and ink."""
     for sheet, clean in zip(sheets_of(grey), (1.0, OTHER), strict=False):
-        framed = without_frames(sheet.ink)
-        plain, bare = without_lines(framed), without_lines(framed, single=True)
+        plain, bare = without_lines(without_frames(sheet.ink))
         outside = at_edge(bare, many)
         yield clean if outside is None else EDGE, sheet, plain
-        if not np.array_equal(bare, plain):
+        if bare is not plain:
             yield clean * SINGLE if outside is None else EDGE, sheet, bare
         if outside is not None:
             with suppress(PictureError):
                 inner = next(sheets_of(sheet.covered(grey, outside)))
-                yield INSIDE, inner, apart(without_lines(without_frames(inner.ink), single=True), outside)
+                yield INSIDE, inner, apart(without_lines(without_frames(inner.ink))[1], outside)
 
 
 def _read(
