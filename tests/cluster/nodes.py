@@ -22,7 +22,7 @@ NETWORK = "10.88.0"
 PORT = "eth0"
 HOLDER = Path(__file__).with_name("holder.py")
 NEW = ("--net", "--uts", "--mount", "--ipc", "--pid")
-PATIENCE = 20.0  # seconds for a node to start; it takes a tenth of a second
+PATIENCE = 60.0  # seconds for a node to start; it takes a tenth of a second
 
 
 def missing() -> str | None:
@@ -191,6 +191,6 @@ def until(condition: object, problem: str, process: subprocess.Popen | None = No
 
 def environment(**more: str) -> dict[str, str]:
     """Return the environment of a job on nodes that share the machine's few cores."""
-    open_mpi = {"PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "OMPI_MCA_mpi_yield_when_idle": "1"}
     # each node believes that it has all cores for itself: binding would put ranks of all nodes on the first ones
-    return mpi_jobs.environment(**open_mpi, PRTE_MCA_hwloc_default_binding_policy="none", **more)
+    open_mpi = {"PRTE_MCA_hwloc_default_binding_policy": "none", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    return mpi_jobs.environment(**open_mpi, **more)

@@ -20,10 +20,10 @@ from faults import runs
 SCRIPT = mpi_jobs.ROOT / "scripts/slurm-job.sh"
 PMI = {"openmpi": "pmix", "mpich": "pmi2"}
 SETTINGS = ["--batch-size", "64", "--shards", "8", "--log-every", "1", "--display", "plain"]
-EPOCHS, LONG = 60, 240  # LONG outlasts a time limit
-PATIENCE = 240.0
-DAEMONS = ("slurmd", "slurmctld", "munged", "sleep")
+EPOCHS, LONG = 30, 240  # LONG outlasts a time limit
+PATIENCE = 600.0
 TRAINING = "distlenet"
+ENDS = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "BOOT_FAIL", "OUT_OF_MEMORY")  # of a job
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +66,7 @@ class Job:
         if launcher == "srun":
             self._variables["DISTLENET_LAUNCHER"] = f"srun --mpi={PMI[runtime.name]}"
 
-    def submit(self, nodes: int = 3, tasks: int = 6, *, options: tuple[str, ...] = ("--time=10",)) -> None:
+    def submit(self, nodes: int = 3, tasks: int = 6, *, options: tuple[str, ...] = ("--time=20",)) -> None:
         """Put the job into the queue."""
         words = ["--parsable", f"--nodes={nodes}", f"--ntasks={tasks}", f"--output={self.log}", *options]
         words += [f"--chdir={self.slurm.folder}", SCRIPT, "--data", self.data, "--run", self.run, *SETTINGS]
@@ -112,7 +112,7 @@ class Job:
 
     def wait(self) -> dict[str, str]:
         """Wait for the end of the job; return what Slurm knows of it."""
-        self.until(lambda: self.state() not in ("PENDING", "RUNNING", "COMPLETING", "CONFIGURING"), "the end")
+        self.until(lambda: self.state() in ENDS, "the end")
         return self.facts()
 
 
