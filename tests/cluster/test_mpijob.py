@@ -20,6 +20,7 @@ SCRIPTS = mpi_jobs.ROOT / "scripts"
 ENTRY = SCRIPTS / "container/mpijob"
 DOMAIN = ".distlenet.default.svc"
 WORKERS = ("distlenet-worker-0", "distlenet-worker-1")
+TIMEOUT = 240.0  # seconds; a start on three nodes takes ten times as long on a busy machine
 SETTINGS = ["--epochs", "1", "--batch-size", "64", "--display", "plain"]
 
 
@@ -57,11 +58,12 @@ def test_entry_point(pods, runtime, digits, tmp_path):
     variables = {"DISTLENET_HOSTFILE": str(folder / "hostfile"), "DISTLENET_PYTHON": runtime.python}
     command = pods.on("distlenet-launcher", ENTRY, "--data", "drawn.h5", "--run", "runs/a", *SETTINGS)
     command = [f"--wd={folder}" if word.startswith("--wd=") else word for word in command]
-    mpi_jobs.run(command, env=nodes.environment(**variables)).expect()
+    env = nodes.environment(**variables)
+    mpi_jobs.run(command, env=env, timeout=TIMEOUT).expect()
     summary, whole = (json.loads((run / "summary.json").read_text()) for run in (folder / "runs/a", tmp_path / "whole"))
     assert summary["ranks"] == 4
     assert summary["theta_sha256"] == whole["theta_sha256"]
-    again = mpi_jobs.run(command, env=nodes.environment(**variables))  # as after a failure of the launcher
+    again = mpi_jobs.run(command, env=env, timeout=TIMEOUT)  # as after a failure of the launcher
     assert again.returncode == 0 and "complete" in again.output, again.output
 
 
