@@ -45,6 +45,12 @@ def handshake_file(name: str) -> Path | None:
     return Path(os.environ[EXIT_FILE]).with_name(name) if EXIT_FILE in os.environ else None
 
 
+def job_folder() -> Path | None:
+    """Return the private folder of the job; None if `distlenet launch` did not start this process."""
+    path = handshake_file(RANKS)
+    return path.parent.absolute() if path else None
+
+
 def wanted_ranks() -> int | None:
     """Return the number of ranks that this job should have, None if that cannot be changed."""
     path = handshake_file(RANKS)

@@ -5,6 +5,7 @@ GROUPS = {
         "prepare": "make a dataset file: MNIST and its like, your own, or drawn digits",
         "train": "train a network, in one process or under mpirun",
         "launch": "start train, evaluate, repeat, compare or doctor on many processes",
+        "resize": "change the number of ranks of a run while it trains",
         "repeat": "train with several seeds: mean, spread, defective runs",
         "compare": "train recipes, models or settings side by side",
     },

@@ -16,6 +16,7 @@ from typing import IO
 
 from distlenet.errors import RanksLost
 from distlenet.handshake import ABORTED, ASKED, FAULT_TOLERANCE, JOINS, LEFT, READY, STALL_AFTER, STUCK
+from distlenet.launching.door import Door, why_fixed
 from distlenet.launching.mpirun import mpirun_command, python_command, which_mpi
 from distlenet.launching.scratch import THREADS, Guardian, Scratch, scratch
 from distlenet.launching.signals import Requests
@@ -119,9 +120,8 @@ class Attempt:
         self._environment = place.environment | dict(job.variables) | {STALL_AFTER: str(job.stall_after)}
         if self._tolerant:
             self._environment[FAULT_TOLERANCE] = "ulfm"
-        # srun starts no processes for MPI, and a series of runs divides its ranks into teams
-        if self._tolerant and job.returns and arguments[0] == "train" and not job.starter:
-            place.open_door(job.ranks)
+        fixed = why_fixed(arguments[0], job.ranks, job.starter, job.fault_tolerance, job.returns)
+        self._door = Door(place.exit_file.parent, job.ranks, fixed)
         ours = sorted(name for name in self._environment if name.startswith(("DISTLENET_", *THREADS)))
         command = [*job.starter, "-n", str(job.ranks)]
         if not job.starter:
@@ -167,6 +167,7 @@ class Attempt:
             reader.join(EXIT_SECONDS)  # not longer: a process that outlives mpirun may hold the pipe
         finally:
             self._requests.job = None
+            self._door.close()
         self.connected, self.stuck = self._ready.exists(), self._exit_file.with_name(STUCK).exists()
         left = next(iter(self._exit_codes()), None)
         killed = code < 0  # mpirun was killed; ranks that were still starting then end with errors

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from distlenet import processes
-from distlenet.handshake import ASKED, EXIT_FILE, LAUNCH_ID, RANKS, SECRET
+from distlenet.handshake import ASKED, EXIT_FILE, LAUNCH_ID
 from distlenet.launching.mpirun import mpi_environment
 from distlenet.processes import end_processes, identity, is_alive
 
@@ -33,12 +32,6 @@ class Scratch:
     def exit_file(self) -> Path:
         """The file in which the root leaves the exit code, next to the other files of the handshake."""
         return Path(self.folders[0]) / "exit-code"
-
-    def open_door(self, ranks: int) -> None:
-        """Let new ranks join the job, which should have ``ranks``; only this user can read the secret for it."""
-        with os.fdopen(os.open(self.exit_file.with_name(SECRET), os.O_WRONLY | os.O_CREAT, 0o600), "w") as file:
-            file.write(secrets.token_hex(32))
-        self.exit_file.with_name(RANKS).write_text(str(ranks), encoding="utf-8")
 
     @property
     def mark(self) -> str:

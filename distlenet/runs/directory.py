@@ -14,7 +14,7 @@ from distlenet.atomic import why_not_written
 from distlenet.bounded import is_real_directory, kind
 from distlenet.errors import RunDirectoryError
 from distlenet.runs import ours
-from distlenet.runs.lock import COPYING, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
+from distlenet.runs.lock import COPYING, DOOR, JOB, PREPARING, REPLACING, STATE, Lock, is_mark, notes
 from distlenet.runs.timeline import NAME
 
 NAMED = 4  # number of unexpected entries that an error names
@@ -147,12 +147,12 @@ class LockedDirectory(RunDirectory):
             self._remove_run()
             self._lock.note(**{STATE: COPYING if copies else PREPARING})
 
-    def claim(self, job: str | None) -> None:
-        """Note that the run has started, and the ``job`` of `distlenet launch` that it belongs to.
+    def claim(self, job: str | None, folder: Path | None = None) -> None:
+        """Note that the run has started, and the ``job`` of `distlenet launch` that it belongs to, with its ``folder``.
 
         From now on it can be resumed. Raises OSError.
         """
-        self._lock.note(**({JOB: job} if job else {}))
+        self._lock.note(**({JOB: job} if job else {}), **({DOOR: str(folder)} if folder else {}))
 
     def reclaim(self) -> bool:
         """Create and lock the directory again if somebody has removed it; returns whether that was the case.

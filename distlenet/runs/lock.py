@@ -21,7 +21,8 @@ from distlenet.errors import RunDirectoryError
 MARK = "distlenet run directory"
 HOLDER = re.compile(rb"process \d+ on [^\n]{1,200}(\n|$)")  # older versions wrote only this line
 ATTEMPTS = 50
-JOB, STATE = "job", "state"  # names of notes: the job of `distlenet launch` that started the run; the current activity
+# names of notes: the job of `distlenet launch` that started the run, and its private folder; the current activity
+JOB, DOOR, STATE = "job", "door", "state"
 # values of STATE until the run starts: removing an old run, copying a checkpoint from elsewhere, making a new run
 REPLACING, COPYING, PREPARING = "replacing", "copying", "preparing"
 

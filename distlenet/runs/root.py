@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from distlenet.errors import CallbackError, RunDirectoryError, UsageError
-from distlenet.handshake import LAUNCH_ID
+from distlenet.handshake import LAUNCH_ID, job_folder
 from distlenet.runs.callbacks import Callbacks
 from distlenet.runs.checkpoint import Checkpoint
 from distlenet.runs.directory import LockedDirectory, RunDirectory, able_to
@@ -129,7 +129,7 @@ class Root(OtherRank):
                 self._notices += bring_files(origin, directory, experiment.state)
                 self._notices += edits(directory, origin)
             journal = self._write(directory, experiment, resumed=origin is not None).journal
-            directory.claim(os.environ.get(LAUNCH_ID))
+            directory.claim(os.environ.get(LAUNCH_ID), job_folder())
         damaged = journal.complete(experiment.state.progress.history)
         self._notices += [Notice(text, "warning") for text in damaged]
         directory.write_text("config.toml", experiment.config.to_toml())

@@ -183,7 +183,7 @@ class Session:
         audits = self.audits.every, self.audits.everything
         welcome |= {"audits": audits, "alike": alike}
         judge = partial(judge_newcomer, facts)
-        self.crew = Crew(self.comm, self.signals, welcome, judge, self.options.stall_after)
+        self.crew = Crew(self.comm, config.shards, self.signals, welcome, judge, self.options.stall_after)
         return alike
 
     def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:

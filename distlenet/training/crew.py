@@ -23,14 +23,16 @@ Judge = Callable[[dict[str, Any]], str | None]
 
 
 class Crew:
-    """The number of ranks, as far as it can change.
+    """The number of ranks, as far as it can change: at most ``most``.
 
     ``welcome`` and ``judge`` are handed to new processes, see ``Resizable.recruit``; ``patience``: seconds that one may
     take to become ready, 0: no limit. ``changes`` is for the summary.
     """
 
-    def __init__(self, comm: Communicator, signals: Signals, welcome: Any, judge: Judge, patience: float) -> None:
-        self._comm, self._signals = cast(Resizable, comm), signals
+    def __init__(
+        self, comm: Communicator, most: int, signals: Signals, welcome: Any, judge: Judge, patience: float
+    ) -> None:
+        self._comm, self._most, self._signals = cast(Resizable, comm), most, signals
         self._welcome, self._judge, self._patience = welcome, judge, patience
         self.changes: list[dict[str, Any]] = []
         self._vacant: list[tuple[int, str]] = []  # lost ranks that are not replaced yet, and their hosts
@@ -48,7 +50,7 @@ class Crew:
                 yield from self._look()
 
     def _look(self) -> Iterator[Event]:
-        wanted, recruit = wanted_ranks() or self._comm.size, self._recruit
+        wanted, recruit = min(wanted_ranks() or self._comm.size, self._most), self._recruit
         if wanted != self._wanted:
             self._wanted, self._tries = wanted, 0
         if recruit is not None:

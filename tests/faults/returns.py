@@ -27,10 +27,11 @@ LOSS, FILL = "ranks lost", "again ("
 EPOCHS = 10
 
 
-def words(data: Path, run: Path, *options: object) -> list[str]:
-    """Return the arguments of a training that waits for its ranks."""
+def words(data: Path, run: Path, *options: object, until: str = FILL, short: bool = False) -> list[str]:
+    """Return the arguments of a training that waits for ranks until a notice says so; ``short``: from the start."""
     callback = run.with_name("patient.py")
-    callback.write_text(PATIENT.replace("LOSS", LOSS).replace("FILL", FILL))
+    text = PATIENT.replace("LOSS", LOSS).replace("FILL", until).replace("= False", f"= {short}", 1)
+    callback.write_text(text)
     return runs.train(data, run, "--epochs", EPOCHS, "--callback", f"{callback}:on_event", *options)
 
 

@@ -1,9 +1,21 @@
-"""Lost ranks are replaced while the run continues: the bits of one process, all ranks at the end, exit code 0."""
+"""Lost ranks are replaced, and a run grows and shrinks, while it trains: with the bits of one process."""
+
+import json
+import os
+import socket
 
 import drawn
 import launches
+import mpi_jobs
 import pytest
 from faults import returns, runs
+
+import distlenet.launching.door as launching_door
+from distlenet.errors import LaunchError
+from distlenet.handshake import RANKS as WANTED
+from distlenet.handshake import SECRET
+from distlenet.launching import mpirun
+from distlenet.launching.door import NAME, Door, ask, why_fixed
 
 RANKS = 3
 LAUNCH = ["-n", RANKS, "--stall-after", 30]
@@ -71,3 +83,76 @@ def test_ranks_are_not_replaced_if_unwanted(alone, digits, tmp_path):
         returns.kill(job, job.rank_processes()[-1])
         job.finish().expect()
     returns.same_bits(run, alone, RANKS - 1)
+
+
+def resize(run, ranks):
+    return mpi_jobs.distlenet("resize", run, str(ranks))
+
+
+def test_a_run_grows_and_shrinks(alone, digits, tmp_path):
+    run = tmp_path / "run"
+    with launches.Launched("-n", 2, *returns.words(digits, run, until="left: 2 ranks", short=True)) as job:
+        returns.wait_until_training(job, run)
+        before = job.rank_processes()
+        resize(run, 5).expect(7, "5 ranks, but the run has 4 shards: expected at most 4 ranks")
+        resize(run, 3).expect()
+        mpi_jobs.wait_for(lambda: returns.count(run, ": 3 ranks now"), job)
+        assert len(set(before) & set(job.rank_processes())) == 2
+        resize(run, 2).expect()
+        mpi_jobs.wait_for(lambda: returns.count(run, ": 2 ranks now"), job)
+        done = job.finish().expect()
+        assert not job.left_behind(), done.output
+    returns.same_bits(run, alone, 2)
+    assert [change["ranks"] for change in runs.summary(run)["ranks_changed"]] == [3, 2]
+    resize(run, 3).expect(6, "is not in progress: launch it with the ranks you want")
+
+
+def test_the_door_opens_only_with_the_secret(tmp_path):
+    door = Door(tmp_path, 2, None)
+    try:
+        assert os.stat(tmp_path / NAME).st_mode & 0o777 == os.stat(tmp_path / SECRET).st_mode & 0o777 == 0o600
+        ask(tmp_path, 3)
+        assert (tmp_path / WANTED).read_text() == "3"
+        with pytest.raises(LaunchError, match="expected a number of ranks of at least 1, got 0"):
+            ask(tmp_path, 0)
+        secret = (tmp_path / SECRET).read_text()
+        for wrong in ("", "0" * 64, secret[:-1]):
+            (tmp_path / SECRET).write_text(wrong)
+            with pytest.raises(LaunchError, match="does not show the job's secret"):
+                ask(tmp_path, 4)
+        with socket.socket(socket.AF_UNIX) as guest:
+            guest.connect(str(tmp_path / NAME))
+            guest.sendall(b"{")
+            assert json.loads(guest.recv(1000)) == "the request is damaged"
+        assert (tmp_path / WANTED).read_text() == "3"
+    finally:
+        door.close()
+    with pytest.raises(LaunchError, match="cannot reach the launcher"):
+        ask(tmp_path, 3)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"command": "repeat"}, "the ranks of repeat stay as they are"),
+        ({"starter": ("srun", "--mpi=pmix")}, "srun starts no further ranks"),
+        ({"returns": False}, "it was started with --no-return"),
+        ({"ranks": 1}, "it was started with one rank; start it with two, which may change"),
+        ({}, "MPICH cannot change the number of ranks of a running job; Open MPI 5 can"),
+    ],
+    ids=["repeat", "srun", "no return", "one rank", "MPICH"],
+)
+def test_where_ranks_cannot_change_a_sentence_says_so(monkeypatch, tmp_path, options, reason):
+    mpi = mpirun.Mpirun("mpirun", *(("Open MPI", "5.0.11") if options else ("MPICH", "5.0.2")))
+    monkeypatch.setattr(launching_door, "which_mpi", lambda: mpi)
+    usual = {"command": "train", "ranks": 2, "starter": (), "tolerant": True, "returns": True}
+    door = Door(tmp_path, 2, why_fixed(**(usual | options)))
+    with pytest.raises(LaunchError, match=f"the launcher of this run refuses: {reason}"):
+        ask(tmp_path, 3)
+    door.close()
+
+
+def test_resize_needs_a_run_that_launch_started(digits, tmp_path):
+    runs.do(runs.train(digits, tmp_path / "run", "--epochs", 1)).expect()
+    resize(tmp_path / "run", 2).expect(6, "no run that `distlenet launch` started is in progress in ")
+    resize(tmp_path / "none", 2).expect(6)
