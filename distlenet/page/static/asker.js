@@ -1,7 +1,7 @@
 // Questions to the server: one at a time, the latest wins, an answer that came too late is dropped.
 
 const PAUSE = 40; // ms from one question to the next
-const PATIENCE = 15000; // ms
+const PATIENCE = 60000; // ms: a large photograph on a slow or busy machine
 
 export class Asker {
   // show(answer, number) gets {ok, data}; data has "error", a sentence, unless ok.
@@ -51,7 +51,8 @@ async function put({ path, type, body }, signal) {
     const data = await response.json().catch(() => ({}));
     if (response.ok) return { ok: true, data };
     return { ok: false, data: { error: data.error ?? `The server refused the request (${response.status}).` } };
-  } catch {
+  } catch (error) {
+    if (error.name === "TimeoutError") return { ok: false, data: { error: "The server is busy: try again in a moment." } };
     return { ok: false, data: { error: "The server does not answer: is distlenet draw still running?" } };
   }
 }
