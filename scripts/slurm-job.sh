@@ -60,6 +60,8 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 # On one node Open MPI's mpirun would end at a TERM without informing its ranks. On several nodes it needs Slurm.
 if [ "${SLURM_JOB_NUM_NODES:-1}" = 1 ]; then export PRTE_MCA_plm=ssh; fi
+# srun ends all ranks when one dies. By default MPICH's others would hang until they are found to make no progress.
+export SLURM_KILL_BAD_EXIT=1
 
 training= # the launcher's process
 signalled= cancelled= requeued=

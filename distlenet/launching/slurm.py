@@ -39,7 +39,7 @@ def find_allocation(environment: Mapping[str, str] = os.environ) -> Allocation |
         return None
     tasks = int(environment.get("SLURM_NTASKS", "1"))
     if words := shlex.split(environment.get(WORDS, "")):
-        return Allocation(tasks, tuple(words))
+        return Allocation(tasks, tuple(words), {"SLURM_KILL_BAD_EXIT": "1"})  # srun ends all ranks when one dies
     mpirun = which_mpi()
     alone = environment.get("SLURM_JOB_NUM_NODES", "1") == "1"
     # on one node, Open MPI's mpirun would end at a TERM without informing its ranks

@@ -150,7 +150,8 @@ def cable_pulled(job: Job) -> None:
 def preempted(job: Job) -> None:
     job.submit()
     job.until_training()
-    assert job.slurm.run("sbatch", "-p", "high", "--nodes=3", "--time=1", "--wrap", "sleep 3").returncode == 0
+    other = ["-p", "high", "--nodes=3", "--time=1", "--output=/dev/null", "--wrap", "sleep 3"]
+    assert job.slurm.run("sbatch", *other).returncode == 0
     job.until(lambda: job.state() != "RUNNING", "preempted")
 
 

@@ -24,6 +24,7 @@ def test_the_words_of_the_user_come_first():
     assert found.tasks == 8
     assert found.starter(8) == ("srun", "--mpi=pmix")
     assert found.starter(9) == ("srun", "--mpi=pmix", "--overcommit")
+    assert found.variables == {"SLURM_KILL_BAD_EXIT": "1"}
 
 
 def test_else_mpirun_asks_slurm_for_the_hosts(mpirun):
