@@ -158,7 +158,8 @@ def preempted(job: Job) -> None:
 def time_limit(job: Job) -> None:
     job.epochs = LONG
     job.submit(options=("--time=2", "--signal=B:USR2@50"))
-    job.until(lambda: "requeueing job" in job.text(), "requeueing")
+    job.until(lambda: job.state() == "PENDING" and "requeueing job" in job.text(), "requeueing")
+    assert job.slurm.run("scontrol", "update", f"JobId={job.id}", "TimeLimit=20").returncode == 0  # once is enough
 
 
 def requeued(job: Job) -> None:
