@@ -77,7 +77,12 @@ class Config:
     model: str = setting(NETWORK, "lenet5", "network", names=MODELS, code="FUNCTION")
     activation: str = setting(NETWORK, "relu", "activation", names=ACTIVATIONS)
     pooling: str = setting(NETWORK, "average", "pooling", names=("average", "max", "trainable"))
-    init: str = setting(NETWORK, "he", "initial weights", names=("he", "glorot", "fan-in", "normal"))
+    init: str = setting(
+        NETWORK,
+        "he",
+        "initial weights; a checkpoint, FILE.h5: its parameters",
+        names=("he", "glorot", "fan-in", "normal"),
+    )
     sigma: float = setting(NETWORK, 0.1, "standard deviation, for --init normal", least=0)
     rubbish: float = setting(NETWORK, 10.0, "for lenet5-1998: distance of the rubbish class, j of its loss", least=0)
 

@@ -170,6 +170,8 @@ OPTIONS: dict[str, tuple[str, dict[str, Any]]] = {
             "help": "draw only N training images and repeat them: quickly makes a large file, for speed tests",
         },
     ),
+    "forms": ("--forms", {"type": COUNT, "help": "drawn digits (default: 30000)"}),
+    "others": ("--others", {"type": COUNT, "help": "drawn letters and scribbles (default: 5000)"}),
     "digits": ("--seed", {"dest": "seed", "type": SEED, "help": "which digits (default: 1998)"}),
     "split": (
         "--split",

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from distlenet.arithmetic import choose
@@ -11,8 +12,8 @@ from distlenet.data.file.dataset_file import open_digit_file
 from distlenet.data.leaves import Leaves
 from distlenet.data.plan import Plan
 from distlenet.data.slices import DatasetFacts, Slices
-from distlenet.errors import ConfigError, DataError
-from distlenet.nn import build_net, build_optimizer, build_schedule, input_statistics
+from distlenet.errors import CheckpointError, ConfigError, DataError
+from distlenet.nn import Net, build_net, build_optimizer, build_schedule, input_statistics
 from distlenet.nn.fingerprint import check_computes
 from distlenet.nn.portability import list_unportable
 from distlenet.nn.schedules import Schedule
@@ -20,6 +21,7 @@ from distlenet.numerics import difference, numerics
 from distlenet.parallel import Communicator, owned_shards
 from distlenet.parallel.agreement import in_agreement
 from distlenet.recipes import build_config
+from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.rank_comparison import (
     Fact,
     compare_ranks,
@@ -138,7 +140,7 @@ def set_up(
     plan = Plan(len(slices.train), config.shards, config.batch_size, config.seed, arithmetic=arithmetic)
     resampler = Resampler(*digits.image_shape, mean, std, arithmetic)
     with in_agreement(comm):
-        state = make_state(config, dataset, options.trust)
+        state = make_state(config, dataset, options.trust, resumed=bool(origin and "dataset" in origin))
         if "model" in config.code:
             check_computes(state.net, config.model)
         if arithmetic.name == "portable":
@@ -201,11 +203,29 @@ def compare(meta: dict[str, Any], config: Config, dataset: DatasetFacts, overrid
     return notices
 
 
-def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING) -> TrainState:
-    """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits."""
+def make_state(config: Config, dataset: DatasetFacts, trust: Trust = NOTHING, resumed: bool = False) -> TrainState:
+    """Return the state at the start of a run: a function of the configuration, and of code that ``trust`` admits.
+
+    The state of a ``resumed`` run is replaced soon, so it does not read the checkpoint that it started from.
+    """
     net = build_net(config, (1, *dataset.image_shape), len(dataset.class_names), trust)
-    net.initialize(config.init, config.seed, config.sigma)
+    if config.init.endswith(".h5"):
+        adopt(net, Path(config.init), resumed)
+    else:
+        net.initialize(config.init, config.seed, config.sigma)
     optimizer = build_optimizer(config, net.decays, trust, net.matrices)
     if "curvature" in optimizer.state:
         net.require_curvature()  # now, and not within the first step
     return TrainState(net, optimizer)
+
+
+def adopt(net: Net, path: Path, resumed: bool) -> None:
+    """Give ``net`` the parameters of the checkpoint ``path``, unless ``resumed``; raises CheckpointError."""
+    if resumed:
+        return
+    found = read_checkpoint(path).averaged
+    if found.shape != net.theta.shape:
+        raise CheckpointError(
+            f"--init {path} has {found.size} parameters, expected {net.size}: it is another network's"
+        )
+    net.theta[:] = found

@@ -19,7 +19,7 @@ CASES = {
     " --zoom 0 --schedule cosine",
     # shards of 91 and 92 rows
     "7 shards, rmsprop": "--shards 7 --batch-size 77 --optimizer rmsprop --lr 0.002 --activation tanh --pooling max"
-    " --validation 60 --test-curve --average 0.9 --elastic 1.5",
+    " --validation 60 --test-curve --average 0.9 --elastic 1.5 --disturb 0.7",
     # more shards than a power of two, leaves of 2, nothing held back
     "9 shards, momentum": "--shards 9 --batch-size 18 --optimizer momentum --lr 0.02 --schedule step --validation 0"
     " --epochs 1 --init glorot --average 0.8",

@@ -56,11 +56,11 @@ FORMATS: dict[str, Format] = {
         "MNIST, with drawn digits of forms that it lacks for training",
         "directory of MNIST's four files (.gz or not)",
         "forms.read_mnist_and_forms",
+        ("forms", "others"),
         needs_place=False,
         more="Make the dataset file of the packaged network: 30,000 drawn digits of other forms (1 with long upstroke, "
         "crossed 7, looped 4 ...) and 5,000 letters and the like under random labels are mixed into MNIST's training "
         "images. The test images are MNIST's.",
-        fingerprint="402a4f28dad8c499d6ed371268fd5dbc807a6bc960a7ddb8696eb69b22b2fa22",
     ),
     "synthetic": Format(
         "digits drawn by the program (not MNIST), no network needed",

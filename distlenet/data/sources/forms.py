@@ -209,15 +209,15 @@ OTHERS = tuple(
 )
 
 
-def read_mnist_and_forms(place: Path | None, progress: Progress) -> Dataset:
-    """Return MNIST with DRAWN digits of FORMS, and OTHERS, mixed into its training images; the test images are MNIST's.
+def read_mnist_and_forms(place: Path | None, progress: Progress, *, forms: int = DRAWN, others: int = OTHER) -> Dataset:
+    """Return MNIST with ``forms`` digits of FORMS and ``others`` of OTHERS mixed into its training images.
 
     ``place`` is that of read_mnist, as are the errors.
     """
     mnist = read_mnist(place, progress)
-    drawn = draw_digits(DRAWN, SEED, ways=FORMS), draw_digits(OTHER, SEED, ways=OTHERS)
+    drawn = draw_digits(forms, SEED, ways=FORMS), draw_digits(others, SEED, ways=OTHERS)
     blocks = [*as_stream(mnist.train).blocks(), *drawn]
     images, labels = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
     order = Draws([SEED, 0], [0, 0, 0, 0]).permutation(len(labels))
-    source = f"{mnist.source}; {DRAWN + OTHER:,} training images are drawn by distlenet from seed {SEED}"
+    source = f"{mnist.source}; {forms + others:,} training images are drawn by distlenet from seed {SEED}"
     return Dataset((images[order], labels[order]), mnist.test, "MNIST and drawn forms", mnist.class_names, source)
