@@ -12,8 +12,8 @@ def test_it_starts_from_the_parameters_of_a_checkpoint(trained, digits, distlene
     start = shutil.copy(trained / "checkpoints/last.h5", tmp_path / "start.h5")
     words = ["train", "--data", digits, "--run", tmp_path / "run", "--display", "quiet"]
     distlenet(*words, "--init", start, "--epochs", 1, "--lr", 0).expect()
-    begun = read_checkpoint(tmp_path / "run/checkpoints/last.h5")
-    np.testing.assert_array_equal(begun.theta, read_checkpoint(start).theta)
+    started = read_checkpoint(tmp_path / "run/checkpoints/last.h5")
+    np.testing.assert_array_equal(started.theta, read_checkpoint(start).theta)
     start.unlink()
     distlenet(*words, "--resume", "--epochs", 2, "--override", "epochs").expect()
     assert read_checkpoint(tmp_path / "run/checkpoints/last.h5").progress.epoch == 2
