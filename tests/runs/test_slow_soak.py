@@ -41,7 +41,7 @@ def warnings(soak, once, openmpi, tmp_path):
 
     def train(seconds, kind, rank=0, size=0):
         run = tmp_path / f"{next(numbers)}"
-        words = ["train", "--data", data, "--run", run, "--recipe", "fast", "--epochs", 10000, "--display", "none"]
+        words = ["train", "--data", data, "--run", run, "--recipe", "fast", "--epochs", 10000, "--display", "quiet"]
         hampered = [str(mpi_jobs.JOBS / "hampered.py"), kind, rank, size, *words]
         command = openmpi.command(2, *map(str, hampered))
         command[1:1] = ["--bind-to", "none"]  # hampered.py chooses the cores
