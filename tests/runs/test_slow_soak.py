@@ -1,7 +1,6 @@
 """Ranks on real cores: of 40 slowdowns each is named, and why; 20 runs on a noisy machine raise no alarm."""
 
 import itertools
-import json
 import os
 import signal
 import subprocess
@@ -54,7 +53,6 @@ def warnings(soak, once, openmpi, tmp_path):
                 found = [str(line.get("text")) for line in lines if "wait for" in str(line.get("text"))]
             job.process.send_signal(signal.SIGTERM)
             job.finish()
-        assert json.loads((run / "summary.json").read_text())["rank_times"] or not found
         return found
 
     return train
