@@ -119,7 +119,7 @@ def _readings(grey: np.ndarray, many: bool) -> Iterable[tuple[float, Sheet, np.n
         yield clean if outside is None else EDGE, sheet, plain
         if bare is not plain:
             yield clean * SINGLE if outside is None else EDGE, sheet, bare
-        if outside is not None:
+        if outside is not None and sheet.is_real(np.where(outside, bare, 0), border=0):  # no soft shadow
             with suppress(PictureError):
                 inner = next(sheets_of(sheet.covered(grey, outside)))
                 yield INSIDE, inner, apart(without_lines(without_frames(inner.ink))[1], outside)

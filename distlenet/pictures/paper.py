@@ -46,9 +46,12 @@ class Sheet:
         paper = resized(self.paper, grey.shape)
         return np.where(mask, 1 - paper if self.light_ink else paper, grey).astype(np.float32)
 
-    def is_real(self, ink: np.ndarray) -> bool:
-        """Return whether ``ink`` (rows, columns), a part of the sheet's ink, has edges like a stroke's."""
-        strength, real, slope = _edges(resized(ink, self.grey.shape), self.grey, self.paper)
+    def is_real(self, ink: np.ndarray, border: float = 1.0) -> bool:
+        """Return whether ``ink`` (rows, columns), a part of the sheet's ink, has edges like a stroke's.
+
+        Ink along the picture's border is outline without an edge; it counts with the weight ``border``.
+        """
+        strength, real, slope = _edges(resized(ink, self.grey.shape), self.grey, self.paper, border)
         return real >= REAL if strength >= STRONG else real >= FAINT_REAL and slope >= FAINT_SLOPE
 
 
@@ -107,7 +110,7 @@ def _evened(ink: np.ndarray) -> np.ndarray:
     return np.minimum(ink / resized(np.maximum(level / level.max(), 0.4), ink.shape), 1)
 
 
-def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float, float, float]:
+def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray, border: float = 1.0) -> tuple[float, float, float]:
     """Return how much of the edges of ``grey`` the ``ink`` explains, the share of the ink's outline that is real, and
     the mean slope of its edges per pixel; zeros if the ink is too faint. All arrays are (rows, columns).
 
@@ -130,7 +133,7 @@ def _edges(ink: np.ndarray, grey: np.ndarray, paper: np.ndarray) -> tuple[float,
         return 0.0, 0.0, 0.0
     agree = change > 0.5 * darkness * expected
     real = sum(float(np.abs(step)[part(agree, axis, 0, step.shape[axis])].sum()) for axis, step in enumerate(steps))
-    total += sum(float(side.sum()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1]))
+    total += border * sum(float(side.sum()) for side in (ink[0], ink[-1], ink[:, 0], ink[:, -1]))
     return explained**2 / own, real / total, own / total / float(ink.max())
 
 

@@ -128,3 +128,10 @@ def test_a_dark_strip_next_to_a_row_is_left_out_and_a_digit_is_not():
     grey[60:120, -8:] = INK
     outside = at_edge((grey < 0.5).astype(np.float32), many=True)
     assert outside is not None and outside[:20].all() and not outside[40:].any()
+
+
+def test_a_soft_shadow_at_the_edge_of_blank_paper_is_refused():
+    x = np.arange(300) / 300
+    for shadow in (0.3 / (1 + np.exp(40 * (x - 0.2))), 0.5 * (1 - x) ** 2):
+        with pytest.raises(PictureError):
+            box((PAPER * (1 - shadow) * np.ones((300, 1))).astype(np.float32))
