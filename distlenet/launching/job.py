@@ -224,14 +224,15 @@ class Attempt:
         exit code is 0 then. mpirun itself may hang while it ends a job that a rank aborted.
         """
         aborted = self._exit_file.with_name(ABORTED)
-        left_since = aborted_since = None
+        left_since = aborted_since = root_since = None
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return mpirun.wait(min(0.5, self._stall_after or 0.5))
             now = self._requests.clock()
             left_since = left_since or (now if self._exit_codes() else None)
             aborted_since = aborted_since or (now if aborted.exists() else None)
-            if left_since and now - left_since > EXIT_SECONDS:  # nobody waits for those that were about to join
+            root_since = root_since or (now if self._exit_file.exists() else None)
+            if root_since and now - root_since > EXIT_SECONDS:  # nobody waits for those that were about to join
                 end_processes(self.mark, having=f"{JOINS}=")
             if left_since and 0 < self._stall_after < now - left_since:
                 self._say(f"the job was done {self._stall_after:g} s ago, but a rank hangs: ending it")

@@ -80,6 +80,9 @@ class Communicator(Protocol):
         lost meanwhile, and an agreed RanksLost if this part of the job must end.
         """
 
+    def drop(self, ranks: list[int]) -> None:
+        """Kill those of the silent ``ranks`` that are on this host; any thread of any rank may call this alone."""
+
     def leave(self, code: int) -> int:
         """Return the exit code to end with; call it after the last message. May end the process itself."""
 
@@ -181,6 +184,9 @@ class Serial:
     def recover(self) -> list[int]:
         """Nobody can be lost."""
         return []
+
+    def drop(self, ranks: list[int]) -> None:
+        """Nobody can be silent."""
 
     def leave(self, code: int) -> int:
         """Return ``code``."""

@@ -153,6 +153,9 @@ class MPICommunicator:
         """A plain MPI job does not outlive its ranks: see RecoverableCommunicator."""
         raise NotImplementedError
 
+    def drop(self, ranks: list[int]) -> None:
+        """A plain MPI job does not outlive its ranks."""
+
     def leave(self, code: int) -> int:
         """Return ``code``: MPI is finalised when the process ends."""
         send_at_once()

@@ -169,6 +169,10 @@ class RecoverableCommunicator(MPICommunicator):
                 with suppress(ProcessLookupError, PermissionError):
                     os.kill(process, signal.SIGKILL)
 
+    def drop(self, ranks: list[int]) -> None:
+        """See Communicator.drop. MPI's failure detector does not watch ranks that joined later."""
+        self._end_lost_neighbours(self._homes, ranks)
+
     def _free(self) -> None:
         """Free nothing: interrupted requests cannot be freed, and MPI_Finalize is not called."""
 

@@ -92,7 +92,8 @@ class Recruit:
     def _place(self) -> MPI.Info:
         """Return where and how to start the process."""
         info = MPI.Info.Create()
-        variables = {JOINS: identity()} | {name: os.environ[name] for name in TRANSPORTS if name in os.environ}
+        variables = {JOINS: identity(), "OMPI_MCA_mpi_yield_when_idle": "1"}
+        variables |= {name: os.environ[name] for name in TRANSPORTS if name in os.environ}
         values = {
             "PMIX_ENVAR": "\n".join(f"{name}={value}" for name, value in variables.items()),
             "map_by": ":OVERSUBSCRIBE",

@@ -107,6 +107,7 @@ class Watchdog:
             self._end("all ranks wait for one another because a message was lost: the job ends")
         if self._comm.survives_losses:
             self._say(f"{blame}: dropped as soon as MPI notices it too")
+            self._comm.drop(silent)
         else:
             self._end(f"{blame}: the job ends")
 

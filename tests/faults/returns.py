@@ -15,13 +15,17 @@ PATIENT = """import time
 short = False
 def on_event(event):
     global short
-    text = getattr(event, "text", "")
-    if "FILL" in text:
-        short = False
-    elif "LOSS" in text:
-        short = True
-    elif type(event).__name__ == "StepDone" and short:
+    text, step = getattr(event, "text", ""), type(event).__name__ == "StepDone"
+    what = "step" if step else "filled" if "FILL" in text or "now (" in text else "lost" if "LOSS" in text else ""
+    if what in ("filled", "lost"):
+        short = what == "lost" or "FILL" not in text
+    if what:
+        with open(__file__ + ".times", "a") as times:
+            print(time.monotonic(), what, file=times)
+    if step and short:
         time.sleep(0.1)
+        with open(__file__ + ".times", "a") as times:
+            print(time.monotonic(), "waited", file=times)
 """
 LOSS, FILL = "ranks lost", "again ("
 EPOCHS = 10
@@ -76,6 +80,19 @@ def same_bits(run: Path, whole: Path, ranks: int) -> None:
     assert runs.results(run) == runs.results(whole)
     assert runs.summary(run)["ranks"] == ranks
     assert not runs.leftovers(run)
+
+
+def pauses(run: Path, what: str) -> list[float]:
+    """Return the seconds between the steps before and after each time that ranks were "lost" or "filled"."""
+    lines = run.with_name("patient.py.times").read_text().splitlines()
+    rows = [(float(moment), kind) for moment, kind in map(str.split, lines)]
+    found = []
+    for place in (place for place, (_, kind) in enumerate(rows) if kind == what):
+        before = [moment for moment, kind in rows[:place] if kind in ("step", "waited")]
+        after = [moment for moment, kind in rows[place:] if kind == "step"]
+        if before and after:
+            found.append(after[0] - before[-1])
+    return found
 
 
 def exchange_file(path: Path, other: Path) -> None:

@@ -2,12 +2,17 @@
 
 import json
 import os
+import random
+import signal
 import socket
+import sys
+from pathlib import Path
 
 import drawn
 import launches
 import mpi_jobs
 import pytest
+import two_hosts
 from faults import returns, runs
 
 import distlenet.launching.door as launching_door
@@ -18,6 +23,9 @@ from distlenet.launching import mpirun
 from distlenet.launching.door import NAME, Door, ask, why_fixed
 
 RANKS = 3
+KILLS = 100  # runs, each with one to three kills
+GROWN = 20
+FAR = 10
 LAUNCH = ["-n", RANKS, "--stall-after", 30]
 MODEL = """from distlenet.nn.models import lenet5
 def build(image_shape, classes):
@@ -156,3 +164,86 @@ def test_resize_needs_a_run_that_launch_started(digits, tmp_path):
     runs.do(runs.train(digits, tmp_path / "run", "--epochs", 1)).expect()
     resize(tmp_path / "run", 2).expect(6, "no run that `distlenet launch` started is in progress in ")
     resize(tmp_path / "none", 2).expect(6)
+
+
+def only_with_soak(soak):
+    if not soak.full:
+        pytest.skip("only with --soak")
+
+
+def test_soak_ranks_are_killed_and_replaced(alone, soak, digits, tmp_path):
+    only_with_soak(soak)
+    with soak.fault("kill -9 of ranks, root and new ones included, until they are replaced") as fault:
+        for trial in range(soak.count(KILLS)):
+            chance, run = random.Random(trial), tmp_path / f"{trial}" / "run"
+            run.parent.mkdir()
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 4, *returns.words(digits, run)) as job:
+                returns.wait_until_training(job, run)
+                kills = chance.randint(1, 3)
+                for _ in range(kills):
+                    before = set(job.rank_processes())
+                    target = chance.choice(sorted(before))
+                    after = returns.lose_and_refill(job, run, target)
+                    assert len(after) == 4 and before - {target} < after
+                done = job.finish().expect()
+                assert not job.left_behind() and "Traceback" not in done.output, done.output
+                returns.same_bits(run, alone, 4)
+                fault.saw(f"{kills} kills")
+                for lost, filled in zip(returns.pauses(run, "lost"), returns.pauses(run, "filled"), strict=False):
+                    fault.time("lost per kill", lost + filled)
+                    fault.time("pause for the return", filled)
+
+
+def test_soak_runs_grow_and_shrink(alone, soak, digits, tmp_path):
+    only_with_soak(soak)
+    with soak.fault("a run that grows from 2 to 4 ranks and back") as fault:
+        for trial in range(soak.count(GROWN)):
+            run = tmp_path / f"{trial}" / "run"
+            run.parent.mkdir()
+            words = returns.words(digits, run, until="left: 2 ranks", short=True)
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 2, *words) as job:
+                returns.wait_until_training(job, run)
+                for size in (4, 2):
+                    resize(run, size).expect()
+                    mpi_jobs.wait_for(lambda size=size, run=run: returns.count(run, f": {size} ranks now"), job)
+                done = job.finish().expect()
+                assert not job.left_behind() and "Traceback" not in done.output, done.output
+                returns.same_bits(run, alone, 2)
+                for seconds in returns.pauses(run, "filled"):
+                    fault.time("pause for a change", seconds)
+
+
+def test_soak_ranks_on_another_host_are_replaced(alone, soak, digits, tmp_path):
+    only_with_soak(soak)
+    if reason := two_hosts.missing():
+        pytest.skip(reason)
+    with soak.fault("kill -9 of a rank on another host, until it is replaced there") as fault:
+        for trial in range(soak.count(FAR)):
+            run = tmp_path / f"{trial}" / "run"
+            run.parent.mkdir()
+            with fault.trial(f"run {trial}"), two_hosts.TwoHosts() as hosts:
+                words = ["-n", 4, "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
+                program = [sys.executable, "-P", "-m", "distlenet", "launch", *map(str, words)]
+                far = {"PRTE_MCA_plm_ssh_agent": str(hosts.remote_shell)}
+                with launches.Marked(hosts.on("h1", *program), **far) as job:
+                    returns.wait_until_training(job, run)
+                    there = set(hosts.processes("h2")) & set(rank_processes_on(hosts, "h2"))
+                    os.kill(random.Random(trial).choice(sorted(there)), signal.SIGKILL)
+                    mpi_jobs.wait_for(lambda run=run: returns.count(run, returns.FILL), job)
+                    assert len(rank_processes_on(hosts, "h2")) == 2
+                    job.finish().expect()
+                returns.same_bits(run, alone, 4)
+                fault.time("pause for the return", returns.pauses(run, "filled")[0])
+
+
+def rank_processes_on(hosts, host):
+    """Return the processes of the ranks on ``host``."""
+    found = []
+    for pid in hosts.processes(host):
+        try:
+            variables = Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if b"OMPI_COMM_WORLD_RANK=" in variables:
+            found.append(pid)
+    return found
