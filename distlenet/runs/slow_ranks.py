@@ -16,7 +16,7 @@ from distlenet.runs.slow_causes import Cause, Row, Stretch, add_up, crowds, find
 from distlenet.runs.usage import Meter
 from distlenet.training.events import Event, Notice, StepDone
 
-SPAN = 1.0  # seconds of training between two comparisons
+SPAN = 1.0  # seconds between two comparisons, evaluations included
 FIRST = 10  # steps before the first one, which is not judged: much happens for the first time
 LENGTH, MOST = 15, 12  # a rank is slow if it was so in 12 of the last 15 comparisons
 SUSPECT = 3  # comparisons in a row after which a slow rank looks for other processes on its core
@@ -67,7 +67,7 @@ class SlowRanks:
                     if not first:
                         yield from self._judge(row)
                     # all ranks compute the same number, from the same figures
-                    slowest, span = max(part.seconds for part in row), SPAN * max(1, len(row) / MANY)
+                    slowest, span = max(part.usage.seconds for part in row), SPAN * max(1, len(row) / MANY)
                     due, steps, first = max(2, round(due * span / slowest)), [], False
 
     def for_summary(self) -> dict[str, Any]:
