@@ -1,4 +1,4 @@
-"""Ranks on real cores: of 40 slowdowns each is named, and why; 20 runs on a noisy machine raise no alarm."""
+"""Of 40 slowdowns on real cores each is named, and why; noise raises no alarm. Needs two cores without other work."""
 
 import itertools
 import os
