@@ -16,7 +16,7 @@ from distlenet.numerics import one_thread
 from distlenet.runs.checkpoint import Checkpoint
 
 CONFUSIONS = 15  # rows of the list of confusions
-LEAST = 0.5  # a less probable answer becomes a question: "1 or 7?"
+LEAST = 0.5  # a less probable answer becomes a question, "1 or 7?"; on pictures like photographs nearly all were wrong
 CLOSE = 0.1  # a second reading that is at least as probable is named
 
 

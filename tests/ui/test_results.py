@@ -1,10 +1,11 @@
 import io
 import json
 
+import numpy as np
 import pytest
 from rich.console import Console
 
-from distlenet.ui.results import Ending, main
+from distlenet.ui.results import Ending, Prediction, Reading, main, readings_json, show_reading
 
 SUMMARY = {
     "status": "complete",
@@ -70,3 +71,19 @@ def test_a_summary_that_cannot_be_read_ends_in_a_sentence(tmp_path, capsys, cont
         (tmp_path / "summary.json").write_text(content, errors="surrogateescape")
     main(str(tmp_path), "datasets/mnist.h5")
     assert capsys.readouterr().err.startswith(f"distlenet: note: cannot read {tmp_path}/summary.json: ")
+
+
+def test_an_answer_that_is_not_sure_is_a_question(capsys):
+    image, box = np.zeros((28, 28), np.uint8), (0, 0, 9, 9)
+    sure = Prediction([("3", 0.5), ("8", 0.3), ("5", 0.2)], box, image)
+    unsure = Prediction([("1", 0.49), ("7", 0.45), ("4", 0.06)], box, image)
+    readings = [Reading("a.png", [sure]), Reading("b.png", [unsure]), Reading("c.png", [sure, unsure])]
+    for reading in readings:
+        show_reading(reading, pictures=False)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "a.png: 3 50.00 %  8 30.00 %  5 20.00 %"
+    assert lines[1] == "b.png: not sure: 1 or 7?  1 49.00 %  7 45.00 %  4 6.00 %"
+    assert lines[2] == "c.png: 3?"
+    found = json.loads(readings_json(readings))
+    assert [digit["label"] for digit in found] == ["3", None, "3", None]
+    assert found[1]["top"][1] == {"label": "7", "probability": 0.45}
