@@ -88,7 +88,8 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             f"{launch.launcher} started {launch.size} processes that do not know each other; {WRONG_LAUNCHER}"
         )
     end_with_launcher(environment)  # it may be killed while MPI starts
-    limit_transports(environment)
+    if JOINS not in environment:  # it has those of the job that it joins, which may have several hosts
+        limit_transports(environment)
     make: Callable[[], Communicator]
     try:
         if JOINS in environment:
