@@ -138,8 +138,8 @@ class Resizable(Communicator, Protocol):
     def join(self) -> None:
         """Become a rank of the job whose ranks are in ``grow``; ends this process if the job does not need it."""
 
-    def shrink(self, size: int) -> None:
-        """End all ranks from ``size`` on. The others are those that remain; raises RanksLost like all methods."""
+    def shrink(self, size: int) -> NoReturn:
+        """End the ranks from ``size`` on. Raises RanksLost on the others, whose ``recover`` does not count these."""
 
 
 class Serial:

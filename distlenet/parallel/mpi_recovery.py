@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
-from typing import ParamSpec, TypeVar, cast
+from typing import NoReturn, ParamSpec, TypeVar, cast
 
 import mpi4py
 import numpy as np
@@ -108,13 +108,13 @@ class RecoverableCommunicator(MPICommunicator):
         before = self._homes  # tells a dead process from one that cannot be reached
         self._comm.Revoke()
         self._use(self._comm.Shrink())
-        lost = [rank for rank, home in enumerate(before) if home not in self._homes]
+        gone = [rank for rank, home in enumerate(before) if home not in self._homes]
+        lost = [rank for rank in gone if rank not in self._leaving]
+        left, self._leaving = len(gone) - len(lost), range(0)
         self._end_lost_neighbours(before, lost)
         hosts = {host for host, _ in self._homes}
-        lost = [rank for rank in lost if rank not in self._leaving]
         unknown = sum(before[rank][0] not in hosts for rank in lost)  # dead with their host, or cut off
-        known = len(before) - len(self._leaving) - unknown
-        self._leaving = range(0)
+        known = len(before) - left - unknown
         if known < unknown or (known == unknown and 0 in lost):
             raise RanksLost(
                 f"{unknown} of {len(before)} ranks cannot be reached and may be continuing without this one, so it "
@@ -152,13 +152,13 @@ class RecoverableCommunicator(MPICommunicator):
             leave()
         self.parent = None
 
-    def shrink(self, size: int) -> None:
+    def shrink(self, size: int) -> NoReturn:
         """See Resizable.shrink."""
-        self.allgather(None)  # now every rank will certainly do this
+        self._leaving = range(size, self.size)
+        self.allgather(None)  # raises RanksLost if another rank has passed this, and some have left already
         if self.rank >= size:
             leave()
-        self._leaving = range(size, self.size)
-        self.recover()
+        raise RanksLost("ranks left")
 
     def _end_lost_neighbours(self, before: list[tuple[str, int]], lost: list[int]) -> None:
         """Kill lost ranks on this host that hang instead of being dead: they must not wake up and write."""

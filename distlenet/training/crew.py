@@ -102,7 +102,8 @@ class Crew:
             what = f"a new rank on {self._comm.hosts[-1]}: {self.ranks} now"
         else:
             vacant.clear()
-            what = f"{before - size} ranks left: {self.ranks} now"
+            gone = before - size
+            what = f"{gone} rank{'s' if gone > 1 else ''} left: {self.ranks} now"
         seconds = time.perf_counter() - started
         self.changes.append(change | {"seconds": round(seconds, 3)})
         return f"{what} (paused for {seconds:.2f} s)"

@@ -75,6 +75,7 @@ class Survivor:
         Raises RanksLost if these survivors must not continue.
         """
         comm, size, lost = self.comm, self.comm.size, list[tuple[int, str]]()
+        started = time.perf_counter()
         while True:
             if error.agreed:
                 raise error
@@ -86,13 +87,17 @@ class Survivor:
             except RanksLost as again:
                 error = again
         self.crew.lose(lost)
-        where = self.state.progress.upcoming(self.leaves.plan.steps_per_epoch)
-        text = f"{len(lost)} of {size} ranks lost in {where}: the remaining {comm.size} repeat it and continue"
-        self._news.append(Notice(text, "warning"))
+        left = size - comm.size - len(lost)
+        if left:
+            self._news.append(Notice(self.crew.settle(comm.size + left, started, self.state.progress.steps)))
+        if lost or not left:
+            where = self.state.progress.upcoming(self.leaves.plan.steps_per_epoch)
+            text = f"{len(lost)} of {size} ranks lost in {where}: the remaining {comm.size} repeat it and continue"
+            self._news.append(Notice(text, "warning"))
 
     @phase("changing the number of ranks")
     def regroup(self) -> None:
-        """Let a new rank join, or ranks leave, and share state and shards with the others. Raises RanksLost."""
+        """Let a new rank join, and share state and shards with it; or let ranks leave. Raises RanksLost."""
         size, started = self.comm.size, time.perf_counter()
         self.crew.change()
         if self.comm.size != size:
