@@ -12,7 +12,7 @@ from distlenet.parallel import Communicator, Serial
 from distlenet.parallel.agreement import all_or_nothing, in_agreement
 
 METHODS = [name for name, value in vars(Communicator).items() if inspect.isfunction(value) and name[0] != "_"]
-COLLECTIVES = set(METHODS) - {"abort", "leave", "recover", "split"}
+COLLECTIVES = set(METHODS) - {"abort", "drop", "leave", "recover", "split"}
 
 
 def test_has_exactly_the_methods_of_the_protocol():

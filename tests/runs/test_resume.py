@@ -280,6 +280,7 @@ MATHEMATICAL = {
     "shift": 0.5,
     "zoom": 0.05,
     "elastic": 0.5,
+    "disturb": 0.5,
     "average": 0.9,
     "activation": "tanh",
     "pooling": "max",
