@@ -40,7 +40,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
         help="drop a rank that is silent for this long; without fault tolerance, end the job (default: %(default)g)",
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
-    parser.add_argument("--no-return", action="store_true", help="train: do not replace lost ranks by new ones")
+    parser.add_argument(
+        "--return", dest="returns", action="store_true", help="train: replace lost ranks by new ones (experimental)"
+    )
     command = parser.add_argument(
         "arguments",
         nargs=argparse.REMAINDER,
@@ -79,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
     if not args.hosts and args.ranks > CROWD * cores:
         say(f"{args.ranks} ranks on {cores} cores: expect it to be slow")
     run = Path(settings.run_directory) if command == "train" else None
-    tolerant, returns = not args.no_fault_tolerance, not args.no_return
+    tolerant, returns = not args.no_fault_tolerance, args.returns
     job = Job(args.ranks, words, run, args.hosts, tolerant, args.stall_after, returns=returns)
     return launch(job, args.max_restarts)
 

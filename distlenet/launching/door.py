@@ -82,7 +82,7 @@ def why_fixed(command: str, ranks: int, starter: Sequence[str], tolerant: bool, 
     if ranks == 1:
         return "it was started with one rank; start it with two, which may change"
     if not (tolerant and returns):
-        return f"it was started with {'--no-return' if tolerant else '--no-fault-tolerance'}"
+        return f"it was started {'without --return' if tolerant else 'with --no-fault-tolerance'}"
     return None
 
 

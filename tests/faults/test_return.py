@@ -26,7 +26,7 @@ RANKS = 3
 KILLS = 100  # runs, each with one to three kills
 GROWN = 20
 FAR = 10
-LAUNCH = ["-n", RANKS, "--stall-after", 30]
+LAUNCH = ["-n", RANKS, "--return", "--stall-after", 30]
 MODEL = """from distlenet.nn.models import lenet5
 def build(image_shape, classes):
     return lenet5(image_shape, classes)
@@ -86,7 +86,7 @@ def test_a_newcomer_that_differs_is_turned_away(survivors_continue, digits, tmp_
 def test_ranks_are_not_replaced_if_unwanted(alone, digits, tmp_path):
     run = tmp_path / "run"
     words = runs.train(digits, run, "--epochs", returns.EPOCHS)
-    with launches.Launched(*LAUNCH, "--no-return", *words) as job:
+    with launches.Launched("-n", RANKS, *words) as job:
         returns.wait_until_training(job, run)
         returns.kill(job, job.rank_processes()[-1])
         job.finish().expect()
@@ -99,7 +99,7 @@ def resize(run, ranks):
 
 def test_a_run_grows_and_shrinks(alone, digits, tmp_path):
     run = tmp_path / "run"
-    with launches.Launched("-n", 2, *returns.words(digits, run, until="left: 1 rank", short=True)) as job:
+    with launches.Launched("-n", 2, "--return", *returns.words(digits, run, until="left: 1 rank", short=True)) as job:
         returns.wait_until_training(job, run)
         before = job.rank_processes()
         resize(run, 5).expect(7, "5 ranks, but the run has 4 shards: expected at most 4 ranks")
@@ -144,7 +144,7 @@ def test_the_door_opens_only_with_the_secret(tmp_path):
     [
         ({"command": "repeat"}, "the ranks of repeat stay as they are"),
         ({"starter": ("srun", "--mpi=pmix")}, "srun starts no further ranks"),
-        ({"returns": False}, "it was started with --no-return"),
+        ({"returns": False}, "it was started without --return"),
         ({"ranks": 1}, "it was started with one rank; start it with two, which may change"),
         ({}, "MPICH cannot change the number of ranks of a running job; Open MPI 5 can"),
     ],
@@ -177,7 +177,8 @@ def test_soak_ranks_are_killed_and_replaced(alone, soak, digits, tmp_path):
         for trial in range(soak.count(KILLS)):
             chance, run = random.Random(trial), tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
-            with fault.trial(f"run {trial}"), launches.Launched("-n", 4, *returns.words(digits, run)) as job:
+            words = returns.words(digits, run)
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 4, "--return", *words) as job:
                 returns.wait_until_training(job, run)
                 kills = chance.randint(1, 3)
                 for _ in range(kills):
@@ -201,7 +202,7 @@ def test_soak_runs_grow_and_shrink(alone, soak, digits, tmp_path):
             run = tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
             words = returns.words(digits, run, until="left: 2 ranks", short=True)
-            with fault.trial(f"run {trial}"), launches.Launched("-n", 2, *words) as job:
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 2, "--return", *words) as job:
                 returns.wait_until_training(job, run)
                 for size in (4, 2):
                     resize(run, size).expect()
@@ -222,7 +223,7 @@ def test_soak_ranks_on_another_host_are_replaced(alone, soak, digits, tmp_path):
             run = tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
             with fault.trial(f"run {trial}"), two_hosts.TwoHosts() as hosts:
-                words = ["-n", 4, "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
+                words = ["-n", 4, "--return", "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
                 program = [sys.executable, "-P", "-m", "distlenet", "launch", *map(str, words)]
                 far = {"PRTE_MCA_plm_ssh_agent": str(hosts.remote_shell)}
                 with launches.Marked(hosts.on("h1", *program), **far) as job:
