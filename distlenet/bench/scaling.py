@@ -42,10 +42,10 @@ class Transport:
     bandwidth: float = float("inf")  # bytes per second out of a host, for all its ranks together
 
 
-# Fitted on two cores of an AMD EPYC (Zen 5), Open MPI 5.0.11: SCALING.md has the commands and the errors
-COMPUTE = Compute(fixed=44.7e-6, leaf=248.6e-6, image=22.6e-6, addition=4.0e-6)
-SHARED_MEMORY = Transport(latency=2.22e-6, overhead=0.49e-6, copy=0.111e-9)
-TCP = Transport(latency=3.08e-6, overhead=3.26e-6, copy=0.177e-9)
+# Fitted on two cores of an AMD EPYC (Zen 4), Open MPI 5.0.11: SCALING.md has the commands and the errors
+COMPUTE = Compute(fixed=127.8e-6, leaf=263.7e-6, image=30.3e-6, addition=6.3e-6)
+SHARED_MEMORY = Transport(latency=1.46e-6, overhead=0.42e-6, copy=0.089e-9)
+TCP = Transport(latency=4.37e-6, overhead=3.80e-6, copy=0.182e-9)
 WIRES = {"1 Gbit/s": (1e9, 25e-6), "10 Gbit/s": (10e9, 10e-6), "100 Gbit/s": (100e9, 5e-6)}  # bits/s, assumed latency
 PAYLOAD = 0.94  # share of Ethernet's bits that carry the messages
 
