@@ -43,7 +43,7 @@ class Request:
             request._start()
 
     @staticmethod
-    def Waitall(requests: list["Request"]) -> None:
+    def Waitall(requests: list["Request"], statuses: list[object]) -> None:
         """Complete all ``requests``."""
         for request in requests:
             if request._active:
@@ -58,6 +58,7 @@ class Request:
 MPI = types.SimpleNamespace(
     Request=Request,
     Prequest=Request,
+    Status=object,
     Comm=object,
     get_vendor=lambda: ("pretend", (1, 0)),
 )

@@ -22,7 +22,7 @@ from distlenet.activity import advance, phase
 from distlenet.errors import LaunchError
 from distlenet.handshake import EXIT_FILE, ORDERLY, READY, tell_aborted, tell_launcher
 from distlenet.parallel.communicator import Communicator, Parent, Span, pieces_of, untimed
-from distlenet.parallel.mpi_exchange import Exchange
+from distlenet.parallel.mpi_exchange import Exchange, wait_all
 
 TAG = 32_767  # for messages outside the exchange, whose tags are small; the largest tag that MPI guarantees
 
@@ -139,7 +139,7 @@ class MPICommunicator:
         """Start the messages and wait until they are received or their send buffers are free again."""
         self._retired.append(requests)
         MPI.Prequest.Startall(requests)
-        MPI.Request.Waitall(requests)
+        wait_all(requests)
         self._retired.pop()
         for request in requests:
             request.Free()

@@ -33,6 +33,15 @@ class Round:
     sums: list[Sum] = field(default_factory=list)
 
 
+def wait_all(requests: Sequence[MPI.Prequest]) -> None:
+    """Wait until all ``requests`` are complete; raises MPI.Exception if one failed.
+
+    The statuses are needed: without them, Open MPI 5.0.11 reports no error if it already knew that the sender was dead
+    or the communicator revoked. The receive buffer then still holds the values of the step before.
+    """
+    MPI.Request.Waitall(requests, [MPI.Status() for _ in requests])
+
+
 class Exchange:
     """The sum of all ranks' ``leaves`` (owned shards, length) float32; ``hosts`` are those of the ranks."""
 
@@ -74,7 +83,7 @@ class Exchange:
             with span("send"):
                 MPI.Prequest.Startall(each.sends)
             with span("wait"):
-                MPI.Request.Waitall(each.awaited)
+                wait_all(each.awaited)
             with span("add"):
                 for left, right, out in each.sums:
                     np.add(left, right, out)

@@ -10,7 +10,7 @@ import numpy as np
 
 from distlenet.activity import advance, phase
 from distlenet.data.leaves import Leaves
-from distlenet.errors import DataError, OwnCodeError
+from distlenet.errors import DataError, OwnCodeError, ReplicaError
 from distlenet.training.signals import STOPS, Signals
 from distlenet.training.state import TrainState
 
@@ -76,3 +76,14 @@ def compute_leaves(state: TrainState, leaves: Leaves, bus: Bus, signals: Signals
         advance()
         votes = {}  # each rank votes once
     return loading
+
+
+def check_count(tail: dict[str, float], state: TrainState, leaves: Leaves) -> None:
+    """Check that the sum, whose ``tail`` is given, has the images of this step; raises ReplicaError on every rank."""
+    expected = leaves.plan.count(state.progress.step)
+    if tail["count"] != expected:
+        where = state.progress.upcoming(leaves.plan.steps_per_epoch)
+        raise ReplicaError(
+            f"the gradients added up in {where} are those of {tail['count']:.0f} images, expected {expected}: a "
+            "message between the ranks was lost; the parameters were not updated: continue with --resume auto"
+        )

@@ -21,7 +21,7 @@ from distlenet.nn.schedules import Schedule
 from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
 from distlenet.training.audit import Audits
-from distlenet.training.bus import Bus, compute_leaves
+from distlenet.training.bus import Bus, check_count, compute_leaves
 from distlenet.training.curvature import refresh_curvature
 from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, SaveRequested, StepDone
@@ -54,7 +54,8 @@ def train(
         DataError: a rank cannot read its images.
         OwnCodeError: user-defined code fails.
         Stopped: any rank received a signal to end.
-        ReplicaError: the ranks no longer hold the same state.
+        ReplicaError: the ranks no longer hold the same state, or a sum is not that of the step's images (raised before
+            the update).
         AuditError: two ranks computed different bits from the same images (raised before the update).
     """
     bus = Bus(len(leaves.shards), state.net.size, options.audits.room(leaves.plan.shards))
@@ -95,6 +96,7 @@ def take_step(
     if not is_finite(total):
         raise explain_non_finite(state, leaves, comm)
     gradient, tail = bus.split(total)
+    check_count(tail, state, leaves)
     gradient /= np.float32(tail["count"])  # from the sum over the batch to the mean
     loss, accuracy = tail["loss"] / tail["count"], tail["correct"] / tail["count"]
     lr = state.progress.factor * options.schedule(state.progress.steps)  # healing a diverged run halves the factor

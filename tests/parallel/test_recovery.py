@@ -36,6 +36,14 @@ def test_the_survivors_continue(survivors_continue, ranks, deaths, survivors, tm
     assert told[0][-1] == survivors
 
 
+@pytest.mark.parametrize("kind", ["leaves", "values"])
+def test_a_rank_known_to_be_dead_is_missed(survivors_continue, kind):
+    # Open MPI's Waitall without statuses reports no error then: the sum would hold old values
+    command = [*mpirun_command(2, fault_tolerance=True), sys.executable, str(mpi_jobs.JOBS / "known_dead.py"), kind]
+    done = mpi_jobs.run(command)
+    assert done.stdout.strip() == "rank 1 is missed", done.output
+
+
 def test_a_busy_rank_is_not_taken_for_lost(survivors_continue, soak):
     limit, seconds = (60.0, 90.0) if soak.full else (2.0, 6.0)
     command = [*mpirun_command(3, fault_tolerance=True, stall_after=limit), sys.executable]

@@ -6,6 +6,7 @@ import pytest
 
 from distlenet.bench.workload import Workload
 from distlenet.config import Config
+from distlenet.errors import ReplicaError
 from distlenet.nn import build_net
 from distlenet.parallel import Serial
 
@@ -53,3 +54,16 @@ def test_ranks_take_exactly_the_same_step():
         return running.state.net.theta.tobytes()
 
     assert {*pretend.run(3, theta), *pretend.run(7, theta)} == {theta(Serial())}
+
+
+def test_a_sum_of_other_images_is_not_used():
+    class Twice(Serial):
+        def allreduce_leaves(self, leaves, shards):
+            leaves[0] += leaves[1]  # counted again below: as if an old message had been taken for a new one
+            return super().allreduce_leaves(leaves, shards)
+
+    workload = Workload(Twice(), Config(**SETTINGS), images=IMAGES)
+    before = workload.state.net.theta.copy()
+    with pytest.raises(ReplicaError, match="epoch 1, step 1 are those of 128 images, expected 112"):
+        next(workload.steps())
+    assert np.array_equal(workload.state.net.theta, before)
