@@ -7,7 +7,6 @@ import numpy as np
 
 from distlenet.pictures.digits import CUT, components
 from distlenet.pictures.filters import max_filter
-from distlenet.pictures.lines import without_lines
 
 BAND = 0.1  # ink that stays within this share of the shorter side from the border is not part of the digit
 MARGIN = 0.01  # width covered around ink at the edge, as a share of the shorter side: its blurred rim
@@ -16,30 +15,36 @@ ALIKE = 0.5  # ... and ink at the edge that differs by less than this from their
 SIDE = 0.85  # least share of each side of a frame that is ink
 ASKEW = 0.07  # width of a side, as a share of the frame's longer side: frames are seen at an angle
 ENCLOSED = 0.25  # least height of ink in a frame, as a share of the frame's
-RULE = 0.06  # largest thickness of a frame's lines, as a share of its shorter side
-TILT = 0.3  # largest rise of a frame's lines, as a share of their length
 MOST_FRAMES = 50  # only the largest components are considered
 
 
 def without_frames(ink: np.ndarray) -> np.ndarray:
-    """Return ``ink`` (rows, columns) without frames, keeping strokes that touch them."""
+    """Return ``ink`` (rows, columns) without frames, keeping strokes in their cells that touch them."""
     found = components(ink > CUT)
     for label, (top, left, bottom, right) in enumerate(found.boxes[:MOST_FRAMES]):
         within = (found.boxes[:, :2] > (top, left)).all(axis=1) & (found.boxes[:, 2:] < (bottom, right)).all(axis=1)
         tall = found.boxes[:, 2] - found.boxes[:, 0] > ENCLOSED * (bottom - top)
         here = (slice(top, bottom), slice(left, right))
         own = found.labels[here] == label
-        if not (within & tall).any() or not _has_four_sides(own):
-            continue
-        soft = _widened(own)
-        rest, _ = without_lines(np.where(soft, ink[here], 0), RULE, TILT)
-        strokes = components(rest > CUT)
-        high, wide = (strokes.boxes[:, 2:] - strokes.boxes[:, :2]).T
-        digits = (high > ENCLOSED * (bottom - top)) & (high < 0.9 * (bottom - top)) & (wide < 0.9 * (right - left))
-        kept = max_filter(np.append(digits, False)[strokes.labels], (5, 5))
-        ink = ink.copy()
-        ink[here] = np.where(soft, np.where(kept, rest, 0), ink[here])
+        if (within & tall).any() and _has_four_sides(own):
+            ink = ink.copy()
+            ink[here][_widened(own) & ~_cells(own)] = 0
     return ink
+
+
+def _cells(own: np.ndarray) -> np.ndarray:
+    """Return what the lines of the frame ``own`` (rows, columns) enclose, with the strokes that reach into a cell."""
+    paper = components(~np.pad(max_filter(own, (3, 3)), 1))  # wider lines: none leaks through a corner
+    cells = np.zeros(own.shape, bool)
+    for label in range(len(paper.areas)):
+        cell = paper.labels[1:-1, 1:-1] == label
+        if label == paper.labels[0, 0] or cell.any(axis=1).sum() < ENCLOSED * len(own):
+            continue
+        for axis in (1, 0):  # all between its first and last pixel of each row, then of each column
+            first = np.maximum.accumulate(cell, axis=axis)
+            cell = first & np.flip(np.maximum.accumulate(np.flip(cell, axis), axis=axis), axis)
+        cells |= cell
+    return cells
 
 
 def _has_four_sides(own: np.ndarray) -> bool:

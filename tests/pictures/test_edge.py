@@ -103,7 +103,7 @@ def boxed(tilt: float) -> np.ndarray:
     return ink
 
 
-@pytest.mark.parametrize("tilt", [0.0, 0.04])
+@pytest.mark.parametrize("tilt", [0.0, 0.04, 0.06])
 def test_table_boxes_are_removed_and_their_digits_kept(tilt):
     kept = components(without_frames(boxed(tilt)) > 0.4)
     boxes = kept.boxes[kept.areas > 100]
