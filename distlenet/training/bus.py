@@ -1,7 +1,7 @@
 """The vector that the ranks exchange in a step: all gradients, then a short tail.
 
 The tail holds the loss, the counts and the ranks' votes. It is summed together with the gradients, so a step needs only
-one message.
+one message. Levenberg-Marquardt's curvature takes the same way.
 """
 
 import time
@@ -11,12 +11,16 @@ import numpy as np
 from distlenet.activity import advance, phase
 from distlenet.data.leaves import Leaves
 from distlenet.errors import DataError, OwnCodeError, ReplicaError
+from distlenet.parallel import Communicator
+from distlenet.parallel.agreement import in_agreement
+from distlenet.training.postmortem import explain_non_finite
 from distlenet.training.signals import STOPS, Signals
 from distlenet.training.state import TrainState
 
 TAIL = ("loss", "correct", "count", "saves", "regroups", *STOPS)
 SUMS = 3  # entries of the tail that belong to the leaf: loss, correct, count
 AUDIT = 4  # numbers of each audited leaf behind the tail, see audit.py
+FIRST_PASS = 2000  # images between two estimates in the first epoch, when the curvature grows fast
 
 
 class Bus:
@@ -87,3 +91,39 @@ def check_count(tail: dict[str, float], state: TrainState, leaves: Leaves) -> No
             f"the gradients added up in {where} are those of {tail['count']:.0f} images, expected {expected}: a "
             "message between the ranks was lost; the parameters were not updated: continue with --resume auto"
         )
+
+
+def curvature_is_due(epoch: int, step: int, batch_size: int) -> bool:
+    """Whether the curvature is estimated before ``step`` of ``epoch``: at its start, and more often in the first."""
+    return step == 0 or (epoch == 0 and step % max(1, FIRST_PASS // batch_size) == 0)
+
+
+def refresh_curvature(state: TrainState, leaves: Leaves, bus: Bus, comm: Communicator) -> None:
+    """Estimate the optimizer's curvature from the next steps' images, if it uses one and an estimate is due.
+
+    The mean over the images goes through the reduction tree like a gradient, so it has the same bits on any number of
+    ranks. It depends only on the position and the parameters. Between two estimates it is part of the optimizer's
+    state, so a resumed run has the same curvature. Uses the bus. Raises on every rank: NonFiniteError, or DataError if
+    a rank cannot read its images.
+    """
+    plan, curvature = leaves.plan, state.optimizer.state.get("curvature")
+    if curvature is None or not curvature_is_due(state.progress.epoch, state.progress.step, plan.batch_size):
+        return
+    part = np.empty_like(curvature)
+    steps = -(-int(state.optimizer.settings["curvature_samples"]) // plan.batch_size)
+    with in_agreement(comm):  # if one rank cannot read its images, the others must not wait for it
+        for slot, shard in enumerate(leaves.shards):
+            bus.clear(slot)
+            count = 0
+            for step in range(state.progress.step, state.progress.step + steps):
+                x, labels = leaves.load(state.progress.epoch, step, shard)
+                if len(labels):
+                    state.net.curvature(x, part)
+                    bus.gradient(slot)[...] += part
+                    count += len(labels)
+            bus.set_tail(slot, count=count)
+    total = comm.allreduce_leaves(bus.leaves, plan.shards)
+    if not np.isfinite(total).all():
+        raise explain_non_finite(state, leaves, comm, "only in the curvature, not in the gradient of the first step")
+    total, tail = bus.split(total)
+    np.divide(total, np.float32(tail["count"]), out=curvature)

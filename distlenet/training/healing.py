@@ -16,8 +16,7 @@ from distlenet.parallel.agreement import in_agreement
 from distlenet.training import loss_watch
 from distlenet.training.events import Diverged, Event, Notice, RunStarted, StepDone
 from distlenet.training.loop import save
-from distlenet.training.non_finite import explain_spoiled
-from distlenet.training.postmortem import Recorder, Report, examine
+from distlenet.training.postmortem import Recorder, Report, examine, explain_spoiled
 from distlenet.training.state import TrainState
 
 FACTOR = 0.5  # multiplies the learning rate each time

@@ -21,12 +21,10 @@ from distlenet.nn.schedules import Schedule
 from distlenet.numerics import is_finite
 from distlenet.parallel import Communicator
 from distlenet.training.audit import Audits
-from distlenet.training.bus import Bus, check_count, compute_leaves
-from distlenet.training.curvature import refresh_curvature
+from distlenet.training.bus import Bus, check_count, compute_leaves, refresh_curvature
 from distlenet.training.evaluation import EpochEnd, EpochPace
 from distlenet.training.events import Event, SaveRequested, StepDone
-from distlenet.training.non_finite import explain_non_finite, explain_spoiled
-from distlenet.training.postmortem import Recorder
+from distlenet.training.postmortem import Recorder, explain_non_finite, explain_spoiled
 from distlenet.training.signals import Signals, obey
 from distlenet.training.state import TrainState, check_replicas
 

@@ -8,8 +8,7 @@ from distlenet.errors import NonFiniteError
 from distlenet.parallel import Serial
 from distlenet.runs.checkpoint_file import read_checkpoint
 from distlenet.runs.experiment import RunOptions, set_up
-from distlenet.training.bus import Bus
-from distlenet.training.curvature import is_due, refresh_curvature
+from distlenet.training.bus import Bus, curvature_is_due, refresh_curvature
 from distlenet.training.signals import Signals
 from distlenet.training.state import broadcast_state
 from distlenet.trust import Trust
@@ -55,9 +54,9 @@ def test_few_images_left_are_enough(digits):
 
 
 def test_is_estimated_before_each_epoch_and_often_in_the_first(digits):
-    assert [step for step in range(200) if is_due(0, step, 32)] == [0, 62, 124, 186]
-    assert [step for step in range(200) if is_due(1, step, 32)] == [0]
-    assert is_due(0, 1, 4000)
+    assert [step for step in range(200) if curvature_is_due(0, step, 32)] == [0, 62, 124, 186]
+    assert [step for step in range(200) if curvature_is_due(1, step, 32)] == [0]
+    assert curvature_is_due(0, 1, 4000)
     experiment, refresh = prepared(digits)
     experiment.state.progress.epoch, experiment.state.progress.step = 1, 1
     refresh()
