@@ -17,7 +17,7 @@ from distlenet.runs.resume import bring_files, edits, find_source, settings_of
 from distlenet.runs.tensorboard import check_installed
 from distlenet.runs.timeline import NAME, as_file
 from distlenet.runs.writer import Writer, moved
-from distlenet.training.events import Event, Listener, Notice
+from distlenet.training.events import Event, Listener, Notice, SaveRequested
 from distlenet.training.signals import Signals
 from distlenet.training.state import TrainState
 
@@ -57,6 +57,10 @@ class OtherRank:
         """Write the timeline of all ranks' ``parts``, which come by messages; returns notices for the user."""
         deque(parts, maxlen=0)
         return []
+
+    def work(self, event: Event) -> str | None:
+        """Return what this rank does in response to ``event``, for the timeline; None for nothing."""
+        return None
 
     @property
     def callback_failure(self) -> CallbackError | None:
@@ -174,6 +178,10 @@ class Root(OtherRank):
         except RunDirectoryError as error:
             return [Notice(f"no timeline: {error}; the run continues", "warning")]
         return [Notice(f"timeline: {directory.path / NAME}, for Perfetto or chrome://tracing"), *moved(directory)]
+
+    def work(self, event: Event) -> str | None:
+        """See OtherRank."""
+        return "checkpoint" if isinstance(event, SaveRequested) else "display and journal"
 
     @property
     def callback_failure(self) -> CallbackError | None:

@@ -170,7 +170,7 @@ class Session:
         if self.options.debug:
             watch_closely(experiment, self.comm, self.root.announce)
         if self.options.trace:
-            self.tracing = Tracing(self.options.trace, self.comm, self.write_timeline)
+            self.tracing = Tracing(self.options.trace, self.comm, lambda: self.root)
         return experiment
 
     def assemble(self, experiment: Experiment, welcome: dict[str, Any], alike: bool) -> bool:
@@ -185,10 +185,6 @@ class Session:
         judge = partial(judge_newcomer, facts)
         self.crew = Crew(self.comm, config.shards, self.signals, welcome, judge, self.options.stall_after)
         return alike
-
-    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
-        """Write the timeline, if this rank is the root by now; returns notices for the user."""
-        return self.root.write_timeline(parts, facts)
 
     def appoint_root(self) -> bool:
         """Make this rank the root if it is the first remaining one. Returns whether it has just become root."""

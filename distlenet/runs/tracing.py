@@ -17,13 +17,13 @@ from distlenet.nn import Net
 from distlenet.nn.layer import Direction, Layer
 from distlenet.parallel import Communicator
 from distlenet.runs.experiment import Experiment
+from distlenet.runs.root import OtherRank
 from distlenet.runs.timeline import Tracer, now
 from distlenet.runs.usage import machine
-from distlenet.training.events import EpochDone, Event, Notice, SaveRequested, StepDone
+from distlenet.training.events import EpochDone, Event, SaveRequested, StepDone
 from distlenet.training.lost_ranks import Survivor
 from distlenet.training.state import TrainState
 
-Write = Callable[[Iterator[str], dict[str, Any]], list[Notice]]
 ROUNDS = 20  # messages to each other host and back, by which its clock is read
 
 
@@ -45,12 +45,12 @@ class Untraced:
 class Tracing(Untraced):
     """The timeline of the next ``steps`` steps.
 
-    ``write`` gets the ranks' parts of the file and its metadata; it must take all parts, and returns notices. The part
-    of a rank that is lost is lost too.
+    ``root`` returns this rank's share of the root's work, as of now: another rank may become the root. The timeline of
+    a lost rank is lost too.
     """
 
-    def __init__(self, steps: int, comm: Communicator, write: Write) -> None:
-        self._steps, self._comm, self._write = steps, comm, write
+    def __init__(self, steps: int, comm: Communicator, root: Callable[[], OtherRank]) -> None:
+        self._steps, self._comm, self._root = steps, comm, root
         # as at the start, whoever is lost
         self._process, self._label = comm.rank, f"rank {comm.rank} on {os.uname().nodename}"
         self._tracer, self._replaced = Tracer(), ExitStack()
@@ -105,8 +105,8 @@ class Tracing(Untraced):
                 return
             start = now()
             yield event
-            if self._comm.is_root:
-                add(("checkpoint" if isinstance(event, SaveRequested) else "display and journal", start, now()))
+            if work := self._root().work(event):
+                add((work, start, now()))
 
     def _replace(self, experiment: Experiment, survivor: Survivor) -> None:
         """Replace the methods that the timeline shows by timed ones, and let layers and exchange record their parts."""
@@ -153,7 +153,7 @@ class Tracing(Untraced):
             clocks += f"they drifted by up to {max(drifts) / 1e3:.1f} microseconds, which is spread evenly"
         else:
             clocks = "monotonic, one for all ranks"
-        notices = self._write(self._parts(text, sizes), {"ranks": len(sizes), "clocks": clocks})
+        notices = self._root().write_timeline(self._parts(text, sizes), {"ranks": len(sizes), "clocks": clocks})
         self._written = True
         yield from notices
 
