@@ -213,7 +213,7 @@ class LockedDirectory(RunDirectory):
         """Release the lock."""
         self._lock.close()
 
-    def write_text(self, name: str, text: str) -> None:
+    def write(self, name: str, content: str | bytes) -> None:
         """Write a file of the directory as a whole; raises RunDirectoryError.
 
         An existing file that is not recognised as a run's is set aside and listed in ``moved``.
@@ -225,4 +225,4 @@ class LockedDirectory(RunDirectory):
                 found = kind(path.parent)
                 raise RunDirectoryError(f"cannot write {path}: {path.parent} is {found}, expected a directory")
             self.make_way(path)
-        atomic.write(path, text, RunDirectoryError)
+        atomic.write(path, content, RunDirectoryError)

@@ -53,7 +53,7 @@ class OtherRank:
         """Write the summary; returns an exit code."""
         return 0
 
-    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
+    def write_timeline(self, parts: Iterator[memoryview], facts: dict[str, Any]) -> list[Notice]:
         """Write the timeline of all ranks' ``parts``, which come by messages; returns notices for the user."""
         deque(parts, maxlen=0)
         return []
@@ -136,7 +136,7 @@ class Root(OtherRank):
             directory.claim(os.environ.get(LAUNCH_ID), job_folder())
         damaged = journal.complete(experiment.state.progress.history)
         self._notices += [Notice(text, "warning") for text in damaged]
-        directory.write_text("config.toml", experiment.config.to_toml())
+        directory.write("config.toml", experiment.config.to_toml())
         return self._notices + moved(directory)
 
     def take_over(self, experiment: Experiment) -> None:
@@ -168,13 +168,13 @@ class Root(OtherRank):
         """See OtherRank. Failures to write are reported, not raised: the run is complete, and its figures are shown."""
         return self._writer.finish(summary) if self._writer else 0
 
-    def write_timeline(self, parts: Iterator[str], facts: dict[str, Any]) -> list[Notice]:
+    def write_timeline(self, parts: Iterator[memoryview], facts: dict[str, Any]) -> list[Notice]:
         """See OtherRank. A failure to write is reported, not raised."""
-        text, directory = as_file(parts, facts), self._directory
+        content, directory = as_file(parts, facts), self._directory
         if directory is None:
             return []
         try:
-            directory.write_text(NAME, text)
+            directory.write(NAME, content)
         except RunDirectoryError as error:
             return [Notice(f"no timeline: {error}; the run continues", "warning")]
         return [Notice(f"timeline: {directory.path / NAME}, for Perfetto or chrome://tracing"), *moved(directory)]

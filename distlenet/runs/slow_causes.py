@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from statistics import median
 from typing import Any
 
@@ -19,7 +19,7 @@ CROWDED = 0.1  # share of the time that ranks wait for each other's core, from w
 SLOWER = 0.9  # times the frequency of others
 SUMS = (  # the figures of stretches and usages that add up
     *("steps", "seconds", "load", "compute", "exchange"),
-    *("run", "delay", "helpers", "preempted", "faults", "read", "steal", "throttled"),
+    *("run", "delay", "helpers", "faults", "read", "steal", "throttled"),
 )
 
 Row = Sequence["Stretch"]  # one of each rank, by rank
@@ -90,19 +90,11 @@ class Cause:
 def add_up(parts: Iterable[Any]) -> Any:
     """Return one stretch (or usage) for several in a row: sums of the times and counts, the last of all else."""
     parts = list(parts)
-    last, sums = parts[-1], {}
-    for field in fields(last):
-        values = [getattr(part, field.name) for part in parts]
-        if isinstance(values[-1], Usage):
-            sums[field.name] = add_up(values)
-        elif field.name == "neighbour":
-            sums[field.name] = next(filter(None, reversed(values)), "")
-        elif field.name not in ("rank", "process", "leaves", "core", "mhz", "threads", "swap") and field.type in (
-            int,
-            float,
-        ):
-            sums[field.name] = sum(values)
-    return replace(last, **sums)
+    last = parts[-1]
+    sums = {name: sum(getattr(part, name) for part in parts) for name in SUMS if hasattr(last, name)}
+    if isinstance(last, Stretch):
+        return replace(last, **sums, usage=add_up(part.usage for part in parts))
+    return replace(last, **sums, neighbour=next(filter(None, (part.neighbour for part in reversed(parts))), ""))
 
 
 def usual(row: Row, rank: int, figure: str) -> float:

@@ -157,13 +157,13 @@ class Tracing(Untraced):
         self._written = True
         yield from notices
 
-    def _parts(self, text: bytes, sizes: Sequence[int]) -> Iterator[str]:
+    def _parts(self, text: bytes, sizes: Sequence[int]) -> Iterator[memoryview]:
         """Yield the part of each rank in turn, which all receive; ``text`` is this rank's own."""
         own = {self._comm.rank: np.frombuffer(text, np.uint8)}
         for rank, size in enumerate(sizes):
             part = own.get(rank, np.empty(size, np.uint8))
             self._comm.broadcast_array(part, rank)
-            yield part.tobytes().decode()
+            yield part.data
 
 
 def timed_layers(net: Net, tracer: Tracer) -> Callable[[Layer, Direction, np.ndarray], np.ndarray]:

@@ -27,9 +27,7 @@ class Usage:
     run: float  # seconds of the training thread on a core
     delay: float  # seconds in which it could have run, but other threads or processes had the core
     helpers: float  # seconds of the other threads on a core
-    preempted: int  # how often another thread or process took the core
     faults: int  # memory pages that had to be read from the disk
-    swap: int  # KiB of its memory in swap
     read: int  # bytes read from disks
     steal: float  # seconds in which the hypervisor took the core
     throttled: float  # seconds in which the container's limit of CPU time stopped it
@@ -76,9 +74,7 @@ class Meter:
             run=since["run"],
             delay=since["delay"],
             helpers=max(since["all"] - since["run"], 0),
-            preempted=int(since["preempted"]),
             faults=int(since["faults"]),
-            swap=_status("VmSwap:"),
             read=int(since["read"]),
             steal=since["steal"],
             throttled=since["throttled"],
@@ -110,7 +106,7 @@ def _counters() -> dict[str, float]:
     with suppress(OSError, ValueError):
         text = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
         run, delay = int(text[0]) / 1e9, int(text[1]) / 1e9
-    usage, core, steal = resource.getrusage(resource.RUSAGE_SELF), last_core(), 0
+    core, steal = last_core(), 0
     with suppress(OSError, ValueError, IndexError):
         line = next(line for line in _lines("/proc/stat") if line.startswith(f"cpu{core} "))
         steal = int(line.split()[8])
@@ -119,8 +115,7 @@ def _counters() -> dict[str, float]:
         "run": run,
         "delay": delay,
         "all": process_time(),
-        "preempted": usage.ru_nivcsw,
-        "faults": usage.ru_majflt,
+        "faults": resource.getrusage(resource.RUSAGE_SELF).ru_majflt,
         "read": _status("read_bytes:", "/proc/self/io"),
         "steal": steal / TICKS,
         "throttled": _throttled(),
@@ -161,7 +156,7 @@ def _throttled() -> float:
     return 0.0
 
 
-def _status(name: str, path: str = "/proc/self/status") -> int:
+def _status(name: str, path: str) -> int:
     """Return the number in the line of the file that starts with ``name``; 0 without such a line."""
     with suppress(OSError, ValueError, StopIteration):
         return int(next(line for line in _lines(path) if line.startswith(name)).split()[1])

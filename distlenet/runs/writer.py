@@ -71,7 +71,7 @@ class Writer:
 
     def _write_owed(self) -> None:
         for name, text in list(self._owed.items()):
-            self._directory.write_text(name, text)
+            self._directory.write(name, text)
             del self._owed[name]
 
     def _reclaim(self) -> None:
@@ -85,7 +85,7 @@ class Writer:
             self._announce(Notice(text, "warning"))
             with contextlib.suppress(OSError, RunDirectoryError):
                 self.journal.restore()
-                self._directory.write_text("config.toml", self._config.to_toml())
+                self._directory.write("config.toml", self._config.to_toml())
 
     def finish(self, summary: dict[str, Any]) -> int:
         """Write the summary; returns an exit code, which is not 0 if a file could not be written."""
@@ -94,7 +94,7 @@ class Writer:
             summary["unsaved"] = True
         try:
             self._reclaim()
-            self._directory.write_text("summary.json", json.dumps(summary, indent=2) + "\n")
+            self._directory.write("summary.json", json.dumps(summary, indent=2) + "\n")
             for notice in moved(self._directory):
                 self._announce(notice)
         except RunDirectoryError as error:

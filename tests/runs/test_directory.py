@@ -106,7 +106,7 @@ def test_a_file_that_cannot_be_written(lock, tmp_path):
     held = lock()
     (tmp_path / "run/summary.json").mkdir()
     with pytest.raises(RunDirectoryError, match="summary.json"):
-        held.write_text("summary.json", "{}")
+        held.write("summary.json", "{}")
 
 
 def test_find_checkpoint(trained, tmp_path):

@@ -19,7 +19,7 @@ from distlenet.runs.slow_ranks import FIRST, LENGTH, MOST, find_slow
 from distlenet.runs.usage import Meter, Usage
 
 FLAGS = {"batch_size": 16, "train_sample": 64, "validation": 16, "epochs": 1}
-USAGE = Usage(1.0, 0.9, 0.0, 0.0, 5, 0, 0, 0, 0.0, 0.0, 0, 3000.0, "0", 1, "Zen")
+USAGE = Usage(1.0, 0.9, 0.0, 0.0, 0, 0, 0.0, 0.0, 0, 3000.0, "0", 1, "Zen")
 
 
 def stretch(rank=0, leaf=1.0, load=0.1, exchange=0.2, machine="here", **usage):
