@@ -26,7 +26,7 @@ from distlenet.launching.mpirun import which_mpi
 
 STALLS = {  # files of tests in which a rank without progress for a few seconds is taken for lost
     *("faults/test_losses", "faults/test_signals", "parallel/test_heartbeat"),
-    *("parallel/test_recovery", "parallel/test_watchdog", "launching/test_job"),
+    *("parallel/test_recovery", "parallel/test_watchdog", "launching/test_attempt", "launching/test_restarts"),
 }
 LONGEST = [
     *("stalls", "runs/test_resume", "training/test_healing", "tests/test_readme", "hosts/test_two_hosts"),

@@ -1,6 +1,7 @@
 """``distlenet launch`` as a user starts it, with access to all its processes and files."""
 
 import os
+import signal
 import sys
 import uuid
 from pathlib import Path
@@ -30,6 +31,11 @@ class Marked(mpi_jobs.Job):
     def rank_processes(self) -> list[int]:
         """Return the processes of the ranks, those included that joined later and are all rank 0 of a job of one."""
         return sorted(pid for pid, found in self._environments().items() if "OMPI_COMM_WORLD_RANK" in found)
+
+    def kill_ranks(self) -> None:
+        """Kill all ranks at once."""
+        for rank in self.ranks().values():
+            os.kill(rank, signal.SIGKILL)
 
     def mpirun(self) -> int | None:
         """Return mpirun's process number, or None before it has started."""
@@ -72,3 +78,11 @@ class Launched(Marked):
 
     def __init__(self, *words: object, python: str = sys.executable, **variables: str) -> None:
         super().__init__([python, "-P", "-m", "distlenet", "launch", *map(str, words)], **variables)
+
+
+def launched(*words: object, python: str = sys.executable, **variables: str) -> mpi_jobs.Finished:
+    """Run ``distlenet launch -n 2 WORDS`` to its end; no file may be left behind."""
+    with Launched("-n", 2, *words, python=python, **variables) as job:
+        done = job.finish()
+        assert not job.left_behind()
+    return done

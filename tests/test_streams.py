@@ -12,7 +12,7 @@ from rich.table import Table
 
 from distlenet.cli import main
 from distlenet.errors import DataError, report
-from distlenet.launching import job as launch
+from distlenet.launching.job import say
 from distlenet.parallel import Serial
 from distlenet.parallel.agreement import all_or_nothing
 from distlenet.streams import SafeStream, clean, note, shown
@@ -211,7 +211,7 @@ def test_lines_of_ranks_and_launcher_are_one_line(capsys):
     evil = "a\x1b[2J\n[rank 1/2] all is well"
     with pytest.raises(DataError), all_or_nothing(Two()):
         raise DataError(evil)
-    launch.say(evil)
+    say(evil)
     report(DataError(evil))
     note(evil)
     lines = capsys.readouterr().err.splitlines()

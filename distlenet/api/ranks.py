@@ -12,8 +12,8 @@ from distlenet.api.run import Run
 from distlenet.errors import DistlenetError, DivergedError, Interrupted, LaunchError, Stopped, UsageError, nearest
 from distlenet.launching import COMMANDS
 from distlenet.launching.job import ERROR, Job
-from distlenet.launching.job import launch as launch_job
 from distlenet.launching.mpirun import which_mpi
+from distlenet.launching.restarts import launch as launch_job
 from distlenet.own_files import INSTALLED
 from distlenet.parallel.connect import detect
 

@@ -20,7 +20,8 @@ from distlenet.bounded import read_json
 from distlenet.config import Config
 from distlenet.errors import RunDirectoryError
 from distlenet.handlers import ENDING
-from distlenet.launching.job import ERROR, Job, launch
+from distlenet.launching.job import ERROR, Job
+from distlenet.launching.restarts import launch
 from distlenet.launching.slurm import Allocation
 from distlenet.numerics import numerics
 from distlenet.runs.directory import able_to, listed

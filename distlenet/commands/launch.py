@@ -55,7 +55,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
     from distlenet.errors import UsageError, nearest
-    from distlenet.launching.job import Job, launch, say
+    from distlenet.launching.job import Job, say
+    from distlenet.launching.restarts import launch
 
     words = args.arguments[1:] if args.arguments[:1] == ["--"] else args.arguments
     if not words:

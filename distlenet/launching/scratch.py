@@ -33,6 +33,10 @@ class Scratch:
         """The file in which the root leaves the exit code, next to the other files of the handshake."""
         return Path(self.folders[0]) / "exit-code"
 
+    def file(self, name: str) -> Path:
+        """Return the path of another file of the handshake."""
+        return self.exit_file.with_name(name)
+
     @property
     def mark(self) -> str:
         """The environment entry that all processes of the job have, and no others."""
