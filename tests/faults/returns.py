@@ -2,8 +2,10 @@
 
 import json
 import os
+import re
 import shutil
 import signal
+import subprocess
 from pathlib import Path
 
 import launches
@@ -99,3 +101,12 @@ def exchange_file(path: Path, other: Path) -> None:
     """Put ``other`` in the place of a file that processes have open."""
     shutil.copy(other, path.with_suffix(".new"))
     os.replace(path.with_suffix(".new"), path)
+
+
+def open_ports(processes: set[int]) -> list[str]:
+    """Return the listening TCP sockets of ``processes`` that other hosts can reach; none if `ss` is not installed."""
+    if shutil.which("ss") is None:
+        return []
+    lines = subprocess.run(["ss", "-ltnpH"], capture_output=True, text=True, check=True).stdout.splitlines()
+    own = [line for line in lines if any(f"pid={pid}," in line for pid in processes)]
+    return [line for line in own if not re.search(r"%lo:|\s127\.", line)]
