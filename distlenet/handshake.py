@@ -16,7 +16,7 @@ LEFT = "left"  # the exit code as written by the other ranks, in case the root h
 READY = "ready"  # exists once all ranks are connected
 ABORTED = "aborted"  # made by a rank that aborts the job
 ASKED = "asked"  # written by the launcher: the signal that asked it to end the job
-RANKS = "ranks"  # the number of ranks that the job should have; the file exists if new ones may join
+RANKS = "ranks"  # the ranks that the job should have, and the number of the request; exists if new ones may join
 SECRET = "secret"  # known only to the job: a new rank shows it to prove that it belongs
 STUCK = "stuck"  # made by ranks that hang in MPI while another one joins: the launcher starts the job again
 ORDERLY = range(2, 8)  # exit codes of bad input: a restart would not help
@@ -51,11 +51,16 @@ def job_folder() -> Path | None:
     return path.parent.absolute() if path else None
 
 
-def wanted_ranks() -> int | None:
-    """Return the number of ranks that this job should have, None if that cannot be changed."""
+def wanted_ranks() -> tuple[int, int] | None:
+    """Return the number of ranks that this job should have, None if that cannot be changed.
+
+    The second number is another one after each request of the user.
+    """
     path = handshake_file(RANKS)
     with contextlib.suppress(OSError, ValueError):
-        return int(path.read_text(encoding="utf-8")) if path else None
+        if path:
+            ranks, request = map(int, path.read_text(encoding="utf-8").split())
+            return ranks, request
     return None
 
 

@@ -26,10 +26,10 @@ class Door:
     """Answers requests in a thread until it is closed; ``fixed``: why this job cannot change its number of ranks."""
 
     def __init__(self, folder: Path, ranks: int, fixed: str | None) -> None:
-        self._folder, self._fixed, self._secret = folder, fixed, secrets.token_hex(32)
+        self._folder, self._fixed, self._secret, self._requests = folder, fixed, secrets.token_hex(32), 0
         _write(folder / SECRET, self._secret)
         if fixed is None:
-            _write(folder / RANKS, str(ranks))
+            _write(folder / RANKS, f"{ranks} 0")
         self._socket = socket.socket(socket.AF_UNIX)
         with _short(folder) as path:
             before = os.umask(0o177)
@@ -67,22 +67,24 @@ class Door:
         if type(ranks) is not int or ranks < 1:
             return f"expected a number of ranks of at least 1, got {ranks!r}"
         if self._fixed is None:
-            _write(self._folder / RANKS, str(ranks))
+            self._requests += 1  # so that the same number again is another attempt
+            _write(self._folder / RANKS, f"{ranks} {self._requests}")
         return self._fixed
 
 
 def why_fixed(command: str, ranks: int, starter: Sequence[str], tolerant: bool, returns: bool) -> str | None:
     """Return why a job of ``command`` cannot change its number of ranks while it runs, or None: see Job."""
     if command != "train":  # a series of runs divides its ranks into teams
-        return f"the ranks of {command} stay as they are"
+        return f"only the ranks of train can change, those of {command} stay as they are"
     if starter:
         return f"{starter[0]} starts no further ranks"
     if not which_mpi().survives_losses:
         return f"{which_mpi().name} cannot change the number of ranks of a running job; Open MPI 5 can"
     if ranks == 1:
-        return "it was started with one rank; start it with two, which may change"
+        return "it was started with one rank: stop it, and resume it with --return on two or more"
     if not (tolerant and returns):
-        return f"it was started {'without --return' if tolerant else 'with --no-fault-tolerance'}"
+        how = "without --return" if tolerant else "with --no-fault-tolerance"
+        return f"it was started {how}: stop it, and resume it with --return"
     return None
 
 
@@ -96,7 +98,11 @@ def ask(folder: Path, ranks: int) -> None:
             door.sendall(json.dumps([secret, ranks]).encode())
             refusal = json.loads(door.recv(LARGEST) or b'"it has just ended"')
     except (OSError, ValueError) as error:
-        raise LaunchError(f"cannot reach the launcher of this run ({error}): it is about to end, or hangs") from error
+        reason = getattr(error, "strerror", None) or error
+        raise LaunchError(
+            f"cannot reach the launcher of this run ({reason}): it is about to end or to start its job again, or it "
+            "hangs; try again in a few seconds"
+        ) from error
     if refusal:
         raise LaunchError(f"the launcher of this run refuses: {refusal}")
 

@@ -38,7 +38,8 @@ class Crew:
         self.changes: list[dict[str, Any]] = []
         self._vacant: list[tuple[int, str]] = []  # lost ranks that are not replaced yet, and their hosts
         self._recruit: Recruit | None = None
-        self._tries, self._looked, self._wanted = 0, 0.0, wanted_ranks()
+        self._tries, self._looked, self._request = 0, 0.0, wanted_ranks()
+        self._wanted = comm.size
 
     def follow(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield ``events``; on the root, look after each step whether the number of ranks should change."""
@@ -51,9 +52,10 @@ class Crew:
                 yield from self._look()
 
     def _look(self) -> Iterator[Event]:
-        wanted, recruit = min(wanted_ranks() or self._comm.size, self._most), self._recruit
-        if wanted != self._wanted:
-            self._wanted, self._tries = wanted, 0
+        request, recruit = wanted_ranks() or (self._comm.size, 0), self._recruit
+        self._wanted = wanted = min(request[0], self._most)
+        if request != self._request:
+            self._request, self._tries = request, 0
         if recruit is not None:
             recruit.look()
             if wanted <= self._comm.size:
@@ -64,7 +66,7 @@ class Crew:
                 if self._tries == TRIES:
                     on = f" on {recruit.host}" if recruit.host else ""
                     what = f"the new rank{on} cannot join: {recruit.refusal}; the run continues with {self.ranks}"
-                    yield Notice(what, "warning")
+                    yield Notice(f"{what}; `distlenet resize RUN {wanted}` tries again", "warning")
         elif wanted > self._comm.size and self._tries < TRIES:
             host = self._vacant[0][1] if self._vacant and len(set(self._comm.hosts)) > 1 else None
             self._recruit = self._comm.recruit(host, self._welcome, self._judge, self._patience)
