@@ -14,13 +14,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from secrets import token_hex
 from typing import Any, NoReturn
 
 import numpy as np
 from mpi4py import MPI
 
 from distlenet.handshake import JOINS, STUCK, handshake_file, has_ended, secret
-from distlenet.processes import identity, is_alive
+from distlenet.processes import end_processes, identity, is_alive
 
 TAG, JOINING = 32_766, 32_765
 TRANSPORTS = ("OMPI_MCA_btl", "OMPI_MCA_btl_tcp_if_include")  # a new rank uses the same
@@ -43,14 +44,16 @@ class Recruit:
         self.refusal: str | None = None
         self.host = ""
         self.pair: MPI.Intracomm | None = None
-        self._host, self._welcome, self._judge = host, welcome, judge
+        self._host, self._welcome, self._judge, self._patience = host, welcome, judge, patience
+        self._name = f"{identity()}-{token_hex(8)}"  # in the environment of this new process alone
         self._deadline = time.monotonic() + patience if patience else float("inf")
         threading.Thread(target=self._work, name="recruit", daemon=True).start()
 
     def look(self) -> None:
         """Notice if the process takes too long."""
         if not (self.ready or self.refusal) and time.monotonic() > self._deadline:
-            self.refusal = "it did not become ready in time"
+            self.refusal, self.final = f"it was not ready within {self._patience:g} s", True
+            self._end()
 
     def dismiss(self) -> None:
         """Let the process end, if it has started."""
@@ -58,15 +61,25 @@ class Recruit:
         if self.pair:
             with contextlib.suppress(MPI.Exception):
                 send(self.pair, 1, {"join": False})
+        else:
+            self._end()
 
     def call(self) -> None:
         """Tell the process to join now."""
         assert self.pair is not None
         send(self.pair, 1, {"join": True})
 
+    def _end(self) -> None:
+        """Kill the process, which has not joined, if it is on this host; on another it ends when it becomes ready."""
+        end_processes(f"{JOINS}={self._name}")
+
     def _work(self) -> None:
         try:
-            between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], 1, self._place())
+            try:
+                between = MPI.COMM_SELF.Spawn(sys.executable, sys.orig_argv[1:], 1, self._place())
+            except MPI.Exception as error:
+                self.refusal = f"{sys.executable} cannot be started there ({error})"
+                return
             between.Set_errhandler(MPI.ERRORS_RETURN)
             pair = between.Merge(high=False)
             pair.Set_errhandler(MPI.ERRORS_RETURN)
@@ -92,7 +105,7 @@ class Recruit:
     def _place(self) -> MPI.Info:
         """Return where and how to start the process."""
         info = MPI.Info.Create()
-        variables = {JOINS: identity(), "OMPI_MCA_mpi_yield_when_idle": "1"}
+        variables = {JOINS: self._name, "OMPI_MCA_mpi_yield_when_idle": "1"}
         variables |= {name: os.environ[name] for name in TRANSPORTS if name in os.environ}
         values = {
             "PMIX_ENVAR": "\n".join(f"{name}={value}" for name, value in variables.items()),

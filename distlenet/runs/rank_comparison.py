@@ -77,7 +77,7 @@ def judge_newcomer(facts: list[Fact], found: dict[str, Any]) -> str | None:
 
 def of_host(comm: Communicator, arithmetic: str) -> list[Fact]:
     """Return the facts that a new rank must share with those that train already."""
-    advice = "replace it by a rank on a host like the others, with the same versions"
+    advice = "a new rank needs a host like the others, with the same versions"
     versions = {**versions_here(comm), **decisive(numerics(arithmetic))}
     return [Fact(f"{name}", value, LaunchError, advice) for name, value in versions.items()]
 

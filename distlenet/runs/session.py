@@ -176,7 +176,7 @@ class Session:
     def assemble(self, experiment: Experiment, welcome: dict[str, Any], alike: bool) -> bool:
         """Prepare for new ranks, or, in one of them, for joining; returns whether all ranks are ``alike``."""
         config, parent = experiment.config, self.comm.parent
-        facts = experiment.facts + of_host(self.comm, config.numerics)
+        facts = of_host(self.comm, config.numerics) + experiment.facts  # other versions explain other results
         if parent:
             self.audits, alike = Audits(*welcome["audits"]), welcome["alike"]
             parent.show({fact.what: fact.value for fact in facts})

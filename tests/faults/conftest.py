@@ -5,7 +5,7 @@ from pathlib import Path
 
 import mpi_jobs
 import pytest
-from faults import runs
+from faults import returns, runs
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +23,9 @@ def whole(once: Callable[..., Path], digits: Path) -> Path:
         runs.do(runs.train(digits, run, "--epochs", 4, "--checkpoint-every", 3)).expect()
 
     return once("undisturbed", train)
+
+
+@pytest.fixture(scope="session")
+def alone(survivors_continue: None, once: Callable[..., Path], digits: Path) -> Path:
+    """An undisturbed run in one process, with the settings of runs whose ranks are replaced; only to be read."""
+    return once("alone", lambda run: runs.do(returns.words(digits, run)).expect())
