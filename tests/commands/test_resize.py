@@ -4,6 +4,7 @@ import os
 
 import pytest
 
+from distlenet.config import Config
 from distlenet.launching.door import Door
 from distlenet.processes import identity
 from distlenet.runs.lock import MARK
@@ -20,7 +21,7 @@ def resize(distlenet, tmp_path):
         run.mkdir()
         lines = [f"process {os.getpid()} on here", MARK, *(f"{name} {value}" for name, value in notes.items())]
         (run / "lock").write_text("\n".join(lines) + "\n")
-        (run / "config.toml").write_text("shards = 4\n")
+        (run / "config.toml").write_text(Config(shards=4).to_toml())
         return distlenet("resize", run, ranks)
 
     return call

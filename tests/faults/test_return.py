@@ -42,7 +42,7 @@ def test_a_killed_rank_is_replaced(alone, digits, tmp_path, victim):
     assert "Traceback" not in done.output, done.output
 
 
-def test_a_job_that_gets_stuck_whenever_a_rank_joins(alone, digits, tmp_path):
+def test_a_job_that_gets_stuck_whenever_a_rank_joins(survivors_continue, digits, tmp_path):
     # rank 1 is lost in the first step; when its replacement joins, the root hangs in MPI: no progress is ever saved
     stuck = """from distlenet.training import loop
 from distlenet.training.crew import Crew
@@ -53,12 +53,11 @@ def hang(crew):
     start_again()
 Crew.change = hang"""
     run = tmp_path / "run"
-    words = returns.words(digits, run)
+    words = returns.words(digits, run, "--batch-size", 4)  # 160 steps: the replacement joins within the first epoch
     done = launches.launched("--return", *words, **newcomers.only_first_ranks(tmp_path, stuck))
     done.expect(RanksLost.exit_code)
     assert done.output.count("starting again from the last save") == STUCK, done.output
-    runs.do([*words, "--resume", "auto"]).expect()
-    assert runs.results(run) == runs.results(alone)
+    assert runs.newest(run).progress.steps == 0
 
 
 def test_ranks_are_not_replaced_if_unwanted(alone, digits, tmp_path):
