@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 STEP = re.compile(r"step \d+")
 LEAST = 20  # steps before the one that is shown, if there are as many: the first ones are slow
 MOST_RANKS = 64  # that are shown
-FACTS, PARTS = ("rank", "host", "cores"), ("load", "compute", "wait", "exchange", "other")  # of summary.json
+FACTS = ("rank", "host", "cores")  # of summary.json
+PARTS = ("load", "compute", "wait", "exchange", "other", "off_core")
 KINDS = {  # a span's kind by its name, and its colour; later ones are drawn over earlier ones
     "load": (re.compile("load"), COLOURS[4]),
     "augment": (re.compile("augment"), COLOURS[3]),
@@ -44,9 +45,12 @@ def add_ranks(book: Book, summary: Mapping[str, Any]) -> None:
         (*(str(entry.get(fact, "?")) for fact in FACTS), *(f"{part:.2f}" for part in own), entry.get("cause") or "-")
         for entry, own in zip(rows, parts, strict=False)
     ]
-    section.table(cells, [*FACTS, *(f"{part} s" for part in PARTS), "slow because of"])
+    section.table(cells, [*FACTS, *(f"{part.replace('_', ' ')} s" for part in PARTS), "slow because of"])
     if cells:
-        section.text("Wait: in the exchange, longer than the rank that waited least. Other: mostly the update.")
+        section.text(
+            "Wait: in the exchange, longer than the rank that waited least. Other: mostly the update. "
+            "Off core: of all these, the time in which something else had its core."
+        )
 
 
 def add_timeline(book: Book, run: Path) -> None:

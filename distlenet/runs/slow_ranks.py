@@ -2,12 +2,15 @@
 
 All ranks meet in every step, so all are as slow as the slowest. About once a second they compare the time that each
 needs for a leaf, waiting excluded. A rank is slow if it needs much longer than the middle of the others in nearly all
-of the last comparisons. Ranks that share a core are slow together: they are found by the cores that they may use.
+of the last comparisons. Other work on the machine may hide this: a rank is also slow if it was so now and then, and
+never had its core to itself, as the others had. Ranks that share a core are slow together: they are found by the cores
+that they may use.
 """
 
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from statistics import median
 from typing import Any
 
 from distlenet.parallel import Communicator
@@ -19,6 +22,8 @@ from distlenet.training.events import Event, Notice, StepDone
 SPAN = 1.0  # seconds between two comparisons, evaluations included
 FIRST = 10  # steps before the first one, which is not judged: much happens for the first time
 LENGTH, MOST = 15, 12  # a rank is slow if it was so in 12 of the last 15 comparisons
+LONG, SOME = 24, 4  # or in 4 of the last 24, if it was kept off its core in all of them
+KEPT, FREE = 0.15, 0.05  # shares of the time in which a rank waits for its core: kept off it, or free to use it
 SUSPECT = 3  # comparisons in a row after which a slow rank looks for other processes on its core
 MANY = 64  # ranks from which they compare less often
 SLOW = 1.12  # times as long as the others
@@ -45,7 +50,7 @@ class SlowRanks:
         self.slow: dict[int, Slow] = {}  # those named
         self._totals: list[Stretch] = []  # of each rank
         self._waits: list[float] = []  # seconds in which each rank waited for others
-        self._recent: deque[Row] = deque(maxlen=LENGTH)
+        self._recent: deque[Row] = deque(maxlen=LONG)
 
     def follow(self, events: Iterator[Event], shards: Sequence[int]) -> Iterator[Event]:
         """Yield ``events``, and a notice when a rank turns out to be slow; ``shards``: those of this rank, as of now.
@@ -87,6 +92,7 @@ class SlowRanks:
         total, wait = self._totals[rank], self._waits[rank]
         parts = {"load": total.load, "compute": total.compute, "wait": wait, "exchange": total.exchange - wait}
         parts["other"] = total.seconds - total.load - total.compute - total.exchange
+        parts["off_core"] = total.usage.delay  # of all of these
         facts = {"rank": rank, "host": total.host, "cores": total.usage.cores, "leaves": total.leaves}
         cause = self.slow[rank].cause.word if rank in self.slow else ""
         return facts | {name: round(value, 3) for name, value in parts.items()} | {"cause": cause}
@@ -97,10 +103,11 @@ class SlowRanks:
         return [Stretch.of(facts) for facts in self.comm.allgather(asdict(own))]
 
     def _suspected(self) -> bool:
-        """Whether this rank was slow in the last comparisons, but is not named yet."""
-        last = list(self._recent)[-SUSPECT:]
-        rank = self.comm.rank
-        return rank not in self.slow and len(last) == SUSPECT and all(rank in slow_in(row) for row in last)
+        """Whether this rank was slow in the last comparisons, or kept off its core, but is not named yet."""
+        rows, rank = list(self._recent), self.comm.rank
+        if rank in self.slow or len(rows) < SUSPECT:
+            return False
+        return all(rank in slow_in(row) for row in rows[-SUSPECT:]) or (len(rows) >= LENGTH and kept_off(rows, rank))
 
     def _count(self, row: Row) -> None:
         """Add ``row`` to the times of the ranks, and to the cost of those that were named."""
@@ -116,17 +123,16 @@ class SlowRanks:
     def _judge(self, row: Row) -> Iterator[Event]:
         """Yield a notice for each rank, or group of ranks on one core, that turns out to be slow."""
         self._recent.append(row)
-        named = find_slow(self._recent) - self.slow.keys()
-        if not named:
-            return
-        whole = [add_up(parts) for parts in zip(*self._recent, strict=True)]
+        named = find_slow(list(self._recent)) - self.slow.keys()
         while named:
             rank = min(named)
+            rows = [row for row in self._recent if rank in slow_in(row)]
+            whole = [add_up(parts) for parts in zip(*rows, strict=True)]
             group = next((group for group in crowds(whole) if rank in group), [rank])
             named -= {*group}
             found = [self._describe(whole, member) for member in group]
             self.slow |= {slow.rank: slow for slow in found}
-            yield Notice(sentence(found, whole[rank].seconds), "warning")
+            yield Notice(sentence(found, sum(row[rank].seconds for row in self._recent)), "warning")
 
     def _describe(self, whole: Row, rank: int) -> Slow:
         own, lost = whole[rank], sum(waited_for(row, rank) for row in self._recent)
@@ -142,11 +148,20 @@ def slow_in(row: Row) -> set[int]:
 
 
 def find_slow(rows: Sequence[Row]) -> set[int]:
-    """Return the ranks that were slow in MOST of the last LENGTH comparisons ``rows``."""
-    if len(rows) < LENGTH:
-        return set()
-    counts = Counter(rank for row in rows for rank in slow_in(row))
-    return {rank for rank, count in counts.items() if count >= MOST}
+    """Return the ranks that were slow in most of the last comparisons, or in some and kept off their core in all."""
+    return often_slow(rows, LENGTH, MOST) | {rank for rank in often_slow(rows, LONG, SOME) if kept_off(rows, rank)}
+
+
+def often_slow(rows: Sequence[Row], length: int, times: int) -> set[int]:
+    """Return the ranks that were slow ``times`` or more in the last ``length`` comparisons; none if there are fewer."""
+    late = Counter(rank for row in rows[-length:] for rank in slow_in(row))
+    return {rank for rank, number in late.items() if number >= times and len(rows) >= length}
+
+
+def kept_off(rows: Sequence[Row], rank: int) -> bool:
+    """Whether ``rank`` waited for its core in all comparisons, and the middle of the others hardly in one of them."""
+    least = [min(part.usage.delayed for part in parts) for parts in zip(*rows, strict=True)]
+    return least.pop(rank) > KEPT and median(least) < FREE
 
 
 def waited_for(row: Row, rank: int) -> float:

@@ -15,7 +15,7 @@ import sessions
 from distlenet.data.leaves import Leaves
 from distlenet.runs import slow_ranks
 from distlenet.runs.slow_causes import Stretch, add_up, crowds, find_cause
-from distlenet.runs.slow_ranks import FIRST, LENGTH, MOST, find_slow
+from distlenet.runs.slow_ranks import FIRST, LENGTH, LONG, MOST, SOME, find_slow
 from distlenet.runs.usage import Meter, Usage
 
 FLAGS = {"batch_size": 16, "train_sample": 64, "validation": 16, "epochs": 1}
@@ -60,7 +60,7 @@ def test_a_slow_rank_is_named_once_and_changes_nothing(digits, tmp_path, monkeyp
     assert entry["leaf"] > 0.03 and 0 < entry["lost_share"] < 1
     times = summary["rank_times"]
     assert [row["cause"] for row in times] == ["", "", "load"] and times[2]["load"] > times[0]["load"]
-    assert times[0]["wait"] > times[2]["wait"] and all(row["exchange"] >= 0 for row in times)
+    assert times[0]["wait"] > times[2]["wait"] and all(row["exchange"] >= 0 == row["off_core"] for row in times)
     assert sessions.results(done.run) == sessions.results(plain.run)
 
 
@@ -78,6 +78,25 @@ def test_a_slow_rank_is_named_once_and_changes_nothing(digits, tmp_path, monkeyp
 )
 def test_slow_is_much_slower_than_the_others_for_a_while(leaves, slow):
     assert find_slow(rows(*leaves)[-LENGTH:]) == slow
+
+
+def test_other_work_does_not_hide_a_process_that_keeps_a_rank_off_its_core():
+    even = [stretch(0, leaf=2.0, delay=0.9), stretch(1, leaf=2.0, delay=0.9, neighbour="stress (process 7)")]
+    late = [stretch(0), even[1]]
+    rows = [even] * (LONG - SOME) + [late] * SOME
+    assert find_slow(rows) == {1} and find_slow(rows[1:]) == set()
+    assert find_slow([even, *rows[:-1]]) == set()  # slow too seldom
+    assert find_slow([*rows[1:], [stretch(0), stretch(1)]]) == set()  # it had its core to itself once
+    busy = [stretch(0, leaf=1.5, delay=0.3), even[1]]
+    assert find_slow([busy if row is late else row for row in rows]) == set()  # so does the other rank, never
+    watch = slow_ranks.SlowRanks(SimpleNamespace(rank=1, size=2))
+    notices = []
+    for row in rows:
+        watch._count(row)
+        notices += watch._judge(row)
+        assert watch._suspected() == (LENGTH <= len(watch._recent) < LONG and row is late)
+    (notice,) = notices
+    assert "wait for rank 1" in notice.text and "another process uses its core: stress" in notice.text
 
 
 def test_noise_raises_no_alarm():
