@@ -77,6 +77,10 @@ def test_syntax_of_the_slurm_job():
     works(run(["bash", "-n", str(ROOT / "scripts/slurm-job.sh")]))
 
 
+def test_the_slurm_job_needs_a_run_directory():
+    refuses(run(["bash", str(ROOT / "scripts/slurm-job.sh"), "--data", "x.h5"]), 2, "give --run DIR")
+
+
 @pytest.mark.parametrize("name", [*sorted({*SHELL} - {"scripts/environment.sh"}), "scripts/slurm-job.sh"])
 def test_is_executable(name):
     assert os.access(ROOT / name, os.X_OK)

@@ -1,8 +1,8 @@
 """A real Slurm of several nodes on one machine, for tests: see ``nodes.py``. n0 has the controller and the users.
 
-Needs root and Debian's slurmctld, slurmd, slurm-client and munge, and libpmix2 for srun --mpi=pmix. Neither systemd nor
-cgroups are used. Also a program, to try things by hand in the folder tests. ``up`` stays until Ctrl-C; the others are
-for a second terminal:
+Needs root and Debian's slurmctld, slurmd, slurm-client, munge and libpmix2. Neither systemd nor cgroups are used.
+Also a program, to try things by hand in the folder tests. ``up`` stays until Ctrl-C; the others are for a second
+terminal:
 
     python -m cluster.slurm FOLDER up [NODES]
     python -m cluster.slurm FOLDER on NODE COMMAND...     sbatch and its like on n0; FOLDER is shared by all
@@ -22,7 +22,8 @@ import mpi_jobs
 from cluster import nodes
 
 CPUS = 2  # of a node; they share the machine's
-PMIX = Path("/usr/lib/x86_64-linux-gnu/pmix2/lib")  # Slurm's plug-in opens libpmix.so in it, which Debian leaves out
+# Slurm's plug-in opens libpmix.so in it, which Debian leaves out
+PMIX = next(Path("/usr/lib").glob("*-linux-gnu/pmix2/lib"), Path("/usr/lib/pmix2"))
 CONTROLLER = "n0"
 SETTINGS = """
 ClusterName=test
@@ -59,6 +60,8 @@ def missing() -> str | None:
     for program in ("munged", "slurmctld", "slurmd", "sbatch"):
         if shutil.which(program) is None:
             return f"a Slurm needs `{program}`, which is not installed"
+    if not PMIX.exists():
+        return "a Slurm needs Debian's libpmix2 for `srun --mpi=pmix`, which is not installed"
     return nodes.missing()
 
 
@@ -68,16 +71,14 @@ class Slurm(nodes.Nodes):
     def __init__(self, folder: Path, count: int = 3, shared: Sequence[Path] = ()) -> None:
         names = [CONTROLLER, *(f"n{number}" for number in range(1, count + 1))]
         self._pmix, self.settings = folder.resolve() / "pmix", folder.resolve() / "slurm.conf"
-        binds = {self._pmix: PMIX} if PMIX.exists() else {}
-        super().__init__(folder, names, shared, binds)
+        super().__init__(folder, names, shared, {self._pmix: PMIX})
 
     def __enter__(self) -> "Slurm":
         self.folder.chmod(0o755)
         (self.folder / "state").mkdir()
-        if PMIX.exists():
-            shutil.copytree(PMIX, self._pmix, symlinks=True)
-            (self._pmix / "libpmix.so").unlink(missing_ok=True)
-            (self._pmix / "libpmix.so").symlink_to("libpmix.so.2")
+        shutil.copytree(PMIX, self._pmix, symlinks=True)
+        (self._pmix / "libpmix.so").unlink(missing_ok=True)
+        (self._pmix / "libpmix.so").symlink_to("libpmix.so.2")
         key = self.folder / "munge.key"
         key.touch(0o600)
         key.write_bytes(os.urandom(128))
@@ -115,10 +116,13 @@ class Slurm(nodes.Nodes):
         """Whether all nodes are ready for jobs."""
         return self.ask("sinfo", "-h", "-p", "low", "-t", "idle", "-o", "%D") == str(len(self.names) - 1)
 
+    def environment(self, **variables: str) -> dict[str, str]:
+        """Return the environment of Slurm's commands."""
+        return nodes.environment(SLURM_CONF=str(self.settings), **variables)
+
     def run(self, *command: object, **variables: str) -> subprocess.CompletedProcess:
         """Run a command on n0, where the users are."""
-        env = nodes.environment(SLURM_CONF=str(self.settings), **variables)
-        words = self.on(CONTROLLER, *command)
+        words, env = self.on(CONTROLLER, *command), self.environment(**variables)
         return subprocess.run(words, env=env, capture_output=True, text=True, timeout=30, check=False)
 
     def ask(self, *command: object) -> str:
