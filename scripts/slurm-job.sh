@@ -60,6 +60,14 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1
 if [ "$(id -u)" = 0 ]; then export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1; fi
 # On one node Open MPI's mpirun would end at a TERM without informing its ranks. On several nodes it needs Slurm.
 if [ "${SLURM_JOB_NUM_NODES:-1}" = 1 ]; then export PRTE_MCA_plm=ssh; fi
+# Slurm sends TERM to every process. Open MPI's mpirun and its daemons would kill the ranks half a second later, before
+# they have finished a longer step and saved: so these do not receive it (env has this option since coreutils 8.31).
+stop=TERM deaf="env --block-signal=TERM"
+if "${launcher%% *}" --version 2>/dev/null | grep -q "Open MPI" && $deaf true 2>/dev/null; then
+    prted=$(dirname "$(command -v "${launcher%% *}")")/prted
+    if [ -x "$prted" ]; then export PRTE_MCA_prte_launch_agent="$deaf $prted"; fi
+    launcher="$deaf $launcher" stop=USR2 # which mpirun forwards
+fi
 # srun ends all ranks when one dies. By default MPICH's others would hang until they are found to make no progress.
 export SLURM_KILL_BAD_EXIT=1
 
@@ -72,7 +80,7 @@ save() { # USR1: the ranks save and continue
 }
 end() { # TERM, from scancel or before a preemption: the ranks save and end
     signalled=yes cancelled=yes
-    kill -TERM "$training" 2>/dev/null
+    kill -"$stop" "$training" 2>/dev/null
 }
 again() { # USR2: the ranks save, and the job goes back into the queue
     touch "$folder/requested"

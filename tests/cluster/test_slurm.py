@@ -130,5 +130,6 @@ def test_scancel_saves_and_does_not_come_back(slurm, runtime, alone):
     slurm.ask("scancel", job.id)
     facts = job.wait()
     assert (facts["JobState"], facts["Restarts"]) == ("CANCELLED", "0"), job.text()
-    assert json.loads((job.run / "summary.json").read_text())["status"] == "stopped by SIGTERM"
+    summary = job.run / "summary.json"
+    assert summary.exists() and json.loads(summary.read_text())["status"].startswith("stopped by SIG"), job.text()
     assert (job.run / "checkpoints/last.h5").exists()

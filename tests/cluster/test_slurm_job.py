@@ -95,6 +95,7 @@ def wrong_dataset(job: Job) -> None:
 
 SCENARIOS = [plain, rank_killed, node_killed, root_killed, cable_pulled, preempted, time_limit, requeued, cancelled]
 SCENARIOS += [wrong_dataset]
+STOPPED = [preempted, requeued, cancelled]  # by a signal: they save first
 RESTARTED_BY_SLURM = [node_killed, root_killed, cable_pulled, preempted, time_limit, requeued]
 
 
@@ -116,6 +117,7 @@ def test_job_script(slurm, runtime, launcher, scenario, alone, soak):
             assert facts["JobState"] == "COMPLETED", job.text()
             assert (by_slurm > 0) == (scenario in RESTARTED_BY_SLURM), job.text()
             assert by_script > 0 or scenario is not rank_killed, job.text()
+            assert "reason='stopped by SIG" in job.text() or scenario not in STOPPED, job.text()
             assert runs.results(job.run) == runs.results(alone(job.epochs)), job.text()
             assert not list(slurm.folder.glob(".distlenet-job-*"))
         finally:
