@@ -52,7 +52,7 @@ PartitionName=low Nodes=ALL Default=YES PriorityTier=1 GraceTime=10
 PartitionName=high Nodes=ALL PriorityTier=9 PreemptMode=OFF
 """
 REQUEUE_AFTER = 12  # seconds that a requeued job waits
-DOWN_AFTER = 12  # seconds without an answer after which a node counts as down
+DOWN_AFTER = 20  # seconds without an answer after which a node counts as down
 
 
 def missing() -> str | None:
