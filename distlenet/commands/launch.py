@@ -41,7 +41,11 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--no-fault-tolerance", action="store_true", help="end the job when a rank is lost")
     parser.add_argument(
-        "--return", dest="returns", action="store_true", help="train: replace lost ranks by new ones (experimental)"
+        "--return",
+        dest="returns",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="train: replace lost ranks by new ones (default: yes, where MPI can)",
     )
     command = parser.add_argument(
         "arguments",

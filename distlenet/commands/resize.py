@@ -2,7 +2,7 @@
 
 distlenet resize runs/a 4
 
-The training was started by `distlenet launch --return` with at least two ranks;
+The training was started by `distlenet launch` with at least two ranks;
 run this on the host of that command. The number changes between two steps, once
 new ranks have started, and the run's own display reports it. If a rank cannot
 join, the display says why; the same command tries again.
@@ -57,14 +57,14 @@ def folder_of(run: "Path", ranks: int) -> "Path":
     from distlenet.processes import is_alive
     from distlenet.runs.lock import DOOR, JOB, is_mark, notes
 
-    expected = "expected the --run of a training that `distlenet launch --return` has started"
+    expected = "expected the --run of a training that `distlenet launch` has started"
     if not run.is_dir():
         raise RunDirectoryError(f"there is no directory {run}: {expected}")
     if not is_mark(run / "lock"):
         raise RunDirectoryError(f"{run} is not a run directory: {expected}")
     found = notes(run / "lock")
     job, folder = found.get(JOB), found.get(DOOR)
-    resume = f"on {ranks} ranks with `distlenet launch -n {ranks} --return train ... --run {run} --resume`"
+    resume = f"on {ranks} ranks with `distlenet launch -n {ranks} train ... --run {run} --resume`"
     if not job or not folder:
         raise RunDirectoryError(
             f"the run in {run} was not started by `distlenet launch`, so its number of ranks cannot change: if it is "

@@ -81,10 +81,10 @@ def why_fixed(command: str, ranks: int, starter: Sequence[str], tolerant: bool, 
     if not which_mpi().survives_losses:
         return f"{which_mpi().name} cannot change the number of ranks of a running job; Open MPI 5 can"
     if ranks == 1:
-        return "it was started with one rank: stop it, and resume it with --return on two or more"
+        return "it was started with one rank: stop it, and resume it on two or more"
     if not (tolerant and returns):
-        how = "without --return" if tolerant else "with --no-fault-tolerance"
-        return f"it was started {how}: stop it, and resume it with --return"
+        how = "--no-return" if tolerant else "--no-fault-tolerance"
+        return f"it was started with {how}: stop it, and resume it without"
     return None
 
 

@@ -32,7 +32,7 @@ class Job:
     variables: Mapping[str, str] = field(default_factory=dict)  # of the environment, besides those of this process
     module: str = "distlenet"  # the ranks' program
     starter: tuple[str, ...] = ()  # words that start ranks in an allocation of a cluster, without the number of ranks
-    returns: bool = False  # a lost rank of a training is replaced
+    returns: bool = True  # a lost rank of a training is replaced
 
     @property
     def survives_losses(self) -> bool:

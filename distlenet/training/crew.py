@@ -3,8 +3,7 @@
 A lost rank is replaced, and the user may ask for more or fewer ranks. The root looks after every step how many there
 should be. It starts a new process, which prepares next to the training; once that is ready, the root votes in the tail
 of a step, so all ranks change their number at the same position. The newcomer gets the state by broadcast. The
-reduction tree does not depend on the number of ranks, so the bits should stay the same. They do not always yet: see
-"A rank that is lost, and replaced" in parallel/README.md.
+reduction tree does not depend on the number of ranks, so the bits stay the same.
 """
 
 import time

@@ -43,7 +43,7 @@ def test_a_run_that_cannot_change(resize, only_sentence, notes, code, message):
 
 
 def test_a_directory_without_a_run(distlenet, only_sentence, tmp_path):
-    expected = "expected the --run of a training that `distlenet launch --return` has started"
+    expected = "expected the --run of a training that `distlenet launch` has started"
     only_sentence(distlenet("resize", tmp_path / "none", 2), 6, f"there is no directory {tmp_path}/none: {expected}")
     only_sentence(distlenet("resize", tmp_path, 2), 6, f"{tmp_path} is not a run directory: {expected}")
 
@@ -59,9 +59,9 @@ def test_a_number_that_makes_no_sense(distlenet, only_sentence, tmp_path, ranks)
 
 
 def test_a_refusal_of_the_launcher(resize, only_sentence, tmp_path):
-    door = Door(tmp_path, 2, "it was started without --return")
+    door = Door(tmp_path, 2, "it was started with --no-return")
     try:
-        only_sentence(resize(3, job=identity(), door=tmp_path), 7, "refuses: it was started without --return")
+        only_sentence(resize(3, job=identity(), door=tmp_path), 7, "refuses: it was started with --no-return")
     finally:
         door.close()
 

@@ -33,7 +33,7 @@ def test_many_ranks_lose_three(name, soak, tmp_path):
     alone = [runtime.python, "-m", "distlenet", *runs.train(data, whole, *options)]  # its numpy may be another version
     mpi_jobs.run(alone).expect()
 
-    fixed = ["--max-restarts", 1, "--stall-after", PATIENCE]
+    fixed = ["--no-return", "--max-restarts", 1, "--stall-after", PATIENCE]
     launch = ["-n", ranks, *fixed, *runs.train(data, run, *options)]
     started = time.monotonic()
     with soak.fault(f"{ranks} ranks lose three, {name}") as fault, fault.trial(name):

@@ -12,7 +12,7 @@ from faults import newcomers, returns, runs
 
 RANKS = 3
 STALL_AFTER = 5  # seconds: a new rank that is not ready by then is given up
-LAUNCH = ["-n", RANKS, "--return", "--stall-after"]
+LAUNCH = ["-n", RANKS, "--stall-after"]
 MODEL = """from distlenet.nn.models import lenet5
 def build(image_shape, classes):
     return lenet5(image_shape, classes)

@@ -19,7 +19,7 @@ RANKS = 3
 KILLS = 100  # runs, each with one to three kills
 GROWN = 20
 FAR = 10
-LAUNCH = ["-n", RANKS, "--return", "--stall-after", 30]
+LAUNCH = ["-n", RANKS, "--stall-after", 30]
 
 
 @pytest.mark.parametrize("victim", ["root", "last"])
@@ -54,7 +54,7 @@ def hang(crew):
 Crew.change = hang"""
     run = tmp_path / "run"
     words = returns.words(digits, run, "--batch-size", 4)  # 160 steps: the replacement joins within the first epoch
-    done = launches.launched("--return", *words, **newcomers.only_first_ranks(tmp_path, stuck))
+    done = launches.launched(*words, **newcomers.only_first_ranks(tmp_path, stuck))
     done.expect(RanksLost.exit_code)
     assert done.output.count("starting again from the last save") == STUCK, done.output
     assert runs.newest(run).progress.steps == 0
@@ -63,7 +63,7 @@ Crew.change = hang"""
 def test_ranks_are_not_replaced_if_unwanted(alone, digits, tmp_path):
     run = tmp_path / "run"
     words = runs.train(digits, run, "--epochs", returns.EPOCHS)
-    with launches.Launched("-n", RANKS, *words) as job:
+    with launches.Launched(*LAUNCH, "--no-return", *words) as job:
         returns.wait_until_training(job, run)
         returns.kill(job, job.rank_processes()[-1])
         job.finish().expect()
@@ -76,7 +76,7 @@ def resize(run, ranks):
 
 def test_a_run_grows_and_shrinks(alone, digits, tmp_path):
     run = tmp_path / "run"
-    with launches.Launched("-n", 2, "--return", *returns.words(digits, run, until="left: 1 rank", short=True)) as job:
+    with launches.Launched("-n", 2, *returns.words(digits, run, until="left: 1 rank", short=True)) as job:
         returns.wait_until_training(job, run)
         before = job.rank_processes()
         resize(run, 5).expect(7, "cut into 4 shards, and each rank needs one: expected at most 4 ranks")
@@ -89,7 +89,7 @@ def test_a_run_grows_and_shrinks(alone, digits, tmp_path):
         assert not job.left_behind(), done.output
     returns.same_bits(run, alone, 1)
     assert [change["ranks"] for change in runs.summary(run)["ranks_changed"]] == [3, 1]
-    resize(run, 3).expect(6, "is not in progress: resume it on 3 ranks with `distlenet launch -n 3 --return train ")
+    resize(run, 3).expect(6, "is not in progress: resume it on 3 ranks with `distlenet launch -n 3 train ")
 
 
 def only_with_soak(soak):
@@ -104,7 +104,7 @@ def test_soak_ranks_are_killed_and_replaced(alone, soak, digits, tmp_path):
             chance, run = random.Random(trial), tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
             words = returns.words(digits, run)
-            with fault.trial(f"run {trial}"), launches.Launched("-n", 4, "--return", *words) as job:
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 4, *words) as job:
                 returns.wait_until_training(job, run)
                 kills = chance.randint(1, 3)
                 for _ in range(kills):
@@ -128,7 +128,7 @@ def test_soak_runs_grow_and_shrink(alone, soak, digits, tmp_path):
             run = tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
             words = returns.words(digits, run, until="left: 2 ranks", short=True)
-            with fault.trial(f"run {trial}"), launches.Launched("-n", 2, "--return", *words) as job:
+            with fault.trial(f"run {trial}"), launches.Launched("-n", 2, *words) as job:
                 returns.wait_until_training(job, run)
                 for size in (4, 2):
                     resize(run, size).expect()
@@ -149,7 +149,7 @@ def test_soak_ranks_on_another_host_are_replaced(alone, soak, digits, tmp_path):
             run = tmp_path / f"{trial}" / "run"
             run.parent.mkdir()
             with fault.trial(f"run {trial}"), two_hosts.TwoHosts() as hosts:
-                words = ["-n", 4, "--return", "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
+                words = ["-n", 4, "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
                 program = [sys.executable, "-P", "-m", "distlenet", "launch", *map(str, words)]
                 far = {"PRTE_MCA_plm_ssh_agent": str(hosts.remote_shell)}
                 with launches.Marked(hosts.on("h1", *program), **far) as job:

@@ -42,9 +42,9 @@ def test_the_door_opens_only_with_the_secret(tmp_path):
     [
         ({"command": "repeat"}, "only the ranks of train can change"),
         ({"starter": ("srun", "--mpi=pmix")}, "srun starts no further ranks"),
-        ({"tolerant": False}, "it was started with --no-fault-tolerance: stop it, and resume it with --return"),
-        ({"returns": False}, "it was started without --return: stop it, and resume it with --return"),
-        ({"ranks": 1}, "it was started with one rank: stop it, and resume it with --return on two or more"),
+        ({"tolerant": False}, "it was started with --no-fault-tolerance: stop it, and resume it without"),
+        ({"returns": False}, "it was started with --no-return: stop it, and resume it without"),
+        ({"ranks": 1}, "it was started with one rank: stop it, and resume it on two or more"),
         ({}, "MPICH cannot change the number of ranks of a running job; Open MPI 5 can"),
     ],
     ids=["repeat", "srun", "no tolerance", "no return", "one rank", "MPICH"],
