@@ -19,7 +19,7 @@ def build(image_shape, classes):
 """
 REFUSED = "cannot join"
 UNLIKE = {  # what a new rank does, and why it is turned away
-    "kernel": ('os.environ["OPENBLAS_CORETYPE"] = "Prescott"', "it has kernel 'Prescott', the run has '"),
+    "kernel": ('os.environ["OPENBLAS_CORETYPE"] = "Prescott"', r"it has kernel '\w+', the run has '"),
     "numpy": ('import numpy\nnumpy.__version__ = "0.1"', "it has numpy '0.1', the run has '"),
     "h5py": ('import h5py\nh5py.__version__ = "0.1"', "it has h5py '0.1', the run has '"),
 }
