@@ -110,23 +110,19 @@ def _one(pieces: list[Piece]) -> Piece:
 
 
 def _separate(pieces: list[Piece]) -> list[Piece]:
-    """Join the pieces that belong to one digit, nearest first; drop those that remain small."""
+    """Join each of ``pieces`` (largest first) to the nearest larger one that it can belong to, the smallest first; drop
+    those that remain small.
+    """
     typical = max(piece.height for piece in pieces)
     boxes = np.array([(piece.top, piece.left, piece.bottom, piece.right) for piece in pieces])
-    gaps = np.stack([_distances(box, boxes, typical) for box in boxes])
-    gaps[np.triu_indices(len(boxes))] = np.inf  # each pair once
-    while len(pieces) > 1:
-        i, j = divmod(int(gaps.argmin()), len(pieces))
-        if gaps[i, j] == np.inf:
-            break
-        whole = pieces[i].joined(pieces[j])
-        pieces = [piece for index, piece in enumerate(pieces) if index not in (i, j)] + [whole]
-        boxes = np.delete(boxes, (i, j), axis=0)
-        gaps = np.pad(np.delete(np.delete(gaps, (i, j), 0), (i, j), 1), ((0, 1), (0, 1)), constant_values=np.inf)
-        box = np.array([whole.top, whole.left, whole.bottom, whole.right])
-        gaps[-1, :-1] = _distances(box, boxes, typical)
-        boxes = np.vstack([boxes, box])
-    return [piece for piece in pieces if piece.height >= 0.35 * typical]
+    wholes = list(pieces)
+    for index in range(len(pieces) - 1, 0, -1):
+        distances = _distances(boxes[index], boxes[:index], typical)
+        nearest = int(distances.argmin())
+        if distances[nearest] < np.inf:
+            whole = wholes[nearest] = wholes[nearest].joined(wholes.pop(index))
+            boxes[nearest] = whole.top, whole.left, whole.bottom, whole.right
+    return [piece for piece in wholes if piece.height >= 0.35 * typical]
 
 
 def _distances(box: np.ndarray, others: np.ndarray, typical: int) -> np.ndarray:

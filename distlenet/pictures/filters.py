@@ -70,16 +70,6 @@ def shrunk(shape: tuple[int, ...], longest: int) -> tuple[int, int]:
     return max(1, round(shape[0] / shrink)), max(1, round(shape[1] / shrink))
 
 
-def reduced(colours: np.ndarray, factor: int) -> np.ndarray:
-    """Return float32 means over squares of ``factor`` x ``factor`` pixels of ``colours`` (rows, columns, 3).
-
-    Leftover rows and columns at the end are dropped.
-    """
-    rows, columns = (max(1, size // factor) for size in colours.shape[:2])
-    colours = colours[: rows * factor, : columns * factor]
-    return colours.reshape(rows, min(factor, len(colours)), columns, -1, 3).mean(axis=(1, 3), dtype=np.float32)
-
-
 def part(array: np.ndarray, axis: int, first: int, size: int) -> np.ndarray:
     """Return the view of ``size`` entries along ``axis``, starting at ``first``."""
     return array[(slice(None),) * axis + (slice(first, first + size),)]

@@ -14,10 +14,9 @@ from distlenet.errors import PictureError, SeveralDigits
 from distlenet.pictures.box import SIDE, normalized
 from distlenet.pictures.digits import CUT, cut_out, find_pieces
 from distlenet.pictures.edge import apart, at_edge, without_frames
-from distlenet.pictures.filters import reduced
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import Sheet, sheets_of
-from distlenet.pictures.reading import WORKING, Picture, contrasting_grey
+from distlenet.pictures.reading import WORKING, Picture, as_picture, contrasting_grey
 from distlenet.pictures.touching import separated
 
 # weights of readings, compared by weight times the network's probability; 1 for the plain one
@@ -28,6 +27,9 @@ EDGE = 0.8  # with it
 SURE = 0.9  # a plain reading above this is taken at once
 LEAST_INSIDE = 0.12  # least size of a digit inside, as a share of the longer side
 CLOSER = 0.35  # a digit smaller than this share of the picture gets a closer look
+MARGIN = 0.8  # paper around it, as a share of its size
+LARGE = 48  # of several digits, the size in pixels that a closer look gives them, ...
+LEAST_CLOSER, MOST_CLOSER = 1.3, 2.5  # ... if that is this many times as large
 BLOCK = 16  # side in pixels of the blocks searched for a digit that the first look missed
 LEAST = 12  # least size of such a digit in pixels; anything smaller is dust
 
@@ -53,31 +55,29 @@ def digits_in(
     several readings of the picture, and with ``many`` separates touching digits.
     Raises PictureError if the picture is blank or shows no digit.
     """
-    fine = picture.fine
-    if many or fine is None:
-        return _look(picture, shape, many, likely)
     digits: list[Digit] = []
     try:
-        digits = _look(picture, shape, False, likely)
-        box = digits[0].box
-        if _longest(box) > CLOSER * picture.scale * max(picture.colours.shape):
-            return digits
+        digits = _look(picture, shape, many, likely)
+        box = _around(digits)
     except SeveralDigits:
         raise
     except PictureError:
-        small_mark = _small_mark(picture, fine)
+        small_mark = _small_mark(picture)
         if small_mark is None:
             raise
         box = small_mark
+    size = _closer_size(picture, digits, many)
+    if picture.fine is None or size == 0:
+        return digits
     try:
-        closer = _look_closer(picture, fine, box, shape, likely)
-        if digits and digits[0].looks_like > 1:  # its neighbours may lie outside the closer look
-            return [replace(closer[0], looks_like=digits[0].looks_like)]
-        return closer
+        closer = _look_closer(picture, box, size, shape, many, likely)
     except PictureError:
         if not digits:
             raise
         return digits
+    if digits and digits[0].looks_like > 1:  # its neighbours may lie outside the closer look
+        return [replace(closer[0], looks_like=digits[0].looks_like)]
+    return closer
 
 
 def digits_in_ink(
@@ -149,27 +149,36 @@ def _read(
     return digits
 
 
+def _closer_size(picture: Picture, digits: list[Digit], many: bool) -> int:
+    """Return the longer side in pixels of a closer look at ``digits`` of ``picture``; 0: they are large enough."""
+    longest = float(np.median([_longest(digit.box) for digit in digits] or [0])) / picture.scale
+    if not many:
+        return WORKING if longest <= CLOSER * max(picture.colours.shape) else 0
+    return round(min(MOST_CLOSER, LARGE / max(longest, 1)) * WORKING) if longest < LARGE / LEAST_CLOSER else 0
+
+
 def _look_closer(
-    picture: Picture, fine: np.ndarray, box: Box, shape: tuple[int, int], likely: Likely | None
+    picture: Picture, box: Box, size: int, shape: tuple[int, int], many: bool, likely: Likely | None
 ) -> list[Digit]:
-    """Return the one digit in and around ``box`` of ``picture``."""
-    scale = picture.scale * max(picture.colours.shape) / max(fine.shape)
-    margin = round(0.8 * _longest(box) / scale) + 8
+    """Return the digits in and around ``box`` of ``picture``, read with at most ``size`` pixels along a side."""
+    assert picture.fine is not None
+    scale = picture.scale * max(picture.colours.shape) / max(picture.fine.shape)
+    margin = round(MARGIN * (min(box[2] - box[0], box[3] - box[1]) if many else _longest(box)) / scale) + 8
     left, top, right, bottom = (round(edge / scale) for edge in box)
     left, top = max(0, left - margin), max(0, top - margin)
-    part = fine[top : bottom + margin, left : right + margin]
-    shrink = max(1, round(max(part.shape) / WORKING))
-    colours = reduced(part, shrink) / np.float32(255)
-    [digit] = _look(Picture(colours, shrink * scale), shape, False, likely)
-    if _longest(digit.box) < LEAST * scale:
+    part = picture.fine[top : bottom + margin, left : right + margin]
+    digits = _look(as_picture(part, max(part.shape) * scale, size=size), shape, many, likely)
+    if _longest(_around(digits)) < LEAST * scale:
         raise PictureError("no digit was found in the picture: it shows only specks")
-    right, down = round(left * scale), round(top * scale)
-    moved = np.add(digit.box, (right, down, right, down))
-    return [replace(digit, box=_rounded(moved))]
+    moved = (np.add(digit.box, [round(left * scale), round(top * scale)] * 2) for digit in digits)
+    return [replace(digit, box=_rounded(place)) for digit, place in zip(digits, moved, strict=True)]
 
 
-def _small_mark(picture: Picture, fine: np.ndarray) -> Box | None:
+def _small_mark(picture: Picture) -> Box | None:
     """Return the box of a single small part of ``picture`` with far more contrast than the rest, or None."""
+    fine = picture.fine
+    if fine is None:
+        return None
     rows, columns = (size // BLOCK for size in fine.shape[:2])
     if min(rows, columns) == 0:
         return None
@@ -183,6 +192,12 @@ def _small_mark(picture: Picture, fine: np.ndarray) -> Box | None:
     block = BLOCK * picture.scale * max(picture.colours.shape) / max(fine.shape)
     edges = (column.min(), row.min(), column.max() + 1, row.max() + 1)
     return _rounded(edges, block)
+
+
+def _around(digits: list[Digit]) -> Box:
+    """Return the box around all ``digits``."""
+    low, high = (np.array([digit.box[side : side + 2] for digit in digits]) for side in (0, 2))
+    return _rounded([*low.min(axis=0), *high.max(axis=0)])
 
 
 def _rounded(edges: Iterable[float], scale: float = 1.0) -> Box:

@@ -53,8 +53,8 @@ def read_picture(file: str | os.PathLike[str] | BinaryIO) -> Picture:
     return as_picture(pixels.values, pixels.longest, pixels.several)
 
 
-def as_picture(values: np.ndarray, longest: int, several: bool = False) -> Picture:
-    """Return the picture of ``values`` uint8 (rows, columns) or (rows, columns, 3).
+def as_picture(values: np.ndarray, longest: float, several: bool = False, size: int = WORKING) -> Picture:
+    """Return the picture of ``values`` uint8 (rows, columns) or (rows, columns, 3), at most ``size`` pixels long.
 
     ``longest`` is the longer side of the picture in its file, in pixels.
     """
@@ -62,7 +62,7 @@ def as_picture(values: np.ndarray, longest: int, several: bool = False) -> Pictu
 
     image = Image.fromarray(values).convert("RGB")
     fine = np.asarray(image)
-    image.thumbnail((WORKING, WORKING), Image.Resampling.BOX)
+    image.thumbnail((size, size), Image.Resampling.BOX)
     colours = np.asarray(image, np.float32) / np.float32(255)
     keep = max(fine.shape) > 1.5 * max(colours.shape)
     return Picture(colours, longest / max(colours.shape), fine if keep else None, several)

@@ -48,10 +48,10 @@ def broken(cover: np.ndarray, rng: Rng) -> np.ndarray:
     return np.where(np.abs(y - at) < rng.uniform(0.02, 0.04) * rows, 0, cover)
 
 
-def written(lines: list[np.ndarray], rng: Rng) -> bytes:
+def written(lines: list[np.ndarray], rng: Rng, around: int) -> bytes:
     width = max(line.shape[1] for line in lines)
     page = np.concatenate([np.pad(line, ((0, 0), (0, width - line.shape[1]))) for line in lines])
-    return saved(picture(noisy(painted(page), rng, 4)))
+    return saved(picture(noisy(painted(np.pad(page, around)), rng, 4)))
 
 
 def row(
@@ -64,8 +64,12 @@ def row(
     breaks: float = 0.0,
     lines: int = 1,
     most: int = 8,
+    around: int = 0,
 ) -> Row:
-    """Return a scene of rows whose gaps, or overlaps if they touch, are ``low`` to ``high`` heights."""
+    """Return a scene of rows whose gaps, or overlaps if they touch, are ``low`` to ``high`` heights.
+
+    ``around`` is the width of the empty paper around them, in pixels.
+    """
 
     def draw(digits: np.ndarray, labels: np.ndarray, rng: Rng) -> tuple[bytes, str]:
         written_lines, text, first = [], "", 0
@@ -82,7 +86,7 @@ def row(
             written_lines.append(row_of(covers, gaps, rng, rng.uniform(-lean, lean)))
             text += "".join(map(str, labels[part]))
             first += count
-        return written(written_lines, rng), text
+        return written(written_lines, rng, around), text
 
     return draw
 
@@ -96,4 +100,5 @@ ROWS: dict[str, Row] = {
     "row: slanted": row(0.2, 0.5, lean=0.12),
     "row: broken": row(0.2, 0.5, breaks=0.4),
     "row: two lines": row(0.15, 0.5, lean=0.04, lines=2),
+    "row: small on a sheet": row(0.1, 0.3, sizes=(0.4, 0.5), lines=2, around=600),
 }

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from distlenet.pictures.filters import closing, max_filter, mean_filter, reduced, resized
+from distlenet.pictures.filters import closing, max_filter, mean_filter, resized
 
 RNG = np.random.default_rng(4)
 
@@ -34,13 +34,6 @@ def test_closing_fills_strokes_and_keeps_steps():
     stroke = step.copy()
     stroke[5:35, 8:11] = stroke[5:35, 30:33] = 0.1
     np.testing.assert_array_equal(closing(stroke, 9), step)
-
-
-def test_reduced():
-    colours = RNG.integers(0, 255, (11, 7, 3)).astype(np.uint8)
-    small = reduced(colours, 3)
-    assert small.shape == (3, 2, 3)
-    np.testing.assert_allclose(small[1, 0], colours[3:6, :3].mean(axis=(0, 1)), rtol=1e-6)
 
 
 def test_resized_keeps_the_mean():

@@ -154,6 +154,18 @@ def test_a_small_digit_in_a_large_picture_gets_a_closer_look():
     assert np.abs(ours - (300 + columns[0], 1900 + rows[0], 301 + columns[-1], 1901 + rows[-1])).max() <= 4
 
 
+def test_small_digits_of_a_row_are_cut_out_of_the_fine_picture():
+    colours = np.full((2400, 3200, 3), 235, np.uint8)
+    cover = enlarged(DIGITS[1], 2)
+    for left in (300, 345, 390):  # gaps of a working pixel or less
+        colours[1900 : 1900 + cover.shape[0], left : left + cover.shape[1]] = scenes.painted(cover, paper=(235,) * 3)
+    digits = digits_in(read_picture(io.BytesIO(scenes.saved(Image.fromarray(colours)))), many=True)
+    rows, columns = (np.flatnonzero((cover > 0.5).any(axis=axis)) for axis in (1, 0))
+    boxes = np.array([digit.box for digit in digits])
+    assert np.abs(boxes[:, [1, 3]] - (1900 + rows[0], 1901 + rows[-1])).max() <= 4
+    assert boxes[:, 0] == pytest.approx([left + columns[0] for left in (300, 345, 390)], abs=4)
+
+
 def test_probabilities(reader):
     likely = reader.probabilities(DIGITS[0])
     assert likely.shape == (10,) and likely.sum() == pytest.approx(1)
