@@ -21,7 +21,12 @@ def normalized(ink: np.ndarray, shape: tuple[int, int] = (SIDE, SIDE)) -> np.nda
     (top, bottom), (left, right) = (extent(ink.max(axis=axis)) for axis in (1, 0))
     longest = max(bottom - top, right - left, 1e-3)
     width = stroke_width(ink) * BOX / longest
-    blur, grows = _correction(width)
+    if width < THIN:  # a wider filter, brightened again afterwards, gives a wider stroke
+        blur = 1 + 0.55 * (THIN - width)
+        grows = 0.8 * (blur - 1)
+    else:  # of thick strokes the outer half of a soft edge is removed
+        blur = 1 + 0.5 * max(0.0, min(width, 8.0) - THICK)
+        grows = -0.6 * blur if width > THICK else 0.0
     scale = unit * max(BOX - grows, 1.0) / longest  # our pixels for each pixel of ink
     total = ink.sum()
     sides = []
@@ -58,17 +63,6 @@ def stroke_width(ink: np.ndarray) -> float:
     down, right = np.diff(framed, axis=0), np.diff(framed, axis=1)
     down, right = (down[:, 1:] + down[:, :-1]) / 2, (right[1:] + right[:-1]) / 2
     return float(2 * ink.sum() / np.hypot(down, right).sum())
-
-
-def _correction(width: float) -> tuple[float, float]:
-    """Return the half-width of the filter for strokes of ``width``, and how much wider it makes them."""
-    if width < THIN:  # a wider filter, brightened again afterwards, gives a wider stroke
-        blur = 1 + 0.55 * (THIN - width)
-        return blur, max(0.0, 0.8 * (blur - 1))
-    if width > THICK:  # the outer half of a soft edge is removed
-        blur = 1 + 0.5 * (min(width, 8.0) - THICK)
-        return blur, -0.6 * blur
-    return 1.0, 0.0
 
 
 def _as_bright(image: np.ndarray, thick: bool) -> np.ndarray:

@@ -36,6 +36,11 @@ class Piece:
         """Number of rows."""
         return self.bottom - self.top
 
+    @property
+    def width(self) -> int:
+        """Number of columns."""
+        return self.right - self.left
+
     def joined(self, other: "Piece") -> "Piece":
         """Return the union of both."""
         low = (min(pair) for pair in ((self.top, other.top), (self.left, other.left)))
@@ -58,7 +63,7 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], "Components",
     found = components(ink > CUT)
     pieces = [Piece((label,), *map(int, box)) for label, box in enumerate(found.boxes)]
     pieces = [piece for piece, area in zip(pieces, found.areas, strict=True) if area >= max(3, SPECK * found.areas[0])]
-    if not pieces or max(pieces[0].height, pieces[0].right - pieces[0].left) < SMALLEST:
+    if not pieces or max(pieces[0].height, pieces[0].width) < SMALLEST:
         raise PictureError("no digit was found in the picture: it shows only specks")
     if many:
         if len(pieces) > MOST_PIECES or len(pieces := _separate(pieces)) > MOST_DIGITS:
@@ -67,7 +72,7 @@ def find_pieces(ink: np.ndarray, many: bool) -> tuple[list[Piece], "Components",
     pieces = pieces[:MOST_PIECES]
     whole = _one(pieces)
     count = side_by_side(pieces)
-    if whole.right - whole.left > FLATTEST * whole.height:
+    if whole.width > FLATTEST * whole.height:
         if count > 1:
             raise SeveralDigits(count)
         raise PictureError("no digit was found in the picture: its ink is too flat for one")
@@ -100,13 +105,10 @@ def cut_out(ink: np.ndarray, piece: Piece, found: "Components") -> tuple[np.ndar
 def _one(pieces: list[Piece]) -> Piece:
     """Return the largest piece joined with all pieces near it; here near means within twice the usual gap."""
     whole, rest = pieces[0], pieces[1:]
-    while True:
-        reach = 2 * NEAR * max(whole.height, whole.right - whole.left)
-        near = next((piece for piece in rest if max(whole.gaps(piece)) <= reach), None)
-        if near is None:
-            return whole
-        whole = whole.joined(near)
-        rest.remove(near)
+    while near := [piece for piece in rest if max(whole.gaps(piece)) <= 2 * NEAR * max(whole.height, whole.width)]:
+        whole = whole.joined(near[0])
+        rest.remove(near[0])
+    return whole
 
 
 def _separate(pieces: list[Piece]) -> list[Piece]:

@@ -1,7 +1,6 @@
 """Removes the lines of ruled and squared paper from the ink, keeping strokes that cross them whole.
 
-Lines of paper are printed in families. A single line may also be a stroke of the digit, and is always taken for one if
-it ends before the picture does.
+Lines of paper are printed in families: a single line is taken for a stroke of the digit.
 """
 
 import itertools
@@ -21,45 +20,34 @@ FAMILY = 2  # least number of parallel lines
 VISIBLE = 0.3  # least share of a line that must not be hidden by strokes
 
 
-def without_lines(
-    ink: np.ndarray, thickest: float = THICKEST, steepest: float = STEEPEST
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``ink`` (rows, columns) without parallel horizontal, then without parallel vertical lines.
-
-    The second array, usually the same, also lacks a single line that runs from border to border.
-    """
+def without_lines(ink: np.ndarray) -> np.ndarray:
+    """Return ``ink`` (rows, columns) without parallel horizontal, then without parallel vertical lines."""
     if min(ink.shape) < SMALLEST_SIDE:
-        return ink, ink
-    thick = max(2, round(thickest * min(ink.shape)))
-    plain, bare = _without_rows(ink, thick, steepest)
-    turned, bare_turned = _without_rows(plain.T, thick, steepest)
-    if bare is not plain:
-        bare_turned = _without_rows(bare.T, thick, steepest)[1]
-    left = turned.T
-    return left, left if bare_turned is turned else bare_turned.T
+        return ink
+    thickest = max(2, round(THICKEST * min(ink.shape)))
+    return _without_rows(_without_rows(ink, thickest).T, thickest).T
 
 
-def _without_rows(ink: np.ndarray, thickest: int, steepest: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``ink`` without its horizontal lines, and also without a single one."""
+def _without_rows(ink: np.ndarray, thickest: int) -> np.ndarray:
+    """Return ``ink`` without its horizontal lines."""
     mask = ink > CUT
     tall = ((thickest + 1) | 1, 1)  # higher ink belongs to strokes
     thin = mask & ~max_filter(~max_filter(~mask, tall), tall)
     if thin.any(axis=0).mean() < VISIBLE * COVERED:
-        return ink, ink
-    lines = _lines(thin, mask & ~thin, max(4, thickest), steepest)
-    if not lines or (len(lines) < FAMILY and not _reaches_ends(thin, lines[0], thickest)):
-        return ink, ink
+        return ink
+    lines = _lines(thin, mask & ~thin, max(4, thickest))
+    if len(lines) < FAMILY:
+        return ink
     near, (row, column) = np.zeros(ink.shape, bool), np.nonzero(thin)
     for line in lines:
         for reach in (2, 1):  # the parabola is fitted to the pixels near it
             close = np.abs(row - line[column]) <= reach * thickest
             line = np.polyval(np.polyfit(column[close], row[close], 2), np.arange(ink.shape[1]))
         near |= np.abs(np.arange(ink.shape[0])[:, None] - line) <= thickest
-    out = np.where(max_filter(near & thin, (3, 3)) & (thin | ~mask), 0, ink)
-    return (ink if len(lines) < FAMILY else out), out
+    return np.where(max_filter(near & thin, (3, 3)) & (thin | ~mask), 0, ink)
 
 
-def _lines(thin: np.ndarray, thick: np.ndarray, apart: int, steepest: float) -> list[np.ndarray]:
+def _lines(thin: np.ndarray, thick: np.ndarray, apart: int) -> list[np.ndarray]:
     """Return for each line in ``thin`` (rows, columns) its row at each column; lines are ``apart`` rows or more.
 
     A line is a parabola: paper is seen at an angle and lies bent. ``thick`` (rows, columns) marks the strokes that may
@@ -68,14 +56,14 @@ def _lines(thin: np.ndarray, thick: np.ndarray, apart: int, steepest: float) -> 
     rows, columns = thin.shape
     step = max(1, round(columns / 224))
     parts = list(itertools.pairwise(np.linspace(0, columns, BLOCKS + 1).astype(int)))
-    most = int((steepest / 2 + BENT) * columns) + 1
+    most = int((STEEPEST / 2 + BENT) * columns) + 1
     seen, hidden = (max_filter(mask, (2 * step + 1, 1)).astype(np.float32) for mask in (thin & ~thick, thick))
     seen, hidden = (
         np.pad([mask[:, a:b].mean(axis=1) for a, b in parts], ((0, 0), (most, most))) for mask in (seen, hidden)
     )
     x, at = np.linspace(-1, 1, BLOCKS), np.linspace(-1, 1, columns)
     block = np.arange(BLOCKS)[:, None]
-    highest, bent = (int(share * columns) // (2 * step) * 2 * step for share in (steepest / 2, BENT))
+    highest, bent = (int(share * columns) // (2 * step) * 2 * step for share in (STEEPEST / 2, BENT))
     bends = np.arange(-bent, bent + 1, 2 * step)
     cover, form = np.zeros(rows), np.zeros((rows, 2))
     for rise in range(-highest, highest + 1, 2 * step):
@@ -93,11 +81,3 @@ def _lines(thin: np.ndarray, thick: np.ndarray, apart: int, steepest: float) -> 
         lines.append(middle + rise * at + bend * (1 / 3 - at**2))
         cover[max(0, middle - apart) : middle + apart + 1] = 0
     return lines
-
-
-def _reaches_ends(thin: np.ndarray, line: np.ndarray, thickest: int) -> bool:
-    """Return whether there is ink of ``line`` (columns,) in most of its first and its last block."""
-    reach = len(line) // BLOCKS + 1
-    row, column = np.nonzero(thin)
-    at = column[np.abs(row - line[column]) <= 2 * thickest]
-    return all(len(np.unique(at[end])) >= COVERED * reach for end in (at < reach, at >= len(line) - reach))

@@ -1,10 +1,10 @@
 """From a picture to its digits: a first look at the whole picture, and a closer look if the digit is small.
 
-A look makes several readings: dark or light ink; with or without a single line; with or without what lies at the edge.
-The network's probability chooses among them.
+A look makes several readings: dark or light ink; with or without what lies at the edge. The network's probability
+chooses among them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -17,15 +17,13 @@ from distlenet.pictures.edge import apart, at_edge, without_frames
 from distlenet.pictures.lines import without_lines
 from distlenet.pictures.paper import Sheet, sheets_of
 from distlenet.pictures.reading import WORKING, Picture, as_picture, contrasting_grey
-from distlenet.pictures.touching import separated
+from distlenet.pictures.touching import Likely, separated
 
 # weights of readings, compared by weight times the network's probability; 1 for the plain one
-SINGLE = 0.998  # without a single line
 OTHER = 0.98  # ink of the less likely polarity
 INSIDE = 0.97  # without what lies at the edge
 EDGE = 0.8  # with it
 SURE = 0.9  # a plain reading above this is taken at once
-LEAST_INSIDE = 0.12  # least size of a digit inside, as a share of the longer side
 CLOSER = 0.35  # a digit smaller than this share of the picture gets a closer look
 MARGIN = 0.8  # paper around it, as a share of its size
 LARGE = 48  # of several digits, the size in pixels that a closer look gives them, ...
@@ -34,7 +32,6 @@ BLOCK = 16  # side in pixels of the blocks searched for a digit that the first l
 LEAST = 12  # least size of such a digit in pixels; anything smaller is dust
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom
-Likely = Callable[[np.ndarray], np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -56,28 +53,23 @@ def digits_in(
     Raises PictureError if the picture is blank or shows no digit.
     """
     digits: list[Digit] = []
+    reason: PictureError | None = None
     try:
         digits = _look(picture, shape, many, likely)
-        box = _around(digits)
     except SeveralDigits:
         raise
-    except PictureError:
-        small_mark = _small_mark(picture)
-        if small_mark is None:
-            raise
-        box = small_mark
+    except PictureError as error:
+        reason = error
+    box = _around(digits) if digits else _small_mark(picture)
     size = _closer_size(picture, digits, many)
-    if picture.fine is None or size == 0:
-        return digits
-    try:
-        closer = _look_closer(picture, box, size, shape, many, likely)
-    except PictureError:
-        if not digits:
-            raise
-        return digits
-    if digits and digits[0].looks_like > 1:  # its neighbours may lie outside the closer look
-        return [replace(closer[0], looks_like=digits[0].looks_like)]
-    return closer
+    if box and size and picture.fine is not None:
+        with suppress(PictureError):
+            closer = _look_closer(picture, box, size, shape, many, likely)
+            most = max(digit.looks_like for digit in [*digits, *closer])  # neighbours may lie outside the closer look
+            return [replace(digit, looks_like=most) for digit in closer]
+    if reason:
+        raise reason
+    return digits
 
 
 def digits_in_ink(
@@ -101,8 +93,7 @@ def _look(picture: Picture, shape: tuple[int, int], many: bool, likely: Likely |
             reason = reason or error  # of the plain reading
             continue
         sure = weight * float(np.mean([likely(digit.image).max() if likely else 1 for digit in found]))
-        too_small = _longest(found[0].box) < LEAST_INSIDE * picture.scale * max(ink.shape)
-        if sure > most and not (too_small and weight == INSIDE and not many):
+        if sure > most:
             digits, most = found, sure
         if weight == 1 and most > SURE:
             break
@@ -114,15 +105,13 @@ def _look(picture: Picture, shape: tuple[int, int], many: bool, likely: Likely |
 def _readings(grey: np.ndarray, many: bool) -> Iterable[tuple[float, Sheet, np.ndarray]]:
     """Yield the readings of a picture, each with its weight, sheet and ink."""
     for sheet, clean in zip(sheets_of(grey), (1.0, OTHER), strict=False):
-        plain, bare = without_lines(without_frames(sheet.ink))
-        outside = at_edge(bare, many)
-        yield clean if outside is None else EDGE, sheet, plain
-        if bare is not plain:
-            yield clean * SINGLE if outside is None else EDGE, sheet, bare
-        if outside is not None and sheet.is_real(np.where(outside, bare, 0), border=0):  # no soft shadow
+        ink = without_lines(without_frames(sheet.ink))
+        outside = at_edge(ink, many)
+        yield clean if outside is None else EDGE, sheet, ink
+        if outside is not None and sheet.is_real(np.where(outside, ink, 0), border=0):  # no soft shadow
             with suppress(PictureError):
                 inner = next(sheets_of(sheet.covered(grey, outside)))
-                yield INSIDE, inner, apart(without_lines(without_frames(inner.ink))[1], outside)
+                yield INSIDE, inner, apart(without_lines(without_frames(inner.ink)), outside)
 
 
 def _read(

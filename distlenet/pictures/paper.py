@@ -65,7 +65,10 @@ def sheets_of(grey: np.ndarray) -> Iterator[Sheet]:
     reason = "the picture is blank: nothing stands out from the paper"
     count = 0
     for light_ink, picture, paper in _papers(small):
-        ink = _ink(1 - (1 - grey if light_ink else grey) / resized(paper, grey.shape))
+        darkness = 1 - (1 - grey if light_ink else grey) / resized(paper, grey.shape)
+        ink = _ink(darkness)
+        if ink is None:  # the ink may be as faint as the noise
+            ink = _ink(mean_filter(darkness, 5))
         if ink is None:
             continue
         if (ink > 0.5).mean() > MOST:

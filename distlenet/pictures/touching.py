@@ -7,7 +7,6 @@ many a pair of digits for one digit at 99 %, and most single digits reach odds o
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
@@ -15,6 +14,7 @@ import numpy as np
 from distlenet.pictures.box import normalized, stroke_width
 
 Likely = Callable[[np.ndarray], np.ndarray]
+Cut = tuple[np.ndarray, float]  # its column in each row, from top to bottom; the ink that it crosses, in stroke widths
 ROWS = (0.25, 0.5, 0.75)  # rows in which cuts are looked for, as shares of the height
 REACH = 0.04  # least distance between two cuts, as a share of the height
 ASIDE = 0.15  # cost of moving one column aside, in pixels of ink
@@ -29,14 +29,6 @@ USUAL = 0.7  # largest usual width of a digit, divided by its height
 WIDE = 7.0  # price of each height by which a part is wider than that
 
 
-@dataclass(frozen=True)
-class Cut:
-    """A path from top to bottom."""
-
-    columns: np.ndarray  # (rows,) its column in each row
-    crossed: float  # ink that it crosses, in stroke widths
-
-
 def separated(ink: np.ndarray, shape: tuple[int, int], likely: Likely) -> list[np.ndarray]:
     """Return the digits in ``ink`` (rows, columns) from left to right, each as ink of the same shape.
 
@@ -45,18 +37,18 @@ def separated(ink: np.ndarray, shape: tuple[int, int], likely: Likely) -> list[n
     rows, columns = ink.shape
     if columns < NARROW * rows or _score(ink, rows, shape, likely) >= -EACH:  # then no cut is worth its price
         return [ink]
-    cuts = [Cut(np.full(rows, -1.0), 0.0), *_proposed(ink), Cut(np.full(rows, columns + 1.0), 0.0)]
+    cuts = [(np.full(rows, -1.0), 0.0), *_proposed(ink), (np.full(rows, columns + 1.0), 0.0)]
     best: list[tuple[float, list[np.ndarray]]] = [(0.0, [])]
     column = np.arange(columns)
     for end in range(1, len(cuts)):
         ways: list[tuple[float, list[np.ndarray]]] = [(-np.inf, [])]
         for start in range(end):
-            left, right = cuts[start].columns, cuts[end].columns
+            (left, _), (right, crossed) = cuts[start], cuts[end]
             too_wide = np.mean(right.clip(0, columns) - left.clip(0, columns)) > WIDEST * rows
             if too_wide or best[start][0] == -np.inf:
                 continue
             part = np.where((column > left[:, None]) & (column <= right[:, None]), ink, 0)
-            score = _score(part, rows, shape, likely) - EACH - PRICE * cuts[end].crossed
+            score = _score(part, rows, shape, likely) - EACH - PRICE * crossed
             ways.append((best[start][0] + score, [*best[start][1], part]))
         best.append(max(ways, key=lambda way: way[0]))
     return best[-1][1] or [ink]
@@ -77,9 +69,9 @@ def _proposed(ink: np.ndarray) -> list[Cut]:
         above = _followed(from_above[: row + 1], column)
         below = _followed(from_below[row:][::-1], column)[::-1]
         path = np.concatenate([above, below[1:]])
-        if all(np.abs(path - other.columns).mean() >= reach for other in cuts):
-            cuts.append(Cut(path.astype(float), float(ink[np.arange(rows), path].sum() / width)))
-    return sorted(cuts, key=lambda cut: cut.columns.mean())
+        if all(np.abs(path - other).mean() >= reach for other, _ in cuts):
+            cuts.append((path.astype(float), float(ink[np.arange(rows), path].sum() / width)))
+    return sorted(cuts, key=lambda cut: cut[0].mean())
 
 
 def _cheapest(ink: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
