@@ -15,12 +15,13 @@ ALIKE = 0.5  # ... and ink at the edge that differs by less than this from their
 SIDE = 0.85  # least share of each side of a frame that is ink
 ASKEW = 0.07  # width of a side, as a share of the frame's longer side: frames are seen at an angle
 ENCLOSED = 0.25  # least height of ink in a frame, as a share of the frame's
+FAINT = 0.2  # pixels with more ink than this may be part of a frame
 MOST_FRAMES = 50  # only the largest components are considered
 
 
 def without_frames(ink: np.ndarray) -> np.ndarray:
     """Return ``ink`` (rows, columns) without frames, keeping strokes in their cells that touch them."""
-    found = components(ink > CUT)
+    found = components(ink > FAINT)
     for label, (top, left, bottom, right) in enumerate(found.boxes[:MOST_FRAMES]):
         within = (found.boxes[:, :2] > (top, left)).all(axis=1) & (found.boxes[:, 2:] < (bottom, right)).all(axis=1)
         tall = found.boxes[:, 2] - found.boxes[:, 0] > ENCLOSED * (bottom - top)
@@ -56,19 +57,21 @@ def _has_four_sides(own: np.ndarray) -> bool:
 def at_edge(ink: np.ndarray, many: bool = False) -> np.ndarray | None:
     """Return where ``ink`` (rows, columns) belongs to what lies at the edge, or None if nothing does.
 
-    With ``many``, ink as high as the rest may be a digit cut off.
+    With ``many``, ink as high as the rest may be a digit cut off, unless it lies in a corner.
     """
     found = components(ink > CUT)
     rows, columns = ink.shape
     top, left, bottom, right = found.boxes.T
-    touches = (top == 0) | (left == 0) | (bottom == rows) | (right == columns)
+    sides = np.sum([top == 0, left == 0, bottom == rows, right == columns], axis=0)
+    touches = sides > 0
     band = BAND * min(rows, columns)
     within = (bottom < band) | (right < band) | (top > rows - band) | (left > columns - band)
     if many:
         height = bottom - top
         inner = height[~touches & (height > SMALL * max(rows, columns))]
         usual = np.median(inner) if inner.size else 0
-        touches &= (np.abs(height / max(usual, 1) - 1) > ALIKE) | (right - left > (1 + ALIKE) * usual)
+        alike = (np.abs(height / max(usual, 1) - 1) <= ALIKE) & (right - left <= (1 + ALIKE) * usual)
+        touches &= ~alike | (sides > 1)
         within = touches
     outside = np.append(touches | within, False)[found.labels]
     return _widened(outside) if outside.any() else None
