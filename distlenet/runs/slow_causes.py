@@ -113,6 +113,22 @@ def crowds(row: Row) -> list[list[int]]:
     return found
 
 
+def intruders(row: Row) -> set[int]:
+    """Return the ranks whose BLAS threads keep other ranks off cores that both may use: they are too many for these."""
+    cores, found = [listed(stretch.usage.cores) for stretch in row], set()
+    for stretch in filter(helped, row):
+        near = [o for o in row if o.machine == stretch.machine and cores[o.rank] & cores[stretch.rank]]
+        crowded = sum(o.usage.threads for o in near) > len(set().union(*(cores[o.rank] for o in near)))
+        if crowded and any(o.usage.delayed > CROWDED for o in near if o is not stretch):
+            found.add(stretch.rank)
+    return found
+
+
+def helped(stretch: Stretch) -> bool:
+    """Whether the rank computes with more than one BLAS thread."""
+    return stretch.usage.threads > 1 and stretch.usage.helpers > HELPING * stretch.usage.seconds
+
+
 def listed(text: str) -> set[int]:
     """Return the numbers of "0-3,8"."""
     ends = [part.split("-") for part in text.split(",") if part]
@@ -135,8 +151,7 @@ def _causes(row: Row, rank: int) -> Iterator[Cause]:
             names = f"ranks {ranges(group)} share core{'s' * (not use.cores.isdecimal())} {use.cores}"
             yield Cause("shared core", f"{names}: bind each rank to a core of its own, or start fewer")
     for other in here:
-        helped = other.usage.threads > 1 and other.usage.helpers > HELPING * other.usage.seconds
-        if helped and (other is own or delayed):
+        if helped(other) and (other is own or delayed):
             who = f"{'it' if other is own else f'rank {other.rank}'} computes with {other.usage.threads} BLAS threads"
             yield Cause("BLAS threads", f"{who}: set OPENBLAS_NUM_THREADS=1")
     if use.faults > PAGING * use.seconds:

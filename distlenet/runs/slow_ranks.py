@@ -15,7 +15,7 @@ from typing import Any
 
 from distlenet.parallel import Communicator
 from distlenet.processes import ranges
-from distlenet.runs.slow_causes import Cause, Row, Stretch, add_up, crowds, find_cause, usual
+from distlenet.runs.slow_causes import Cause, Row, Stretch, add_up, crowds, find_cause, intruders, usual
 from distlenet.runs.usage import Meter
 from distlenet.training.events import Event, Notice, StepDone
 
@@ -144,7 +144,7 @@ class SlowRanks:
 def slow_in(row: Row) -> set[int]:
     """Return the ranks that were slow in one comparison."""
     late = {part.rank for part in row if part.leaf > SLOW * usual(row, part.rank, "leaf")}
-    return late.union(*crowds(row))
+    return late.union(intruders(row), *crowds(row))
 
 
 def find_slow(rows: Sequence[Row]) -> set[int]:
