@@ -53,7 +53,7 @@ class Recruit:
         """Notice if the process takes too long."""
         if not (self.ready or self.refusal) and time.monotonic() > self._deadline:
             self.refusal, self.final = f"it was not ready within {self._patience:g} s", True
-            self._end()
+            self.end()
 
     def dismiss(self) -> None:
         """Let the process end, if it has started."""
@@ -62,14 +62,14 @@ class Recruit:
             with contextlib.suppress(MPI.Exception):
                 send(self.pair, 1, {"join": False})
         else:
-            self._end()
+            self.end()
 
     def call(self) -> None:
         """Tell the process to join now."""
         assert self.pair is not None
         send(self.pair, 1, {"join": True})
 
-    def _end(self) -> None:
+    def end(self) -> None:
         """Kill the process, which has not joined, if it is on this host; on another it ends when it becomes ready."""
         end_processes(f"{JOINS}={self._name}")
 
@@ -164,7 +164,8 @@ def merge(comm: MPI.Intracomm, recruit: Recruit | None) -> MPI.Intracomm | None:
     try:
         if recruit:
             recruit.call()
-        between = comm.Create_intercomm(0, recruit.pair if recruit and recruit.pair else MPI.COMM_SELF, 1, JOINING)
+        with limited(recruit.end) if recruit else contextlib.nullcontext():  # it may hang
+            between = comm.Create_intercomm(0, recruit.pair if recruit and recruit.pair else MPI.COMM_SELF, 1, JOINING)
         between.Set_errhandler(MPI.ERRORS_RETURN)
     except MPI.Exception:
         comm.Revoke()  # else the others would wait for this rank

@@ -38,7 +38,7 @@ class Crew:
         self._vacant: list[tuple[int, str]] = []  # lost ranks that are not replaced yet, and their hosts
         self._recruit: Recruit | None = None
         self._tries, self._looked, self._request = 0, 0.0, wanted_ranks()
-        self._wanted = comm.size
+        self._wanted, self._joining = comm.size, False
 
     def follow(self, events: Iterator[Event]) -> Iterator[Event]:
         """Yield ``events``; on the root, look after each step whether the number of ranks should change."""
@@ -64,8 +64,7 @@ class Crew:
                 self._recruit, self._tries = None, TRIES if recruit.final else self._tries + 1
                 if self._tries == TRIES:
                     on = f" on {recruit.host}" if recruit.host else ""
-                    what = f"the new rank{on} cannot join: {recruit.refusal}; the run continues with {self.ranks}"
-                    yield Notice(f"{what}; `distlenet resize RUN {wanted}` tries again", "warning")
+                    yield Notice(self._without(f"the new rank{on} cannot join: {recruit.refusal}"), "warning")
         elif wanted > self._comm.size and self._tries < TRIES:
             host = self._vacant[0][1] if self._vacant and len(set(self._comm.hosts)) > 1 else None
             self._recruit = self._comm.recruit(host, self._welcome, self._judge, self._patience)
@@ -76,21 +75,33 @@ class Crew:
         """The number of ranks in words."""
         return f"{self._comm.size} rank{'s' if self._comm.size > 1 else ''}"
 
-    def lose(self, lost: list[tuple[int, str]]) -> None:
-        """Note that ranks, given with their hosts, were lost."""
+    def lose(self, lost: list[tuple[int, str]]) -> str | None:
+        """Note that ranks, given with their hosts, were lost; if only a new one was, return that in words."""
+        joining, self._joining = self._joining, False
         self._vacant += lost
-        self._tries = 0
         self._signals.regroup = False
+        if lost or not joining:
+            self._tries = 0
+            return None
+        self._tries += 1
+        return self._without("a new rank was lost while it joined")
 
     def change(self) -> None:
         """Let a new rank join, or the last ranks leave; all ranks call this. Raises RanksLost."""
         comm, recruit = self._comm, self._recruit
         self._signals.regroup, self._recruit = False, None
-        wanted = comm.broadcast(self._wanted)
+        self._wanted = wanted = comm.broadcast(self._wanted)
         if wanted > comm.size:
+            self._joining = True
             comm.grow(recruit)
+            self._joining, self._tries = False, 0
         elif wanted < comm.size:
             comm.shrink(wanted)
+
+    def _without(self, reason: str) -> str:
+        """Return in words that the run continues without a new rank."""
+        again = f"; `distlenet resize RUN {self._wanted}` tries again" if self._tries >= TRIES else ""
+        return f"{reason}; the run continues with {self.ranks}{again}"
 
     def settle(self, before: int, started: float, steps: int) -> str:
         """Note a change from ``before`` ranks that began at the time ``started``; returns it in words."""

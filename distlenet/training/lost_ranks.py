@@ -86,11 +86,13 @@ class Survivor:
                 break
             except RanksLost as again:
                 error = again
-        self.crew.lose(lost)
+        missed = self.crew.lose(lost)
         left = size - comm.size - len(lost)
         if left:
             self._news.append(Notice(self.crew.settle(comm.size + left, started, self.state.progress.steps)))
-        if lost or not left:
+        if missed:
+            self._news.append(Notice(missed, "warning"))
+        elif lost or not left:
             where = self.state.progress.upcoming(self.leaves.plan.steps_per_epoch)
             text = f"{len(lost)} of {size} ranks lost in {where}: the remaining {comm.size} repeat it and continue"
             self._news.append(Notice(text, "warning"))

@@ -8,6 +8,7 @@ import mpi_jobs
 
 STARTS = "{}"  # as soon as Python runs
 PREPARES = "from distlenet.runs import session\nsession.set_up = lambda *_: {}"  # MPI has started
+JOINS = "from distlenet.training.crew import Crew\nCrew.join = lambda self: {}"  # the others take it in
 DEATHS = {
     "exit": "os._exit(1)",
     "kill": "os.kill(os.getpid(), signal.SIGKILL)",

@@ -17,7 +17,7 @@ MODEL = """from distlenet.nn.models import lenet5
 def build(image_shape, classes):
     return lenet5(image_shape, classes)
 """
-REFUSED = "cannot join"
+REFUSED, AGAIN = "cannot join", "tries again"
 UNLIKE = {  # what a new rank does, and why it is turned away
     "kernel": ('os.environ["OPENBLAS_CORETYPE"] = "Prescott"', r"it has kernel '\w+', the run has '"),
     "numpy": ('import numpy\nnumpy.__version__ = "0.1"', "it has numpy '0.1', the run has '"),
@@ -88,6 +88,19 @@ def test_a_new_rank_that_dies_or_hangs_before_it_is_ready(alone, digits, tmp_pat
     with launches.Launched(*LAUNCH, STALL_AFTER, *returns.words(digits, run, until=REFUSED), **env) as job:
         lose_one(job, run)
         ends_without(alone, run, job, reason)
+
+
+@pytest.mark.parametrize("how", ["kill", "stop"])
+def test_new_ranks_that_die_or_hang_while_they_join(alone, digits, tmp_path, how):
+    run, missed = tmp_path / "run", "a new rank was lost while it joined; the run continues with 2 ranks"
+    env = newcomers.only_newcomers(tmp_path, newcomers.JOINS.format(newcomers.DEATHS[how]))
+    with launches.Launched(*LAUNCH, 30, *returns.words(digits, run, until=AGAIN), **env) as job:
+        lose_one(job, run)
+        done = job.finish().expect()
+        assert "Traceback" not in done.output and not job.left_behind(), done.output
+    told = [text for text in returns.notices(run) if missed in text]
+    assert told == [missed, missed, f"{missed}; `distlenet resize RUN 3` {AGAIN}"]
+    returns.same_bits(run, alone, RANKS - 1)
 
 
 def test_a_new_rank_that_cannot_be_started(alone, digits, tmp_path):
