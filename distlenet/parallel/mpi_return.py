@@ -20,11 +20,13 @@ from typing import Any, NoReturn
 import numpy as np
 from mpi4py import MPI
 
-from distlenet.handshake import JOINS, STUCK, handshake_file, has_ended, secret
+from distlenet.handshake import EXIT_FILE, JOINS, STUCK, handshake_file, has_ended, secret
 from distlenet.processes import end_processes, identity, is_alive
 
 TAG, JOINING = 32_766, 32_765
 TRANSPORTS = ("OMPI_MCA_btl", "OMPI_MCA_btl_tcp_if_include")  # a new rank uses the same
+# ssh passes no variables on: MPI passes these, in at most 255 bytes, and the root those of the project
+NEEDED = (EXIT_FILE, "OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS")
 POLL = 0.01  # seconds between two looks for a message, in a thread next to the training
 CHECK = 0.1  # seconds between two looks whether the job still exists
 LIMIT = 1.5  # seconds; joining takes some hundredths of one, but MPI never returns if a rank dies within its last part
@@ -86,7 +88,8 @@ class Recruit:
             if not hmac.compare_digest(str(receive(pair, 1)), secret()):
                 self._refuse(pair, "it does not know the job's secret")
                 return
-            send(pair, 1, self._welcome)
+            ours = {name: value for name, value in os.environ.items() if name.startswith("DISTLENET_")}
+            send(pair, 1, {"environment": ours, "welcome": self._welcome})
             found = receive(pair, 1)
             self.host = found["host"]
             reason = found["error"] or self._judge(found)
@@ -109,6 +112,7 @@ class Recruit:
         variables |= {name: os.environ[name] for name in TRANSPORTS if name in os.environ}
         values = {
             "PMIX_ENVAR": "\n".join(f"{name}={value}" for name, value in variables.items()),
+            "env": "\n".join(f"{name}={os.environ[name]}" for name in NEEDED if name in os.environ),
             "map_by": ":OVERSUBSCRIBE",
             "bind_to": "none",
             "wdir": os.getcwd(),
@@ -128,7 +132,11 @@ class RunningJob:
             self._pair = between.Merge(high=True)
             self._pair.Set_errhandler(MPI.ERRORS_RETURN)
             send(self._pair, 0, secret())
-            self.welcome = receive(self._pair, 0)
+            found = receive(self._pair, 0)
+        if "join" in found:  # refused
+            leave()
+        os.environ.update(found["environment"])
+        self.welcome = found["welcome"]
 
     def show(self, facts: dict[str, Any]) -> None:
         """Send the facts by which the root judges this process."""
