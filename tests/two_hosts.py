@@ -35,6 +35,11 @@ exec ip netns exec {prefix}-"$host" unshare --uts --mount --ipc sh -c '
     exec sh -c "$*"' {prefix} "$host" "$@"
 """
 
+# a login on the other host has these variables; ssh passes no others on
+SSH = """#!/bin/sh
+exec env -i PATH="$PATH" HOME="$HOME" PYTHONPATH="$PYTHONPATH" {shell} "$@"
+"""
+
 
 def missing() -> str | None:
     """Return the reason why hosts cannot be created here, or None."""
@@ -54,7 +59,8 @@ class TwoHosts:
         self.folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}-{os.getpid()}-", dir="/tmp"))
         self.prefix = self.folder.name  # unique: other tests may run on this machine
         self.disk = self.folder / "disk"  # each host sees its own disk here, see ``disk_of(host)``
-        self.remote_shell = self.folder / "rsh"
+        self.remote_shell = self.folder / "rsh"  # passes the environment on
+        self.ssh = self.folder / "ssh"
 
     def __enter__(self) -> "TwoHosts":
         remove_leftovers()
@@ -71,7 +77,9 @@ class TwoHosts:
     def _build(self) -> None:
         self.disk.mkdir()
         self.remote_shell.write_text(REMOTE_SHELL.format(prefix=self.prefix, folder=self.folder))
-        self.remote_shell.chmod(0o755)
+        self.ssh.write_text(SSH.format(shell=self.remote_shell))
+        for program in (self.remote_shell, self.ssh):
+            program.chmod(0o755)
         for host in ADDRESSES:
             self.disk_of(host).mkdir()
             names = NAMED / self.space(host) / "hosts"

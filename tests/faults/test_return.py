@@ -151,7 +151,7 @@ def test_soak_ranks_on_another_host_are_replaced(alone, soak, digits, tmp_path):
             with fault.trial(f"run {trial}"), two_hosts.TwoHosts() as hosts:
                 words = ["-n", 4, "--hosts", "h1:2,h2:2", *returns.words(digits, run)]
                 program = [sys.executable, "-P", "-m", "distlenet", "launch", *map(str, words)]
-                far = {"PRTE_MCA_plm_ssh_agent": str(hosts.remote_shell)}
+                far = {"PRTE_MCA_plm_ssh_agent": str(hosts.ssh)}
                 with launches.Marked(hosts.on("h1", *program), **far) as job:
                     returns.wait_until_training(job, run)
                     there = set(hosts.processes("h2")) & set(rank_processes_on(hosts, "h2"))
