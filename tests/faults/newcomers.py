@@ -8,7 +8,18 @@ import mpi_jobs
 
 STARTS = "{}"  # as soon as Python runs
 PREPARES = "from distlenet.runs import session\nsession.set_up = lambda *_: {}"  # MPI has started
-JOINS = "from distlenet.training.crew import Crew\nCrew.join = lambda self: {}"  # the others take it in
+JOINS = """from distlenet.training.crew import Crew
+join = Crew.join
+def called(self):
+    from distlenet.parallel import mpi_return
+    receive = mpi_return.receive
+    def then(pair, peer):
+        receive(pair, peer)
+        {}
+    mpi_return.receive = then
+    join(self)
+Crew.join = called
+"""  # the others take it in
 DEATHS = {
     "exit": "os._exit(1)",
     "kill": "os.kill(os.getpid(), signal.SIGKILL)",
